@@ -1,0 +1,59 @@
+"""The errors that geoseg raises on purpose.
+
+A message says what was found, what was expected and what to do, on one line. The
+command line prints it without a traceback and exits with :attr:`GeosegError.exit_code`.
+"""
+
+
+class GeosegError(Exception):
+    """Root of all errors that a user can cause: the data says no."""
+
+    exit_code = 1
+
+
+class RasterError(GeosegError):
+    """An image cannot be opened, read or georeferenced."""
+
+
+class BandMismatchError(RasterError):
+    """An image lacks bands that the caller or the model asks for."""
+
+
+class LabelError(GeosegError):
+    """Reference labels are missing, unreadable or elsewhere than the images."""
+
+
+class DatasetError(GeosegError):
+    """A folder of tiles is absent, empty or inconsistent."""
+
+
+class ModelFileError(GeosegError):
+    """A model file is absent, damaged or not geoseg's."""
+
+
+class MatchingError(GeosegError):
+    """Clusters cannot be matched to classes."""
+
+
+class TrainingError(GeosegError):
+    """Training cannot start or go on."""
+
+
+class OutputError(GeosegError):
+    """An output cannot be written or did not verify."""
+
+
+class ShapeError(GeosegError, ValueError):
+    """A tensor has another shape than the function takes."""
+
+
+class ParameterError(GeosegError, ValueError):
+    """A parameter has a wrong name or value: wrong usage."""
+
+    exit_code = 2
+
+
+class OutputExistsError(GeosegError):
+    """An output exists already and ``--overwrite`` was not given: wrong usage."""
+
+    exit_code = 2

@@ -1,0 +1,1 @@
+"""Loss functions, each a pure function with its paper."""

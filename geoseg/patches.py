@@ -1,0 +1,71 @@
+"""What flows from the tiles to the methods: batches of patches."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geoseg.errors import ShapeError
+
+#: Class id of pixels without a label; also the nodata value of class rasters.
+IGNORE = 255
+
+
+@dataclass(frozen=True, eq=False)
+class PatchBatch:
+    """A batch of patches cut from tiles.
+
+    Attributes:
+        image: ``(N, C, H, W)`` float, normalised; invalid pixels hold a fill value.
+        valid: ``(N, H, W)`` bool, True where every band has data.
+        mask: ``(N, H, W)`` long, class ids, :data:`IGNORE` where there is no label.
+            Always present; only methods with ``uses_labels = True`` may read it.
+        index: ``(N,)`` long, number of each patch within its epoch. Together with the
+            epoch it keys everything random that happens to the patch.
+
+    Raises:
+        ShapeError: If the four shapes do not belong together.
+    """
+
+    image: Tensor
+    valid: Tensor
+    mask: Tensor
+    index: Tensor
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 4:
+            raise ShapeError(
+                f"image has shape {tuple(self.image.shape)}, expected (N, C, H, W)"
+            )
+        n, _, h, w = self.image.shape
+        expected = {"valid": (n, h, w), "mask": (n, h, w), "index": (n,)}
+        for name, shape in expected.items():
+            found = tuple(getattr(self, name).shape)
+            if found != shape:
+                raise ShapeError(
+                    f"{name} has shape {found}, expected {shape} beside an image of "
+                    f"shape {tuple(self.image.shape)}"
+                )
+
+    def __len__(self) -> int:
+        return int(self.image.shape[0])
+
+    def to(
+        self, device: torch.device | str, *, non_blocking: bool = False
+    ) -> "PatchBatch":
+        """Return the batch on another device (Lightning calls this)."""
+        return PatchBatch(
+            *(
+                getattr(self, name).to(device, non_blocking=non_blocking)
+                for name in ("image", "valid", "mask", "index")
+            )
+        )
+
+    def pin_memory(self) -> "PatchBatch":
+        """Return the batch in page-locked memory, for copies to a GPU."""
+        return PatchBatch(
+            *(
+                getattr(self, name).pin_memory()
+                for name in ("image", "valid", "mask", "index")
+            )
+        )
