@@ -1,0 +1,90 @@
+"""The command line: one file per command, each a few lines over a library function."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from geoseg import __version__
+from geoseg.errors import GeosegError
+
+#: Command → short help, in pipeline order; the module of the same name is imported
+#: only when the command is called.
+COMMANDS = {
+    "demo": "Train, match, predict and score on the sample tiles.",
+    "sample": "Write the synthetic sample tiles.",
+    "train": "Train a model on unlabelled tiles.",
+    "match": "Say which clusters of a model are buildings.",
+    "predict": "Map the buildings of images.",
+    "evaluate": "Score a map against reference labels.",
+    "methods": "List the methods and their parameters.",
+}
+
+
+class _Commands(click.Group):
+    """Imports commands when called, and turns expected errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"geoseg.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GeosegError as error:
+            raise _OneLine(str(error), error.exit_code) from error
+        except OSError as error:
+            raise _OneLine(str(error), 1) from error
+
+
+class _OneLine(click.ClickException):
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(" ".join(message.split()))
+        self.exit_code = exit_code
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="geoseg")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def cli(verbose: bool, quiet: bool) -> None:
+    """Map buildings in overhead imagery without training labels.
+
+    A network learns on unlabelled GeoTIFF tiles to sort pixels into clusters; some
+    labelled tiles then say which clusters are buildings.
+
+    \b
+        geoseg train --images tiles/ --labels labels/
+        geoseg predict tile.tif -o buildings.geojson
+    """
+    import logging
+
+    level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("geoseg")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+
+
+def main() -> None:
+    """Run the command line."""
+    # Idle threads of libgomp spin and starve whatever else runs, unless told not to
+    # before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    cli.main(args=sys.argv[1:], prog_name="geoseg")

@@ -1,0 +1,134 @@
+"""The table of methods. Adding one: its file, its test, a line here, a README row."""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from geoseg.errors import ParameterError
+from geoseg.methods.base import Method
+
+
+class MethodEntry(NamedTuple):
+    """Where a method lives and what it is, known without importing it.
+
+    Attributes:
+        module: Name of its module in this package.
+        classname: Name of its class there.
+        summary: One line for ``geoseg methods``.
+    """
+
+    module: str
+    classname: str
+    summary: str
+
+
+METHODS: dict[str, MethodEntry] = {
+    "iic": MethodEntry(
+        "iic", "IIC", "invariant information clustering (Ji et al. 2019)"
+    ),
+    "color_kmeans": MethodEntry(
+        "color_kmeans", "ColorKMeans", "control: k-means of pixel values"
+    ),
+    "random_trunk": MethodEntry(
+        "random_trunk", "RandomTrunk", "control: k-means of an untrained network"
+    ),
+}
+
+
+def method_class(name: str) -> type[Method]:
+    """Return the class of a method by its name in :data:`METHODS`.
+
+    Raises:
+        ParameterError: If there is no such method.
+    """
+    if name not in METHODS:
+        raise ParameterError(
+            f"there is no method {name!r}, expected one of {', '.join(METHODS)}"
+        )
+    entry = METHODS[name]
+    module = importlib.import_module(f"geoseg.methods.{entry.module}")
+    found: type[Method] = getattr(module, entry.classname)
+    return found
+
+
+def method_defaults(name: str) -> dict[str, Any]:
+    """Return the parameters of a method with their defaults."""
+    parameters = inspect.signature(method_class(name)).parameters
+    return {
+        key: parameter.default
+        for key, parameter in parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def build_method(
+    name: str,
+    in_channels: int,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+) -> Method:
+    """Build a method with weights drawn from a seed; the global chance is untouched.
+
+    Args:
+        name: One of :data:`METHODS`.
+        in_channels: Number of channels of the normalised image.
+        parameters: Values for the constructor, checked against its defaults.
+        seed: Of the initial weights.
+
+    Raises:
+        ParameterError: If a name is unknown or a value has another type than its
+            default.
+    """
+    given = dict(parameters or {})
+    checked = check_parameters(name, given)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return method_class(name)(in_channels, **checked)
+
+
+def check_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given parameters in the types of their defaults.
+
+    Raises:
+        ParameterError: If a name is unknown or a value does not fit.
+    """
+    defaults = method_defaults(name)
+    checked = {}
+    for key, value in given.items():
+        if key not in defaults:
+            known = ", ".join(f"{k}={v!r}" for k, v in defaults.items())
+            raise ParameterError(
+                f"method {name} has no parameter {key!r}; it has {known}"
+            )
+        checked[key] = _fit_type(f"{name} parameter {key}", value, defaults[key])
+    return checked
+
+
+def _fit_type(label: str, value: Any, default: Any) -> Any:
+    """Return a value as the type of its default; text is parsed, floats never cut."""
+    wanted = type(default)
+    if wanted is bool:
+        words = {"true": True, "false": False, "1": True, "0": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+    elif wanted is int and not isinstance(value, (bool, float)):
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            pass
+    elif wanted is float and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    elif wanted is str and isinstance(value, str):
+        return value
+    raise ParameterError(
+        f"{label} is {value!r}, expected {wanted.__name__} such as {default!r}"
+    )

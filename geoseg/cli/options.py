@@ -1,0 +1,142 @@
+"""Options that several commands take."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from geoseg.errors import OutputExistsError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+images_opt = click.option(
+    "--images",
+    metavar="DIR",
+    help="Folder of GeoTIFF tiles, a SpaceNet folder, or one file.",
+)
+labels_opt = click.option(
+    "--labels",
+    metavar="PATH",
+    help="Folder of vectors or masks paired by name, or one file for all tiles.",
+)
+aoi_opt = click.option(
+    "--aoi",
+    metavar="NAME",
+    help="las_vegas, paris, shanghai, khartoum, rio or sample, instead of --images.",
+)
+data_opt = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar="GEOSEG_DATA",
+    show_envvar=True,
+    help="Folder in which AOIs live.",
+)
+blocks_opt = click.option(
+    "--blocks",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Cut every image into N×N blocks, to split few large images into roles.",
+)
+overwrite_opt = click.option(
+    "--overwrite", is_flag=True, help="Replace outputs that exist."
+)
+seed_opt = click.option("--seed", default=0, show_default=True, help="Of all chance.")
+threads_opt = click.option(
+    "--threads", type=click.IntRange(1), help="CPU threads; default: all cores."
+)
+device_opt = click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where the network runs; never changed in silence.",
+)
+objective_opt = click.option(
+    "--objective",
+    type=click.Choice(["accuracy", "f1"]),
+    default="f1",
+    show_default=True,
+    help="What the choice of building clusters maximises on the matching tiles.",
+)
+model_opt = click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Model file or run folder; default: the newest run in ./runs.",
+)
+parameter_opt = click.option(
+    "-p",
+    "parameters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Parameter of the method (see geoseg methods); may be given several times.",
+)
+
+
+def parse_parameters(given: tuple[str, ...]) -> dict[str, str]:
+    """Split ``NAME=VALUE`` pairs.
+
+    Raises:
+        click.BadParameter: If one has no equals sign.
+    """
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(
+                f"{text!r} is not NAME=VALUE, for instance over_clusters=24",
+                param_hint="-p",
+            )
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+class Duration(click.ParamType):
+    """A time as ``HH:MM:SS`` or ``DD:HH:MM:SS``."""
+
+    name = "HH:MM:SS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        parts = str(value).split(":")
+        if not 3 <= len(parts) <= 4 or not all(part.isdigit() for part in parts):
+            self.fail(f"{value!r} is not HH:MM:SS, for instance 00:20:00", param, ctx)
+        days, hours, minutes, seconds = map(int, ["0"] * (4 - len(parts)) + parts)
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def refuse_to_clobber(path: Path, overwrite: bool) -> None:
+    """Refuse an output that exists, unless it may be replaced.
+
+    Raises:
+        OutputExistsError: If it exists and ``overwrite`` is False.
+    """
+    if path.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{path} exists already: give --overwrite or another name"
+        )
+
+
+def need_one_source(images: str | None, aoi: str | None) -> None:
+    """Check that exactly one of ``--images`` and ``--aoi`` was given.
+
+    Raises:
+        click.UsageError: If none or both were.
+    """
+    if (images is None) == (aoi is None):
+        raise click.UsageError(
+            "give the tiles by either --images DIR or --aoi NAME (not both)"
+        )
+
+
+def set_threads(threads: int | None) -> None:
+    """Limit the threads that torch computes with."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)

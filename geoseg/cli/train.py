@@ -1,0 +1,143 @@
+"""``geoseg train``."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from geoseg.cli import options
+
+
+@click.command("train")
+@options.images_opt
+@options.labels_opt
+@options.aoi_opt
+@options.data_opt
+@click.option("--method", default="iic", show_default=True, help="See geoseg methods.")
+@options.parameter_opt
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Run folder; default: a new one in ./runs.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Go on with a run that was stopped; takes its settings, no others.",
+)
+@click.option("--max-steps", type=click.IntRange(1), help="Optimiser steps.")
+@click.option("--max-epochs", type=click.IntRange(1), help="Passes over the patches.")
+@click.option(
+    "--max-time", type=options.Duration(), help="Training time, such as 00:20:00."
+)
+@click.option(
+    "-b",
+    "--bands",
+    help="rgb, rgbi, irrg, all, names or 1-based numbers such as 5,3,2,7; "
+    "default: red, green, blue and near infrared where present.",
+)
+@click.option(
+    "--sobel",
+    type=click.Choice(["none", "append", "only"]),
+    default="none",
+    show_default=True,
+    help="Gradient channels beside or instead of the bands.",
+)
+@click.option(
+    "--nodata",
+    default="auto",
+    show_default=True,
+    help="auto, none, or the value that marks nodata in all bands.",
+)
+@click.option("--patch-size", type=click.IntRange(16), default=128, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--patches-per-epoch",
+    type=click.IntRange(1),
+    help="Default: as many as cover the tiles once.",
+)
+@click.option(
+    "--match-tiles",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Labelled tiles that say which clusters are buildings.",
+)
+@click.option(
+    "--select-tiles",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Labelled tiles that choose the head; 0: the method's default head.",
+)
+@options.blocks_opt
+@options.objective_opt
+@options.seed_opt
+@options.threads_opt
+@options.device_opt
+@click.option(
+    "--precision",
+    type=click.Choice(["32-true", "bf16-mixed"]),
+    default="32-true",
+    show_default=True,
+)
+@click.option(
+    "--controls/--no-controls",
+    default=True,
+    show_default=True,
+    help="Score majority, colour k-means and an untrained network on the test tiles.",
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    images: str | None,
+    aoi: str | None,
+    parameters: tuple[str, ...],
+    output: Path | None,
+    resume: Path | None,
+    max_time: timedelta | None,
+    threads: int | None,
+    **given: object,
+) -> None:
+    """Train a model on unlabelled tiles.
+
+    The result is a run folder with model.safetensors, metrics.csv and, if some tiles
+    have labels, scores.json and panel.png of tiles that were kept aside for the test.
+    Labels are used for the matching and the test alone.
+
+    \b
+        geoseg train --images tiles/ --labels buildings.geojson --max-time 00:20:00
+        geoseg train --aoi las_vegas -p width=16
+        geoseg train --resume runs/las_vegas-iic-001
+    """
+    named = [
+        name
+        for name in ctx.params
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if resume is not None and set(named) - {"resume", "threads"}:
+        others = ", ".join(sorted(set(named) - {"resume", "threads"}))
+        raise click.UsageError(
+            f"--resume takes the settings of the run, but {others} was given too"
+        )
+    pairs = options.parse_parameters(parameters)
+    if resume is None:
+        options.need_one_source(images, aoi)
+    options.set_threads(threads)
+    from geoseg.geo import runs  # heavy: after the checks
+
+    if resume is not None:
+        result = runs.resume(resume)
+    else:
+        settings = runs.RunSettings(
+            images=images,
+            aoi=aoi,
+            parameters=pairs,
+            max_seconds=None if max_time is None else max_time.total_seconds(),
+            **given,
+        )
+        result = runs.start(settings, output)
+    click.echo(result.summary(), err=True)
+    click.echo(result.run / runs.MODEL_NAME)

@@ -1,0 +1,128 @@
+"""The contract that every segmentation method fulfils."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geoseg.errors import ParameterError
+from geoseg.patches import PatchBatch
+
+#: Gives the batches of one epoch anew at each call.
+Batches = Callable[[], Iterable[PatchBatch]]
+
+
+class StepContext(NamedTuple):
+    """Where in the training a step stands; with the patch index it keys all chance.
+
+    Attributes:
+        epoch: Number of the pass over the patches, from 0.
+        step: Number of optimiser steps made before this one.
+        seed: The run's seed.
+    """
+
+    epoch: int
+    step: int
+    seed: int
+
+
+class StepOutput(NamedTuple):
+    """What a training step returns.
+
+    Attributes:
+        loss: Scalar to minimise.
+        logs: Scalars to log, detached. ``entropy`` (marginal entropy over ln K) and
+            ``confidence`` (mean highest probability) are shown while training.
+    """
+
+    loss: Tensor
+    logs: dict[str, Tensor]
+
+
+class Method(nn.Module):
+    """A segmentation method: a plain module that knows its loss and its outputs.
+
+    A subclass builds every module and buffer in ``__init__`` from ``in_channels`` and
+    plain JSON values; its ``state_dict()`` is all that prediction needs. A cluster id
+    means the same thing in every patch. It overrides :meth:`probabilities`, and
+    :meth:`training_step` or :meth:`finish` according to how it learns.
+
+    Attributes:
+        uses_labels: Whether it reads ``PatchBatch.mask``.
+        gradient: Whether it learns by optimiser steps; if not, by :meth:`finish` alone.
+        heads: Name of each output → its number of clusters ``K``.
+        default_head: The head that prediction takes unless told otherwise.
+        divisor: Height and width that :meth:`probabilities` takes are multiples of it.
+    """
+
+    uses_labels: ClassVar[bool] = False
+    gradient: ClassVar[bool] = True
+
+    heads: dict[str, int]
+    default_head: str
+    divisor: int = 1
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        if in_channels < 1:
+            raise ParameterError(f"in_channels is {in_channels}, expected at least 1")
+        self.in_channels = in_channels
+
+    def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return ``(N, K, H, W)`` probabilities; H and W are multiples of divisor."""
+        raise NotImplementedError(f"{type(self).__name__} does not predict")
+
+    def training_step(self, batch: PatchBatch, context: StepContext) -> StepOutput:
+        """Return the loss of one batch; only methods with ``gradient`` have it."""
+        raise NotImplementedError(f"{type(self).__name__} has no training step")
+
+    def configure_optimizer(self) -> torch.optim.Optimizer:
+        """Return the optimiser of all parameters that learn by gradient."""
+        raise NotImplementedError(f"{type(self).__name__} has no optimiser")
+
+    def begin_epoch(self, epoch: int, batches: Batches) -> None:
+        """Prepare an epoch, for instance by clustering; not repeated on resume."""
+
+    def finish(self, batches: Batches) -> None:
+        """Make a last fit after the optimiser steps, or the only one."""
+
+    def predict(self, image: Tensor, valid: Tensor, head: str | None = None) -> Tensor:
+        """Return cluster probabilities for images of any size.
+
+        Args:
+            image: ``(N, C, H, W)`` float, normalised as in training.
+            valid: ``(N, H, W)`` bool.
+            head: One of :attr:`heads`, or None for the default.
+
+        Returns:
+            ``(N, K, H, W)`` float in [0, 1], summing to one over K.
+
+        Raises:
+            ParameterError: If there is no such head.
+        """
+        name = self.default_head if head is None else head
+        if name not in self.heads:
+            raise ParameterError(
+                f"there is no head {name!r}, expected one of {list(self.heads)}"
+            )
+        height, width = image.shape[-2:]
+        bottom, right = -height % self.divisor, -width % self.divisor
+        if bottom or right:
+            image = F.pad(image, (0, right, 0, bottom), mode="replicate")
+            valid = F.pad(valid, (0, right, 0, bottom), value=False)
+        return self.probabilities(image, valid, name)[..., :height, :width]
+
+
+def check_heads(heads: Mapping[str, int]) -> None:
+    """Refuse heads without at least two clusters.
+
+    Raises:
+        ParameterError: If a head has fewer than two clusters.
+    """
+    for name, clusters in heads.items():
+        if clusters < 2:
+            raise ParameterError(
+                f"head {name!r} has {clusters} clusters, expected at least 2"
+            )

@@ -1,0 +1,252 @@
+"""The model file: safetensors weights and one JSON card that says how to use them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+import geoseg
+from geoseg.errors import MatchingError, ModelFileError, ParameterError
+from geoseg.matching import Matching
+from geoseg.methods import check_parameters, method_class
+from geoseg.methods.base import Method
+from geoseg.normalization import Normalization
+
+FORMAT_VERSION = 1
+#: The one metadata key: several would make the bytes of equal models vary.
+CARD_KEY = "geoseg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """All that prediction needs beside the weights, and where the model comes from.
+
+    Attributes:
+        method: Name in ``METHODS``.
+        parameters: The method's parameters, all of them.
+        normalization: Bands and how their values become channels.
+        nodata: The nodata rule of the training images.
+        gsd_m: Ground sampling distance of the training images in metres, or None.
+        patch_size: Side of the training patches in pixels.
+        class_names: Name of each class id, ``background`` first.
+        head: The head that prediction takes.
+        matchings: Head → what its clusters mean; empty before matching.
+        seed: Of weights, patches and views.
+        provenance: Steps, tiles of each role, data fingerprint, versions.
+        metrics: Scores on the test tiles, if there were any.
+    """
+
+    method: str
+    parameters: Mapping[str, Any]
+    normalization: Normalization
+    nodata: str = "auto"
+    gsd_m: float | None = None
+    patch_size: int = 128
+    class_names: tuple[str, ...] = ("background", "building")
+    head: str
+    matchings: Mapping[str, Matching] = field(default_factory=dict)
+    seed: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "geoseg_version": geoseg.__version__,
+            "method": self.method,
+            "parameters": dict(self.parameters),
+            "normalization": self.normalization.to_json(),
+            "nodata": self.nodata,
+            "gsd_m": self.gsd_m,
+            "patch_size": self.patch_size,
+            "class_names": list(self.class_names),
+            "head": self.head,
+            "matchings": {k: v.to_json() for k, v in self.matchings.items()},
+            "seed": self.seed,
+            "provenance": dict(self.provenance),
+            "metrics": dict(self.metrics),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "ModelCard":
+        """Rebuild a card from :meth:`to_json`'s values.
+
+        Raises:
+            KeyError, TypeError, ValueError: If a value is missing or malformed.
+        """
+        return cls(
+            method=str(values["method"]),
+            parameters=dict(values["parameters"]),
+            normalization=Normalization.from_json(values["normalization"]),
+            nodata=str(values["nodata"]),
+            gsd_m=None if values["gsd_m"] is None else float(values["gsd_m"]),
+            patch_size=int(values["patch_size"]),
+            class_names=tuple(map(str, values["class_names"])),
+            head=str(values["head"]),
+            matchings={
+                str(k): Matching.from_json(v) for k, v in values["matchings"].items()
+            },
+            seed=int(values["seed"]),
+            provenance=dict(values["provenance"]),
+            metrics=dict(values["metrics"]),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A method with its card: images in, class probabilities out."""
+
+    method: Method
+    card: ModelCard
+
+    def with_card(self, **changes: Any) -> "Model":
+        """Return a model of the same weights whose card has other values."""
+        return Model(self.method, replace(self.card, **changes))
+
+    def cluster_probabilities(
+        self, image: Tensor, valid: Tensor, head: str | None = None
+    ) -> Tensor:
+        """Return ``(N, K, H, W)`` cluster probabilities of a head."""
+        return self.method.predict(image, valid, head or self.card.head)
+
+    def class_probabilities(
+        self, image: Tensor, valid: Tensor, head: str | None = None
+    ) -> Tensor:
+        """Return ``(N, C, H, W)`` class probabilities that sum to one over C.
+
+        The probabilities of all clusters that mean a class are summed: the matching's
+        threshold decides clusters, not pixels.
+
+        Raises:
+            MatchingError: If the head has not been matched to classes.
+        """
+        name = head or self.card.head
+        if self.method.uses_labels:
+            return self.method.predict(image, valid, name)
+        matching = self.card.matchings.get(name)
+        if matching is None:
+            raise MatchingError(
+                f"no cluster of head {name!r} has a class yet: run geoseg match with "
+                "labelled tiles first"
+            )
+        clusters = self.method.predict(image, valid, name)  # (N, K, H, W)
+        fold = matching.matrix.to(clusters)  # (K, C)
+        n, k, h, w = clusters.shape
+        folded = torch.matmul(fold.T, clusters.reshape(n, k, h * w))  # (N, C, H*W)
+        return folded.reshape(n, -1, h, w)
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write a model file aside and rename it.
+
+    Equal models give equal bytes.
+    """
+    card = json.dumps(model.card.to_json(), sort_keys=True, allow_nan=False)
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.method.state_dict().items()
+    }
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(weights, aside, metadata={CARD_KEY: card})
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load_card(path: Path) -> ModelCard:
+    """Read the card of a model file, not its weights.
+
+    Raises:
+        ModelFileError: If the file is absent, damaged or not geoseg's.
+    """
+    if not path.is_file():
+        raise ModelFileError(
+            f"there is no model file {path}: train one with geoseg train"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(
+            f"{path} is not a readable safetensors file ({error}): expected a model "
+            "written by geoseg train"
+        ) from error
+    if CARD_KEY not in metadata:
+        raise ModelFileError(
+            f"{path} has no geoseg card: expected a model written by geoseg train"
+        )
+    try:
+        values = json.loads(metadata[CARD_KEY])
+        version = values["format_version"]
+        if version != FORMAT_VERSION:
+            raise ModelFileError(
+                f"{path} has format version {version}, this geoseg reads "
+                f"{FORMAT_VERSION}: train again or use the geoseg that wrote it"
+            )
+        return ModelCard.from_json(values)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(
+            f"the card of {path} is malformed ({type(error).__name__}: {error}): "
+            "expected a model written by geoseg train"
+        ) from error
+
+
+def load_model(path: Path) -> Model:
+    """Read a model file; nothing in it is executed.
+
+    Raises:
+        ModelFileError: If the file is absent, damaged, not geoseg's, or its weights do
+            not fit the method that its card names.
+    """
+    card = load_card(path)
+    try:
+        parameters = check_parameters(card.method, card.parameters)
+        # No memory is taken before the file has shown tensors of the same shapes.
+        with torch.device("meta"):
+            method = method_class(card.method)(
+                card.normalization.channels, **parameters
+            )
+    except (ParameterError, RuntimeError, ValueError) as error:
+        raise ModelFileError(
+            f"the card of {path} describes no known method: {error}"
+        ) from error
+    expected = method.state_dict()
+    with safe_open(path, framework="pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+        if found != shapes:
+            names = sorted(set(found.items()) ^ set(shapes.items()))
+            raise ModelFileError(
+                f"the weights of {path} do not fit its card, first at "
+                f"{names[0][0]!r}: the file is damaged or was edited"
+            )
+        weights = {name: file.get_tensor(name) for name in shapes}
+    for name, tensor in weights.items():
+        if tensor.dtype != expected[name].dtype:
+            raise ModelFileError(
+                f"{name!r} in {path} is {tensor.dtype}, expected "
+                f"{expected[name].dtype}: the file is damaged or was edited"
+            )
+    method.load_state_dict(weights, assign=True)
+    method.requires_grad_(False)
+    if card.head not in method.heads:
+        raise ModelFileError(
+            f"the card of {path} names head {card.head!r}, the method has "
+            f"{list(method.heads)}"
+        )
+    for head, matching in card.matchings.items():
+        if method.heads.get(head) != matching.num_clusters:
+            raise ModelFileError(
+                f"the card of {path} matches {matching.num_clusters} clusters of head "
+                f"{head!r}, the method has {method.heads.get(head)}"
+            )
+    return Model(method.eval(), card)
