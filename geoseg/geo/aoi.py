@@ -1,0 +1,449 @@
+"""Which tiles there are: areas of interest, folder layouts, images paired with labels."""
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.errors import DatasetError, LabelError, RasterError
+from geoseg.geo.raster import PixelWindow, RasterDescription, describe, is_remote
+
+log = logging.getLogger(__name__)
+
+IMAGE_SUFFIXES = (".tif", ".tiff", ".vrt")
+VECTOR_SUFFIXES = (".geojson", ".json", ".gpkg", ".fgb", ".shp")
+_LABEL_SUFFIXES = (*VECTOR_SUFFIXES, *IMAGE_SUFFIXES)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image file, or a part of one, with its reference labels.
+
+    Attributes:
+        id: Unique within a set of tiles.
+        image: Path or URL of the image.
+        labels: Path of the vector or mask file with its labels; None: unlabelled.
+        window: The part of the image that is the tile; None: all of it.
+    """
+
+    id: str
+    image: str
+    labels: str | None = None
+    window: PixelWindow | None = None
+
+    def extent(self, description: RasterDescription) -> PixelWindow:
+        """The tile's window in its image, which ``description`` describes."""
+        return self.window or description.window
+
+
+@dataclass(frozen=True)
+class Aoi:
+    """A SpaceNet area of interest.
+
+    Attributes:
+        number: In folder names: ``AOI_2_Vegas``.
+        dataset: ``SN1_buildings`` or ``SN2_buildings``.
+        tarballs: (name, md5, about how many GB) of the labelled part.
+    """
+
+    number: int
+    dataset: str
+    tarballs: tuple[tuple[str, str, float], ...]
+
+
+def _sn2(number: int, city: str, md5: str, size_gb: float) -> Aoi:
+    tarball = f"SN2_buildings_train_AOI_{number}_{city}.tar.gz"
+    return Aoi(number, "SN2_buildings", ((tarball, md5, size_gb),))
+
+
+#: The SpaceNet areas with building labels that geoseg knows by name.
+AOIS: dict[str, Aoi] = {
+    "las_vegas": _sn2(2, "Vegas", "307da318bc43aaf9481828f92eda9126", 23),
+    "paris": _sn2(3, "Paris", "4db469e3e4e7bf025368ad730aec0888", 5.3),
+    "shanghai": _sn2(4, "Shanghai", "986129eecd3e842ebc2063d43b407adb", 23.4),
+    "khartoum": _sn2(5, "Khartoum", "462b4bf0466c945d708befabd4d9115b", 4.7),
+    "rio": Aoi(
+        1,
+        "SN1_buildings",
+        (
+            (
+                "SN1_buildings_train_AOI_1_Rio_3band.tar.gz",
+                "279e334a2120ecac70439ea246174516",
+                2.3,
+            ),
+            (
+                "SN1_buildings_train_AOI_1_Rio_geojson_buildings.tar.gz",
+                "b6e02fbd727f252ea038abe4f77a77b3",
+                0.02,
+            ),
+        ),
+    ),
+}
+
+# Rio's 8band images are not pan-sharpened (2 m), so 3band comes first.
+_PRODUCTS = ("MUL-PanSharpen", "PS-MS", "RGB-PanSharpen", "PS-RGB", "3band", "8band")
+_PRODUCT_LABELS = (
+    "geojson/buildings",
+    "geojson_buildings",
+    "vectordata/geojson",
+    "geojson",
+)
+_SPACENET_ID = re.compile(r"AOI_(\d+)_.*?img(\d+)$", re.IGNORECASE)
+_DECORATION = re.compile(
+    r"^(?:images?|masks?|labels?|buildings?|geo)[_-]"
+    r"|[_-](?:images?|masks?|labels?|buildings?|gt)$",
+    re.IGNORECASE,
+)
+
+
+def pair_key(stem: str) -> str:
+    """What an image's and its label's file names have in common.
+
+    Example:
+        >>> pair_key("buildings_AOI_2_Vegas_img225")
+        'aoi2_img225'
+        >>> pair_key("RGB-PanSharpen_AOI_2_Vegas_img225")
+        'aoi2_img225'
+        >>> pair_key("OAM-386690-220241-19_mask")
+        'oam-386690-220241-19'
+    """
+    spacenet = _SPACENET_ID.search(stem)
+    if spacenet:
+        return f"aoi{int(spacenet[1])}_img{int(spacenet[2])}"
+    return _DECORATION.sub("", stem).lower()
+
+
+def tile_id(stem: str) -> str:
+    """A tile's id: ``img225`` of SpaceNet's names, else the file's stem."""
+    spacenet = _SPACENET_ID.search(stem)
+    return f"img{int(spacenet[2])}" if spacenet else stem
+
+
+def find_tiles(
+    images: Path | str, labels: Path | str | None = None
+) -> list[Tile]:
+    """Find tiles and pair them with their labels.
+
+    Args:
+        images: A folder of GeoTIFFs (every one in it is taken for an image: keep masks
+            elsewhere, or name the image); one image; or a folder in a layout that is
+            recognised: SpaceNet's two, or ``images*/`` beside ``labels*/``, ``masks*/``
+            or ``labels.geojson``.
+        labels: A folder of vector or mask files, paired by name: equal stems, equal
+            SpaceNet image numbers, or stems equal but for ``mask_``, ``_labels`` and
+            the like; or one file for all tiles. None: those of the layout, if any.
+
+    Returns:
+        Tiles sorted by id. Tiles without a label file have ``labels = None``; they are
+        counted and named in one warning, as are labels without an image.
+
+    Raises:
+        DatasetError: If there is no image, or images are unreadable or differ in their
+            number of bands (all are named), or two have the same id.
+        LabelError: If the labels are absent or none belongs to an image.
+    """
+    if is_remote(images) or Path(images).is_file():
+        paths = [str(images)]
+        return _pair(paths, _label_files(labels, paths))
+    folder = Path(images)
+    if not folder.is_dir():
+        raise DatasetError(
+            f"{folder} does not exist, expected a folder of GeoTIFFs or one image"
+        )
+    found = _rasters(folder)
+    if found:
+        labels = labels if labels is not None else _labels_of_product(folder)
+    else:
+        folder, layout_labels = _single_layout(folder)
+        found = _rasters(folder)
+        labels = labels if labels is not None else layout_labels
+    paths = [str(path) for path in found]
+    return _pair(paths, _label_files(labels, paths))
+
+
+def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
+    """Find the tiles of an area of interest on disk.
+
+    Args:
+        aoi: ``las_vegas``, ``paris``, ``shanghai``, ``khartoum``, ``rio``, ``sample``,
+            or a folder.
+        data: Where AOIs lie; None: ``$GEOSEG_DATA``. The AOI's folder is found up to
+            four levels below, in either SpaceNet layout; of its images the
+            pan-sharpened multispectral ones are preferred.
+
+    Raises:
+        DatasetError: If the AOI is unknown or not on disk; says where it was looked for
+            and how to get it. Also as :func:`find_tiles`.
+    """
+    root = data if data is not None else os.environ.get("GEOSEG_DATA")
+    base = Path(root) if root else None
+    if aoi == "sample":
+        return find_tiles(_sample_folder(base))
+    if aoi not in AOIS:
+        if Path(aoi).is_dir():
+            return find_tiles(aoi)
+        raise DatasetError(
+            f"AOI {aoi!r} is neither known nor a folder, expected one of "
+            f"{', '.join(AOIS)}, sample or a folder"
+        )
+    if base is None or not base.is_dir():
+        looked = "nowhere ($GEOSEG_DATA is not set)" if base is None else str(base)
+        raise DatasetError(_absent(aoi, looked))
+    layouts = [
+        layout
+        for layout in _spacenet_layouts(base)
+        if layout[0] == AOIS[aoi].number or layout[0] is None and aoi == "rio"
+    ]
+    if not layouts:
+        raise DatasetError(_absent(aoi, str(base)))
+    # unlabelled test images may lie beside: the labelled part is the AOI
+    _, images, labels = sorted(layouts, key=lambda layout: layout[2] is None)[0]
+    log.info("%s: images in %s", aoi, images)
+    return find_tiles(images, labels)
+
+
+def _absent(aoi: str, looked: str) -> str:
+    area = AOIS[aoi]
+    if area.number == 1:
+        folder = "SN1_buildings/train/{3band,geojson}"
+    else:
+        city = area.tarballs[0][0].split("_")[-1].removesuffix(".tar.gz")
+        folder = f"{area.dataset}/train/AOI_{area.number}_{city}_Train"
+    files = "; ".join(
+        f"{name} (about {size:g} GB, md5 {md5})" for name, md5, size in area.tarballs
+    )
+    return (
+        f"AOI {aoi} is not on disk: looked in {looked}, expected {folder} below --data "
+        f"or $GEOSEG_DATA; get it with: aws s3 cp --no-sign-request s3://spacenet-dataset/"
+        f"spacenet/{area.dataset}/tarballs/{area.tarballs[0][0]} . and unpack it there: "
+        f"{files}"
+    )
+
+
+def _sample_folder(base: Path | None) -> Path:
+    roots = [Path.cwd(), *([base] if base else []), Path(__file__).parents[2]]
+    for root in roots:
+        if (root / "sample_tiles").is_dir() and any(
+            path.suffix.lower() in IMAGE_SUFFIXES
+            for path in (root / "sample_tiles").rglob("*")
+        ):
+            return root / "sample_tiles"
+    raise DatasetError(
+        f"no sample_tiles folder in {', '.join(str(root) for root in roots[:-1])}, "
+        "expected the repository's sample tiles; make them with: geoseg sample"
+    )
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    return sorted(
+        (
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in suffixes and path.is_file()
+        ),
+        key=_natural,
+    )
+
+
+def _rasters(folder: Path) -> list[Path]:
+    return _files(folder, IMAGE_SUFFIXES)
+
+
+def _folders_below(root: Path, depth: int = 4) -> list[Path]:
+    """The folder and those below it, breadth first, names sorted; no hidden ones."""
+    level, everything = [root], [root]
+    for _ in range(depth):
+        level = [
+            child
+            for folder in level
+            for child in sorted(folder.iterdir())
+            if child.is_dir() and not child.name.startswith(".")
+        ]
+        everything += level
+    return everything
+
+
+def _spacenet_layouts(root: Path) -> list[tuple[int | None, Path, Path | None]]:
+    """(AOI number, image folder, label folder) of each SpaceNet AOI below a folder."""
+    layouts = []
+    for folder in _folders_below(root):
+        for product in _PRODUCTS:
+            images = _rasters(folder / product) if (folder / product).is_dir() else []
+            if images:
+                named = _SPACENET_ID.search(images[0].stem)
+                number = int(named[1]) if named else None
+                labels = _labels_of_product(folder / product)
+                layouts.append((number, folder / product, labels))
+                break
+    return layouts
+
+
+def _labels_of_product(images: Path) -> Path | None:
+    """The label folder beside a SpaceNet product folder; None if it is not one."""
+    if images.name not in (*_PRODUCTS, "MUL"):
+        return None
+    for name in _PRODUCT_LABELS:
+        folder = images.parent / name
+        if folder.is_dir() and _files(folder, VECTOR_SUFFIXES):
+            return folder
+    return None
+
+
+def _single_layout(folder: Path) -> tuple[Path, Path | None]:
+    """Image folder and labels of the one layout at or below a folder."""
+    layouts = _spacenet_layouts(folder)
+    if len(layouts) == 1:
+        return layouts[0][1], layouts[0][2]
+    if layouts:
+        names = ", ".join(str(images) for _, images, _ in layouts)
+        raise DatasetError(
+            f"{folder} holds {len(layouts)} image folders ({names}), expected one: "
+            "name it with --images or --aoi"
+        )
+    subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    with_images = [path for path in subfolders if _rasters(path)]
+    image_folders = [path for path in with_images if path.name.startswith("image")]
+    if len(image_folders) == 1:
+        label_folders = [
+            path
+            for path in subfolders
+            if path.name.startswith(("label", "mask")) and _files(path, _LABEL_SUFFIXES)
+        ]
+        files = [
+            path for path in _files(folder, VECTOR_SUFFIXES) if path.stem == "labels"
+        ]
+        return image_folders[0], next(iter([*label_folders, *files]), None)
+    hint = ", ".join(f"{path.name} ({len(_rasters(path))})" for path in with_images)
+    raise DatasetError(
+        f"no image in {folder}, expected {', '.join(IMAGE_SUFFIXES)} files"
+        + (f"; its folders with images: {hint}" if hint else "")
+    )
+
+
+def _label_files(
+    labels: Path | str | None, images: Sequence[str]
+) -> str | list[Path] | None:
+    """One file for all, the files of a folder, or None."""
+    if labels is None:
+        return None
+    path = Path(labels)
+    if path.is_file():
+        if path.suffix.lower() not in _LABEL_SUFFIXES:
+            raise LabelError(
+                f"labels {path} end in {path.suffix!r}, expected one of "
+                f"{', '.join(_LABEL_SUFFIXES)}"
+            )
+        return str(path)
+    if not path.is_dir():
+        raise LabelError(f"labels {path} do not exist, expected a folder or one file")
+    taken = {Path(image).resolve() for image in images}
+    files = [
+        file for file in _files(path, _LABEL_SUFFIXES) if file.resolve() not in taken
+    ]
+    if not files:
+        raise LabelError(
+            f"no label file in {path}, expected {', '.join(_LABEL_SUFFIXES)}"
+        )
+    return files
+
+
+def _pair(images: Sequence[str], labels: str | list[Path] | None) -> list[Tile]:
+    stems = {image: Path(image).stem for image in images}
+    _check_unique([tile_id(stem) for stem in stems.values()], images)
+    _check_readable(images)
+    if labels is None or isinstance(labels, str):
+        return [Tile(tile_id(stems[image]), image, labels) for image in images]
+    by_stem = _by_name(labels, str.lower)
+    by_key = _by_name(labels, pair_key)
+    tiles, used = [], set()
+    for image in images:
+        stem = stems[image]
+        file = by_stem.get(stem.lower()) or by_key.get(pair_key(stem)) or []
+        if len(file) > 1:
+            raise LabelError(
+                f"{image} has {len(file)} label files "
+                f"({', '.join(str(path) for path in file)}), expected one"
+            )
+        used.update(file)
+        tiles.append(Tile(tile_id(stem), image, str(file[0]) if file else None))
+    _report_unpaired(tiles, [path for path in labels if path not in used], labels)
+    return tiles
+
+
+def _by_name(labels: list[Path], key: "type[str] | object") -> dict[str, list[Path]]:
+    names: dict[str, list[Path]] = {}
+    for path in labels:
+        names.setdefault(key(path.stem), []).append(path)  # type: ignore[operator]
+    return names
+
+
+def _some(names: Sequence[str], limit: int = 10) -> str:
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
+
+
+def _report_unpaired(
+    tiles: list[Tile], unused: list[Path], labels: list[Path]
+) -> None:
+    without = [Path(tile.image).name for tile in tiles if tile.labels is None]
+    if len(without) == len(tiles):
+        raise LabelError(
+            f"no label file belongs to an image: images are named {without[0]}, labels "
+            f"{labels[0].name}; expected equal names or image numbers"
+        )
+    if without:
+        log.warning(
+            "%d of %d images have no label file and count as unlabelled: %s",
+            len(without),
+            len(tiles),
+            _some(without),
+        )
+    if unused:
+        names = [path.name for path in unused]
+        log.warning("%d label files have no image: %s", len(names), _some(names))
+
+
+def _check_unique(ids: Sequence[str], images: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    for name, image in zip(ids, images, strict=True):
+        if name in first:
+            raise DatasetError(
+                f"{first[name]} and {image} are both tile {name!r}, expected one image "
+                "per tile: name the folder of one product"
+            )
+        first[name] = image
+
+
+def _check_readable(images: Sequence[str]) -> None:
+    """Open every image; name all that cannot be opened or have other bands."""
+    counts: dict[int, list[str]] = {}
+    broken = []
+    for image in images:
+        try:
+            counts.setdefault(describe(image).count, []).append(image)
+        except RasterError as error:
+            broken.append(str(error))
+    if broken:
+        raise DatasetError(
+            f"{len(broken)} of {len(images)} images cannot be used: "
+            + " | ".join(broken)
+        )
+    if len(counts) > 1:
+        usual = max(counts, key=lambda count: len(counts[count]))
+        odd = [
+            f"{image} ({count})"
+            for count, names in counts.items()
+            if count != usual
+            for image in names
+        ]
+        raise DatasetError(
+            f"images differ in their number of bands, expected {usual} as in most: "
+            f"{_some(odd)}; move other products and masks to another folder"
+        )

@@ -1,0 +1,193 @@
+"""From a file's pixel values to a network's input channels.
+
+The numbers come from the training split (``geoseg.geo.statistics``) and travel in the
+model file, so that prediction sees exactly what training saw.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.errors import ModelFileError, ParameterError, ShapeError
+
+#: What the Sobel channels do: absent, after the bands, or instead of them.
+SOBEL_MODES = ("none", "append", "only")
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Stretch every band to [0, 1] between two robust percentiles of the split.
+
+    One stretch per band for the whole split keeps absolute reflectance, which a stretch
+    per tile destroys.
+
+    Attributes:
+        bands: Band names, in channel order.
+        low: Per band, the value mapped to 0, in the file's units.
+        high: Per band, the value mapped to 1; above ``low``.
+        fill: Per band, the normalised value given to invalid pixels, in [0, 1].
+        sobel: ``"none"``; ``"append"``: two gradient channels (d/dx, d/dy of the mean
+            normalised band, in [-1, 1]) after the bands; ``"only"``: those two alone.
+
+    Raises:
+        ParameterError: If lengths differ, ``high <= low`` or ``sobel`` is unknown.
+
+    Example:
+        >>> stretch = Normalization(("pan",), (100.0,), (300.0,), (0.5,))
+        >>> pixels = np.array([[[100, 200, 300, 65535]]], np.uint16)
+        >>> stretch(pixels, np.array([[True, True, True, False]])).tolist()
+        [[[0.0, 0.5, 1.0, 0.5]]]
+    """
+
+    bands: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    fill: tuple[float, ...]
+    sobel: str = "none"
+
+    def __post_init__(self) -> None:
+        count = len(self.bands)
+        for name in ("low", "high", "fill"):
+            values = getattr(self, name)
+            if len(values) != count:
+                raise ParameterError(
+                    f"normalization has {len(values)} values of {name} for {count} "
+                    "bands, expected one per band"
+                )
+            if not all(math.isfinite(value) for value in values):
+                raise ParameterError(
+                    f"normalization has {name} = {values}, expected finite numbers"
+                )
+        if count == 0:
+            raise ParameterError("normalization has no band, expected at least one")
+        if self.sobel not in SOBEL_MODES:
+            raise ParameterError(
+                f"sobel is {self.sobel!r}, expected one of {', '.join(SOBEL_MODES)}"
+            )
+        for band, low, high in zip(self.bands, self.low, self.high, strict=True):
+            if not high > low:
+                raise ParameterError(
+                    f"normalization of band {band!r} maps {low} to 0 and {high} to 1, "
+                    "expected the second above the first"
+                )
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that a call returns."""
+        bands = 0 if self.sobel == "only" else len(self.bands)
+        return bands + (0 if self.sobel == "none" else 2)
+
+    def __call__(
+        self, pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]
+    ) -> Tensor:
+        """Normalise a window of an image.
+
+        Args:
+            pixels: ``(B, H, W)``, any numeric type, in the file's units.
+            valid: ``(H, W)`` bool, False where there is no data.
+
+        Returns:
+            ``(channels, H, W)`` float32. Bands in [0, 1], ``fill`` where invalid;
+            Sobel channels in [-1, 1], 0 where the pixel or one of its eight neighbours
+            is invalid. Beyond the window's border its outermost pixels are repeated.
+
+        Raises:
+            ShapeError: If the shapes do not belong together.
+        """
+        if pixels.ndim != 3 or pixels.shape[0] != len(self.bands):
+            raise ShapeError(
+                f"pixels have shape {pixels.shape}, expected "
+                f"({len(self.bands)}, H, W) for bands {', '.join(self.bands)}"
+            )
+        if valid.shape != pixels.shape[1:]:
+            raise ShapeError(
+                f"valid has shape {valid.shape}, expected {pixels.shape[1:]}"
+            )
+        stretched = self._stretch(pixels, valid)
+        parts = [] if self.sobel == "only" else [stretched]
+        if self.sobel != "none":
+            parts.append(_sobel(stretched.mean(axis=0), valid))
+        return torch.from_numpy(np.ascontiguousarray(np.concatenate(parts)))
+
+    def _stretch(
+        self, pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        # float32 holds 16-bit integers exactly; wider values are subtracted in float64
+        narrow = pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32
+        kind = np.float32 if narrow else np.float64
+        low, high, fill = (
+            np.asarray(values, kind)[:, None, None]
+            for values in (self.low, self.high, self.fill)
+        )
+        # invalid pixels may hold NaN, inf or sentinels near the type's limits
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = (pixels.astype(kind) - low) / (high - low)
+        scaled = np.where(valid[None], np.clip(scaled, 0, 1), fill)
+        return scaled.astype(np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; :meth:`from_json` is the exact inverse."""
+        return {
+            "bands": list(self.bands),
+            "low": list(self.low),
+            "high": list(self.high),
+            "fill": list(self.fill),
+            "sobel": self.sobel,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Normalization":
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ModelFileError: If a field is absent or has another type or value than
+                expected.
+        """
+        try:
+            return cls(
+                bands=tuple(str(name) for name in values["bands"]),
+                low=tuple(float(value) for value in values["low"]),
+                high=tuple(float(value) for value in values["high"]),
+                fill=tuple(float(value) for value in values["fill"]),
+                sobel=str(values.get("sobel", "none")),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(
+                f"the normalization on the model card is damaged ({error}), "
+                "expected bands, low, high, fill and sobel"
+            ) from error
+
+
+def _sobel(
+    grey: np.ndarray[Any, np.dtype[np.float32]], valid: np.ndarray[Any, Any]
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Gradients of an image in [0, 1] by the 3 x 3 Sobel filters, scaled to [-1, 1].
+
+    Args:
+        grey: ``(H, W)``.
+        valid: ``(H, W)`` bool.
+
+    Returns:
+        ``(2, H, W)``: d/dx (to the right), d/dy (downwards).
+    """
+    height, width = grey.shape
+    padded = np.pad(grey, 1, mode="edge")
+
+    def shifted(row: int, col: int) -> np.ndarray[Any, Any]:
+        return padded[row : row + height, col : col + width]
+
+    right = shifted(0, 2) + 2 * shifted(1, 2) + shifted(2, 2)
+    left = shifted(0, 0) + 2 * shifted(1, 0) + shifted(2, 0)
+    below = shifted(2, 0) + 2 * shifted(2, 1) + shifted(2, 2)
+    above = shifted(0, 0) + 2 * shifted(0, 1) + shifted(0, 2)
+    gradients = np.stack([right - left, below - above]) / np.float32(4)
+    known = np.pad(valid, 1, mode="edge")
+    for row in range(3):
+        for col in range(3):
+            gradients *= known[row : row + height, col : col + width]
+    return gradients
