@@ -137,7 +137,8 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(name, driver=["GTiff", "VRT"])
+            driver = "VRT" if name.lower().endswith(".vrt") else "GTiff"
+            return rasterio.open(name, driver=driver)
     except RasterioError as error:
         reason = " ".join(str(error).split())
         raise RasterError(
@@ -470,7 +471,7 @@ def _gsd_m(
 ) -> float | None:
     """Ground size of the central pixel.
 
-    A projected CRS that keeps lengths to 1 % (UTM) is taken at its word; of others (Web
+    A projected CRS that keeps lengths to 0.2 % (UTM) is taken at its word; of others (Web
     Mercator, degrees) the sides are measured on the ellipsoid.
     """
     if crs is None:
@@ -490,7 +491,7 @@ def _gsd_m(
         return planar
     if not math.isfinite(true) or true <= 0:
         return planar
-    return planar if planar and abs(true / planar - 1) < 0.01 else true
+    return planar if planar and abs(true / planar - 1) < 0.002 else true
 
 
 _STEPS = ((0, 0), (1, 0), (0, 1))
@@ -535,7 +536,7 @@ def require_crs(description: RasterDescription) -> CRS:
 def metric_crs(description: RasterDescription) -> CRS:
     """Choose a CRS for areas, lengths and angles near the image.
 
-    The image's own where that is projected and keeps lengths to 1 %; else UTM (WGS 84)
+    The image's own where that is projected and keeps lengths to 0.2 %; else UTM (WGS 84)
     of the image's centre; near the poles (above 84° N, below 80° S) UPS.
 
     Raises:

@@ -1,0 +1,217 @@
+"""Robust statistics per band over a whole split, in one streamed pass.
+
+Integers of up to 16 bit are counted exactly. Other types are counted by the leading
+bits of an order-preserving integer code of their float32 value, which needs no range in
+advance, adds up over files, and places a percentile within 0.2 % of its value.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from geoseg.errors import DatasetError, ParameterError
+from geoseg.geo.aoi import Tile
+from geoseg.geo.raster import (
+    NodataRule,
+    PixelWindow,
+    band_numbers,
+    describe_open,
+    open_raster,
+    read_window,
+)
+from geoseg.normalization import Normalization
+
+# Exact counters reach from int16's least to uint16's greatest value.
+_LEAST, _GREATEST = -(2**15), 2**16 - 1
+# Sign, 8 bits of exponent, 9 of mantissa: bins 1/512 of their value wide.
+_CODE_BITS = 18
+_STRIP_VALUES = 2**22
+
+
+class BandStatistics(NamedTuple):
+    """What the split says about each band, in the file's units.
+
+    Attributes:
+        low: Lower percentile per band.
+        high: Upper percentile per band; above ``low`` (by 1 for a constant band).
+        median: Per band, between the two.
+        valid_pixels: Number of pixels counted.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    median: tuple[float, ...]
+    valid_pixels: int
+
+
+class _Histogram:
+    """Counts of one band's values; exact or by float code, as the first values ask."""
+
+    def __init__(self, exact: bool) -> None:
+        self.exact = exact
+        bins = _GREATEST - _LEAST + 1 if exact else 2**_CODE_BITS
+        self.counts = np.zeros(bins, np.int64)
+
+    def add(self, values: np.ndarray[Any, Any]) -> None:
+        if self.exact:
+            codes = values.astype(np.int64) - _LEAST
+        else:
+            codes = _float_code(values) >> (32 - _CODE_BITS)
+        self.counts += np.bincount(codes, minlength=len(self.counts))
+
+    def quantile(self, share: float) -> float:
+        """Linear interpolation between order statistics, as numpy's default."""
+        position = share * (int(self.counts.sum()) - 1)
+        below = int(np.floor(position))
+        weight = position - below
+        lower = self._order_statistic(below)
+        upper = self._order_statistic(below + 1) if weight > 0 else lower
+        return lower + weight * (upper - lower)
+
+    def _order_statistic(self, rank: int) -> float:
+        """The ``rank``-th smallest value, counted from 0.
+
+        Values in a bin of the float code are taken to lie evenly over it.
+        """
+        cumulative = np.cumsum(self.counts)
+        code = int(np.searchsorted(cumulative, rank, side="right"))
+        if self.exact:
+            return float(code + _LEAST)
+        count = int(self.counts[code])
+        place = rank - (int(cumulative[code]) - count)
+        start, stop = _bin_edges(code)
+        return start + (stop - start) * (place + 0.5) / count
+
+
+def _float_code(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Unsigned 32-bit integers in the order of the values' float32 roundings."""
+    limit = float(np.finfo(np.float32).max)
+    rounded = np.clip(values, -limit, limit).astype(np.float32)
+    bits = rounded.view(np.uint32).astype(np.int64)
+    negative = bits >= 2**31
+    return np.where(negative, 2**32 - 1 - bits, bits + 2**31)
+
+
+def _bin_edges(code: int) -> tuple[float, float]:
+    first = code << (32 - _CODE_BITS)
+    last = first + (1 << (32 - _CODE_BITS)) - 1
+    start, stop = _decode(first), _decode(last)
+    return start, stop
+
+
+def _decode(code: int) -> float:
+    bits = code - 2**31 if code >= 2**31 else 2**32 - 1 - code
+    value = float(np.array(bits, np.uint32).view(np.float32))
+    # the bins at both ends also hold the codes of infinities
+    limit = float(np.finfo(np.float32).max)
+    return min(max(value, -limit), limit) if value == value else np.copysign(
+        limit, 1 if code >= 2**31 else -1
+    )
+
+
+def strips(window: PixelWindow, bands: int) -> Iterator[PixelWindow]:
+    """Cut a window into strips of whole rows of bounded size."""
+    rows = max(1, _STRIP_VALUES // (window.width * bands))
+    if rows > 256:
+        rows -= rows % 256
+    for start in range(0, window.height, rows):
+        height = min(rows, window.height - start)
+        yield PixelWindow(window.row + start, window.col, height, window.width)
+
+
+def band_statistics(
+    tiles: Sequence[Tile],
+    bands: Sequence[str],
+    *,
+    nodata: NodataRule = "auto",
+    low: float = 1.0,
+    high: float = 99.0,
+) -> BandStatistics:
+    """Percentiles and median of every band over the valid pixels of all tiles.
+
+    One pass over the files, in strips of at most 4 Mi values; memory does not grow
+    with the data. Pixels where tiles overlap count once per tile.
+
+    Args:
+        tiles: The split.
+        bands: Band names.
+        nodata: How nodata is recognised.
+        low: Lower percentile, in percent.
+        high: Upper percentile, in percent.
+
+    Raises:
+        DatasetError: If there is no tile or no valid pixel, or some tiles are integer
+            and others float.
+        ParameterError: Unless 0 <= low < high <= 100.
+        RasterError: If a file cannot be read or lacks a band.
+    """
+    if not 0 <= low < high <= 100:
+        raise ParameterError(
+            f"percentiles are {low} and {high}, expected 0 <= low < high <= 100"
+        )
+    if not tiles:
+        raise DatasetError("no tile to take statistics of, expected at least one")
+    histograms: list[_Histogram] = []
+    for tile in tiles:
+        _count_tile(tile, bands, nodata, histograms)
+    pixels = int(histograms[0].counts.sum())
+    if pixels == 0:
+        raise DatasetError(
+            f"none of the {len(tiles)} tiles has a valid pixel under nodata "
+            f"{nodata!r}, expected some; check --nodata and the files"
+        )
+    lows, highs, medians = (
+        tuple(histogram.quantile(share) for histogram in histograms)
+        for share in (low / 100, high / 100, 0.5)
+    )
+    highs = tuple(b if b > a else a + 1.0 for a, b in zip(lows, highs, strict=True))
+    return BandStatistics(lows, highs, medians, pixels)
+
+
+def _count_tile(
+    tile: Tile,
+    bands: Sequence[str],
+    nodata: NodataRule,
+    histograms: list[_Histogram],
+) -> None:
+    with open_raster(tile.image) as dataset:
+        description = describe_open(dataset)
+        numbers = band_numbers(description, bands)
+        for strip in strips(tile.extent(description), len(bands)):
+            pixels, valid = read_window(dataset, numbers, strip, nodata=nodata)
+            exact = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
+            if not histograms:
+                histograms.extend(_Histogram(exact) for _ in bands)
+            if histograms[0].exact != exact:
+                raise DatasetError(
+                    f"{tile.image} holds {pixels.dtype}, expected the same kind of "
+                    "numbers as in the tiles before it: convert one of them"
+                )
+            for histogram, band in zip(histograms, pixels, strict=True):
+                histogram.add(band[valid])
+
+
+def fit_normalization(
+    tiles: Sequence[Tile],
+    bands: Sequence[str],
+    *,
+    nodata: NodataRule = "auto",
+    sobel: str = "none",
+    low: float = 1.0,
+    high: float = 99.0,
+) -> Normalization:
+    """Normalisation of a split: percentiles to 0 and 1, the median where invalid.
+
+    Raises:
+        DatasetError: As :func:`band_statistics`.
+        ParameterError: As :func:`band_statistics`; or if ``sobel`` is unknown.
+    """
+    statistics = band_statistics(tiles, bands, nodata=nodata, low=low, high=high)
+    fill = tuple(
+        min(max((median - a) / (b - a), 0.0), 1.0)
+        for median, a, b in zip(
+            statistics.median, statistics.low, statistics.high, strict=True
+        )
+    )
+    return Normalization(tuple(bands), statistics.low, statistics.high, fill, sobel)
