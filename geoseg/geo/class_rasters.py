@@ -1,0 +1,235 @@
+"""Class and probability GeoTIFFs, written strip by strip in a thread."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import rasterio
+from rasterio.windows import Window
+
+import geoseg
+from geoseg.errors import OutputError
+from geoseg.geo.outputs import write_aside
+from geoseg.geo.raster import RasterDescription
+from geoseg.geo.strips import ClassStrip, Strip
+from geoseg.patches import IGNORE
+
+#: Side of the GeoTIFFs' tiles, pixels.
+BLOCK = 512
+
+#: Red, green, blue, alpha of the classes: background, building, then further ones.
+PALETTE = (
+    (240, 240, 236, 255),
+    (214, 84, 51, 255),
+    (76, 120, 168, 255),
+    (84, 162, 75, 255),
+    (228, 187, 66, 255),
+    (148, 103, 189, 255),
+)
+
+
+class RasterTags(NamedTuple):
+    """Provenance in the metadata of output rasters; None is left out."""
+
+    method: str | None = None
+    model_sha256: str | None = None
+
+    def items(self) -> dict[str, str]:
+        """Return the GeoTIFF tags, among them the version of geoseg."""
+        tags = {
+            "GEOSEG_VERSION": geoseg.__version__,
+            "GEOSEG_METHOD": self.method,
+            "GEOSEG_MODEL_SHA256": self.model_sha256,
+        }
+        return {name: value for name, value in tags.items() if value is not None}
+
+
+@contextmanager
+def class_raster(
+    path: Path,
+    grid: RasterDescription,
+    *,
+    class_names: tuple[str, ...],
+    tags: RasterTags = RasterTags(),
+    overwrite: bool = False,
+) -> Iterator[Callable[[ClassStrip], None]]:
+    """Open a class GeoTIFF for strips: uint8, 0 background, 255 nodata, a palette.
+
+    Args:
+        path: the output.
+        grid: size, CRS and affine of the raster.
+        class_names: names of the classes, background first.
+        tags: provenance.
+        overwrite: replace an existing output.
+
+    Yields:
+        A function that takes the strips in order.
+
+    Raises:
+        OutputExistsError: If the output exists and ``overwrite`` is False.
+        OutputError: If it cannot be written or does not verify.
+    """
+
+    def describe(dataset: Any) -> None:
+        colours = {i: PALETTE[i % len(PALETTE)] for i in range(len(class_names))}
+        dataset.write_colormap(1, colours)
+        dataset.set_band_description(1, "class")
+        names = {f"CLASS_{i}": name for i, name in enumerate(class_names)}
+        dataset.update_tags(**tags.items(), **names)
+
+    with _strip_writer(path, grid, 1, describe, overwrite) as write:
+        yield lambda strip: write(strip.classes[np.newaxis])
+
+
+@contextmanager
+def probability_raster(
+    path: Path,
+    grid: RasterDescription,
+    *,
+    class_names: tuple[str, ...],
+    tags: RasterTags = RasterTags(),
+    overwrite: bool = False,
+) -> Iterator[Callable[[Strip], None]]:
+    """Open a probability GeoTIFF for strips: one band per class but background.
+
+    The values are whole percent (uint8, 0 to 100, 255 nodata) with a GDAL scale of
+    0.01, so that software that honours it shows 0 to 1: a quarter of float32's size,
+    and fast to compress. Arguments and errors as :func:`class_raster`.
+
+    Yields:
+        A function that takes the strips in order.
+    """
+    bands = len(class_names) - 1
+
+    def describe(dataset: Any) -> None:
+        for number, name in enumerate(class_names[1:], start=1):
+            dataset.set_band_description(number, f"{name} probability")
+        dataset.scales = (0.01,) * bands
+        dataset.units = ("1",) * bands
+        dataset.update_tags(**tags.items())
+
+    with _strip_writer(path, grid, bands, describe, overwrite) as write:
+        yield lambda strip: write(_percent(strip))
+
+
+def _percent(strip: Strip) -> npt.NDArray[np.uint8]:
+    percent = strip.probability[1:] * np.float32(100)
+    np.rint(percent, out=percent)
+    values: npt.NDArray[np.uint8] = np.clip(percent, 0, 100, out=percent).astype(
+        np.uint8
+    )
+    values[:, ~strip.valid] = IGNORE
+    return values
+
+
+@contextmanager
+def _strip_writer(
+    path: Path,
+    grid: RasterDescription,
+    bands: int,
+    describe: Callable[[Any], None],
+    overwrite: bool,
+) -> Iterator[Callable[[npt.NDArray[np.uint8]], None]]:
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": bands,
+        "width": grid.width,
+        "height": grid.height,
+        "crs": grid.crs,
+        "transform": grid.transform,
+        "nodata": IGNORE,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "compress": "deflate",
+        "interleave": "band",
+        "BIGTIFF": "IF_SAFER",
+    }
+    sums: list[int] = []
+    verify = partial(_verify, grid=grid, bands=bands, sums=sums)
+    with write_aside(path, verify=verify, overwrite=overwrite) as temporary:
+        with ThreadPoolExecutor(1, thread_name_prefix="writer") as thread:
+            dataset = thread.submit(rasterio.open, temporary, "w", **profile).result()
+            blocks = _BlockRows(dataset, thread, sums)
+            try:
+                thread.submit(describe, dataset).result()
+                yield blocks.write
+                blocks.finish()
+            finally:
+                thread.submit(dataset.close).result()
+
+
+class _BlockRows:
+    """Collect strips into whole rows of tiles, so that each is compressed once."""
+
+    def __init__(self, dataset: Any, thread: ThreadPoolExecutor, sums: list[int]):
+        self._dataset = dataset
+        self._thread = thread
+        self._sums = sums
+        self._row = 0
+        self._parts: list[npt.NDArray[np.uint8]] = []
+        self._pending: Future[None] | None = None
+
+    def write(self, values: npt.NDArray[np.uint8]) -> None:
+        """Take the next ``(bands, h, W)`` rows."""
+        self._parts.append(values)
+        while sum(part.shape[1] for part in self._parts) >= BLOCK:
+            rows = np.concatenate(self._parts, axis=1)
+            self._parts = [rows[:, BLOCK:]]
+            self._submit(rows[:, :BLOCK])
+
+    def finish(self) -> None:
+        """Write what is left and wait."""
+        if self._parts and (rows := np.concatenate(self._parts, axis=1)).shape[1]:
+            self._submit(rows)
+        if self._pending is not None:
+            self._pending.result()
+
+    def _submit(self, rows: npt.NDArray[np.uint8]) -> None:
+        if self._pending is not None:
+            # One row of tiles in flight: memory stays bounded, errors come early.
+            self._pending.result()
+        self._pending = self._thread.submit(self._store, self._row, rows)
+        self._row += rows.shape[1]
+
+    def _store(self, row: int, rows: npt.NDArray[np.uint8]) -> None:
+        window = Window(0, row, rows.shape[2], rows.shape[1])
+        self._dataset.write(rows, window=window)
+        self._sums.append(int(rows.sum(dtype=np.int64)))
+
+
+def _verify(
+    path: Path, *, grid: RasterDescription, bands: int, sums: list[int]
+) -> None:
+    """Read everything back: GDAL can lose a full disk's error, and blocks read as 0."""
+    try:
+        with rasterio.open(path) as dataset:
+            found = (dataset.width, dataset.height, dataset.count)
+            same = [
+                int(
+                    dataset.read(
+                        window=Window(
+                            0,
+                            row,
+                            grid.width,
+                            min(BLOCK, grid.height - row),
+                        )
+                    ).sum(dtype=np.int64)
+                )
+                for row in range(0, grid.height, BLOCK)
+            ]
+    except rasterio.errors.RasterioError as error:
+        raise OutputError(
+            f"the raster just written does not open ({error}); check the free space"
+        ) from error
+    if found != (grid.width, grid.height, bands) or same != sums:
+        raise OutputError(
+            f"the raster just written reads back different from what was written "
+            f"({found[0]} by {found[1]} pixels); check the free space"
+        )

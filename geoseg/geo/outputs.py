@@ -1,0 +1,81 @@
+"""Outputs appear complete or not at all: written aside, verified, renamed."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geoseg.errors import OutputError, OutputExistsError
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output that exists or whose folder does not, before any work is done.
+
+    Raises:
+        OutputExistsError: If the file exists and ``overwrite`` is False.
+        OutputError: If its folder is absent, or the path is a folder.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, expected a file name; add one")
+    if not path.parent.is_dir():
+        raise OutputError(
+            f"folder {path.parent} of the output {path.name} does not exist; create it"
+        )
+    if path.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{path} exists already, expected a new file; choose another name or pass "
+            "--overwrite"
+        )
+
+
+@contextmanager
+def write_aside(
+    path: Path, *, verify: Callable[[Path], None], overwrite: bool = False
+) -> Iterator[Path]:
+    """Give a temporary path in the same folder; on success it becomes ``path``.
+
+    Whatever happens in between (a full disk, Ctrl-C), the old file stays untouched and
+    the temporary one goes away.
+
+    Args:
+        path: the output.
+        verify: opens the closed temporary file and raises if it is not right.
+        overwrite: replace an existing output.
+
+    Yields:
+        The path to write to. It must be closed when the block ends.
+
+    Raises:
+        OutputExistsError: If the output exists and ``overwrite`` is False.
+        OutputError: If the file cannot be written or does not verify.
+    """
+    check_output(path, overwrite=overwrite)
+    token = secrets.token_hex(4)
+    temporary = path.with_name(f".{path.stem}.{token}{path.suffix}")
+    try:
+        try:
+            yield temporary
+            verify(temporary)
+            _flush(temporary)
+            check_output(path, overwrite=overwrite)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise OutputError(
+                f"{path} could not be written ({error}); check the free space and the "
+                "permissions of its folder"
+            ) from error
+    finally:
+        # Drivers leave journals and sidecars next to the file they write.
+        for left in path.parent.glob(f".{_escape(path.stem)}.{token}*"):
+            left.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Make the file survive a power cut before it takes the place of another."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _escape(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -1,0 +1,49 @@
+"""What travels from the predictor to the maps: strips of raster rows, top to bottom."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.patches import IGNORE
+
+
+class Strip(NamedTuple):
+    """Class probabilities of some rows.
+
+    Attributes:
+        row: first row, counted from the top of the predicted region.
+        probability: ``(C, h, W)`` float32; sums to one over C where valid, 0 elsewhere.
+        valid: ``(h, W)`` bool, True where every band has data.
+    """
+
+    row: int
+    probability: npt.NDArray[np.float32]
+    valid: npt.NDArray[np.bool_]
+
+
+class ClassStrip(NamedTuple):
+    """The class of every pixel of some rows.
+
+    Attributes:
+        row: first row, counted from the top of the predicted region.
+        classes: ``(h, W)`` uint8; 0 background, 255 where there is no data.
+        score: ``(h, W)`` float32, the probability of that class, in [0, 1].
+    """
+
+    row: int
+    classes: npt.NDArray[np.uint8]
+    score: npt.NDArray[np.float32]
+
+
+def classify(strip: Strip) -> ClassStrip:
+    """Give every pixel its most probable class; ties go to the lower class id."""
+    score = strip.probability[0].copy()
+    classes = np.zeros(score.shape, dtype=np.uint8)
+    for class_id, probability in enumerate(strip.probability[1:], start=1):
+        # Every class above background overwrites only where it is strictly larger.
+        larger = probability > score
+        classes[larger] = class_id
+        np.maximum(score, probability, out=score)
+    classes[~strip.valid] = IGNORE
+    return ClassStrip(strip.row, classes, score)
