@@ -2,19 +2,26 @@
 
 import logging
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import DatasetError, LabelError, RasterError
+from geoseg.geo.layouts import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from geoseg.geo.layouts import LABEL_SUFFIXES
+from geoseg.geo.layouts import VECTOR_SUFFIXES as VECTOR_SUFFIXES
+from geoseg.geo.layouts import (
+    labels_of_product,
+    list_files,
+    pair_key,
+    rasters,
+    single_layout,
+    spacenet_layouts,
+    tile_id,
+)
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe, is_remote
 
 log = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = (".tif", ".tiff", ".vrt")
-VECTOR_SUFFIXES = (".geojson", ".json", ".gpkg", ".fgb", ".shp")
-_LABEL_SUFFIXES = (*VECTOR_SUFFIXES, *IMAGE_SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -82,48 +89,8 @@ AOIS: dict[str, Aoi] = {
     ),
 }
 
-# Rio's 8band images are not pan-sharpened (2 m), so 3band comes first.
-_PRODUCTS = ("MUL-PanSharpen", "PS-MS", "RGB-PanSharpen", "PS-RGB", "3band", "8band")
-_PRODUCT_LABELS = (
-    "geojson/buildings",
-    "geojson_buildings",
-    "vectordata/geojson",
-    "geojson",
-)
-_SPACENET_ID = re.compile(r"AOI_(\d+)_.*?img(\d+)$", re.IGNORECASE)
-_DECORATION = re.compile(
-    r"^(?:images?|masks?|labels?|buildings?|geo)[_-]"
-    r"|[_-](?:images?|masks?|labels?|buildings?|gt)$",
-    re.IGNORECASE,
-)
 
-
-def pair_key(stem: str) -> str:
-    """What an image's and its label's file names have in common.
-
-    Example:
-        >>> pair_key("buildings_AOI_2_Vegas_img225")
-        'aoi2_img225'
-        >>> pair_key("RGB-PanSharpen_AOI_2_Vegas_img225")
-        'aoi2_img225'
-        >>> pair_key("OAM-386690-220241-19_mask")
-        'oam-386690-220241-19'
-    """
-    spacenet = _SPACENET_ID.search(stem)
-    if spacenet:
-        return f"aoi{int(spacenet[1])}_img{int(spacenet[2])}"
-    return _DECORATION.sub("", stem).lower()
-
-
-def tile_id(stem: str) -> str:
-    """A tile's id: ``img225`` of SpaceNet's names, else the file's stem."""
-    spacenet = _SPACENET_ID.search(stem)
-    return f"img{int(spacenet[2])}" if spacenet else stem
-
-
-def find_tiles(
-    images: Path | str, labels: Path | str | None = None
-) -> list[Tile]:
+def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Tile]:
     """Find tiles and pair them with their labels.
 
     Args:
@@ -152,12 +119,12 @@ def find_tiles(
         raise DatasetError(
             f"{folder} does not exist, expected a folder of GeoTIFFs or one image"
         )
-    found = _rasters(folder)
+    found = rasters(folder)
     if found:
-        labels = labels if labels is not None else _labels_of_product(folder)
+        labels = labels if labels is not None else labels_of_product(folder)
     else:
-        folder, layout_labels = _single_layout(folder)
-        found = _rasters(folder)
+        folder, layout_labels = single_layout(folder)
+        found = rasters(folder)
         labels = labels if labels is not None else layout_labels
     paths = [str(path) for path in found]
     return _pair(paths, _label_files(labels, paths))
@@ -193,7 +160,7 @@ def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
         raise DatasetError(_absent(aoi, looked))
     layouts = [
         layout
-        for layout in _spacenet_layouts(base)
+        for layout in spacenet_layouts(base)
         if layout[0] == AOIS[aoi].number or layout[0] is None and aoi == "rio"
     ]
     if not layouts:
@@ -236,97 +203,6 @@ def _sample_folder(base: Path | None) -> Path:
     )
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-
-
-def _files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    return sorted(
-        (
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in suffixes and path.is_file()
-        ),
-        key=_natural,
-    )
-
-
-def _rasters(folder: Path) -> list[Path]:
-    return _files(folder, IMAGE_SUFFIXES)
-
-
-def _folders_below(root: Path, depth: int = 4) -> list[Path]:
-    """The folder and those below it, breadth first, names sorted; no hidden ones."""
-    level, everything = [root], [root]
-    for _ in range(depth):
-        level = [
-            child
-            for folder in level
-            for child in sorted(folder.iterdir())
-            if child.is_dir() and not child.name.startswith(".")
-        ]
-        everything += level
-    return everything
-
-
-def _spacenet_layouts(root: Path) -> list[tuple[int | None, Path, Path | None]]:
-    """(AOI number, image folder, label folder) of each SpaceNet AOI below a folder."""
-    layouts = []
-    for folder in _folders_below(root):
-        for product in _PRODUCTS:
-            images = _rasters(folder / product) if (folder / product).is_dir() else []
-            if images:
-                named = _SPACENET_ID.search(images[0].stem)
-                number = int(named[1]) if named else None
-                labels = _labels_of_product(folder / product)
-                layouts.append((number, folder / product, labels))
-                break
-    return layouts
-
-
-def _labels_of_product(images: Path) -> Path | None:
-    """The label folder beside a SpaceNet product folder; None if it is not one."""
-    if images.name not in (*_PRODUCTS, "MUL"):
-        return None
-    for name in _PRODUCT_LABELS:
-        folder = images.parent / name
-        if folder.is_dir() and _files(folder, VECTOR_SUFFIXES):
-            return folder
-    return None
-
-
-def _single_layout(folder: Path) -> tuple[Path, Path | None]:
-    """Image folder and labels of the one layout at or below a folder."""
-    layouts = _spacenet_layouts(folder)
-    if len(layouts) == 1:
-        return layouts[0][1], layouts[0][2]
-    if layouts:
-        names = ", ".join(str(images) for _, images, _ in layouts)
-        raise DatasetError(
-            f"{folder} holds {len(layouts)} image folders ({names}), expected one: "
-            "name it with --images or --aoi"
-        )
-    subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    with_images = [path for path in subfolders if _rasters(path)]
-    image_folders = [path for path in with_images if path.name.startswith("image")]
-    if len(image_folders) == 1:
-        label_folders = [
-            path
-            for path in subfolders
-            if path.name.startswith(("label", "mask")) and _files(path, _LABEL_SUFFIXES)
-        ]
-        files = [
-            path for path in _files(folder, VECTOR_SUFFIXES) if path.stem == "labels"
-        ]
-        return image_folders[0], next(iter([*label_folders, *files]), None)
-    hint = ", ".join(f"{path.name} ({len(_rasters(path))})" for path in with_images)
-    raise DatasetError(
-        f"no image in {folder}, expected {', '.join(IMAGE_SUFFIXES)} files"
-        + (f"; its folders with images: {hint}" if hint else "")
-    )
-
-
 def _label_files(
     labels: Path | str | None, images: Sequence[str]
 ) -> str | list[Path] | None:
@@ -335,21 +211,21 @@ def _label_files(
         return None
     path = Path(labels)
     if path.is_file():
-        if path.suffix.lower() not in _LABEL_SUFFIXES:
+        if path.suffix.lower() not in LABEL_SUFFIXES:
             raise LabelError(
                 f"labels {path} end in {path.suffix!r}, expected one of "
-                f"{', '.join(_LABEL_SUFFIXES)}"
+                f"{', '.join(LABEL_SUFFIXES)}"
             )
         return str(path)
     if not path.is_dir():
         raise LabelError(f"labels {path} do not exist, expected a folder or one file")
     taken = {Path(image).resolve() for image in images}
     files = [
-        file for file in _files(path, _LABEL_SUFFIXES) if file.resolve() not in taken
+        file for file in list_files(path, LABEL_SUFFIXES) if file.resolve() not in taken
     ]
     if not files:
         raise LabelError(
-            f"no label file in {path}, expected {', '.join(_LABEL_SUFFIXES)}"
+            f"no label file in {path}, expected {', '.join(LABEL_SUFFIXES)}"
         )
     return files
 
@@ -377,10 +253,10 @@ def _pair(images: Sequence[str], labels: str | list[Path] | None) -> list[Tile]:
     return tiles
 
 
-def _by_name(labels: list[Path], key: "type[str] | object") -> dict[str, list[Path]]:
+def _by_name(labels: list[Path], key: Callable[[str], str]) -> dict[str, list[Path]]:
     names: dict[str, list[Path]] = {}
     for path in labels:
-        names.setdefault(key(path.stem), []).append(path)  # type: ignore[operator]
+        names.setdefault(key(path.stem), []).append(path)
     return names
 
 
@@ -389,9 +265,7 @@ def _some(names: Sequence[str], limit: int = 10) -> str:
     return ", ".join(names[:limit]) + rest
 
 
-def _report_unpaired(
-    tiles: list[Tile], unused: list[Path], labels: list[Path]
-) -> None:
+def _report_unpaired(tiles: list[Tile], unused: list[Path], labels: list[Path]) -> None:
     without = [Path(tile.image).name for tile in tiles if tile.labels is None]
     if len(without) == len(tiles):
         raise LabelError(

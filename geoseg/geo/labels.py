@@ -16,13 +16,14 @@ from shapely import affinity
 from shapely.geometry import shape
 
 from geoseg.errors import LabelError, RasterError
-from geoseg.geo.aoi import VECTOR_SUFFIXES, Tile
+from geoseg.geo.aoi import Tile
+from geoseg.geo.georeference import grids_agree, shift
+from geoseg.geo.layouts import VECTOR_SUFFIXES
 from geoseg.geo.raster import (
     PixelWindow,
     RasterDescription,
     describe,
     describe_open,
-    grids_agree,
     open_raster,
 )
 from geoseg.patches import IGNORE
@@ -86,7 +87,6 @@ def read_footprints(
     rectangle = _rectangle(window)
     back = _shapely_affine(~grid.transform)
     if _is_vector(tile):
-        found = affinity.affine_transform
         pieces = [
             affinity.affine_transform(polygon, back)
             for polygon in _polygons(tile, grid)
@@ -94,10 +94,12 @@ def read_footprints(
         clipped = [piece.intersection(rectangle) for piece in pieces]
     else:
         mask = _read_mask(tile, grid, window, multiclass=False)
-        moved = Affine.translation(window.col, window.row)
+        moved = shift(Affine.identity(), window.col, window.row)
         clipped = [
             shape(geometry)
-            for geometry, value in features.shapes(mask, connectivity=4, transform=moved)
+            for geometry, value in features.shapes(
+                mask, connectivity=4, transform=moved
+            )
             if value == 1
         ]
     polygons = [
@@ -188,7 +190,7 @@ def _burn(
     burnt = features.rasterize(
         ((polygon, 1) for polygon in polygons),
         out_shape=shape_,
-        transform=transform * Affine.translation(window.col, window.row),
+        transform=shift(transform, window.col, window.row),
         fill=0,
         all_touched=False,
         dtype="uint8",
@@ -358,4 +360,3 @@ def _classes(
         classes = known.astype(np.uint8)
     classes[unknown] = IGNORE
     return classes
-

@@ -5,7 +5,6 @@ and sheared images are read like any other.
 """
 
 import math
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,54 +15,26 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
-from rasterio.warp import transform as warp_points
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from geoseg.errors import BandMismatchError, ParameterError, RasterError
+from geoseg.geo.bands import BAND_PRESETS, alpha_band, band_names, snake
+from geoseg.geo.georeference import GRID_TOLERANCE as GRID_TOLERANCE
+from geoseg.geo.georeference import (
+    STEPS,
+    grids_agree,
+    ground_size_m,
+    locate,
+    lon_lat,
+    mean_side,
+    metres_per_unit,
+)
 
 #: How nodata is recognised: ``"auto"``, ``"none"`` or a number, as text (it is stored
 #: in model files); see :func:`read_window`.
 NodataRule = str
-
-#: Band orders of files that do not name their bands, by band count. Eight bands are
-#: WorldView-3's (and WorldView-2's).
-BANDS_BY_COUNT: dict[int, tuple[str, ...]] = {
-    1: ("pan",),
-    3: ("red", "green", "blue"),
-    4: ("red", "green", "blue", "nir"),
-    8: (
-        *("coastal", "blue", "green", "yellow"),
-        *("red", "red_edge", "nir", "nir2"),
-    ),
-}
-
-#: Band choices by name; ``all`` is every band of the file.
-BAND_PRESETS: dict[str, tuple[str, ...]] = {
-    "rgb": ("red", "green", "blue"),
-    "rgbi": ("red", "green", "blue", "nir"),
-    "irrg": ("nir", "red", "green"),
-}
-
-_SYNONYMS = {
-    "r": "red",
-    "g": "green",
-    "b": "blue",
-    "nir1": "nir",
-    "nir_1": "nir",
-    "nir_2": "nir2",
-    "ir": "nir",
-    "near_infrared": "nir",
-    "nearinfrared": "nir",
-    "rededge": "red_edge",
-    "coastal_blue": "coastal",
-    "coastal_aerosol": "coastal",
-    "panchromatic": "pan",
-}
-_UNNAMED = re.compile(r"(b|band|layer|channel)?_?\d+|gr[ae]y(_?\d+)?|undefined")
-#: Two grids are the same when their corners agree to this many pixels.
-GRID_TOLERANCE = 1e-3
 
 
 class PixelWindow(NamedTuple):
@@ -159,7 +130,7 @@ def describe(path: str | Path) -> RasterDescription:
 
 def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
     """Describe an image that is open already."""
-    alpha = _alpha_band(dataset)
+    alpha = alpha_band(dataset)
     indexes = tuple(number for number in dataset.indexes if number != alpha)
     if not indexes:
         raise RasterError(f"{dataset.name} has no band beside alpha, expected an image")
@@ -171,55 +142,14 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
         dtypes=tuple(dataset.dtypes[number - 1] for number in indexes),
         crs=dataset.crs,
         transform=dataset.transform,
-        band_names=_band_names(dataset, indexes),
+        band_names=band_names(dataset, indexes),
         band_indexes=indexes,
         nodata=dataset.nodata,
         alpha=alpha,
-        gsd_m=_gsd_m(dataset.crs, dataset.transform, dataset.width, dataset.height),
+        gsd_m=ground_size_m(
+            dataset.crs, dataset.transform, dataset.width, dataset.height
+        ),
     )
-
-
-def _snake(text: str | None) -> str:
-    words = re.sub(r"[^a-z0-9]+", "_", (text or "").lower()).strip("_")
-    return _SYNONYMS.get(words, words)
-
-
-def _is_name(name: str) -> bool:
-    return bool(name) and not _UNNAMED.fullmatch(name)
-
-
-def _alpha_band(dataset: rasterio.DatasetReader) -> int | None:
-    """Number of the alpha band.
-
-    GDAL marks the fourth of four 8-bit bands as alpha unless told otherwise; a band
-    that is described as something else (``nir``) is believed instead.
-    """
-    for number, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True):
-        if meaning == ColorInterp.alpha:
-            name = _snake(dataset.descriptions[number - 1])
-            return number if name == "alpha" or not _is_name(name) else None
-    return None
-
-
-def _band_names(
-    dataset: rasterio.DatasetReader, indexes: tuple[int, ...]
-) -> tuple[str, ...]:
-    """Descriptions if they name every band; else colours; else by band count.
-
-    Descriptions come first: GDAL declares any three 8-bit bands red, green, blue.
-    """
-    described = tuple(_snake(dataset.descriptions[number - 1]) for number in indexes)
-    if all(map(_is_name, described)) and len(set(described)) == len(described):
-        return described
-    usual = BANDS_BY_COUNT.get(len(indexes))
-    colours = tuple(dataset.colorinterp[number - 1].name for number in indexes)
-    if all(colours.count(name) == 1 for name in BAND_PRESETS["rgb"]):
-        fourth = "nir" if len(indexes) == 4 else ""
-        return tuple(
-            colour if colour in BAND_PRESETS["rgb"] else fourth or f"b{position}"
-            for position, colour in enumerate(colours, start=1)
-        )
-    return usual or tuple(f"b{position}" for position in range(1, len(indexes) + 1))
 
 
 def choose_bands(
@@ -272,8 +202,8 @@ def _resolve(description: RasterDescription, item: str) -> str:
                 "image band; if it is one, name it: gdal_edit.py -colorinterp_"
                 f"{number} undefined"
             )
-    elif _snake(item) in names:
-        return _snake(item)
+    elif snake(item) in names:
+        return snake(item)
     elif item.lower() in names:
         return item.lower()
     raise BandMismatchError(
@@ -397,7 +327,7 @@ def _declared_valid(
 ) -> np.ndarray[Any, Any]:
     valid = np.ones(pixels.shape[1:], bool)
     values = [dataset.nodatavals[number - 1] for number in numbers]
-    alpha = _alpha_band(dataset)
+    alpha = alpha_band(dataset)
     flags = dataset.mask_flag_enums[numbers[0] - 1]
     if alpha is not None:
         valid &= dataset.read(alpha, window=area) > 0
@@ -419,9 +349,11 @@ def _is_nodata(
             (
                 np.zeros(band.shape, bool)
                 if value is None
-                else band == np.asarray(value).astype(band.dtype)
-                if _fits(value, band.dtype)
-                else np.zeros(band.shape, bool)
+                else (
+                    band == np.asarray(value).astype(band.dtype)
+                    if _fits(value, band.dtype)
+                    else np.zeros(band.shape, bool)
+                )
             )
             for band, value in zip(pixels, values, strict=True)
         ]
@@ -454,71 +386,6 @@ def same_grid(first: RasterDescription, second: RasterDescription) -> bool:
     )
 
 
-def grids_agree(first: Affine, second: Affine, width: int, height: int) -> bool:
-    """Tell whether two transforms put an image's corners on the same pixels."""
-    if first.is_degenerate:
-        return first == second
-    back = ~first * second
-    return all(
-        abs(moved - corner) <= GRID_TOLERANCE
-        for point in ((0, 0), (width, 0), (0, height), (width, height))
-        for moved, corner in zip(back * point, point, strict=True)
-    )
-
-
-def _gsd_m(
-    crs: CRS | None, transform: Affine, width: int, height: int
-) -> float | None:
-    """Ground size of the central pixel.
-
-    A projected CRS that keeps lengths to 0.2 % (UTM) is taken at its word; of others (Web
-    Mercator, degrees) the sides are measured on the ellipsoid.
-    """
-    if crs is None:
-        return None
-    centre = (width / 2, height / 2)
-    points = [transform * (centre[0] + dx, centre[1] + dy) for dx, dy in _STEPS]
-    planar = None if crs.is_geographic else _metres_per_unit(crs)
-    if planar is not None:
-        planar *= _mean_side(points)
-    try:
-        lon, lat = _lon_lat(crs, points[0])
-        local = CRS.from_proj4(f"+proj=aeqd +lat_0={lat} +lon_0={lon} +datum=WGS84")
-        true = _mean_side(
-            list(zip(*warp_points(crs, local, *zip(*points)), strict=True))
-        )
-    except (RasterioError, CRSError, RasterError):
-        return planar
-    if not math.isfinite(true) or true <= 0:
-        return planar
-    return planar if planar and abs(true / planar - 1) < 0.002 else true
-
-
-_STEPS = ((0, 0), (1, 0), (0, 1))
-
-
-def _mean_side(points: Sequence[tuple[float, float]]) -> float:
-    origin, right, below = points
-    return math.sqrt(math.dist(origin, right) * math.dist(origin, below))
-
-
-def _metres_per_unit(crs: CRS) -> float | None:
-    try:
-        return float(crs.linear_units_factor[1])
-    except CRSError:
-        return None
-
-
-def _lon_lat(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
-    lon, lat = warp_points(crs, CRS.from_epsg(4326), [point[0]], [point[1]])
-    if not (math.isfinite(lon[0]) and math.isfinite(lat[0]) and abs(lat[0]) <= 90):
-        raise RasterError(
-            f"point {point} has no longitude and latitude in {crs.to_string()}, "
-            "expected coordinates inside the CRS's area; check the georeferencing"
-        )
-    return float(lon[0]), float(lat[0])
-
-
 def require_crs(description: RasterDescription) -> CRS:
     """Return the image's CRS.
 
@@ -543,20 +410,22 @@ def metric_crs(description: RasterDescription) -> CRS:
         RasterError: If the image has no CRS, or lies outside its CRS's area.
     """
     crs = require_crs(description)
-    unit = None if crs.is_geographic else _metres_per_unit(crs)
+    unit = None if crs.is_geographic else metres_per_unit(crs)
     planar_matches = (
         unit == 1.0
         and description.gsd_m is not None
         and math.isclose(
             description.gsd_m,
-            _mean_side([description.transform * step for step in _STEPS]),
+            mean_side([locate(description.transform, *step) for step in STEPS]),
             rel_tol=1e-9,
         )
     )
     if planar_matches:
         return crs
-    centre = description.transform * (description.width / 2, description.height / 2)
-    lon, lat = _lon_lat(crs, centre)
+    centre = locate(
+        description.transform, description.width / 2, description.height / 2
+    )
+    lon, lat = lon_lat(crs, centre)
     if lat > 84:
         return CRS.from_epsg(32661)
     if lat < -80:

@@ -105,8 +105,10 @@ def _decode(code: int) -> float:
     value = float(np.array(bits, np.uint32).view(np.float32))
     # the bins at both ends also hold the codes of infinities
     limit = float(np.finfo(np.float32).max)
-    return min(max(value, -limit), limit) if value == value else np.copysign(
-        limit, 1 if code >= 2**31 else -1
+    return (
+        min(max(value, -limit), limit)
+        if value == value
+        else np.copysign(limit, 1 if code >= 2**31 else -1)
     )
 
 
