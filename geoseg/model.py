@@ -1,5 +1,6 @@
 """The model file: safetensors weights and one JSON card that says how to use them."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ from geoseg.methods.base import Method
 from geoseg.normalization import Normalization
 
 FORMAT_VERSION = 1
+MODEL_NAME = "model.safetensors"
+#: Where runs go, below the current folder.
+RUNS = Path("runs")
 #: The one metadata key: several would make the bytes of equal models vary.
 CARD_KEY = "geoseg"
 
@@ -107,6 +111,19 @@ class Model:
     method: Method
     card: ModelCard
 
+    def to(self, device: str) -> "Model":
+        """Return the model on a device; inputs are brought there by themselves.
+
+        Raises:
+            ParameterError: If the device is not there.
+        """
+        try:
+            return Model(self.method.to(device), self.card)
+        except (RuntimeError, AssertionError) as error:
+            raise ParameterError(
+                f"there is no device {device!r} here ({error}): choose --device cpu"
+            ) from error
+
     def with_card(self, **changes: Any) -> "Model":
         """Return a model of the same weights whose card has other values."""
         return Model(self.method, replace(self.card, **changes))
@@ -115,7 +132,10 @@ class Model:
         self, image: Tensor, valid: Tensor, head: str | None = None
     ) -> Tensor:
         """Return ``(N, K, H, W)`` cluster probabilities of a head."""
-        return self.method.predict(image, valid, head or self.card.head)
+        device = next(iter(self.method.state_dict().values())).device
+        return self.method.predict(
+            image.to(device), valid.to(device), head or self.card.head
+        )
 
     def class_probabilities(
         self, image: Tensor, valid: Tensor, head: str | None = None
@@ -130,14 +150,14 @@ class Model:
         """
         name = head or self.card.head
         if self.method.uses_labels:
-            return self.method.predict(image, valid, name)
+            return self.cluster_probabilities(image, valid, name)
         matching = self.card.matchings.get(name)
         if matching is None:
             raise MatchingError(
                 f"no cluster of head {name!r} has a class yet: run geoseg match with "
                 "labelled tiles first"
             )
-        clusters = self.method.predict(image, valid, name)  # (N, K, H, W)
+        clusters = self.cluster_probabilities(image, valid, name)  # (N, K, H, W)
         fold = matching.matrix.to(clusters)  # (K, C)
         n, k, h, w = clusters.shape
         folded = torch.matmul(fold.T, clusters.reshape(n, k, h * w))  # (N, C, H*W)
@@ -250,3 +270,28 @@ def load_model(path: Path) -> Model:
                 f"{head!r}, the method has {method.heads.get(head)}"
             )
     return Model(method.eval(), card)
+
+
+def newest_model(given: Path | None = None) -> Path:
+    """Return a run folder's model file, a file itself, or the newest run's.
+
+    Raises:
+        ModelFileError: If there is none.
+    """
+    if given is not None:
+        return given / MODEL_NAME if given.is_dir() else given
+    found = sorted(
+        RUNS.glob(f"*/{MODEL_NAME}"), key=lambda path: (path.stat().st_mtime, path)
+    )
+    if not found:
+        raise ModelFileError(
+            f"there is no model in {RUNS.resolve()}: train one with geoseg train, or "
+            "name one with --model"
+        )
+    return found[-1]
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -77,6 +77,11 @@ from geoseg.cli import options
 @options.threads_opt
 @options.device_opt
 @click.option(
+    "--checkpoint-steps",
+    type=click.IntRange(1),
+    help="Save a checkpoint every so many steps, beside one a minute.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["32-true", "bf16-mixed"]),
     default="32-true",
@@ -126,12 +131,13 @@ def command(
     if resume is None:
         options.need_one_source(images, aoi)
     options.set_threads(threads)
-    from geoseg.geo import runs  # heavy: after the checks
+    from geoseg import runs  # heavy: after the checks
+    from geoseg.settings import RunSettings
 
     if resume is not None:
         result = runs.resume(resume)
     else:
-        settings = runs.RunSettings(
+        settings = RunSettings(
             images=images,
             aoi=aoi,
             parameters=pairs,
@@ -140,4 +146,4 @@ def command(
         )
         result = runs.start(settings, output)
     click.echo(result.summary(), err=True)
-    click.echo(result.run / runs.MODEL_NAME)
+    click.echo(result.model_path)

@@ -1,0 +1,76 @@
+"""``geoseg match``."""
+
+from pathlib import Path
+
+import click
+
+from geoseg.cli import options
+
+
+@click.command("match")
+@click.argument("model", type=click.Path(path_type=Path))
+@options.images_opt
+@options.labels_opt
+@options.aoi_opt
+@options.data_opt
+@click.option(
+    "--tiles",
+    "match_tiles",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Number of labelled tiles to use.",
+)
+@options.blocks_opt
+@options.objective_opt
+@options.seed_opt
+@options.threads_opt
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Model file to write; default: MODEL itself.",
+)
+@options.overwrite_opt
+def command(
+    model: Path,
+    *,
+    images: str | None,
+    labels: str | None,
+    aoi: str | None,
+    data: Path | None,
+    match_tiles: int,
+    blocks: int,
+    objective: str,
+    seed: int,
+    threads: int | None,
+    output: Path | None,
+    overwrite: bool,
+) -> None:
+    """Say which clusters of MODEL are buildings, from labelled tiles.
+
+    MODEL is a model file or a run folder. The result is the model with the matching of
+    every head; the table of clusters and classes is printed.
+    """
+    options.need_one_source(images, aoi)
+    if output is not None:
+        options.refuse_to_clobber(output, overwrite)
+    options.set_threads(threads)
+    from geoseg import runs, scoring  # heavy: after the checks
+    from geoseg.model import load_model, newest_model, save_model
+    from geoseg.settings import RunSettings
+
+    path = newest_model(model)
+    settings = RunSettings(
+        images=images,
+        labels=labels,
+        aoi=aoi,
+        data=None if data is None else str(data),
+        match_tiles=match_tiles,
+        blocks=blocks,
+        objective=objective,  # type: ignore[arg-type]
+        seed=seed,
+    )
+    matched = runs.match_again(load_model(path), settings)
+    save_model(output or path, matched)
+    click.echo(scoring.matching_table(matched))

@@ -1,0 +1,29 @@
+"""``geoseg methods``."""
+
+import json
+
+import click
+
+
+@click.command("methods")
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(names: tuple[str, ...], as_json: bool) -> None:
+    """List the methods, or the parameters of the methods NAMES with their defaults.
+
+    Any of the parameters can be given to train as -p NAME=VALUE.
+    """
+    from geoseg.methods import METHODS, method_class, method_defaults
+
+    chosen = names or tuple(METHODS)
+    for name in names:
+        method_class(name)  # an unknown one is refused before anything is printed
+    if as_json:
+        table = {name: method_defaults(name) for name in chosen}
+        click.echo(json.dumps(table, indent=2))
+        return
+    for name in chosen:
+        click.echo(f"{name:14} {METHODS[name].summary}")
+        if names:
+            for key, value in method_defaults(name).items():
+                click.echo(f"    -p {key}={value}")

@@ -1,0 +1,109 @@
+"""``geoseg predict``."""
+
+from pathlib import Path
+
+import click
+
+from geoseg.cli import options
+
+
+@click.command("predict")
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Footprints: .geojson (WGS 84) or .gpkg (the images' CRS).",
+)
+@options.model_opt
+@click.option(
+    "--raster",
+    type=click.Path(path_type=Path),
+    help="Also write the classes as a GeoTIFF; a folder if there are several images.",
+)
+@click.option(
+    "--probability",
+    type=click.Path(path_type=Path),
+    help="Also write the probability in percent as a GeoTIFF; likewise.",
+)
+@click.option(
+    "--raster-clusters",
+    type=click.Path(path_type=Path),
+    help="Also write the clusters as a GeoTIFF; likewise. Runs the network twice.",
+)
+@click.option(
+    "--min-area",
+    "min_area_m2",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Leave out footprints of fewer square metres.",
+)
+@click.option(
+    "--min-hole-area",
+    "min_hole_area_m2",
+    type=click.FloatRange(0),
+    default=10.0,
+    show_default=True,
+    help="Fill holes of fewer square metres.",
+)
+@click.option(
+    "--tolerance",
+    "tolerance_m",
+    type=click.FloatRange(0),
+    help="Metres that simplified outlines may lie off; 0 keeps the pixels' outlines; "
+    "default: 0.75 of a pixel.",
+)
+@click.option("--window", type=click.IntRange(32), default=256, show_default=True)
+@click.option("--overlap", type=click.IntRange(0), default=32, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@options.threads_opt
+@options.device_opt
+@options.overwrite_opt
+def command(
+    images: tuple[str, ...],
+    *,
+    output: Path,
+    model: Path | None,
+    raster: Path | None,
+    probability: Path | None,
+    raster_clusters: Path | None,
+    threads: int | None,
+    device: str,
+    overwrite: bool,
+    **given: float,
+) -> None:
+    """Map the buildings of IMAGES.
+
+    The result is one layer of building polygons with class, score, area and perimeter.
+    Images may be paths, s3://, https:// or /vsi… names. Everything that the training
+    decided (bands, normalisation, nodata, clusters) is read from the model.
+
+    \b
+        geoseg predict tile.tif -o buildings.geojson
+        geoseg predict tiles/*.tif -o city.gpkg --raster classes/
+    """
+    options.refuse_to_clobber(output, overwrite)
+    options.set_threads(threads)
+    from geoseg.geo import mapping  # heavy: after the checks
+    from geoseg.geo.class_rasters import RasterTags
+    from geoseg.model import file_sha256, load_model, newest_model
+
+    path = newest_model(model)
+    if model is None:
+        click.echo(f"model: {path}", err=True)
+    loaded = load_model(path)
+    if device != "cpu":
+        loaded = loaded.to(device)
+    count = mapping.map_buildings(
+        loaded,
+        images,
+        output,
+        classes=raster,
+        probability=probability,
+        clusters=raster_clusters,
+        tags=RasterTags(loaded.card.method, file_sha256(path)),
+        options=mapping.MapOptions(overwrite=overwrite, **given),  # type: ignore
+    )
+    click.echo(f"{count} footprints in {output}", err=True)

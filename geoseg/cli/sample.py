@@ -1,0 +1,34 @@
+"""``geoseg sample``."""
+
+from pathlib import Path
+
+import click
+
+from geoseg.cli import options
+
+
+@click.command("sample")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("sample_tiles"),
+    show_default=True,
+    help="Folder to write.",
+)
+@click.option("--tiles", type=click.IntRange(1, 400), default=24, show_default=True)
+@click.option("--size", type=click.IntRange(64), default=256, show_default=True)
+@options.seed_opt
+@options.overwrite_opt
+def command(output: Path, tiles: int, size: int, seed: int, overwrite: bool) -> None:
+    """Write synthetic tiles of a desert suburb, in the layout of SpaceNet 2.
+
+    The result is a folder of 8-band images with building footprints and class masks.
+    The same seed gives the same pixels on every machine. They are for trying things
+    out: real imagery is harder in other ways.
+    """
+    options.refuse_to_clobber(output, overwrite)
+    from geoseg.geo.sample import write_sample  # heavy: after the checks
+
+    write_sample(output, tiles=tiles, size=size, seed=seed)
+    click.echo(output)

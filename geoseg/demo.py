@@ -1,0 +1,56 @@
+"""The whole road on the sample tiles: train → match → predict → polygons → scores."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from geoseg import runs
+from geoseg.errors import DatasetError
+from geoseg.geo.aoi import aoi_tiles
+from geoseg.geo.mapping import MapOptions, map_buildings
+from geoseg.geo.sample import write_sample
+from geoseg.pictures import draw_overlay
+from geoseg.settings import RunSettings, split_of, tiles_of
+
+log = logging.getLogger(__name__)
+
+#: The settings of the demo: small enough for two CPU cores and a few minutes.
+DEMO = RunSettings(aoi="sample", max_steps=300)
+
+
+def run_demo(folder: Path, settings: RunSettings = DEMO) -> str:
+    """Train on the sample tiles and map those that training did not see.
+
+    Writes ``run/`` (the model, its scores and pictures), ``buildings.geojson``,
+    ``classes/`` and ``buildings.png`` into ``folder``, replacing what an earlier demo
+    left there.
+
+    Args:
+        folder: Made if it does not exist.
+        settings: Of the run.
+
+    Returns:
+        The table of scores in Markdown.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    try:
+        aoi_tiles("sample", folder)
+    except DatasetError:
+        log.info("making the sample tiles in %s", folder / "sample_tiles")
+        write_sample(folder / "sample_tiles")
+        settings = RunSettings(**{**settings.to_json(), "data": str(folder)})
+    log.info("training for %s steps", settings.max_steps)
+    result = runs.start(settings, folder / "run")
+    test = split_of(settings, tiles_of(settings)).test
+    output = folder / "buildings.geojson"
+    count = map_buildings(
+        result.model,
+        [tile.image for tile in test],
+        output,
+        classes=folder / "classes",
+        options=MapOptions(overwrite=True),
+    )
+    log.info("%d footprints of %d unseen tiles in %s", count, len(test), output)
+    draw_overlay(folder / "buildings.png", result.model, test[0], output)
+    return result.table

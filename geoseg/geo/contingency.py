@@ -1,0 +1,108 @@
+"""What labelled tiles say about a model's clusters."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.geo import raster
+from geoseg.geo.aoi import Tile
+from geoseg.geo.labels import read_labels
+from geoseg.geo.predictor import predict_strips
+from geoseg.matching import Objective, contingency_table, match_clusters
+from geoseg.model import Model, ModelCard
+
+
+class ClusterView:
+    """A model whose classes are the clusters of a head, for the predictor."""
+
+    def __init__(self, model: Model, head: str) -> None:
+        self._model = model
+        self._head = head
+        names = tuple(map(str, range(model.method.heads[head])))
+        self.card: ModelCard = replace(model.card, class_names=names)
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return ``(N, K, H, W)`` cluster probabilities."""
+        return self._model.cluster_probabilities(image, valid, self._head)
+
+
+def cluster_map(model: Model, tile: Tile, head: str, **options: Any) -> Tensor:
+    """Return the most probable cluster of every pixel of a tile.
+
+    Args:
+        model: Need not be matched.
+        tile: The part of its image that is predicted.
+        head: One of the method's heads.
+        options: Window, overlap and batch size of the predictor.
+
+    Returns:
+        ``(H, W)`` long; ``-1`` where the image has no data.
+    """
+    description = raster.describe(tile.image)
+    rows = [
+        np.where(strip.valid, strip.probability.argmax(axis=0), -1)
+        for strip in predict_strips(
+            ClusterView(model, head),
+            tile.image,
+            region=tile.extent(description),
+            **options,
+        )
+    ]
+    return torch.from_numpy(np.concatenate(rows))
+
+
+def contingency_tables(
+    model: Model, tiles: Sequence[Tile], head: str, **options: Any
+) -> Tensor:
+    """Count, tile by tile, how often each cluster falls on each class.
+
+    Pixels without data or without a label do not count.
+
+    Args:
+        model: Need not be matched.
+        tiles: Labelled tiles.
+        head: One of the method's heads.
+        options: Window, overlap and batch size of the predictor.
+
+    Returns:
+        ``(tiles, K, C)`` long.
+    """
+    num_clusters = model.method.heads[head]
+    num_classes = len(model.card.class_names)
+    tables = []
+    for tile in tiles:
+        clusters = cluster_map(model, tile, head, **options)
+        classes = torch.from_numpy(
+            read_labels(tile, raster.describe(tile.image)).astype(np.int64)
+        )
+        seen = clusters >= 0
+        tables.append(
+            contingency_table(
+                clusters[seen],
+                classes[seen],
+                num_clusters=num_clusters,
+                num_classes=num_classes,
+            )
+        )
+    return torch.stack(tables)
+
+
+def match_model(
+    model: Model, tiles: Sequence[Tile], *, objective: Objective, **options: Any
+) -> Model:
+    """Return the model with a matching for every head, fitted on labelled tiles.
+
+    Raises:
+        MatchingError: If no tile shows a building.
+    """
+    matchings = {
+        head: match_clusters(
+            contingency_tables(model, tiles, head, **options), objective=objective
+        )
+        for head in model.method.heads
+    }
+    return model.with_card(matchings=matchings)

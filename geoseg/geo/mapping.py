@@ -1,0 +1,197 @@
+"""From images to one layer of footprints, with rasters on the way where wanted."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from geoseg.errors import OutputExistsError, ParameterError, RasterError
+from geoseg.geo import raster
+from geoseg.geo.class_rasters import RasterTags
+from geoseg.geo.contingency import ClusterView
+from geoseg.geo.predictor import ClassModel, predict_raster
+from geoseg.geo.vectorize import Footprint, footprints
+from geoseg.geo.writer import check_format, write_footprints
+from geoseg.model import Model
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOptions:
+    """How a map is made.
+
+    Attributes:
+        min_area_m2: Smaller footprints are left out.
+        min_hole_area_m2: Smaller holes are filled.
+        tolerance_m: How far simplified outlines may lie off; None for 0.75 GSD.
+        window: Side of a window in pixels.
+        overlap: Least overlap of neighbouring windows in pixels.
+        batch_size: Windows per call of the network.
+        overwrite: Replace outputs that exist.
+    """
+
+    min_area_m2: float = 10.0
+    min_hole_area_m2: float = 10.0
+    tolerance_m: float | None = None
+    window: int = 256
+    overlap: int = 32
+    batch_size: int = 8
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """Where the rasters of one image go; None: not wanted."""
+
+    classes: Path | None
+    probability: Path | None
+    clusters: Path | None
+
+
+def map_buildings(
+    model: Model,
+    images: Sequence[str],
+    output: Path,
+    *,
+    classes: Path | None = None,
+    probability: Path | None = None,
+    clusters: Path | None = None,
+    tags: RasterTags = RasterTags(),
+    options: MapOptions = MapOptions(),
+) -> int:
+    """Map the buildings of some images into one vector file.
+
+    Args:
+        model: A matched model.
+        images: Paths or URLs; all of one CRS.
+        output: ``.geojson`` or ``.gpkg``.
+        classes: Class raster to write; a folder if there are several images.
+        probability: Probability raster, likewise.
+        clusters: Cluster raster, likewise.
+        tags: Provenance for the rasters.
+        options: How the map is made.
+
+    Returns:
+        The number of footprints.
+
+    Raises:
+        OutputExistsError: If an output exists, before anything is computed.
+        RasterError: If an image cannot be read, or the CRSs differ.
+        BandMismatchError: If an image lacks bands of the model.
+    """
+    check_format(output)
+    grids = [raster.describe(image) for image in images]
+    for grid in grids:
+        raster.band_numbers(grid, model.card.normalization.bands)
+        _compare_gsd(grid, model)
+    _one_crs(grids)
+    places = _places(images, classes, probability, clusters)
+    wanted = [output, *(p for o in places for p in vars(o).values() if p is not None)]
+    _refuse_existing(wanted, options.overwrite)
+    for folder in {path.parent for path in wanted}:
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def everything() -> Iterator[Footprint]:
+        for grid, place in zip(grids, places, strict=True):
+            yield from _map_one(model, grid, place, tags, options)
+
+    return write_footprints(
+        output, everything(), crs=grids[0].crs, overwrite=options.overwrite
+    )
+
+
+def _map_one(
+    model: Model,
+    grid: raster.RasterDescription,
+    place: _Outputs,
+    tags: RasterTags,
+    options: MapOptions,
+) -> Iterator[Footprint]:
+    strips = predict_raster(
+        model,
+        grid.path,
+        classes=place.classes,
+        probability=place.probability,
+        overwrite=options.overwrite,
+        tags=tags,
+        window=options.window,
+        overlap=options.overlap,
+        batch_size=options.batch_size,
+    )
+    yield from footprints(
+        strips,
+        grid,
+        class_names=model.card.class_names,
+        min_area_m2=options.min_area_m2,
+        min_hole_area_m2=options.min_hole_area_m2,
+        tolerance_m=options.tolerance_m,
+    )
+    if place.clusters is not None:
+        view: ClassModel = ClusterView(model, model.card.head)
+        for _ in predict_raster(
+            view,
+            grid.path,
+            classes=place.clusters,
+            overwrite=options.overwrite,
+            tags=tags,
+            window=options.window,
+            overlap=options.overlap,
+            batch_size=options.batch_size,
+        ):
+            pass
+
+
+def _places(
+    images: Sequence[str],
+    classes: Path | None,
+    probability: Path | None,
+    clusters: Path | None,
+) -> list[_Outputs]:
+    """Name the rasters of every image; below a folder if there are several images."""
+    if len(images) == 1:
+        return [_Outputs(classes, probability, clusters)]
+    for path in (classes, probability, clusters):
+        if path is not None and path.suffix:
+            raise ParameterError(
+                f"{path} is one file for {len(images)} images: name a folder for the "
+                "rasters"
+            )
+    names = [PurePosixPath(image).stem + ".tif" for image in images]
+    double = {name for name in names if names.count(name) > 1}
+    if double and (classes or probability or clusters):
+        raise ParameterError(
+            f"several images are called {min(double)}: predict them one by one, or "
+            "without rasters"
+        )
+    return [
+        _Outputs(*(p / name if p else None for p in (classes, probability, clusters)))
+        for name in names
+    ]
+
+
+def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise OutputExistsError(
+                f"{path} exists already: give --overwrite or another name"
+            )
+
+
+def _one_crs(grids: Sequence[raster.RasterDescription]) -> None:
+    for grid in grids[1:]:
+        if grid.crs != grids[0].crs:
+            raise RasterError(
+                f"{grid.path} is in {grid.crs}, {grids[0].path} in {grids[0].crs}: "
+                "predict images of different CRSs into different outputs"
+            )
+
+
+def _compare_gsd(grid: raster.RasterDescription, model: Model) -> None:
+    """Warn of an image much finer or coarser than what the model has seen."""
+    trained = model.card.gsd_m
+    if trained and grid.gsd_m and not 2 / 3 < grid.gsd_m / trained < 3 / 2:
+        log.warning(
+            "%s has pixels of %.2f m, the model was trained at %.2f m: expect a poor map",
+            *(grid.path, grid.gsd_m, trained),
+        )

@@ -1,0 +1,109 @@
+"""Pictures of a model at work: the panel of some tiles, footprints over an image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from affine import Affine
+
+from geoseg import report
+from geoseg.errors import ParameterError
+from geoseg.geo import raster
+from geoseg.geo.aoi import Tile
+from geoseg.geo.contingency import cluster_map
+from geoseg.geo.labels import read_footprints, read_labels
+from geoseg.geo.predictor import predict_strips
+from geoseg.geo.strips import classify
+from geoseg.model import Model
+from geoseg.patches import IGNORE
+
+
+def draw_panel(
+    path: Path, model: Model, tiles: Sequence[Tile], *, count: int = 3, seed: int = 0
+) -> Path:
+    """Draw the panel of some tiles taken at random: image, clusters, truth, classes.
+
+    Args:
+        path: PNG to write.
+        model: A matched model.
+        tiles: Labelled tiles to choose from.
+        count: How many to draw at most.
+        seed: Of the choice.
+
+    Raises:
+        ParameterError: If ``count`` is not positive.
+    """
+    if count < 1:
+        raise ParameterError(f"a panel of {count} tiles, expected at least 1")
+    order = torch.randperm(len(tiles), generator=torch.Generator().manual_seed(seed))
+    chosen = [tiles[int(i)] for i in order[:count]]
+    return report.panel_figure(path, [_panel_row(model, tile) for tile in chosen])
+
+
+def _panel_row(model: Model, tile: Tile) -> report.PanelRow:
+    grid = raster.describe(tile.image)
+    image, valid = read_colours(model, tile, grid)
+    heads = []
+    for head in model.card.matchings:
+        clusters = cluster_map(model, tile, head).numpy()
+        ids = np.where(clusters >= 0, clusters, IGNORE).astype(np.uint8)
+        strips = predict_strips(
+            model.with_card(head=head), tile.image, region=tile.extent(grid)
+        )
+        classes = np.concatenate([classify(strip).classes for strip in strips])
+        heads.append(report.PanelHead(f"{head} head", ids, classes))
+    truth = np.where(valid, read_labels(tile, grid), IGNORE).astype(np.uint8)
+    return report.PanelRow(tile.id, image, heads, truth, valid)
+
+
+def read_colours(
+    model: Model, tile: Tile, grid: raster.RasterDescription
+) -> tuple[Any, Any]:
+    """Read what people look at: ``(3 or 1, H, W)`` pixels and ``(H, W)`` valid."""
+    bands = model.card.normalization.bands
+    natural = ("red", "green", "blue")
+    shown = natural if set(natural) <= set(bands) else bands[:3]
+    if len(shown) == 2:
+        shown = shown[:1]
+    numbers = raster.band_numbers(grid, shown)
+    with raster.open_raster(tile.image) as dataset:
+        return raster.read_window(
+            dataset, numbers, tile.extent(grid), nodata=model.card.nodata
+        )
+
+
+def draw_overlay(path: Path, model: Model, tile: Tile, footprints: Path) -> Path:
+    """Draw a file of footprints over a tile, with the reference if it has labels.
+
+    Args:
+        path: PNG to write.
+        model: Tells bands and nodata.
+        tile: What is shown.
+        footprints: A vector file; what lies outside the tile is left out.
+    """
+    grid = raster.describe(tile.image)
+    image, valid = read_colours(model, tile, grid)
+    called = Tile(tile.id, tile.image, str(footprints), tile.window)
+    shift = Affine.translation(-tile.extent(grid).col, -tile.extent(grid).row)
+    found, reference = (
+        [_moved(polygon, shift) for polygon in polygons]
+        for polygons in (
+            read_footprints(called, grid, pixels=True),
+            read_footprints(tile, grid, pixels=True) if tile.labels else [],
+        )
+    )
+    title = f"{tile.id}: {len(found)} footprints"
+    if reference:
+        title += f", {len(reference)} in the reference (dashed)"
+    return report.overlay_figure(
+        path, image, found, reference=reference, valid=valid, title=title
+    )
+
+
+def _moved(polygon: Any, shift: Affine) -> dict[str, Any]:
+    """Return a polygon's rings, shifted, as the geo interface has them."""
+    rings = polygon.__geo_interface__["coordinates"]
+    moved = [[shift @ point[:2] for point in ring] for ring in rings]
+    return {"type": "Polygon", "coordinates": moved}

@@ -1,0 +1,309 @@
+"""Runs: folders that hold one training each, from its settings to its scores.
+
+This is the road from tiles to a model that knows which clusters are buildings. The
+commands, the demo and the notebook all take it.
+"""
+
+import csv
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import geoseg
+from geoseg.errors import LabelError, MatchingError, TrainingError
+from geoseg.geo import raster
+from geoseg.geo.aoi import Tile
+from geoseg.geo.contingency import match_model
+from geoseg.geo.splits import Split
+from geoseg.methods import build_method, check_parameters, method_defaults
+from geoseg.model import MODEL_NAME, RUNS, Model, ModelCard, save_model
+from geoseg.normalization import Normalization
+from geoseg.settings import (
+    RunSettings,
+    fingerprint,
+    loader_of,
+    normalization_of,
+    split_of,
+    tiles_of,
+    training_tiles,
+)
+
+SETTINGS_NAME = "run.json"
+METRICS_NAME = "metrics.csv"
+PANEL_NAME = "panel.png"
+CURVES_NAME = "curves.png"
+#: Steps of a training for which no limit is given.
+DEFAULT_STEPS = 600
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a training left behind."""
+
+    run: Path
+    model: Model
+    interrupted: bool
+    table: str = ""
+
+    @property
+    def model_path(self) -> Path:
+        """The model file."""
+        return self.run / MODEL_NAME
+
+    def summary(self) -> str:
+        """Say in a few lines what there is now."""
+        lines = []
+        if self.interrupted:
+            lines.append(
+                f"stopped early; go on with: geoseg train --resume {self.run}"
+            )
+        if self.table:
+            lines.append(self.table)
+        if not self.model.card.matchings:
+            lines.append(
+                "no labelled tiles: say which clusters are buildings with geoseg match"
+            )
+        return "\n".join(lines)
+
+
+def start(settings: RunSettings, run: Path | None = None) -> RunResult:
+    """Train, match and score into a new run folder.
+
+    Raises:
+        GeosegError: If tiles, labels or settings say no; then no folder is left.
+    """
+    check_parameters(settings.method, settings.parameters)
+    tiles = tiles_of(settings)
+    split = split_of(settings, tiles)
+    normalization = normalization_of(settings, training_tiles(split))
+    folder = _new_run_folder(run, settings)
+    card = _new_card(settings, split, normalization)
+    _write_json(
+        folder / SETTINGS_NAME,
+        {
+            "geoseg_version": geoseg.__version__,
+            "settings": settings.to_json(),
+            "normalization": normalization.to_json(),
+            "fingerprint": fingerprint(tiles),
+        },
+    )
+    return _carry_out(settings, folder, split, card, resume=False)
+
+
+def resume(folder: Path) -> RunResult:
+    """Go on with a run that was stopped or killed.
+
+    Raises:
+        TrainingError: If the folder is no run, or the tiles are no longer the same.
+    """
+    path = folder / SETTINGS_NAME
+    if not path.is_file():
+        raise TrainingError(
+            f"{folder} has no {SETTINGS_NAME}: expected the folder of a run that "
+            "geoseg train began"
+        )
+    try:
+        stored = json.loads(path.read_text())
+        settings = RunSettings.from_json(stored["settings"])
+        normalization = Normalization.from_json(stored["normalization"])
+        expected = stored["fingerprint"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(
+            f"{path} is damaged ({error}): start a new run with geoseg train"
+        ) from error
+    tiles = tiles_of(settings)
+    if fingerprint(tiles) != expected:
+        raise TrainingError(
+            f"the tiles of {folder} have changed since it began: put them back as they "
+            "were, or start a new run"
+        )
+    split = split_of(settings, tiles)
+    card = _new_card(settings, split, normalization)
+    return _carry_out(settings, folder, split, card, resume=True)
+
+
+def match_again(model: Model, settings: RunSettings) -> Model:
+    """Match a trained model on labelled tiles, those of the settings' ``match`` role.
+
+    Tiles that the settings' split keeps for a test are not looked at, unless all
+    labelled tiles are asked for.
+
+    Raises:
+        LabelError: If no tile has labels.
+    """
+    tiles = [tile for tile in tiles_of(settings) if tile.labels is not None]
+    if not tiles:
+        raise LabelError(
+            f"no tile of {settings.source} has labels: name them with --labels"
+        )
+    if settings.match_tiles < len(tiles):
+        tiles = list(split_of(settings, tiles).match)
+    provenance = {**model.card.provenance, "matched_on": [tile.id for tile in tiles]}
+    matched = match_model(model, tiles, objective=settings.objective)
+    return matched.with_card(provenance=provenance)
+
+
+def _carry_out(
+    settings: RunSettings, folder: Path, split: Split, card: ModelCard, *, resume: bool
+) -> RunResult:
+    model, interrupted = _train(settings, folder, split, card, resume=resume)
+    save_model(folder / MODEL_NAME, model)
+    if not split.match:
+        return RunResult(folder, model, interrupted)
+    try:
+        model = match_model(model, split.match, objective=settings.objective)
+    except MatchingError as error:
+        log.warning("the clusters are not matched: %s", error)
+        return RunResult(folder, model, interrupted)
+    if split.select:
+        model = _select_head(model, split.select)
+    save_model(folder / MODEL_NAME, model)
+    if not split.test or interrupted:
+        return RunResult(folder, model, interrupted)
+    return _score(settings, folder, split, model)
+
+
+def _score(
+    settings: RunSettings, folder: Path, split: Split, model: Model
+) -> RunResult:
+    """Score on the test tiles, draw, and note the scores in the model's card."""
+    from geoseg import pictures, report, scoring  # matplotlib: only for a test
+
+    batches = None
+    if settings.controls:
+        tiles = training_tiles(split)
+        loader = loader_of(settings, tiles, model.card.normalization)
+        batches = partial(loader.batches, 0)
+    entries = scoring.score_all(
+        model, split.test, split.match, batches, objective=settings.objective
+    )
+    command = settings.command()
+    table = scoring.write_report(folder, entries, command=command, seed=settings.seed)
+    pictures.draw_panel(folder / PANEL_NAME, model, split.test, seed=settings.seed)
+    with (folder / METRICS_NAME).open(newline="") as file:
+        report.curves_figure(folder / CURVES_NAME, list(csv.DictReader(file)))
+    scores = entries[0].to_json(seed=settings.seed)["metrics"]
+    model = model.with_card(metrics={"test_tiles": len(split.test), **scores})
+    save_model(folder / MODEL_NAME, model)
+    return RunResult(folder, model, interrupted=False, table=table)
+
+
+def _train(
+    settings: RunSettings, folder: Path, split: Split, card: ModelCard, *, resume: bool
+) -> tuple[Model, bool]:
+    from geoseg import training  # lightning: only where something is trained
+
+    loader = loader_of(settings, training_tiles(split), card.normalization)
+    method = build_method(
+        settings.method,
+        card.normalization.channels,
+        settings.parameters,
+        seed=settings.seed,
+    )
+    limits = training.Limits(
+        max_steps=settings.max_steps,
+        max_epochs=settings.max_epochs,
+        max_time=(
+            None
+            if settings.max_seconds is None
+            else timedelta(seconds=settings.max_seconds)
+        ),
+    )
+    if limits == training.Limits():
+        limits = training.Limits(max_steps=DEFAULT_STEPS)
+    result = training.fit(
+        method,
+        loader,
+        run=folder,
+        limits=limits,
+        seed=settings.seed,
+        resume=resume,
+        accelerator=settings.device,
+        precision=settings.precision,
+        checkpoint_steps=settings.checkpoint_steps,
+    )
+    provenance = {**card.provenance, "steps": result.steps, "logs": result.logs}
+    model = Model(method.cpu().eval(), card).with_card(provenance=provenance)
+    return model, result.interrupted
+
+
+def _select_head(model: Model, tiles: Sequence[Tile]) -> Model:
+    """Choose the head whose classes have the best building IoU on selection tiles."""
+    from geoseg.geo.evaluation import evaluate_model
+    from geoseg.metrics import iou
+
+    evaluate = partial(evaluate_model, tiles=tiles, name="selection", polygons=False)
+    ious = {
+        head: float(iou(evaluate(model.with_card(head=head)).confusions.sum(0)))
+        for head in model.card.matchings
+    }
+    best = max(ious, key=lambda head: ious[head])
+    log.info("selection tiles: IoU %s; head %s", ious, best)
+    return model.with_card(head=best)
+
+
+def _new_card(
+    settings: RunSettings, split: Split, normalization: Normalization
+) -> ModelCard:
+    tiles = training_tiles(split)
+    parameters = {
+        **method_defaults(settings.method),
+        **check_parameters(settings.method, settings.parameters),
+    }
+    channels = normalization.channels
+    with torch.device("meta"):
+        head = build_method(settings.method, channels, parameters).default_head
+    roles = ("match", "select", "test", "unlabelled")
+    return ModelCard(
+        method=settings.method,
+        parameters=parameters,
+        normalization=normalization,
+        nodata=settings.nodata,
+        gsd_m=raster.describe(tiles[0].image).gsd_m,
+        patch_size=settings.patch_size,
+        head=head,
+        seed=settings.seed,
+        provenance={
+            "source": settings.source,
+            "tiles": {role: [t.id for t in getattr(split, role)] for role in roles},
+            "fingerprint": fingerprint(tiles),
+            "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},
+        },
+    )
+
+
+def _new_run_folder(run: Path | None, settings: RunSettings) -> Path:
+    """Make the folder of a run; by default the next free number below ``runs``."""
+    if run is not None:
+        if run.exists() and any(run.iterdir()):
+            raise TrainingError(
+                f"{run} is not empty: give another folder, or go on with that run by "
+                f"--resume {run}"
+            )
+        run.mkdir(parents=True, exist_ok=True)
+        return run
+    RUNS.mkdir(exist_ok=True)
+    for number in range(1, 10**6):
+        folder = RUNS / f"{settings.source}-{settings.method}-{number:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise TrainingError(f"{RUNS} is full: give a folder with -o")
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+    os.replace(aside, path)

@@ -1,0 +1,210 @@
+"""Scores of a run on its test tiles, with the controls beside them."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from geoseg.errors import DatasetError, LabelError, MatchingError
+from geoseg.geo.aoi import Tile
+from geoseg.geo.contingency import match_model
+from geoseg.geo.evaluation import evaluate_model, evaluate_output
+from geoseg.geo.scores import (
+    Scores,
+    majority_scores,
+    markdown_table,
+    write_scores,
+)
+from geoseg.matching import Objective
+from geoseg.methods import build_method
+from geoseg.methods.base import Batches
+from geoseg.model import Model
+from geoseg.pictures import draw_panel
+from geoseg.settings import RunSettings, loader_of, tiles_of
+
+log = logging.getLogger(__name__)
+
+#: Name in tables → method that is fitted as a control.
+CONTROLS = {"colour k-means": "color_kmeans", "untrained network": "random_trunk"}
+
+
+def score_heads(model: Model, test: Sequence[Tile], match: Sequence[Tile]) -> list[Scores]:
+    """Score every matched head on test tiles, the default head first."""
+    heads = sorted(model.card.matchings, key=lambda head: head != model.card.head)
+    return [
+        evaluate_model(
+            model.with_card(head=head),
+            test,
+            name=f"{model.card.method} ({head}, K={model.method.heads[head]})",
+            match_tiles=match,
+        )
+        for head in heads
+    ]
+
+
+def score_controls(
+    model: Model,
+    test: Sequence[Tile],
+    match: Sequence[Tile],
+    batches: Batches,
+    *,
+    objective: Objective,
+) -> list[Scores]:
+    """Fit, match and score the controls exactly as the model was.
+
+    Colour k-means and an untrained network of the model's own trunk have as many
+    clusters as the model's head, see the same patches, are matched on the same tiles.
+
+    Args:
+        model: The matched model that they are compared with.
+        test: Labelled tiles to score on.
+        match: Labelled tiles to match on.
+        batches: Patches of the training tiles.
+        objective: Of the matching.
+    """
+    found = []
+    for name, method in CONTROLS.items():
+        control = build_control(model, method, batches)
+        try:
+            control = match_model(control, match, objective=objective)
+        except MatchingError as error:
+            log.warning("no score of %s: %s", name, error)
+            continue
+        clusters = control.method.heads[control.card.head]
+        found.append(
+            evaluate_model(
+                control, test, name=f"{name} (K={clusters})", match_tiles=match
+            )
+        )
+    return found
+
+
+def build_control(model: Model, method: str, batches: Batches) -> Model:
+    """Fit a control with as many clusters, and the same trunk, as a model."""
+    parameters = {"clusters": model.method.heads[model.card.head]}
+    if method == "random_trunk":
+        parameters |= {
+            key: model.card.parameters[key]
+            for key in ("trunk", "width")
+            if key in model.card.parameters
+        }
+    built = build_method(
+        method, model.card.normalization.channels, parameters, seed=model.card.seed
+    )
+    built.finish(batches)
+    return Model(built.eval(), model.card).with_card(
+        method=method, parameters=parameters, head=built.default_head, matchings={}
+    )
+
+
+def score_all(
+    model: Model,
+    test: Sequence[Tile],
+    match: Sequence[Tile],
+    batches: Batches | None,
+    *,
+    objective: Objective,
+) -> list[Scores]:
+    """Score the model's heads and, if patches are given, the controls."""
+    entries = score_heads(model, test, match)
+    if batches is not None:
+        entries += score_controls(model, test, match, batches, objective=objective)
+    return [*entries, majority_scores(entries[0])]
+
+
+def score_map(
+    prediction: Path,
+    settings: RunSettings,
+    model: Model | None = None,
+    folder: Path | None = None,
+) -> str:
+    """Score a map that lies on disk, and return the table in Markdown.
+
+    Args:
+        prediction: Footprints, a class raster, or a folder of class rasters.
+        settings: Name the labelled tiles.
+        model: The model that made the map. Its matching and training tiles are left
+            out, and the controls are fitted on them and scored beside the map.
+        folder: Where ``scores.json`` and, with a model, ``panel.png`` go.
+
+    Raises:
+        LabelError: If no tile has labels.
+        DatasetError: If the model has seen all labelled tiles.
+    """
+    tiles = tiles_of(settings)
+    labelled = [tile for tile in tiles if tile.labels is not None]
+    if not labelled:
+        raise LabelError(
+            f"no tile of {settings.source} has labels: name them with --labels"
+        )
+    if model is None:
+        entries = [evaluate_output(prediction, labelled)]
+        entries.append(majority_scores(entries[0]))
+    else:
+        roles = model.card.provenance["tiles"]
+        seen = {name for role in roles if role != "test" for name in roles[role]}
+        seen |= set(model.card.provenance.get("matched_on", ()))
+        test = [tile for tile in labelled if tile.id not in seen]
+        if not test:
+            raise DatasetError(
+                f"the model has seen all {len(labelled)} labelled tiles of "
+                f"{settings.source}: name others, or score without --model"
+            )
+        match = [tile for tile in labelled if tile.id in roles["match"]]
+        entries = [evaluate_output(prediction, test)]
+        if match:
+            training = [tile for tile in tiles if tile.id in seen]
+            card = model.card
+            loader = loader_of(
+                replace(settings, nodata=card.nodata, patch_size=card.patch_size),
+                training,
+                card.normalization,
+            )
+            entries += score_controls(
+                model,
+                test,
+                match,
+                partial(loader.batches, 0),
+                objective=settings.objective,
+            )
+        entries.append(majority_scores(entries[0]))
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            draw_panel(folder / "panel.png", model, test, seed=settings.seed)
+    if folder is None:
+        return markdown_table(entries, seed=settings.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    command = f"geoseg evaluate {prediction}"
+    return write_report(folder, entries, command=command, seed=settings.seed)
+
+
+def write_report(
+    folder: Path, entries: Sequence[Scores], *, command: str, seed: int
+) -> str:
+    """Write ``scores.json`` into a folder and return the table in Markdown."""
+    write_scores(
+        folder / "scores.json", entries, command=command, seed=seed, overwrite=True
+    )
+    return markdown_table(entries, seed=seed)
+
+
+def matching_table(model: Model) -> str:
+    """Tabulate in Markdown what every cluster of every head means, and why."""
+    lines = []
+    for head, matching in model.card.matchings.items():
+        limit = "" if matching.threshold is None else f" > {matching.threshold:.3f}"
+        lines += [
+            f"head {head}: {matching.tiles} tiles, building score{limit}",
+            "| cluster | class | share of pixels | building score |",
+            "|---:|---|---:|---:|",
+        ]
+        total = max(sum(map(sum, matching.counts)), 1)
+        for cluster, class_id in enumerate(matching.cluster_to_class):
+            share = sum(matching.counts[cluster]) / total
+            lines.append(
+                f"| {cluster} | {model.card.class_names[class_id]} | {share:.3f} | "
+                f"{matching.scores[cluster][1]:.3f} |"
+            )
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,204 @@
+"""What decides how a run goes, and the tiles and patches that follow from it."""
+
+import hashlib
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import DatasetError
+from geoseg.geo import raster
+from geoseg.geo.aoi import Tile, aoi_tiles, find_tiles
+from geoseg.geo.labels import check_labels
+from geoseg.geo.splits import Split, split_blocks, split_tiles
+from geoseg.matching import Objective
+from geoseg.normalization import Normalization
+
+if TYPE_CHECKING:
+    from geoseg.geo.dataset import PatchLoader
+
+#: Pixels left out between blocks of one image.
+BLOCK_GAP = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """All that decides how a run goes; written to ``run.json``.
+
+    Attributes:
+        images: Folder or file of tiles; or ``aoi``, a name from the catalogue.
+        labels: Folder or file of labels, or None for those of the layout.
+        data: Where AOIs live.
+        method: Name in ``METHODS``, with its ``parameters``.
+        bands: Preset, names or numbers; None for red, green, blue and near infrared.
+        sobel: ``none``, ``append`` or ``only``.
+        nodata: The nodata rule.
+        patch_size: Side of a patch in pixels.
+        batch_size: Patches a step.
+        patches_per_epoch: None for as many as cover the training tiles once.
+        max_steps: Or ``max_epochs``, or ``max_seconds``: when training stops.
+        match_tiles: Labelled tiles for the matching.
+        select_tiles: Labelled tiles that choose the head.
+        blocks: Cut every image into so many blocks a side.
+        objective: Of the matching.
+        seed: Of weights, patches, views and the split.
+        device: ``cpu`` or ``cuda``.
+        precision: ``32-true`` or ``bf16-mixed``.
+        controls: Whether to score the controls beside the model.
+        checkpoint_steps: Save a checkpoint every so many steps; else every minute.
+    """
+
+    images: str | None = None
+    labels: str | None = None
+    aoi: str | None = None
+    data: str | None = None
+    method: str = "iic"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    bands: str | None = None
+    sobel: str = "none"
+    nodata: str = "auto"
+    patch_size: int = 128
+    batch_size: int = 8
+    patches_per_epoch: int | None = None
+    max_steps: int | None = None
+    max_epochs: int | None = None
+    max_seconds: float | None = None
+    match_tiles: int = 50
+    select_tiles: int = 0
+    blocks: int = 1
+    objective: Objective = "f1"
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "32-true"
+    controls: bool = True
+    checkpoint_steps: int | None = None
+
+    @property
+    def source(self) -> str:
+        """A short name of where the tiles come from."""
+        return self.aoi or Path(self.images or "tiles").resolve().stem
+
+    def command(self) -> str:
+        """Return the command line that makes such a run."""
+        words = ["geoseg", "train"]
+        for field_ in fields(self):
+            value = getattr(self, field_.name)
+            if value == field_.default or field_.name == "parameters":
+                continue
+            option = field_.name.replace("_", "-")
+            if field_.name == "controls":
+                words.append("--no-controls")
+            elif field_.name == "max_seconds":
+                words += ["--max-time", str(timedelta(seconds=value)).zfill(8)]
+            else:
+                words += [f"--{option}", str(value)]
+        for name, value in self.parameters.items():
+            words += ["-p", f"{name}={value}"]
+        return shlex.join(words)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        values = asdict(self)
+        return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "RunSettings":
+        """Rebuild settings; values that this version does not know are an error.
+
+        Raises:
+            TypeError: If a name is unknown.
+        """
+        return cls(**values)
+
+
+def tiles_of(settings: RunSettings) -> list[Tile]:
+    """Find the tiles that the settings name."""
+    return load_tiles(
+        images=settings.images,
+        labels=settings.labels,
+        aoi=settings.aoi,
+        data=settings.data,
+        blocks=settings.blocks,
+    )
+
+
+def load_tiles(
+    *,
+    images: str | None,
+    labels: str | None,
+    aoi: str | None,
+    data: Path | str | None,
+    blocks: int = 1,
+) -> list[Tile]:
+    """Find tiles by folder or AOI name, cut into blocks where asked; check labels.
+
+    Raises:
+        DatasetError: If there are none.
+        LabelError: If the labels are elsewhere.
+    """
+    if aoi is not None:
+        tiles = aoi_tiles(aoi, data)
+    elif images is not None:
+        tiles = find_tiles(images, labels)
+    else:
+        raise DatasetError("no tiles are named: give --images DIR or --aoi NAME")
+    check_labels(tiles)
+    if blocks > 1:
+        tiles = split_blocks(tiles, blocks, BLOCK_GAP)
+    return tiles
+
+
+def split_of(settings: RunSettings, tiles: Sequence[Tile]) -> Split:
+    """Give every tile its role: match, select, test, or unlabelled."""
+    return split_tiles(
+        tiles,
+        match=settings.match_tiles,
+        select=settings.select_tiles,
+        seed=settings.seed,
+    )
+
+
+def training_tiles(split: Split) -> tuple[Tile, ...]:
+    """Return the tiles that unsupervised training sees: all but the test tiles."""
+    return split.match + split.select + split.unlabelled
+
+
+def normalization_of(settings: RunSettings, tiles: Sequence[Tile]) -> Normalization:
+    """Choose the bands and measure them over the training tiles."""
+    from geoseg.geo.statistics import fit_normalization
+
+    bands = raster.choose_bands(raster.describe(tiles[0].image), settings.bands)
+    return fit_normalization(
+        tiles, bands, nodata=settings.nodata, sobel=settings.sobel
+    )
+
+
+def loader_of(
+    settings: RunSettings, tiles: Sequence[Tile], normalization: Normalization
+) -> "PatchLoader":
+    """Return the loader of training patches."""
+    from geoseg.geo.dataset import PatchLoader  # torchgeo: only to train
+
+    return PatchLoader(
+        tiles,
+        normalization,
+        patch_size=settings.patch_size,
+        batch_size=settings.batch_size,
+        patches_per_epoch=settings.patches_per_epoch,
+        nodata=settings.nodata,
+        seed=settings.seed,
+    )
+
+
+def fingerprint(tiles: Sequence[Tile]) -> str:
+    """Hash what identifies the tiles: ids, windows, grids, file sizes."""
+    digest = hashlib.sha256()
+    for tile in tiles:
+        grid = raster.describe(tile.image)
+        size = os.path.getsize(tile.image) if os.path.exists(tile.image) else None
+        row = (tile.id, tile.window, grid.width, grid.height, grid.count, size)
+        digest.update(repr(row).encode())
+    return digest.hexdigest()

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from geoseg.errors import TrainingError
+from geoseg.methods import build_method
+from geoseg.patches import IGNORE, PatchBatch
+
+
+def batch_of(image: torch.Tensor, valid: torch.Tensor) -> PatchBatch:
+    mask = torch.full(valid.shape, IGNORE)
+    return PatchBatch(image, valid, mask, torch.arange(len(image)))
+
+
+def test_colour_kmeans_finds_the_colours_of_a_flag():
+    colours = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    image = colours[torch.arange(12) // 4].T.reshape(1, 2, 1, 12).repeat(1, 1, 8, 1)
+    valid = torch.ones((1, 8, 12), dtype=torch.bool)
+    method = build_method("color_kmeans", 2, {"clusters": 3})
+    method.finish(lambda: [batch_of(image, valid)])
+    ids = method.predict(image, valid).argmax(dim=1)[0]
+    assert ids.unique().numel() == 3
+    for stripe in ids.split(4, dim=1):
+        assert stripe.unique().numel() == 1
+
+
+def test_invalid_pixels_do_not_count():
+    image = torch.zeros((1, 1, 4, 8))
+    image[..., 2:4], image[..., 4:] = 1.0, 100.0
+    valid = torch.ones((1, 4, 8), dtype=torch.bool)
+    valid[..., 4:] = False
+    method = build_method("color_kmeans", 1, {"clusters": 2})
+    method.finish(lambda: [batch_of(image, valid)])
+    assert method.centroids.flatten().sort().values.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["color_kmeans", "random_trunk"])
+def test_no_valid_pixel_is_an_error(name):
+    image, valid = torch.rand((1, 3, 16, 16)), torch.zeros((1, 16, 16)).bool()
+    method = build_method(name, 3)
+    with pytest.raises(TrainingError, match="no pixel of the training patches"):
+        method.finish(lambda: [batch_of(image, valid)])
+
+
+def test_a_random_trunk_keeps_its_weights_and_scales_its_outputs():
+    image = 50 + 10 * torch.randn(
+        (4, 3, 32, 32), generator=torch.Generator().manual_seed(0)
+    )
+    valid = torch.ones((4, 32, 32), dtype=torch.bool)
+    method = build_method("random_trunk", 3, {"width": 2, "clusters": 4})
+    weights = [p.clone() for p in method.parameters()]
+    method.finish(lambda: [batch_of(image, valid)])
+    assert all(torch.equal(a, b) for a, b in zip(weights, method.parameters()))
+    norm = next(m for m in method.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    features = method.trunk[0](image) if hasattr(method.trunk, "__getitem__") else None
+    assert norm.running_mean.abs().sum() > 0
+    assert features is None or features.shape[0] == 4

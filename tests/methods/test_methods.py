@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from geoseg.errors import ParameterError
+from geoseg.methods import METHODS, build_method, check_parameters, method_class
+from geoseg.patches import IGNORE, PatchBatch
+
+SMALL = {
+    "iic": {"width": 2, "over_clusters": 6},
+    "color_kmeans": {"clusters": 6, "pixels": 1000},
+    "random_trunk": {"width": 2, "clusters": 6, "pixels": 1000},
+}
+
+
+def batches():
+    generator = torch.Generator().manual_seed(0)
+    for number in range(3):
+        yield PatchBatch(
+            torch.rand((2, 4, 16, 16), generator=generator),
+            torch.ones((2, 16, 16), dtype=torch.bool),
+            torch.full((2, 16, 16), IGNORE),
+            torch.arange(2) + 2 * number,
+        )
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+def test_the_default_head_is_a_head_and_every_head_has_clusters(name):
+    method = build_method(name, 4, SMALL[name])
+    assert method.default_head in method.heads
+    assert all(clusters > 1 for clusters in method.heads.values())
+
+
+def test_odd_sizes_give_probabilities_that_sum_to_one(name):
+    method = build_method(name, 4, SMALL[name])
+    method.finish(batches)
+    method.eval()
+    image, valid = torch.rand((1, 4, 13, 9)), torch.ones((1, 13, 9)).bool()
+    for head, clusters in method.heads.items():
+        with torch.no_grad():
+            found = method.predict(image, valid, head)
+        assert found.shape == (1, clusters, 13, 9)
+        torch.testing.assert_close(found.sum(dim=1), torch.ones((1, 13, 9)))
+
+
+def test_state_dict_is_all_that_prediction_needs(name):
+    first = build_method(name, 4, SMALL[name], seed=1)
+    first.finish(batches)
+    second = build_method(name, 4, SMALL[name], seed=2)
+    second.load_state_dict(first.state_dict())
+    image, valid = torch.rand((1, 4, 16, 16)), torch.ones((1, 16, 16)).bool()
+    with torch.no_grad():
+        expected = first.eval().predict(image, valid)
+        assert torch.equal(second.eval().predict(image, valid), expected)
+
+
+def test_equal_seeds_fit_equal_methods(name):
+    states = []
+    for _ in range(2):
+        method = build_method(name, 4, SMALL[name], seed=1)
+        method.finish(batches)
+        states.append(method.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_an_unknown_head_is_answered_with_the_known_ones(name):
+    method = build_method(name, 4, SMALL[name])
+    image, valid = torch.rand((1, 4, 16, 16)), torch.ones((1, 16, 16)).bool()
+    with pytest.raises(ParameterError, match="there is no head 'roof', expected one"):
+        method.predict(image, valid, "roof")
+
+
+def test_every_method_says_what_it_is():
+    for entry in METHODS.values():
+        assert entry.summary
+    for key in METHODS:
+        assert method_class(key).__doc__
+
+
+def test_an_unknown_method_is_answered_with_the_known_ones():
+    with pytest.raises(ParameterError, match="no method 'magic', expected one of iic"):
+        method_class("magic")
+
+
+def test_an_unknown_parameter_is_answered_with_the_known_ones():
+    with pytest.raises(ParameterError, match="no parameter 'depth'; it has trunk='vgg'"):
+        check_parameters("iic", {"depth": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ({"over_clusters": "36"}, {"over_clusters": 36}),
+        ({"learning_rate": "1e-4"}, {"learning_rate": 1e-4}),
+        ({"collapsed": "true"}, {"collapsed": True}),
+        ({"trunk": "fpn"}, {"trunk": "fpn"}),
+        ({"lam_over": 1}, {"lam_over": 1.0}),
+    ],
+)
+def test_text_becomes_the_type_of_the_default(text, value):
+    assert check_parameters("iic", text) == value
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"over_clusters": "many"}, {"over_clusters": 2.5}, {"collapsed": "maybe"}],
+)
+def test_a_value_of_another_type_is_refused(wrong):
+    with pytest.raises(ParameterError, match="expected (int|bool) such as"):
+        check_parameters("iic", wrong)

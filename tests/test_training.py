@@ -1,0 +1,157 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import torch
+
+from geoseg.errors import TrainingError
+from geoseg.methods import build_method
+from geoseg.methods.base import Method, StepOutput
+from geoseg.patches import IGNORE, PatchBatch
+from geoseg.training import CHECKPOINT_NAME, METRICS_NAME, Limits, fit
+
+# A kill has to be a kill of a process; the script trains there and here alike.
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+sys.path.insert(0, {tests!r})
+from test_training import NoiseLoader, small_iic
+from geoseg.training import Limits, fit
+
+def die(step):
+    if step == {kill_at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run = Path({run!r})
+method = small_iic()
+fit(method, NoiseLoader(), run=run, limits=Limits(max_steps=14), resume=True,
+    checkpoint_steps=2, on_step=die, seed=3)
+torch.save(method.state_dict(), run / "weights.pt")
+"""
+
+
+class NoiseLoader:
+    """Five batches an epoch that depend on the epoch and their number alone."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
+        for number in range(start, len(self)):
+            generator = torch.Generator().manual_seed(1000 * epoch + number)
+            image = torch.rand((2, 3, 24, 24), generator=generator)
+            yield PatchBatch(
+                image,
+                torch.ones((2, 24, 24), dtype=torch.bool),
+                torch.full((2, 24, 24), IGNORE),
+                torch.arange(2) + 2 * number,
+            )
+
+
+def small_iic(**changes: object) -> Method:
+    parameters = {"width": 2, "over_clusters": 5, "half_width": 2, **changes}
+    return build_method("iic", 3, parameters)
+
+
+def train_in_a_process(run, kill_at: int) -> int:
+    run.mkdir(exist_ok=True)
+    code = SCRIPT.format(
+        tests=os.path.dirname(__file__), run=os.fspath(run), kill_at=kill_at
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode
+
+
+def rows(run) -> list[dict[str, str]]:
+    with (run / METRICS_NAME).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_three_points_ends_with_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert train_in_a_process(whole, kill_at=-1) == 0
+    for step in (3, 7, 11):  # each in the middle of an epoch of five batches
+        assert train_in_a_process(killed, kill_at=step) == -signal.SIGKILL
+    assert train_in_a_process(killed, kill_at=-1) == 0
+    expected = torch.load(whole / "weights.pt", weights_only=True)
+    found = torch.load(killed / "weights.pt", weights_only=True)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert rows(killed) == rows(whole)
+
+
+def test_training_stops_after_the_steps_that_the_epochs_make(tmp_path):
+    result = fit(
+        small_iic(), NoiseLoader(), run=tmp_path, limits=Limits(max_epochs=2)
+    )
+    assert (result.steps, result.epochs) == (10, 2.0)
+    assert [int(row["step"]) for row in rows(tmp_path)] == list(range(1, 11))
+    assert [int(row["epoch"]) for row in rows(tmp_path)] == [0] * 5 + [1] * 5
+
+
+def test_training_stops_after_the_time(tmp_path):
+    limits = Limits(max_time=timedelta(seconds=1))
+    result = fit(small_iic(), NoiseLoader(), run=tmp_path, limits=limits)
+    assert 0 < result.steps
+    assert result.seconds < 30
+
+
+def test_a_limit_is_needed(tmp_path):
+    with pytest.raises(TrainingError, match="no limit is set"):
+        fit(small_iic(), NoiseLoader(), run=tmp_path, limits=Limits())
+
+
+def test_ctrl_c_ends_after_the_step_and_leaves_a_checkpoint(tmp_path):
+    def press(step: int) -> None:
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    result = fit(
+        small_iic(),
+        NoiseLoader(),
+        run=tmp_path,
+        limits=Limits(max_steps=100),
+        on_step=press,
+    )
+    assert result.interrupted
+    assert result.steps == 3
+    assert (tmp_path / CHECKPOINT_NAME).exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_loss_that_is_not_finite_is_an_error(tmp_path):
+    method = small_iic()
+    method.training_step = lambda batch, context: StepOutput(
+        next(method.parameters()).sum() * float("nan"), {}
+    )
+    with pytest.raises(TrainingError, match="the loss is nan at step 0"):
+        fit(method, NoiseLoader(), run=tmp_path, limits=Limits(max_steps=2))
+
+
+def test_an_unsupervised_method_is_blind_to_masks(tmp_path):
+    class Labelled(NoiseLoader):
+        def batches(self, epoch, start=0):
+            for batch in super().batches(epoch, start):
+                mask = torch.randint(0, 2, batch.mask.shape)
+                yield PatchBatch(batch.image, batch.valid, mask, batch.index)
+
+    states = []
+    for loader in (NoiseLoader(), Labelled()):
+        method = small_iic()
+        fit(method, loader, run=tmp_path, limits=Limits(max_steps=3))
+        states.append(method.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_the_log_shows_collapse_and_confidence(tmp_path):
+    fit(small_iic(), NoiseLoader(), run=tmp_path, limits=Limits(max_steps=1))
+    row = rows(tmp_path)[0]
+    assert 0 <= float(row["entropy"]) <= 1
+    assert 1 / 5 <= float(row["confidence"]) <= 1
