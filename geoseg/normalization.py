@@ -120,15 +120,13 @@ class Normalization:
         # float32 holds 16-bit integers exactly; wider values are subtracted in float64
         narrow = pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32
         kind = np.float32 if narrow else np.float64
-        low, high, fill = (
-            np.asarray(values, kind)[:, None, None]
-            for values in (self.low, self.high, self.fill)
-        )
+        numbers: Any = np.array([self.low, self.high, self.fill], kind)
+        low, high, fill = numbers[..., None, None]
         # invalid pixels may hold NaN, inf or sentinels near the type's limits
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (pixels.astype(kind) - low) / (high - low)
         scaled = np.where(valid[None], np.clip(scaled, 0, 1), fill)
-        return scaled.astype(np.float32)
+        return np.asarray(scaled, np.float32)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; :meth:`from_json` is the exact inverse."""
@@ -190,4 +188,4 @@ def _sobel(
     for row in range(3):
         for col in range(3):
             gradients *= known[row : row + height, col : col + width]
-    return gradients
+    return gradients.astype(np.float32)

@@ -9,7 +9,7 @@ from pathlib import Path
 from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.layouts import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from geoseg.geo.layouts import LABEL_SUFFIXES
-from geoseg.geo.layouts import VECTOR_SUFFIXES as VECTOR_SUFFIXES
+from geoseg.geo.layouts import VECTOR_SUFFIXES as VECTOR_SUFFIXES  # noqa: F401
 from geoseg.geo.layouts import (
     labels_of_product,
     list_files,

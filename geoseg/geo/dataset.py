@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 import shapely
 import torch
-from rasterio.warp import transform as warp_points
 from torch.utils.data import DataLoader
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
-from geoseg.geo.georeference import locate
+from geoseg.geo.georeference import locate, warp
 from geoseg.geo.raster import (
     NodataRule,
     PixelWindow,
@@ -37,12 +36,12 @@ class PatchQuery(tuple[slice, slice, slice]):
     Attributes:
         tile: Number of the tile in the dataset.
         window: Pixels of the tile's image; may stick out of the tile.
-        index: Number of the patch within its epoch.
+        patch: Number of the patch within its epoch.
     """
 
     tile: int
     window: PixelWindow
-    index: int
+    patch: int
 
     def __new__(
         cls,
@@ -50,23 +49,23 @@ class PatchQuery(tuple[slice, slice, slice]):
         *,
         tile: int,
         window: PixelWindow,
-        index: int,
+        patch: int,
     ) -> "PatchQuery":
         query = super().__new__(cls, slices)
-        query.tile, query.window, query.index = tile, window, index
+        query.tile, query.window, query.patch = tile, window, patch
         return query
 
     def __reduce__(self) -> Any:
-        return _make_query, (tuple(self), self.tile, self.window, self.index)
+        return _make_query, (tuple(self), self.tile, self.window, self.patch)
 
 
 def _make_query(
-    slices: tuple[slice, slice, slice], tile: int, window: PixelWindow, index: int
+    slices: tuple[slice, slice, slice], tile: int, window: PixelWindow, patch: int
 ) -> PatchQuery:
-    return PatchQuery(slices, tile=tile, window=window, index=index)
+    return PatchQuery(slices, tile=tile, window=window, patch=patch)
 
 
-class TileDataset(GeoDataset):  # type: ignore[misc]
+class TileDataset(GeoDataset):
     """Tiles as a TorchGeo dataset whose samples are exact windows of the files.
 
     The index is TorchGeo's (one row per tile, in the CRS of the first tile); a query is
@@ -135,10 +134,10 @@ class TileDataset(GeoDataset):  # type: ignore[misc]
             "mask": torch.from_numpy(decoded.mask.astype(np.int64)),
             "crs": self.crs,
             "bounds": tuple(query),
-            "index": query.index,
+            "index": query.patch,
         }
 
-    def query(self, tile: int, window: PixelWindow, index: int = 0) -> PatchQuery:
+    def query(self, tile: int, window: PixelWindow, patch: int = 0) -> PatchQuery:
         """The query of a window of a tile's image."""
         outline = _outline(self.descriptions[tile], window, self.descriptions[0])
         left, bottom, right, top = outline.bounds
@@ -149,7 +148,7 @@ class TileDataset(GeoDataset):  # type: ignore[misc]
             slice(bottom, top, yres),
             slice(time.left, time.right, 1),
         )
-        return PatchQuery(slices, tile=tile, window=window, index=index)
+        return PatchQuery(slices, tile=tile, window=window, patch=patch)
 
     def _snap(self, query: tuple[slice, slice, slice]) -> PatchQuery:
         x, y, _ = query
@@ -166,15 +165,15 @@ class TileDataset(GeoDataset):  # type: ignore[misc]
         height = max(1, round((y.stop - y.start) / self.res[1]))
         width = max(1, round((x.stop - x.start) / self.res[0]))
         middle = (area.centroid.x, area.centroid.y)
-        (centre,) = _warp([middle], self.descriptions[0], description)
+        (centre,) = warp([middle], self.descriptions[0].crs, description.crs)
         col, row = locate(~description.transform, *centre)
         window = PixelWindow(
             _nearest(row - height / 2), _nearest(col - width / 2), height, width
         )
-        return PatchQuery(query, tile=tile, window=window, index=0)
+        return PatchQuery(query, tile=tile, window=window, patch=0)
 
 
-class PatchSampler(GeoSampler):  # type: ignore[misc]
+class PatchSampler(GeoSampler):
     """Random patches of an epoch, drawn from (seed, epoch) alone.
 
     A tile is drawn in proportion to its area, a position evenly among those where the
@@ -361,26 +360,16 @@ class _RemainingBatches:
 
 
 def _collate(samples: Sequence[Mapping[str, Any]]) -> PatchBatch:
-    stacked = (
+    image, valid, mask = (
         torch.stack([sample[name] for sample in samples])
         for name in ("image", "valid", "mask")
     )
-    return PatchBatch(*stacked, torch.tensor([sample["index"] for sample in samples]))
+    index = torch.tensor([sample["index"] for sample in samples])
+    return PatchBatch(image, valid, mask, index)
 
 
 def _nearest(value: float) -> int:
     return math.floor(value + 0.5)
-
-
-def _warp(
-    points: Sequence[tuple[float, float]],
-    source: RasterDescription,
-    target: RasterDescription,
-) -> list[tuple[float, float]]:
-    if source.crs == target.crs:
-        return list(points)
-    xs, ys = zip(*points, strict=True)
-    return list(zip(*warp_points(source.crs, target.crs, xs, ys), strict=True))
 
 
 def _outline(
@@ -390,7 +379,7 @@ def _outline(
     row, col, height, width = window
     corners = ((0, 0), (width, 0), (width, height), (0, height))
     points = [locate(description.transform, col + x, row + y) for x, y in corners]
-    return shapely.Polygon(_warp(points, description, reference))
+    return shapely.Polygon(warp(points, description.crs, reference.crs))
 
 
 def _index(

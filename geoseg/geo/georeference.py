@@ -31,6 +31,16 @@ def locate(transform: Affine, col: float, row: float) -> tuple[float, float]:
     )
 
 
+def warp(
+    points: Sequence[tuple[float, float]], source: CRS | None, target: CRS | None
+) -> list[tuple[float, float]]:
+    """Points from one CRS to another; unchanged where they are the same."""
+    if source == target:
+        return list(points)
+    xs, ys = warp_points(source, target, *zip(*points, strict=True))[:2]
+    return list(zip(xs, ys, strict=True))
+
+
 def shift(transform: Affine, col: int, row: int) -> Affine:
     """The transform of the grid that begins at a pixel."""
     x, y = locate(transform, col, row)
@@ -69,9 +79,7 @@ def ground_size_m(
     try:
         lon, lat = lon_lat(crs, points[0])
         local = CRS.from_proj4(f"+proj=aeqd +lat_0={lat} +lon_0={lon} +datum=WGS84")
-        true = mean_side(
-            list(zip(*warp_points(crs, local, *zip(*points)), strict=True))
-        )
+        true = mean_side(warp(points, crs, local))
     except (RasterioError, CRSError, RasterError):
         return planar
     if not math.isfinite(true) or true <= 0:

@@ -278,7 +278,7 @@ def _reproject(
 
     moved = np.asarray(shapely.transform(polygons, warp))
     finite = np.isfinite(shapely.bounds(moved)).all(axis=1)
-    return moved[finite]
+    return np.asarray(moved[finite])
 
 
 def _check_mask(tile: Tile, grid: RasterDescription) -> RasterDescription:
@@ -359,4 +359,4 @@ def _classes(
             )
         classes = known.astype(np.uint8)
     classes[unknown] = IGNORE
-    return classes
+    return np.asarray(classes, np.uint8)

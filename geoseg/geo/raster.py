@@ -15,13 +15,12 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
-from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from geoseg.errors import BandMismatchError, ParameterError, RasterError
 from geoseg.geo.bands import BAND_PRESETS, alpha_band, band_names, snake
-from geoseg.geo.georeference import GRID_TOLERANCE as GRID_TOLERANCE
+from geoseg.geo.georeference import GRID_TOLERANCE as GRID_TOLERANCE  # noqa: F401
 from geoseg.geo.georeference import (
     STEPS,
     grids_agree,
@@ -31,10 +30,9 @@ from geoseg.geo.georeference import (
     mean_side,
     metres_per_unit,
 )
-
-#: How nodata is recognised: ``"auto"``, ``"none"`` or a number, as text (it is stored
-#: in model files); see :func:`read_window`.
-NodataRule = str
+from geoseg.geo.nodata import NodataRule as NodataRule
+from geoseg.geo.nodata import check_nodata as check_nodata
+from geoseg.geo.nodata import declared_valid, is_nodata
 
 
 class PixelWindow(NamedTuple):
@@ -239,23 +237,6 @@ def band_numbers(
     )
 
 
-def check_nodata(rule: NodataRule) -> NodataRule:
-    """Return a nodata rule as it is stored.
-
-    Raises:
-        ParameterError: If it is neither ``auto`` nor ``none`` nor a number.
-    """
-    text = str(rule).strip().lower()
-    if text not in ("auto", "none"):
-        try:
-            float(text)
-        except ValueError:
-            raise ParameterError(
-                f"nodata is {rule!r}, expected auto, none or a number"
-            ) from None
-    return text
-
-
 def read_window(
     dataset: rasterio.DatasetReader,
     numbers: Sequence[int],
@@ -307,9 +288,9 @@ def read_window(
         pixels = dataset.read(list(numbers), window=area)
         valid = np.isfinite(pixels).all(axis=0)
         if rule == "auto":
-            valid &= _declared_valid(dataset, numbers, area, pixels)
+            valid &= declared_valid(dataset, numbers, area, pixels)
         elif rule != "none":
-            valid &= ~_is_nodata(pixels, [float(rule)] * len(numbers))
+            valid &= ~is_nodata(pixels, [float(rule)] * len(numbers))
     except RasterioError as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise RasterError(
@@ -317,60 +298,6 @@ def read_window(
             "file may be truncated: copy or download it again"
         ) from error
     return pixels, valid
-
-
-def _declared_valid(
-    dataset: rasterio.DatasetReader,
-    numbers: Sequence[int],
-    area: Window,
-    pixels: np.ndarray[Any, Any],
-) -> np.ndarray[Any, Any]:
-    valid = np.ones(pixels.shape[1:], bool)
-    values = [dataset.nodatavals[number - 1] for number in numbers]
-    alpha = alpha_band(dataset)
-    flags = dataset.mask_flag_enums[numbers[0] - 1]
-    if alpha is not None:
-        valid &= dataset.read(alpha, window=area) > 0
-    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        valid &= dataset.read_masks(numbers[0], window=area) > 0
-    elif all(value is None for value in values):
-        if pixels.dtype.itemsize > 1:
-            valid &= pixels.any(axis=0)
-        return valid
-    return valid & ~_is_nodata(pixels, values)
-
-
-def _is_nodata(
-    pixels: np.ndarray[Any, Any], values: Sequence[float | None]
-) -> np.ndarray[Any, Any]:
-    """``(H, W)`` bool; NaN is left to the finite check."""
-    equal = np.stack(
-        [
-            (
-                np.zeros(band.shape, bool)
-                if value is None
-                else (
-                    band == np.asarray(value).astype(band.dtype)
-                    if _fits(value, band.dtype)
-                    else np.zeros(band.shape, bool)
-                )
-            )
-            for band, value in zip(pixels, values, strict=True)
-        ]
-    )
-    impossible = any(
-        value is not None and (value < 0 or (pixels.dtype.kind == "f" and value != 0))
-        for value in values
-    )
-    return np.asarray(equal.any(axis=0) if impossible else equal.all(axis=0))
-
-
-def _fits(value: float, dtype: np.dtype[Any]) -> bool:
-    """Whether a band of this type can hold the value (nodata 256 of a byte cannot)."""
-    if dtype.kind not in "iu":
-        return True
-    limits = np.iinfo(dtype)
-    return float(value).is_integer() and limits.min <= value <= limits.max
 
 
 def same_grid(first: RasterDescription, second: RasterDescription) -> bool:

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 from rasterio.crs import CRS
-from rasterio.warp import transform as warp_points
 
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
-from geoseg.geo.georeference import locate
+from geoseg.geo.georeference import locate, warp
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
 
 log = logging.getLogger(__name__)
@@ -154,11 +153,12 @@ def split_tiles(
     blocks = _bisect(groups, leaf=min(max(match // 8, 1), 16))
     random.Random(seed).shuffle(blocks)
     roles = _deal(blocks, match, select)
-    chosen = [
-        tuple(tile for tile in labelled if roles[tile.id] == role)
-        for role in ("match", "select", "test")
-    ]
-    return Split(*chosen, unlabelled)
+    return Split(
+        match=tuple(tile for tile in labelled if roles[tile.id] == "match"),
+        select=tuple(tile for tile in labelled if roles[tile.id] == "select"),
+        test=tuple(tile for tile in labelled if roles[tile.id] == "test"),
+        unlabelled=unlabelled,
+    )
 
 
 def _affordable(
@@ -205,9 +205,7 @@ def _place_one(tile: Tile, grid: RasterDescription, shared: CRS | None) -> _Plac
         # no common coordinates but with other windows of the same image
         return _Placed(tile, shapely.Polygon(points), tile.image)
     if shared is not None:
-        points = list(
-            zip(*warp_points(grid.crs, shared, *zip(*points, strict=True)), strict=True)
-        )
+        points = warp(points, grid.crs, shared)
     return _Placed(tile, shapely.Polygon(points), "")
 
 

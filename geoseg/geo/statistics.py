@@ -90,7 +90,7 @@ def _float_code(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     rounded = np.clip(values, -limit, limit).astype(np.float32)
     bits = rounded.view(np.uint32).astype(np.int64)
     negative = bits >= 2**31
-    return np.where(negative, 2**32 - 1 - bits, bits + 2**31)
+    return np.asarray(np.where(negative, 2**32 - 1 - bits, bits + 2**31))
 
 
 def _bin_edges(code: int) -> tuple[float, float]:

@@ -1,0 +1,91 @@
+"""Which pixels have no data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import MaskFlags
+from rasterio.windows import Window
+
+from geoseg.errors import ParameterError
+from geoseg.geo.bands import alpha_band
+
+#: How nodata is recognised: ``"auto"``, ``"none"`` or a number, as text (it is stored
+#: in model files); see ``raster.read_window``.
+NodataRule = str
+
+
+def check_nodata(rule: NodataRule) -> NodataRule:
+    """Return a nodata rule as it is stored.
+
+    Raises:
+        ParameterError: If it is neither ``auto`` nor ``none`` nor a number.
+    """
+    text = str(rule).strip().lower()
+    if text not in ("auto", "none"):
+        try:
+            float(text)
+        except ValueError:
+            raise ParameterError(
+                f"nodata is {rule!r}, expected auto, none or a number"
+            ) from None
+    return text
+
+
+def declared_valid(
+    dataset: rasterio.DatasetReader,
+    numbers: Sequence[int],
+    area: Window,
+    pixels: np.ndarray[Any, Any],
+) -> np.ndarray[Any, Any]:
+    """Where the file itself says that a window of it has data, ``(H, W)`` bool."""
+    valid = np.ones(pixels.shape[1:], bool)
+    values = [dataset.nodatavals[number - 1] for number in numbers]
+    alpha = alpha_band(dataset)
+    flags = dataset.mask_flag_enums[numbers[0] - 1]
+    if alpha is not None:
+        valid &= dataset.read(alpha, window=area) > 0
+    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        valid &= dataset.read_masks(numbers[0], window=area) > 0
+    elif all(value is None for value in values):
+        if pixels.dtype.itemsize > 1:
+            valid &= pixels.any(axis=0)
+        return valid
+    return np.asarray(valid & ~is_nodata(pixels, values))
+
+
+def is_nodata(
+    pixels: np.ndarray[Any, Any], values: Sequence[float | None]
+) -> np.ndarray[Any, Any]:
+    """Where pixels ``(B, H, W)`` hold their bands' nodata values, ``(H, W)`` bool.
+
+    NaN is left to the finite check.
+    """
+    equal = np.stack(
+        [
+            (
+                np.zeros(band.shape, bool)
+                if value is None
+                else (
+                    band == np.asarray(value).astype(band.dtype)
+                    if _fits(value, band.dtype)
+                    else np.zeros(band.shape, bool)
+                )
+            )
+            for band, value in zip(pixels, values, strict=True)
+        ]
+    )
+    impossible = any(
+        value is not None and (value < 0 or (pixels.dtype.kind == "f" and value != 0))
+        for value in values
+    )
+    return np.asarray(equal.any(axis=0) if impossible else equal.all(axis=0))
+
+
+def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a band of this type can hold the value (nodata 256 of a byte cannot)."""
+    if dtype.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
