@@ -20,7 +20,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path} is a folder, expected a file name; add one")
     if not path.parent.is_dir():
         raise OutputError(
-            f"folder {path.parent} of the output {path.name} does not exist; create it"
+            f"folder {path.parent} does not exist, expected one for {path.name}; create "
+            "it"
         )
     if path.exists() and not overwrite:
         raise OutputExistsError(

@@ -41,12 +41,19 @@ class PixelObject(NamedTuple):
     score_sum: float
     outline: Polygon
 
+    @property
+    def first_pixel(self) -> tuple[float, float]:
+        """Row and column of its first pixel, from the top, then from the left."""
+        points = shapely.get_coordinates(self.outline.exterior)
+        row = points[:, 1].min()
+        return float(row), float(points[points[:, 1] == row, 0].min())
+
 
 class Neighbourhood(NamedTuple):
     """Complete objects, each near another one.
 
     Attributes:
-        objects: at least one.
+        objects: from the top, then from the left.
         shared: True where objects of different classes share a wall.
     """
 
@@ -93,6 +100,8 @@ class SeamMerger:
 
     def feed(self, strip: ClassStrip) -> list[Neighbourhood]:
         """Take the next strip; return what it completed."""
+        if strip.classes.size == 0:
+            return []
         labels, class_of = _label(strip.classes)
         counts = np.bincount(labels.ravel(), minlength=len(class_of))
         sums = np.bincount(labels.ravel(), strip.score.ravel(), len(class_of))
@@ -258,6 +267,8 @@ def _assemble(group: _Group, min_pixels: float) -> list[Neighbourhood]:
     result: dict[int, list[PixelObject]] = {}
     for item, number in zip(large.values(), component.tolist(), strict=True):
         result.setdefault(number, []).append(item)
+    for items in result.values():
+        items.sort(key=lambda item: item.first_pixel)
     return [Neighbourhood(items, n in shared) for n, items in result.items()]
 
 

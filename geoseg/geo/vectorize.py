@@ -177,7 +177,7 @@ class _Finisher:
         area, length = shapely.area(metric), shapely.length(metric)
         for i in np.flatnonzero(area >= self._min_area_m2):
             footprint = self._footprint(objects[i], located[i], area[i], length[i])
-            yield *_first_pixel(outlines[i]), objects[i].class_id, footprint
+            yield *objects[i].first_pixel, objects[i].class_id, footprint
 
     def _simplify(
         self, neighbourhoods: list[Neighbourhood], outlines: _Outlines
@@ -203,9 +203,3 @@ class _Finisher:
             area_m2=float(area),
             perimeter_m=float(length),
         )
-
-
-def _first_pixel(outline: Polygon) -> tuple[float, float]:
-    points = shapely.get_coordinates(outline.exterior)
-    row = points[:, 1].min()
-    return float(row), float(points[points[:, 1] == row, 0].min())

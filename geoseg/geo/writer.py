@@ -107,12 +107,23 @@ def write_footprints(
                 **_OPTIONS[driver],
             ) as collection:
                 for records in _records(footprints, to_wgs84, expected):
-                    collection.writerecords(records)
+                    _store(collection, records)
         except (fiona.errors.FionaError, fiona._err.CPLE_BaseError) as error:
             raise OutputError(
                 f"{path} could not be written ({error}); check the free space"
             ) from error
     return expected.count
+
+
+def _store(collection: fiona.Collection, records: list[dict[str, Any]]) -> None:
+    try:
+        collection.writerecords(records)
+    except RuntimeError as error:
+        # Only here: the network runs in the same loop and has RuntimeErrors of its own.
+        reason = str(error).split(":")[0]
+        raise OutputError(
+            f"{collection.name} could not be written ({reason}); check the free space"
+        ) from error
 
 
 class _Expected:
