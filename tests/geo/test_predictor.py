@@ -1,0 +1,417 @@
+"""Stitching: every pixel once, the same as without windows, and nothing half-written."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from rasterio.transform import from_origin
+from torch import Tensor
+
+from geoseg.errors import (
+    BandMismatchError,
+    OutputExistsError,
+    ParameterError,
+    RasterError,
+)
+from geoseg.geo import raster
+from geoseg.geo.class_rasters import RasterTags
+from geoseg.geo.predictor import predict_raster, predict_strips, tile
+from geoseg.geo.raster import PixelWindow
+from geoseg.geo.strips import Strip, classify
+from geoseg.geo.vectorize import footprints
+from geoseg.geo.writer import write_footprints
+from geoseg.normalization import Normalization
+
+BANDS = ("red", "green", "blue", "nir")
+
+
+@dataclass(frozen=True)
+class Card:
+    normalization: Normalization
+    nodata: str = "auto"
+    class_names: tuple[str, ...] = ("background", "building")
+
+
+class PixelModel:
+    """The probability of a building is the normalised red band; counts its windows."""
+
+    def __init__(self, sobel: str = "none") -> None:
+        count = len(BANDS)
+        self.card = Card(
+            Normalization(
+                BANDS, (0.0,) * count, (1000.0,) * count, (0.5,) * count, sobel
+            )
+        )
+        self.batches: list[tuple[int, ...]] = []
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        self.batches.append(tuple(image.shape))
+        assert not torch.is_grad_enabled()
+        building = image[:, 0]
+        return torch.stack((1 - building, building), dim=1)
+
+
+class GradientModel(PixelModel):
+    """As above with the absolute Sobel channel, which looks at neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__("append")
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        building = image[:, -1].abs().clamp(0, 1)
+        return torch.stack((1 - building, building), dim=1)
+
+
+class CornerModel(PixelModel):
+    """Not pixel-wise: 1 in the window's upper left quarter."""
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        half = image.shape[-1] // 2
+        building = torch.zeros_like(image[:, 0])
+        building[:, :half, :half] = 1
+        return torch.stack((1 - building, building), dim=1)
+
+
+def write_image(path: Path, pixels: np.ndarray, **options: object) -> str:
+    options = {
+        "crs": "EPSG:32611",
+        "transform": from_origin(600000, 4000000, 0.5, 0.5),
+        **options,
+    }
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=len(pixels),
+        height=pixels.shape[1],
+        width=pixels.shape[2],
+        dtype=pixels.dtype,
+        **options,
+    ) as dataset:
+        dataset.write(pixels)
+    return str(path)
+
+
+def random_image(height: int, width: int) -> np.ndarray:
+    rng = np.random.default_rng(7)
+    return rng.integers(1, 1000, (4, height, width)).astype(np.uint16)
+
+
+def whole(strips: Iterator[Strip]) -> Strip:
+    """Put strips together; they must follow each other without gap."""
+    parts = list(strips)
+    ends = np.cumsum([0] + [len(part.valid) for part in parts])
+    assert [part.row for part in parts] == ends[:-1].tolist()
+    return Strip(
+        0,
+        np.concatenate([part.probability for part in parts], axis=1),
+        np.concatenate([part.valid for part in parts]),
+    )
+
+
+@pytest.mark.parametrize(
+    "shape", [(150, 97), (64, 64), (65, 200), (1, 1), (20, 300), (300, 20)]
+)
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_stitching_a_pixelwise_model_changes_nothing(
+    tmp_path: Path, shape: tuple[int, int], batch_size: int
+) -> None:
+    pixels = random_image(*shape)
+    path = write_image(tmp_path / "image.tif", pixels)
+    result = whole(
+        predict_strips(PixelModel(), path, window=64, overlap=16, batch_size=batch_size)
+    )
+    expected = pixels[0].astype(np.float32) / 1000
+    assert result.probability.shape == (2, *shape)
+    np.testing.assert_allclose(result.probability[1], expected, atol=2e-7)
+    np.testing.assert_allclose(result.probability.sum(0), 1, atol=1e-6)
+    assert result.valid.all()
+
+
+def test_gradient_channels_know_nothing_of_strips(tmp_path: Path) -> None:
+    pixels = random_image(200, 150)
+    path = write_image(tmp_path / "image.tif", pixels)
+    model = GradientModel()
+    result = whole(predict_strips(model, path, window=64, overlap=8))
+    channels = model.card.normalization(pixels, np.ones((200, 150), dtype=bool))
+    expected = channels[-1].abs().clamp(0, 1).numpy()
+    np.testing.assert_allclose(result.probability[1], expected, atol=5e-7)
+
+
+def test_blending_is_the_weighted_mean_of_all_windows(tmp_path: Path) -> None:
+    shape, size = (100, 90), 32
+    path = write_image(tmp_path / "image.tif", random_image(*shape))
+    result = whole(predict_strips(CornerModel(), path, window=size, overlap=12))
+    # The same by an explicit loop over windows and pixels' sums of weights.
+    from geoseg.windows import blend_profile, window_starts
+
+    profile = blend_profile(size, 12).astype(float)
+    weight = np.outer(profile, profile)
+    corner = np.zeros((size, size))
+    corner[:16, :16] = 1
+    total, sums = np.zeros(shape), np.zeros(shape)
+    for row in reversed(window_starts(shape[0], size, 12)):
+        for column in reversed(window_starts(shape[1], size, 12)):
+            here = np.s_[row : row + size, column : column + size]
+            total[here] += weight
+            sums[here] += weight * corner
+    np.testing.assert_allclose(result.probability[1], sums / total, atol=1e-6)
+
+
+def test_batches_have_one_shape(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "image.tif", random_image(150, 97))
+    model = PixelModel()
+    list(predict_strips(model, path, window=64, overlap=16, batch_size=4))
+    # 3 rows of windows (0, 43.., 86) by 2 columns: 6 windows, so 2 batches.
+    assert model.batches == [(4, 4, 64, 64)] * 2
+
+
+def test_windows_without_data_are_not_computed(tmp_path: Path) -> None:
+    pixels = random_image(640, 128)
+    pixels[:, 64:576] = 0
+    path = write_image(tmp_path / "image.tif", pixels)
+    model = PixelModel()
+    result = whole(predict_strips(model, path, window=64, overlap=0, batch_size=1))
+    assert len(model.batches) == 2 * 2
+    assert not result.valid[64:576].any()
+    assert not result.probability[:, 64:576].any()
+    assert result.valid[:64].all() and result.valid[576:].all()
+
+
+def test_a_raster_without_any_data_is_all_nodata(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "image.tif", np.zeros((4, 100, 70), np.uint16))
+    model = PixelModel()
+    result = whole(predict_strips(model, path, window=64, overlap=8))
+    assert model.batches == []
+    assert (classify(result).classes == 255).all()
+
+
+def test_strips_of_a_region_are_those_of_the_region_cut_out(tmp_path: Path) -> None:
+    pixels = random_image(200, 150)
+    path = write_image(tmp_path / "image.tif", pixels)
+    region = PixelWindow(30, 20, 110, 90)
+    result = whole(
+        predict_strips(PixelModel(), path, window=64, overlap=8, region=region)
+    )
+    expected = pixels[0, 30:140, 20:110].astype(np.float32) / 1000
+    np.testing.assert_allclose(result.probability[1], expected, atol=2e-7)
+
+
+def test_every_row_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_image(tmp_path / "image.tif", random_image(300, 80))
+    rows: list[int] = []
+    original = raster.read_window
+
+    def read(dataset, numbers, window, **options):  # type: ignore[no-untyped-def]
+        rows.extend(range(window.row, window.row + window.height))
+        return original(dataset, numbers, window, **options)
+
+    monkeypatch.setattr(raster, "read_window", read)
+    list(predict_strips(PixelModel(), path, window=64, overlap=16))
+    assert rows == list(range(300))
+
+
+def test_strips_come_before_the_raster_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_image(tmp_path / "image.tif", random_image(2000, 64))
+    last = [0]
+    original = raster.read_window
+
+    def read(dataset, numbers, window, **options):  # type: ignore[no-untyped-def]
+        last[0] = window.row + window.height
+        return original(dataset, numbers, window, **options)
+
+    monkeypatch.setattr(raster, "read_window", read)
+    for strip in predict_strips(
+        PixelModel(), path, window=64, overlap=16, batch_size=2
+    ):
+        # Two windows in the batch, one strip read ahead, one row of halo.
+        assert last[0] - strip.row <= 5 * 64
+
+
+def test_a_truncated_file_is_an_error_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "image.tif"
+    write_image(path, random_image(400, 300))
+    path.write_bytes(path.read_bytes()[:300_000])
+    with pytest.raises(RasterError) as caught:
+        list(predict_strips(PixelModel(), str(path), window=64, overlap=8))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_bands_are_named(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "image.tif", random_image(20, 20)[:3])
+    with pytest.raises(BandMismatchError, match="nir"):
+        predict_strips(PixelModel(), path)
+
+
+def test_an_overlap_as_large_as_the_window_is_refused() -> None:
+    with pytest.raises(ParameterError, match="overlap 64"):
+        tile(100, 100, window=64, overlap=64)
+
+
+def test_ties_are_background() -> None:
+    half = np.full((2, 1, 3), 0.5, dtype=np.float32)
+    half[:, 0, 1] = (0.49, 0.51)
+    strip = Strip(0, half, np.array([[True, True, False]]))
+    assert classify(strip).classes.tolist() == [[0, 1, 255]]
+
+
+def building_image(path: Path) -> str:
+    """A bright rectangle (rows 40-140, columns 30-130) and 20 nodata columns."""
+    pixels = np.full((4, 230, 210), 100, dtype=np.uint16)
+    pixels[0, 40:140, 30:130] = 900
+    pixels[:, :, 190:] = 0
+    return write_image(path, pixels)
+
+
+def test_one_pass_writes_classes_probability_and_footprints(tmp_path: Path) -> None:
+    path = building_image(tmp_path / "image.tif")
+    model = PixelModel()
+    classes, probability = tmp_path / "classes.tif", tmp_path / "probability.tif"
+    grid = raster.describe(path)
+    strips = predict_raster(
+        model,
+        path,
+        classes=classes,
+        probability=probability,
+        tags=RasterTags(method="iic"),
+        window=64,
+        overlap=16,
+    )
+    (building,) = footprints(strips, grid, class_names=model.card.class_names)
+    assert building.area_m2 == pytest.approx(50 * 50)
+    assert building.score == pytest.approx(0.9, abs=1e-6)
+    assert building.geometry.bounds == (600015, 3999930, 600065, 3999980)
+    with rasterio.open(classes) as dataset:
+        expected = np.zeros((230, 210), dtype=np.uint8)
+        expected[40:140, 30:130] = 1
+        expected[:, 190:] = 255
+        np.testing.assert_array_equal(dataset.read(1), expected)
+        assert dataset.nodata == 255
+        assert dataset.crs.to_epsg() == 32611
+        assert dataset.transform == grid.transform
+        assert dataset.block_shapes == [(512, 512)]
+        assert dataset.colormap(1)[1] != dataset.colormap(1)[0]
+        assert dataset.tags()["GEOSEG_METHOD"] == "iic"
+        assert "GEOSEG_VERSION" in dataset.tags()
+    with rasterio.open(probability) as dataset:
+        percent = dataset.read(1)
+        assert np.unique(percent).tolist() == [10, 90, 255]
+        assert dataset.scales == (0.01,)
+        assert dataset.descriptions == ("building probability",)
+
+
+def test_rasters_taller_than_a_row_of_tiles_are_complete(tmp_path: Path) -> None:
+    pixels = random_image(1300, 40)
+    path = write_image(tmp_path / "image.tif", pixels)
+    classes = tmp_path / "classes.tif"
+    list(predict_raster(PixelModel(), path, classes=classes, window=64, overlap=16))
+    with rasterio.open(classes) as dataset:
+        np.testing.assert_array_equal(dataset.read(1), pixels[0] > 500)
+
+
+def test_an_existing_raster_is_refused_before_any_work(tmp_path: Path) -> None:
+    path = building_image(tmp_path / "image.tif")
+    model = PixelModel()
+    (tmp_path / "classes.tif").write_text("mine")
+    with pytest.raises(OutputExistsError, match="classes.tif"):
+        list(predict_raster(model, path, classes=tmp_path / "classes.tif"))
+    assert model.batches == []
+
+
+def test_a_consumer_that_fails_leaves_no_raster_behind(tmp_path: Path) -> None:
+    path = building_image(tmp_path / "image.tif")
+    strips = predict_raster(
+        PixelModel(), path, classes=tmp_path / "c.tif", window=64, overlap=16
+    )
+    next(strips)
+    strips.close()
+    assert [item.name for item in tmp_path.iterdir()] == ["image.tif"]
+
+
+def test_a_model_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = building_image(tmp_path / "image.tif")
+
+    class Broken(PixelModel):
+        def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+            if len(self.batches) == 2:
+                raise KeyboardInterrupt
+            return super().class_probabilities(image, valid)
+
+    model = Broken()
+    grid = raster.describe(path)
+    strips = predict_raster(
+        model,
+        path,
+        classes=tmp_path / "c.tif",
+        probability=tmp_path / "p.tif",
+        window=64,
+        overlap=16,
+        batch_size=2,
+    )
+    found = footprints(strips, grid, class_names=model.card.class_names)
+    with pytest.raises(KeyboardInterrupt):
+        write_footprints(tmp_path / "b.geojson", found, crs=grid.crs)
+    assert [item.name for item in tmp_path.iterdir()] == ["image.tif"]
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from geoseg.errors import OutputError
+from geoseg.geo.class_rasters import probability_raster
+from geoseg.geo.raster import describe
+from geoseg.geo.strips import Strip
+
+image, output = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+rng = np.random.default_rng(1)
+try:
+    with probability_raster(
+        Path(output), describe(image), class_names=("a", "b"), overwrite=True
+    ) as write:
+        for row in range(0, 1200, 100):
+            building = rng.random((100, 700), dtype=np.float32)
+            both = np.stack((1 - building, building))
+            write(Strip(row, both, np.ones((100, 700), dtype=bool)))
+except OutputError as error:
+    print("refused", error)
+"""
+
+
+def test_a_full_disk_leaves_the_old_raster_and_nothing_else(tmp_path: Path) -> None:
+    image = write_image(tmp_path / "image.tif", random_image(1200, 700)[:1])
+    output = tmp_path / "p.tif"
+    output.write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FULL_DISK, image, str(output)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("refused")
+    assert output.read_text() == "old"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["image.tif", "p.tif"]
+
+
+def test_predicting_imports_nothing_slow() -> None:
+    code = (
+        "import sys, geoseg.geo.predictor, geoseg.geo.vectorize, geoseg.geo.writer\n"
+        "slow = {'lightning', 'torchvision', 'torchgeo', 'geopandas', 'pandas',"
+        " 'matplotlib', 'segmentation_models_pytorch', 'torchmetrics'}\n"
+        "print(sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
