@@ -260,7 +260,8 @@ def _uniform(states: Tensor, count: int) -> Tensor:
     """Return ``(N, count)`` float32 in [0, 1), multiples of 2^-24."""
     counter = torch.arange(1, count + 1, device=states.device)
     bits = _mix(states[:, None] + counter * _STEP)
-    return ((bits >> 40) & (2**24 - 1)).float() / 2**24
+    uniform: Tensor = ((bits >> 40) & (2**24 - 1)).float() / 2**24
+    return uniform
 
 
 def _normal(states: Tensor, count: int) -> Tensor:
@@ -279,7 +280,8 @@ def _mix(z: Tensor) -> Tensor:
 
 def _shift(z: Tensor, bits: int) -> Tensor:
     """Shift right and fill with zeros: torch's shift fills with the sign."""
-    return (z >> bits) & (2 ** (64 - bits) - 1)
+    shifted: Tensor = (z >> bits) & (2 ** (64 - bits) - 1)
+    return shifted
 
 
 def _has(codes: Tensor, bit: int, x: Tensor) -> Tensor:

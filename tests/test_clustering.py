@@ -1,0 +1,167 @@
+"""k-means: blobs, streaming, empty clusters, determinism."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from geoseg import clustering
+from geoseg.clustering import assign, kmeans
+from geoseg.errors import ParameterError, ShapeError, TrainingError
+
+CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
+
+
+def blobs(n: int = 50, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Four round blobs, mixed: features (4 n, 2) and their blob (4 n,)."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.arange(4).repeat(n)
+    features = CENTRES[ids] + 0.5 * torch.randn(4 * n, 2, generator=generator)
+    return features, ids
+
+
+def noise(n: int = 500, d: int = 3) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_separated_blobs_are_recovered(seed):
+    features, ids = blobs()
+    result = kmeans(lambda: [features], 4, seed=seed)
+    found = assign(features, result.centroids)
+    # One cluster per blob and one blob per cluster.
+    assert len(set(zip(found.tolist(), ids.tolist(), strict=True))) == 4
+    means = torch.stack([features[ids == i].mean(0) for i in range(4)])
+    order = assign(means, result.centroids)
+    torch.testing.assert_close(result.centroids[order], means)
+    assert result.counts.tolist() == [50] * 4
+
+
+def test_inertia_is_the_sum_of_squared_distances():
+    features, ids = blobs()
+    result = kmeans(lambda: [features], 4, seed=0)
+    means = torch.stack([features[ids == i].mean(0) for i in range(4)])
+    expected = (features - means[ids]).square().sum().item()
+    assert result.inertia == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_more_iterations_never_raise_the_inertia(metric):
+    features = noise()
+    inertias = [
+        kmeans(lambda: [features], 8, seed=0, iterations=i, metric=metric).inertia
+        for i in range(12)
+    ]
+    pairs = zip(inertias, inertias[1:], strict=False)
+    assert all(after <= before * (1 + 1e-6) for before, after in pairs)
+    assert inertias[-1] < inertias[0]
+
+
+@pytest.mark.parametrize("cuts", [[500], [1, 499], [100, 300, 100], [7] * 71 + [3]])
+def test_many_blocks_give_what_one_block_gives(cuts, monkeypatch):
+    monkeypatch.setattr(clustering, "_SAMPLE", 64)  # so that the start does sample
+    features = noise()
+    one = kmeans(lambda: [features], 6, seed=0)
+    many = kmeans(lambda: features.split(cuts), 6, seed=0)
+    torch.testing.assert_close(many.centroids, one.centroids)
+    assert many.counts.equal(one.counts)
+
+
+def test_chunks_change_nothing(monkeypatch):
+    features = noise()
+    one = kmeans(lambda: [features], 6, seed=0)
+    ids = assign(features, one.centroids)
+    monkeypatch.setattr(clustering, "_CHUNK", 17)
+    torch.testing.assert_close(
+        kmeans(lambda: [features], 6, seed=0).centroids, one.centroids
+    )
+    assert assign(features, one.centroids).equal(ids)
+
+
+def test_the_same_seed_gives_the_same_centroids():
+    features = noise()
+    one = kmeans(lambda: [features], 6, seed=3)
+    other = kmeans(lambda: [features], 6, seed=3)
+    assert one.centroids.equal(other.centroids)
+
+
+def test_torch_s_random_state_is_left_alone():
+    before = torch.get_rng_state()
+    kmeans(lambda: [noise()], 3, seed=0)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_an_empty_cluster_moves_to_the_farthest_feature():
+    features = torch.tensor([[0.0], [1.0], [9.0]])
+    centroids = torch.tensor([[0.0], [100.0]])
+    gathered = clustering._gather([features], centroids)
+    assert gathered.counts.tolist() == [3, 0]
+    moved = clustering._update(gathered, centroids, "euclidean")
+    torch.testing.assert_close(moved, torch.tensor([[10 / 3], [9.0]]))
+
+
+def test_identical_features_make_one_cluster_and_leave_the_others_empty():
+    features = torch.full((20, 3), 0.7)
+    result = kmeans(lambda: [features], 4, seed=0)
+    assert result.inertia == 0
+    assert sorted(result.counts.tolist()) == [0, 0, 0, 20]
+    assert result.centroids.equal(torch.full((4, 3), 0.7))
+
+
+def test_fewer_features_than_clusters_are_each_met_exactly():
+    features = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    result = kmeans(lambda: [features], 5, seed=0)
+    assert result.inertia == 0
+    assert result.counts.sum() == 2
+
+
+def test_cosine_looks_at_directions_alone():
+    directions = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    lengths = torch.linspace(0.1, 50, 40)
+    features = (lengths[:, None, None] * directions).flatten(0, 1)
+    result = kmeans(lambda: [features], 3, seed=0, metric="cosine")
+    order = assign(directions, result.centroids)
+    torch.testing.assert_close(result.centroids[order], directions)
+    ids = assign(features, result.centroids).view(40, 3)
+    assert (ids == ids[0]).all()
+    assert result.inertia == pytest.approx(0, abs=1e-9)
+
+
+def test_a_large_common_offset_does_not_blur_the_assignment():
+    features, ids = blobs()
+    far = features + 30000
+    result = kmeans(lambda: [far], 4, seed=0)
+    found = assign(far, result.centroids)
+    assert len(set(zip(found.tolist(), ids.tolist(), strict=True))) == 4
+
+
+def test_assignment_is_the_nearest_centroid():
+    features, centroids = noise(200, 5).double(), noise(7, 5).double()
+    expected = torch.cdist(features, centroids).argmin(1)
+    assert assign(features, centroids).equal(expected)
+
+
+def test_no_features_are_refused():
+    with pytest.raises(TrainingError, match="no features to cluster"):
+        kmeans(lambda: [], 3, seed=0)
+    with pytest.raises(TrainingError, match="no features to cluster"):
+        kmeans(lambda: [torch.empty(0, 4)], 3, seed=0)
+
+
+def test_features_that_are_not_numbers_are_refused():
+    with pytest.raises(TrainingError, match="not finite"):
+        kmeans(lambda: [torch.tensor([[float("nan")]])], 1, seed=0)
+
+
+def test_an_unknown_metric_is_refused():
+    with pytest.raises(ParameterError, match="metric is 'manhattan'"):
+        kmeans(lambda: [noise()], 2, seed=0, metric="manhattan")
+
+
+def test_no_clusters_are_refused():
+    with pytest.raises(ParameterError, match="k is 0"):
+        kmeans(lambda: [noise()], 0, seed=0)
+
+
+def test_centroids_of_other_channels_are_refused():
+    with pytest.raises(ShapeError, match="3 channels, but the centroids have 4"):
+        assign(noise(5, 3), noise(2, 4))
