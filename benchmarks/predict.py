@@ -1,0 +1,216 @@
+"""How much does predicting cost beyond the network itself, and how much memory?
+
+    python benchmarks/predict.py            # 10,000² and 10,000 × 20,000: about an hour
+    python benchmarks/predict.py --size 2000
+
+Makes a synthetic 4-band uint16 GeoTIFF (bright buildings on noise), times the bare
+network on as many windows in the same batches (upsampling, softmax and folding
+included), then everything from the GeoTIFF to a verified GeoJSON, each in a process of
+its own, and prints a Markdown table. Goals: ratio at most 1.15; peak memory below
+2 GiB, and within 10 % for twice the height.
+"""
+
+import os
+
+# Before torch: idle threads must not spin, others may need the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geoseg.networks import build_trunk
+from geoseg.networks.heads import PixelHead, upsample
+from geoseg.normalization import Normalization
+
+BANDS = ("red", "green", "blue", "nir")
+BLOCK = 512
+CLUSTERS = 24
+GOAL_RATIO = 1.15
+GOAL_GIB = 2.0
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the predictor reads of a model card."""
+
+    normalization: Normalization
+    nodata: str = "auto"
+    class_names: tuple[str, ...] = ("background", "building")
+
+
+class SyntheticModel:
+    """A network of the usual cost whose buildings are the bright pixels."""
+
+    def __init__(self, width: int) -> None:
+        torch.manual_seed(0)
+        count = len(BANDS)
+        self.card = Card(
+            Normalization(BANDS, (0.0,) * count, (1000.0,) * count, (0.5,) * count)
+        )
+        trunk = build_trunk("vgg", count, width=width)
+        self.network = nn.ModuleList([trunk, PixelHead(trunk.out_channels, CLUSTERS)])
+        self.network.eval().requires_grad_(False)
+        self.fold = torch.zeros(CLUSTERS, 2)
+        self.fold[: CLUSTERS // 2, 0] = self.fold[CLUSTERS // 2 :, 1] = 1
+        self.seconds = 0.0
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Cluster probabilities at full size, folded; then the bright pixels."""
+        start = time.perf_counter()
+        trunk, head = self.network
+        logits = upsample(head(trunk(image)), image.shape[-2:])
+        clusters = logits.softmax(dim=1).flatten(2)
+        n, _, h, w = image.shape
+        classes = torch.matmul(self.fold.T, clusters).reshape(n, 2, h, w)
+        bright = (image[:, 0] > 0.6).float()
+        classes[:, 1].mul_(0.2).add_(bright, alpha=0.8)
+        classes[:, 0] = 1 - classes[:, 1]
+        self.seconds += time.perf_counter() - start
+        return classes
+
+
+def make_image(path: Path, height: int, width: int) -> None:
+    """Write a raster by repeating a block with twelve buildings, each time shifted."""
+    import rasterio
+    from rasterio.transform import from_origin
+    from rasterio.windows import Window
+
+    rng = np.random.default_rng(0)
+    block = rng.integers(50, 500, (4, BLOCK, BLOCK)).astype(np.uint16)
+    for _ in range(12):
+        row, column = rng.integers(0, BLOCK - 60, 2)
+        tall, wide = rng.integers(15, 60, 2)
+        block[:, row : row + tall, column : column + wide] = 800
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=width,
+        height=height,
+        count=4,
+        dtype="uint16",
+        crs="EPSG:32611",
+        transform=from_origin(600000, 4000000, 0.5, 0.5),
+        tiled=True,
+        blockxsize=BLOCK,
+        blockysize=BLOCK,
+    ) as dataset:
+        repeated = np.tile(block, (1, 1, width // BLOCK + 1))[:, :, :width]
+        for number, row in enumerate(range(0, height, BLOCK)):
+            rows = min(BLOCK, height - row)
+            shifted = np.roll(repeated, 37 * number, axis=2)[:, :rows]
+            dataset.write(shifted, window=Window(0, row, width, rows))
+
+
+def run_bare(options: argparse.Namespace, height: int, width: int) -> dict[str, float]:
+    """Time the network alone on as many batches."""
+    from geoseg.windows import window_starts
+
+    model = SyntheticModel(options.width)
+    sides = [window_starts(n, options.window, options.overlap) for n in (height, width)]
+    windows = len(sides[0]) * len(sides[1])
+    shape = (options.batch, len(BANDS), options.window, options.window)
+    image, valid = torch.rand(shape), torch.ones(shape[0], *shape[2:]).bool()
+    start = time.perf_counter()
+    with torch.no_grad():
+        for _ in range(-(-windows // options.batch)):
+            model.class_probabilities(image, valid)
+    return {"seconds": time.perf_counter() - start, "windows": windows}
+
+
+def run_predict(options: argparse.Namespace, image: str) -> dict[str, float]:
+    """Time everything from the GeoTIFF to the verified GeoJSON."""
+    from geoseg.geo.predictor import predict_raster
+    from geoseg.geo.raster import describe
+    from geoseg.geo.vectorize import footprints
+    from geoseg.geo.writer import write_footprints
+
+    model = SyntheticModel(options.width)
+    start = time.perf_counter()
+    grid = describe(image)
+    folder = Path(image).parent
+    strips = predict_raster(
+        model,
+        image,
+        classes=folder / "classes.tif" if options.rasters else None,
+        probability=folder / "probability.tif" if options.rasters else None,
+        overwrite=True,
+        window=options.window,
+        overlap=options.overlap,
+        batch_size=options.batch,
+    )
+    found = footprints(strips, grid, class_names=model.card.class_names)
+    count = write_footprints(
+        folder / "buildings.geojson", found, crs=grid.crs, overwrite=True
+    )
+    return {
+        "seconds": time.perf_counter() - start,
+        "footprints": count,
+        "inside": model.seconds,
+        "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def in_process(arguments: list[str], *work: str) -> dict[str, float]:
+    """Run this file again for one measurement."""
+    command = [sys.executable, __file__, *arguments, "--work", *work]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, float] = json.loads(done.stdout)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=10000, help="side in pixels")
+    parser.add_argument("--width", type=int, default=8, help="width of the vgg trunk")
+    parser.add_argument("--window", type=int, default=256)
+    parser.add_argument("--overlap", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rasters", action="store_true", help="write rasters too")
+    parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work:
+        kind, *rest = options.work
+        result = (
+            run_bare(options, int(rest[0]), int(rest[1]))
+            if kind == "bare"
+            else run_predict(options, rest[0])
+        )
+        print(json.dumps(result))
+        return
+    print(
+        "| raster | windows | bare network | end to end | ratio | in the network "
+        "| footprints | peak memory |\n|---|---|---|---|---|---|---|---|"
+    )
+    peaks = []
+    for height in (options.size, 2 * options.size):
+        with tempfile.TemporaryDirectory() as folder:
+            image = Path(folder) / "image.tif"
+            make_image(image, height, options.size)
+            bare = in_process(sys.argv[1:], "bare", str(height), str(options.size))
+            full = in_process(sys.argv[1:], "predict", str(image))
+        peaks.append(full["gib"])
+        print(
+            f"| {options.size:,} × {height:,} | {bare['windows']:,} "
+            f"| {bare['seconds']:.1f} s | {full['seconds']:.1f} s "
+            f"| {full['seconds'] / bare['seconds']:.3f} (≤ {GOAL_RATIO}) "
+            f"| {full['inside'] / full['seconds']:.1%} | {full['footprints']:,} "
+            f"| {full['gib']:.2f} GiB (< {GOAL_GIB:g}) |",
+            flush=True,
+        )
+    print(f"\nTwice the height takes {peaks[1] / peaks[0] - 1:+.1%} memory (≤ 10 %).")
+
+
+if __name__ == "__main__":
+    main()
