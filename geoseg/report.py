@@ -1,11 +1,11 @@
 """Figures that show what a model does: panels, overlays and training curves.
 
-matplotlib is imported when a figure is drawn, through its object-oriented interface: no
-global state, no display. PNG files are written aside and renamed.
+matplotlib is imported when a figure is drawn: no global state, no display.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from colorsys import hls_to_rgb
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,8 +147,7 @@ def paint_buildings(
     Args:
         background: ``(H, W, 3)`` in [0, 1].
         classes: ``(H, W)`` class ids.
-        truth: ``(H, W)`` reference ids or None. Where it is ``IGNORE`` or absent,
-            nothing is known to be wrong.
+        truth: ``(H, W)`` reference ids; where absent or ``IGNORE``, all passes as right.
 
     Returns:
         ``(H, W, 3)``: buildings found, invented and missed in their colours.
@@ -225,7 +224,7 @@ def panel_figure(path: Path, rows: Sequence[PanelRow], *, dpi: int = 110) -> Pat
 
     Args:
         path: PNG to write.
-        rows: The tiles, all with the same number of heads.
+        rows: The tiles, with equally many heads.
         dpi: Resolution; a panel is three inches wide.
 
     Raises:
@@ -340,8 +339,8 @@ def curves_figure(
 
     Args:
         path: PNG to write.
-        records: Rows of a metrics CSV; values may be text, empty ones are skipped.
-        step: Name of the column on the horizontal axis.
+        records: Rows of a metrics CSV; text that is no number is skipped.
+        step: Column on the horizontal axis.
         dpi: Resolution.
 
     Raises:
@@ -351,8 +350,7 @@ def curves_figure(
     series = _series(records, step)
     if not series:
         raise ShapeError(
-            f"found no number beside {step!r} in {len(records)} rows, expected the rows "
-            "of a training's metrics.csv"
+            f"found no number beside {step!r} in {len(records)} rows of metrics"
         )
     across = min(3, len(series))
     down = -(-len(series) // across)
@@ -389,11 +387,9 @@ def _series(
 
 
 def _number(raw: Any) -> float | None:
-    try:
-        value = float(raw)
-    except (TypeError, ValueError):
-        return None
-    return value if np.isfinite(value) else None
+    with suppress(TypeError, ValueError):
+        return value if np.isfinite(value := float(raw)) else None
+    return None
 
 
 def _running_mean(values: Sequence[float]) -> NDArray[np.float64]:
