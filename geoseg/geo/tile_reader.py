@@ -92,7 +92,7 @@ class TileReader:
         extent = self.extents[tile]
         inner = _intersection(window, extent)
         if inner is None:
-            raise IndexError(f"window {window} lies outside tile {extent}")
+            return self._nothing(tile, window)
         whole = self._cached(tile)
         if whole is None:
             part = self._decode(tile, inner)
@@ -102,6 +102,16 @@ class TileReader:
         if inner == window:
             return Decoded(*(np.ascontiguousarray(values) for values in part))
         return _pad(part, inner, window)
+
+    def _nothing(self, tile: int, window: PixelWindow) -> Decoded:
+        """A window that only touches its tile."""
+        shape = (window.height, window.width)
+        kind = self.descriptions[tile].dtypes[0]
+        return Decoded(
+            np.zeros((len(self.numbers[tile]), *shape), kind),
+            np.zeros(shape, bool),
+            np.full(shape, IGNORE, np.uint8),
+        )
 
     def _cached(self, tile: int) -> Decoded | None:
         """The decoded tile; None if it is too large to keep."""

@@ -1,0 +1,100 @@
+"""Makes real GeoTIFFs and GeoJSONs over crs x dtype x nodata kind."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+UTM = "EPSG:32611"
+GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)
+
+
+@pytest.fixture
+def write_tiff(tmp_path):
+    """Return ``write(name, pixels, ...) -> path``; pixels are ``(B, H, W)``."""
+
+    def write(
+        name,
+        pixels,
+        *,
+        crs=UTM,
+        transform=GRID,
+        nodata=None,
+        alpha=False,
+        mask=None,
+        descriptions=None,
+        photometric="minisblack",
+        **profile,
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.asarray(pixels)
+        profile |= {} if crs is None else {"crs": crs, "transform": transform}
+        with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(
+                path,
+                "w",
+                driver="GTiff",
+                count=pixels.shape[0],
+                height=pixels.shape[1],
+                width=pixels.shape[2],
+                dtype=pixels.dtype,
+                nodata=nodata,
+                photometric=photometric,
+                alpha="yes" if alpha else "no",
+                **profile,
+            ) as dataset:
+                dataset.write(pixels)
+                if descriptions:
+                    dataset.descriptions = descriptions
+                if mask is not None:
+                    dataset.write_mask(mask)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def write_geojson(tmp_path):
+    """Return ``write(name, geometries, crs=None) -> path``."""
+
+    def write(name, geometries, *, crs=None):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        collection = {
+            "type": "FeatureCollection",
+            "features": [
+                {"type": "Feature", "properties": {"Id": 0}, "geometry": geometry}
+                for geometry in geometries
+            ],
+        }
+        if crs:
+            collection["crs"] = {"type": "name", "properties": {"name": crs}}
+        path.write_text(json.dumps(collection))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def rectangle():
+    """Return ``make(row, col, height, width)``: pixels of GRID as a GeoJSON polygon."""
+
+    def make(row, col, height, width, *, z=False):
+        corners = [
+            (col, row),
+            (col + width, row),
+            (col + width, row + height),
+            (col, row + height),
+            (col, row),
+        ]
+        x0, y0 = GRID.c, GRID.f
+        ring = [[x0 + 0.5 * x, y0 - 0.5 * y] + ([0.0] if z else []) for x, y in corners]
+        return {"type": "Polygon", "coordinates": [ring]}
+
+    return make

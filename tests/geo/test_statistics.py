@@ -1,0 +1,119 @@
+"""Percentiles over a split."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoseg.errors import DatasetError, ParameterError
+from geoseg.geo import statistics
+from geoseg.geo.aoi import Tile
+from geoseg.geo.raster import PixelWindow
+from geoseg.geo.statistics import band_statistics, fit_normalization
+
+
+def tile(path, window=None):
+    return Tile(path, path, None, window)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16"])
+def test_integer_percentiles_equal_numpys_on_the_concatenation(write_tiff, dtype):
+    random = np.random.default_rng(0)
+    parts = [random.gamma(2, 20, (2, 20, 31 + n)).astype(dtype) + 1 for n in range(3)]
+    tiles = [tile(write_tiff(f"{n}.tif", part)) for n, part in enumerate(parts)]
+    found = band_statistics(tiles, ("b1", "b2"))
+    for band in range(2):
+        values = np.concatenate([part[band].ravel() for part in parts])
+        expected = np.percentile(values, [1, 99, 50])
+        result = (found.low[band], found.high[band], found.median[band])
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-9)
+    assert found.valid_pixels == sum(part[0].size for part in parts)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint32"])
+@pytest.mark.parametrize("scale", [1e4, 1e8])
+def test_other_percentiles_are_within_a_bin_of_numpys(write_tiff, dtype, scale):
+    values = np.random.default_rng(1).lognormal(0, 1, (1, 90, 90)) * scale
+    values = np.minimum(values, 2e9).astype(dtype)
+    found = band_statistics([tile(write_tiff("a.tif", values))], ("pan",))
+    expected = np.percentile(values, [1, 99, 50])
+    result = (found.low[0], found.high[0], found.median[0])
+    np.testing.assert_allclose(result, expected, rtol=1 / 512)
+
+
+def test_negative_floats_are_in_order(write_tiff):
+    values = np.random.default_rng(2).normal(-0.3, 1, (1, 90, 90)).astype(np.float32)
+    found = band_statistics([tile(write_tiff("a.tif", values))], ("pan",))
+    expected = np.percentile(values, [1, 99, 50])
+    result = (found.low[0], found.high[0], found.median[0])
+    np.testing.assert_allclose(result, expected, rtol=4 / 512)
+
+
+def test_invalid_pixels_do_not_count(write_tiff):
+    values = np.full((1, 10, 10), 5, np.float32)
+    values[0, 0], values[0, 1], values[0, 2] = np.nan, -9999, np.inf
+    values[0, 3:, 5:] = 7
+    path = write_tiff("a.tif", values, nodata=-9999)
+    found = band_statistics([tile(path)], ("pan",))
+    assert found.valid_pixels == 70
+    np.testing.assert_allclose((found.low[0], found.high[0]), (5, 7), rtol=1 / 512)
+
+
+def test_only_the_tiles_window_counts(write_tiff):
+    values = np.ones((1, 8, 8), np.uint8)
+    values[0, 2:4, 3:6] = [[10, 20, 30], [40, 50, 60]]
+    path = write_tiff("a.tif", values)
+    one = tile(path, PixelWindow(2, 3, 2, 3))
+    found = band_statistics([one], ("pan",), low=0, high=100)
+    assert (found.low, found.high, found.median) == ((10.0,), (60.0,), (35.0,))
+
+
+def test_strips_do_not_change_the_numbers(write_tiff, monkeypatch):
+    values = np.random.default_rng(3).integers(1, 999, (3, 40, 30)).astype(np.uint16)
+    tiles = [tile(write_tiff("a.tif", values))]
+    whole = band_statistics(tiles, ("red", "blue"))
+    monkeypatch.setattr(statistics, "_STRIP_VALUES", 130)
+    assert band_statistics(tiles, ("red", "blue")) == whole
+
+
+@given(
+    height=st.integers(1, 5000),
+    width=st.integers(1, 5000),
+    bands=st.integers(1, 8),
+    row=st.integers(0, 9),
+)
+@settings(deadline=None)
+def test_strips_cover_the_window_once_and_are_bounded(height, width, bands, row):
+    parts = list(statistics.strips(PixelWindow(row, 4, height, width), bands))
+    assert sum(part.height for part in parts) == height
+    next_row = row
+    for part in parts:
+        assert part.row == next_row and part.col == 4 and part.width == width
+        assert part.height == 1 or part.height * width * bands <= 2**22
+        next_row += part.height
+
+
+def test_a_constant_band_gets_a_range_of_one(write_tiff):
+    path = write_tiff("a.tif", np.full((1, 4, 4), 9, np.uint8))
+    found = fit_normalization([tile(path)], ("pan",), sobel="append")
+    assert (found.low, found.high, found.fill) == ((9.0,), (10.0,), (0.0,))
+    assert found.sobel == "append"
+
+
+def test_fill_is_the_normalised_median(write_tiff):
+    values = np.arange(101, dtype=np.uint8).reshape(1, 1, 101)
+    found = fit_normalization([tile(write_tiff("a.tif", values))], ("pan",))
+    assert (found.low, found.high, found.fill) == ((1.0,), (99.0,), (0.5,))
+
+
+def test_nothing_valid_no_tiles_and_mixed_types_are_errors(write_tiff):
+    empty = tile(write_tiff("a.tif", np.zeros((1, 4, 4), np.uint16)))
+    with pytest.raises(DatasetError, match="has a valid pixel"):
+        band_statistics([empty], ("pan",))
+    with pytest.raises(DatasetError, match="no tile"):
+        band_statistics([], ("pan",))
+    real = tile(write_tiff("b.tif", np.ones((1, 4, 4), np.float32)))
+    with pytest.raises(DatasetError, match="b.tif holds float32"):
+        band_statistics([empty, real], ("pan",))
+    with pytest.raises(ParameterError, match="0 <= low < high <= 100"):
+        band_statistics([real], ("pan",), low=50, high=50)
