@@ -1,0 +1,242 @@
+"""Patches through TorchGeo, bit for bit."""
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from rasterio.windows import Window
+from torchgeo.samplers import GridGeoSampler, RandomGeoSampler
+
+from geoseg.errors import DatasetError, ParameterError
+from geoseg.geo.aoi import Tile
+from geoseg.geo.dataset import PatchLoader, PatchSampler, TileDataset
+from geoseg.geo.raster import PixelWindow
+from geoseg.normalization import Normalization
+from geoseg.patches import IGNORE
+
+#: Leaves uint8 values readable: a value v becomes v / 256, exactly.
+EXACT = Normalization(("red", "green", "blue"), (0.0,) * 3, (256.0,) * 3, (0.5,) * 3)
+
+
+@pytest.fixture
+def tiles(write_tiff, write_geojson, rectangle):
+    """Two tiles far apart, the first labelled."""
+    random = np.random.default_rng(0)
+    labels = write_geojson("l.geojson", [rectangle(4, 6, 9, 9)], crs="EPSG:32611")
+    found = []
+    for number, (height, width) in enumerate([(40, 50), (30, 60)]):
+        pixels = random.integers(0, 256, (3, height, width)).astype(np.uint8)
+        grid = Affine(0.5, 0, 664000 + 100 * number, 0, -0.5, 4000000)
+        path = write_tiff(f"{number}.tif", pixels, transform=grid)
+        found.append(Tile(str(number), path, None if number else labels))
+    return found
+
+
+def loader_of(tiles, **options):
+    options = {"patch_size": 16, "batch_size": 3, "patches_per_epoch": 12} | options
+    return PatchLoader(tiles, EXACT, **options)
+
+
+def same(first, second):
+    names = ("image", "valid", "mask", "index")
+    return all(torch.equal(getattr(first, n), getattr(second, n)) for n in names)
+
+
+@pytest.mark.parametrize("cache_mib", [0, 64])
+def test_a_patch_is_the_window_of_its_file_bit_for_bit(tiles, cache_mib):
+    dataset = TileDataset(tiles, EXACT, cache_mib=cache_mib)
+    for query in PatchSampler(dataset, size=16, length=20, seed=3):
+        row, col, height, width = query.window
+        with rasterio.open(tiles[query.tile].image) as source:
+            expected = source.read(window=Window(col, row, width, height))
+        image = dataset[query]["image"].numpy()
+        np.testing.assert_array_equal(image * 256, expected)
+
+
+def test_any_torchgeo_query_is_snapped_to_whole_pixels(tiles):
+    dataset = TileDataset(tiles, EXACT)
+    with rasterio.open(tiles[0].image) as source:
+        expected = source.read(window=Window(10, 5, 8, 4))
+    # 0.2 pixels off the grid
+    x, y = 664000 + 5 + 0.1, 4000000 - 2.5 - 0.1
+    sample = dataset[x : x + 4, y - 2 : y]
+    np.testing.assert_array_equal(sample["image"].numpy() * 256, expected)
+
+
+def test_the_slices_of_a_patch_alone_find_the_same_pixels(tiles):
+    dataset = TileDataset(tiles, EXACT)
+    for query in PatchSampler(dataset, size=16, length=20):
+        by_slices, by_pixels = dataset[tuple(query)], dataset[query]
+        assert torch.equal(by_slices["image"], by_pixels["image"])
+
+
+def test_torchgeos_own_samplers_work(tiles):
+    dataset = TileDataset(tiles, EXACT)
+    torch.manual_seed(0)
+    for query in RandomGeoSampler(dataset, size=16, length=10):
+        sample = dataset[query]
+        assert sample["image"].shape == (3, 16, 16) and sample["valid"].all()
+    queries = list(GridGeoSampler(dataset, size=16, stride=16))
+    seen = sum(int(dataset[query]["valid"].sum()) for query in queries)
+    # grids overrun the tiles, so that every pixel is seen and the rest is invalid
+    assert seen == 40 * 50 + 30 * 60
+    assert len(dataset) == 2 and dataset.res == (0.5, 0.5)
+
+
+def test_a_tile_in_another_crs_is_read_on_its_own_grid(tiles, write_tiff):
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 20, 20)).astype(np.uint8)
+    grid = Affine(5e-6, 0, -115.17, 0, -5e-6, 36.13)
+    other = write_tiff("lon.tif", pixels, crs="EPSG:4326", transform=grid)
+    dataset = TileDataset([*tiles, Tile("lon", other)], EXACT)
+    window = PixelWindow(2, 3, 12, 10)
+    image = dataset[dataset.query(2, window)]["image"].numpy()
+    np.testing.assert_array_equal(image * 256, pixels[:, 2:14, 3:13])
+    sample = next(
+        sample
+        for sample in map(dataset.__getitem__, GridGeoSampler(dataset, 8, 8))
+        if sample["valid"].all()
+    )
+    assert sample["image"].shape == (3, 8, 8)
+
+
+def test_masks_are_ignored_where_unlabelled_or_invalid(write_tiff, tiles):
+    pixels = np.full((3, 40, 50), 7, np.uint8)
+    pixels[:, 5, 7] = 0
+    path = write_tiff("hole.tif", pixels, nodata=0)
+    dataset = TileDataset([Tile("a", path, tiles[0].labels), tiles[1]], EXACT)
+    mask = dataset[dataset.query(0, PixelWindow(0, 0, 16, 16))]["mask"]
+    expected = torch.zeros(16, 16, dtype=torch.long)
+    expected[4:13, 6:15] = 1
+    expected[5, 7] = IGNORE
+    assert torch.equal(mask, expected)
+    bare = dataset[dataset.query(1, PixelWindow(0, 0, 16, 16))]["mask"]
+    assert (bare == IGNORE).all()
+
+
+def test_a_tile_smaller_than_the_patch_is_padded_with_invalid(tiles):
+    small = [Tile("s", tiles[0].image, tiles[0].labels, PixelWindow(2, 3, 10, 12))]
+    batch, *_ = loader_of(small, batch_size=1, patches_per_epoch=1)
+    with rasterio.open(tiles[0].image) as source:
+        expected = source.read(window=Window(3, 2, 12, 10))
+    image = batch.image[0].numpy() * 256
+    np.testing.assert_array_equal(image[:, :10, :12], expected)
+    assert batch.valid[0, :10, :12].all() and batch.valid.sum() == 120
+    assert (batch.mask[~batch.valid] == IGNORE).all()
+    assert (batch.image[0][:, ~batch.valid[0]] == 0.5).all()
+
+
+def test_patches_lie_inside_their_tiles_window(tiles):
+    window = PixelWindow(10, 5, 25, 30)
+    dataset = TileDataset([Tile("a", tiles[0].image, None, window)], EXACT)
+    rows, cols = set(), set()
+    for query in PatchSampler(dataset, size=16, length=300):
+        rows.add(query.window.row)
+        cols.add(query.window.col)
+    # every position inside is drawn, the last ones included
+    assert rows == set(range(10, 20)) and cols == set(range(5, 20))
+
+
+def test_tiles_are_drawn_by_area(write_tiff):
+    found = []
+    for number, side in enumerate((20, 60)):
+        path = write_tiff(f"{number}.tif", np.ones((3, side, side), np.uint8))
+        found.append(Tile(str(number), path))
+    dataset = TileDataset(found, EXACT)
+    drawn = [q.tile for q in PatchSampler(dataset, size=16, length=2000)]
+    # binomial of share 0.9: standard deviation 0.0067
+    assert np.mean(drawn) == pytest.approx(0.9, abs=0.03)
+
+
+def test_an_epoch_repeats_and_epochs_and_seeds_differ(tiles):
+    loader = loader_of(tiles)
+    first = list(loader)
+    assert len(first) == len(loader) == 4
+    assert all(map(same, first, list(loader)))
+    assert all(map(same, first, list(loader_of(tiles))))
+    loader.set_epoch(1)
+    assert not torch.equal(first[0].image, next(iter(loader)).image)
+    assert not torch.equal(first[0].image, next(iter(loader_of(tiles, seed=1))).image)
+    assert torch.cat([batch.index for batch in first]).tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_resumed_within_an_epoch_sees_the_remaining_batches(tiles, workers):
+    loader = loader_of(tiles)
+    loader.set_epoch(5)
+    everything = list(loader)
+    iterator = iter(loader)
+    for _ in range(3):
+        next(iterator)
+    state = loader.state_dict()
+    resumed = loader_of(tiles, num_workers=workers)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    resumed.set_epoch(5)
+    rest = list(resumed)
+    assert len(rest) == 1 and same(rest[0], everything[3])
+    assert all(map(same, resumed, everything))
+
+
+def test_another_epoch_starts_at_its_beginning_after_a_resume(tiles):
+    loader = loader_of(tiles)
+    loader.load_state_dict({"epoch": 0, "batches": 4})
+    loader.set_epoch(1)
+    assert len(list(loader)) == 4
+
+
+def test_loading_leaves_the_global_random_state_alone(tiles):
+    torch.manual_seed(0)
+    before = torch.random.get_rng_state()
+    list(loader_of(tiles))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_ranks_share_an_epoch_without_overlap(tiles):
+    whole = list(loader_of(tiles, batch_size=6))
+    parts = [list(loader_of(tiles, rank=rank, world_size=2)) for rank in range(2)]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        joined = torch.cat([first.image, second.image])
+        assert torch.equal(batch.image, joined)
+
+
+def test_by_default_an_epoch_covers_the_area_once(tiles):
+    # 3800 pixels are 14.8 patches of 256, in batches of 3: 5
+    assert len(loader_of(tiles, patches_per_epoch=None)) == 5
+
+
+def test_decoded_tiles_are_kept_within_the_bound_the_oldest_leaving_first(tiles):
+    reader = TileDataset([*tiles, *tiles, tiles[0]], EXACT).reader
+    # three bands, validity and mask: 5 bytes a pixel, 10000 or 9000 a tile
+    reader.cache_bytes = 40_000
+    for tile in (0, 1, 2, 3, 4, 1, 0):
+        reader.read(tile, PixelWindow(0, 0, 16, 16))
+        assert reader._held() <= 40_000
+    # 4 pushed 0 out; 1 was used again; then 0 pushed 2 out
+    assert list(reader._decoded) == [3, 4, 1, 0]
+
+
+def test_a_tile_too_large_to_keep_is_read_by_windows(tiles):
+    reader = TileDataset(tiles, EXACT).reader
+    reader.cache_bytes = 4 * 9_500
+    for tile in (0, 1):
+        reader.read(tile, PixelWindow(0, 0, 16, 16))
+    assert list(reader._decoded) == [1]
+
+
+def test_images_without_crs_can_be_trained_on(write_tiff):
+    path = write_tiff("a.tif", np.full((3, 20, 20), 64, np.uint8), crs=None)
+    batch, *_ = loader_of([Tile("a", path)])
+    assert (batch.image == 0.25).all()
+
+
+def test_no_tiles_mixed_crss_and_wrong_sizes_are_refused(tiles, write_tiff):
+    with pytest.raises(DatasetError, match="no tile"):
+        TileDataset([], EXACT)
+    bare = write_tiff("bare.tif", np.ones((3, 20, 20), np.uint8), crs=None)
+    with pytest.raises(DatasetError, match="bare.tif one has a CRS"):
+        TileDataset([*tiles, Tile("bare", bare)], EXACT)
+    with pytest.raises(ParameterError, match="batch_size is 0"):
+        loader_of(tiles, batch_size=0)
+    with pytest.raises(ParameterError, match="has seen 9 batches"):
+        loader_of(tiles).load_state_dict({"epoch": 0, "batches": 9})

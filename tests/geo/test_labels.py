@@ -1,0 +1,214 @@
+"""Labels on the tile's own grid."""
+
+import json
+import os
+from pathlib import Path
+
+import fiona
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from rasterio.warp import transform_geom
+
+from geoseg.errors import LabelError
+from geoseg.geo.aoi import Tile
+from geoseg.geo.labels import check_labels, read_footprints, read_labels
+from geoseg.geo.raster import PixelWindow, describe
+
+UTM = "EPSG:32611"
+
+
+@pytest.fixture
+def image(write_tiff):
+    return write_tiff("image.tif", np.ones((3, 12, 16), np.uint8))
+
+
+def burn(*rectangles, shape=(12, 16)):
+    mask = np.zeros(shape, np.uint8)
+    for row, col, height, width in rectangles:
+        mask[row : row + height, col : col + width] = 1
+    return mask
+
+
+def labels_of(image, labels, window=None, **options):
+    tile = Tile("a", image, str(labels), window)
+    return read_labels(tile, describe(image), **options)
+
+
+def test_a_rectangle_on_the_grid_is_burnt_exactly(image, write_geojson, rectangle):
+    path = write_geojson("l.geojson", [rectangle(2, 3, 4, 5)], crs=UTM)
+    np.testing.assert_array_equal(labels_of(image, path), burn((2, 3, 4, 5)))
+
+
+def test_a_pixel_is_building_when_its_centre_is(image, write_geojson, rectangle):
+    # from 2.4 to 5.6: centres 2.5 to 5.5 are inside; from 3.6 to 6.4: 4.5 and 5.5
+    path = write_geojson("l.geojson", [rectangle(2.4, 3.6, 3.2, 2.8)], crs=UTM)
+    np.testing.assert_array_equal(labels_of(image, path), burn((2, 4, 4, 2)))
+
+
+def test_geojson_without_crs_is_longitude_and_latitude(image, write_geojson, rectangle):
+    moved = transform_geom(UTM, "EPSG:4326", rectangle(2.3, 3.3, 4.4, 5.4))
+    path = write_geojson("l.geojson", [json.loads(json.dumps(moved))])
+    np.testing.assert_array_equal(labels_of(image, path), burn((2, 3, 5, 6)))
+
+
+def test_z_multipolygons_holes_and_repeated_ids_are_read(
+    image, write_geojson, rectangle
+):
+    outer, hole = (
+        rectangle(*values)["coordinates"][0] for values in ((0, 0, 6, 6), (2, 2, 2, 2))
+    )
+    several = {
+        "type": "MultiPolygon",
+        "coordinates": [[outer, hole], rectangle(8, 8, 2, 2)["coordinates"]],
+    }
+    high = rectangle(9, 1, 2, 3, z=True)
+    path = write_geojson("l.geojson", [several, high, None], crs=UTM)
+    expected = burn((0, 0, 6, 6), (8, 8, 2, 2), (9, 1, 2, 3))
+    expected[2:4, 2:4] = 0
+    np.testing.assert_array_equal(labels_of(image, path), expected)
+    assert len(read_footprints(Tile("a", image, path))) == 3
+
+
+def test_an_invalid_polygon_is_mended(image, write_geojson, rectangle):
+    bow = rectangle(2, 2, 4, 4)
+    ring = bow["coordinates"][0]
+    ring[1], ring[2] = ring[2], ring[1]
+    path = write_geojson("l.geojson", [bow], crs=UTM)
+    footprints = read_footprints(Tile("a", image, path), pixels=True)
+    assert all(polygon.is_valid for polygon in footprints)
+    # two triangles of base 4 and height 2
+    assert sum(polygon.area for polygon in footprints) == pytest.approx(8)
+
+
+@pytest.mark.parametrize("text", ["", '{"type": "FeatureCollection", "features": []}'])
+def test_an_empty_file_has_no_building(image, tmp_path, text):
+    path = tmp_path / "l.geojson"
+    path.write_text(text)
+    assert not labels_of(image, path).any()
+    assert read_footprints(Tile("a", image, str(path))) == []
+    check_labels([Tile("a", image, str(path))])
+
+
+def test_a_truncated_file_is_an_error(image, write_geojson, rectangle):
+    path = write_geojson("l.geojson", [rectangle(1, 1, 2, 2)] * 3, crs=UTM)
+    Path(path).write_text(Path(path).read_text()[:-150])
+    with pytest.raises(LabelError, match="l.geojson cannot be read"):
+        labels_of(image, path)
+    with pytest.raises(LabelError, match="do not exist"):
+        labels_of(image, "gone.geojson")
+
+
+def test_a_changed_file_is_read_again(image, write_geojson, rectangle):
+    path = write_geojson("l.geojson", [rectangle(1, 1, 2, 2)], crs=UTM)
+    assert labels_of(image, path).sum() == 4
+    write_geojson("l.geojson", [rectangle(1, 1, 3, 3)] * 2, crs=UTM)
+    os.utime(path, ns=(1, 1))
+    assert labels_of(image, path).sum() == 9
+
+
+def test_geopackage_labels_are_read(image, tmp_path, rectangle):
+    path = tmp_path / "l.gpkg"
+    schema = {"geometry": "Polygon", "properties": {}}
+    with fiona.open(path, "w", driver="GPKG", crs=UTM, schema=schema) as sink:
+        sink.write({"geometry": rectangle(2, 3, 4, 5), "properties": {}})
+    np.testing.assert_array_equal(labels_of(image, path), burn((2, 3, 4, 5)))
+
+
+def test_a_window_of_a_tile_is_that_part_of_its_labels(
+    image, write_geojson, write_tiff, rectangle
+):
+    window = PixelWindow(3, 4, 5, 6)
+    whole = burn((2, 3, 4, 5), (7, 9, 5, 5))
+    shapes = [rectangle(2, 3, 4, 5), rectangle(7, 9, 5, 5)]
+    vector = write_geojson("l.geojson", shapes, crs=UTM)
+    mask = write_tiff("m.tif", whole[None])
+    for path in (vector, mask):
+        part = labels_of(image, path, window)
+        np.testing.assert_array_equal(part, whole[3:8, 4:10])
+
+
+@pytest.mark.parametrize("kind", ["vector", "mask"])
+@pytest.mark.parametrize("pixels", [True, False])
+def test_footprints_are_clipped_to_the_tile(
+    image, write_geojson, write_tiff, rectangle, kind, pixels
+):
+    shapes = [rectangle(2, 3, 4, 5), rectangle(-3, 12, 6, 9)]
+    if kind == "vector":
+        path = write_geojson("l.geojson", shapes, crs=UTM)
+    else:
+        path = write_tiff("m.tif", burn((2, 3, 4, 5), (0, 12, 3, 4))[None])
+    found = read_footprints(Tile("a", image, path), pixels=pixels)
+    boxes = [shapely.box(3, 2, 8, 6), shapely.box(12, 0, 16, 3)]
+    if not pixels:
+        grid = [0.5, 0, 0, -0.5, 664000, 4000000]
+        boxes = [shapely.affinity.affine_transform(box, grid) for box in boxes]
+    for box in boxes:
+        assert sum(polygon.equals(box) for polygon in found) == 1
+    assert len(found) == 2
+
+
+def test_masks_that_touch_at_a_corner_are_two_buildings(image, write_tiff):
+    path = write_tiff("m.tif", burn((0, 0, 2, 2), (2, 2, 2, 2))[None])
+    assert len(read_footprints(Tile("a", image, path))) == 2
+
+
+def test_every_mask_value_is_building_unless_classes_are_kept(image, write_tiff):
+    mask = burn() + np.arange(16, dtype=np.uint8)
+    mask[0, 5] = 255
+    path = write_tiff("m.tif", mask[None], nodata=9)
+    binary = labels_of(image, path)
+    assert binary[1].tolist() == [0] + [1] * 8 + [255] + [1] * 6
+    assert binary[0, 5] == 255
+    classes = labels_of(image, path, multiclass=True)
+    assert classes[1].tolist() == [*range(9), 255, *range(10, 16)]
+
+
+def test_a_mask_of_zero_and_255_must_say_what_255_is(image, write_tiff):
+    mask = 255 * burn((1, 1, 3, 3))
+    with pytest.raises(LabelError, match="holds 255 and no other class"):
+        labels_of(image, write_tiff("m.tif", mask[None]))
+    declared = write_tiff("n.tif", mask[None], nodata=255)
+    assert sorted(np.unique(labels_of(image, declared))) == [0, 255]
+
+
+def test_a_mask_without_georeferencing_is_taken_by_its_size(image, write_tiff):
+    mask = burn((1, 2, 3, 4))
+    path = write_tiff("m.tif", mask[None], crs=None)
+    np.testing.assert_array_equal(labels_of(image, path), mask)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"transform": Affine(0.5, 0, 664000.4, 0, -0.5, 4000000)}, "gdalwarp"),
+        ({"crs": "EPSG:32612"}, "is in EPSG:32612, expected EPSG:32611"),
+        ({"pixels": np.ones((1, 12, 15), np.uint8)}, "expected 12 x 16"),
+    ],
+)
+def test_a_mask_on_another_grid_is_refused(image, write_tiff, change, message):
+    values = {"pixels": burn((1, 1, 3, 3))[None]} | change
+    path = write_tiff("m.tif", values.pop("pixels"), **values)
+    with pytest.raises(LabelError, match=message):
+        check_labels([Tile("a", image, path)])
+
+
+def test_labels_elsewhere_are_refused_before_the_run(image, write_geojson, rectangle):
+    far = write_geojson("far.geojson", [rectangle(5000, 5000, 4, 4)], crs=UTM)
+    near = write_geojson("near.geojson", [rectangle(1, 1, 4, 4)], crs=UTM)
+    with pytest.raises(LabelError, match="labels elsewhere: .*far.geojson"):
+        check_labels([Tile("a", image, far), Tile("b", image)])
+    check_labels([Tile("a", image, far), Tile("b", image, near)])
+
+
+def test_labels_and_image_must_both_have_a_crs(write_tiff, write_geojson, rectangle):
+    bare = write_tiff("bare.tif", np.ones((1, 4, 4), np.uint8), crs=None)
+    path = write_geojson("l.geojson", [rectangle(1, 1, 2, 2)])
+    with pytest.raises(LabelError, match="have no CRS"):
+        labels_of(bare, path)
+
+
+def test_a_tile_without_labels_has_none_to_read(image):
+    with pytest.raises(LabelError, match="has no labels"):
+        read_labels(Tile("a", image), describe(image))

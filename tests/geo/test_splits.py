@@ -1,0 +1,188 @@
+"""Roles of tiles: disjoint, blocked in space, deterministic."""
+
+import itertools
+import logging
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoseg.errors import DatasetError, ParameterError
+from geoseg.geo.aoi import Tile
+from geoseg.geo.raster import PixelWindow
+from geoseg.geo.splits import split_blocks, split_tiles
+
+PIXELS = np.ones((1, 10, 10), np.uint8)
+
+
+def place(write_tiff, places, labels="labels.geojson", **options):
+    """Tiles of 10 x 10 pixels of 1 m at (column, row) places in metres."""
+    tiles = []
+    for number, (x, y) in enumerate(places):
+        grid = Affine(1, 0, 664000 + x, 0, -1, 4000000 - y)
+        path = write_tiff(f"t{number}.tif", PIXELS, transform=grid, **options)
+        tiles.append(Tile(f"t{number}", path, labels))
+    return tiles
+
+
+def ids(tiles):
+    return {tile.id for tile in tiles}
+
+
+def raster_of(side):
+    return [(10 * col, 10 * row) for row in range(side) for col in range(side)]
+
+
+def test_scarce_labels_go_half_to_match_half_to_test(write_tiff, caplog):
+    tiles = place(write_tiff, [(100 * n, 0) for n in range(10)])
+    with caplog.at_level(logging.INFO):
+        split = split_tiles(tiles)
+    assert (len(split.match), len(split.select), len(split.test)) == (5, 0, 5)
+    assert "5 instead of 50 are matched on" in caplog.text
+
+
+def test_all_that_is_not_asked_for_is_test(write_tiff):
+    tiles = place(write_tiff, [(100 * n, 0) for n in range(12)])
+    split = split_tiles(tiles, match=3, select=2)
+    assert (len(split.match), len(split.select), len(split.test)) == (3, 2, 7)
+
+
+def test_test_share_is_the_least_that_test_gets(write_tiff):
+    tiles = place(write_tiff, [(100 * n, 0) for n in range(10)])
+    assert len(split_tiles(tiles, match=50, test_share=0.2).match) == 8
+    assert len(split_tiles(tiles, match=50, test_share=0.8).test) == 8
+
+
+def test_unlabelled_tiles_keep_their_own_role(write_tiff):
+    tiles = place(write_tiff, [(100 * n, 0) for n in range(4)])
+    bare = Tile("bare", tiles[0].image)
+    assert split_tiles([*tiles, bare]).unlabelled == (bare,)
+    assert split_tiles([bare]).match == ()
+
+
+def test_the_seed_chooses_and_the_order_of_tiles_does_not(write_tiff):
+    tiles = place(write_tiff, raster_of(4))
+    first = split_tiles(tiles, seed=1)
+    assert first == split_tiles(tiles, seed=1)
+    assert ids(first.match) == ids(split_tiles(tiles[::-1], seed=1).match)
+    others = [ids(split_tiles(tiles, seed=seed).match) for seed in range(5)]
+    assert any(other != ids(first.match) for other in others)
+
+
+def test_blocks_are_compact(write_tiff):
+    tiles = place(write_tiff, raster_of(8))
+    split = split_tiles(tiles, match=32)
+    # blocks of an eighth of 32: squares of 2 x 2 tiles stay together
+    for row, col in itertools.product(range(0, 8, 2), repeat=2):
+        square = {f"t{8 * (row + r) + col + c}" for r in (0, 1) for c in (0, 1)}
+        assert square <= ids(split.match) or not square & ids(split.match)
+    assert len(split.match) == 32
+
+
+@given(
+    places=st.lists(
+        st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=2, max_size=9
+    ),
+    match=st.integers(1, 5),
+    select=st.integers(0, 2),
+    seed=st.integers(0, 3),
+)
+@settings(deadline=None, max_examples=30)
+def test_roles_are_disjoint_complete_and_never_part_an_overlap(
+    places, match, select, seed
+):
+    with tempfile.TemporaryDirectory() as folder:
+        tiles = []
+        for number, (x, y) in enumerate(places):
+            path = str(Path(folder) / f"{number}.tif")
+            grid = Affine(1, 0, 664000 + x, 0, -1, 4000000 - y)
+            profile = {"driver": "GTiff", "width": 10, "height": 10, "count": 1}
+            with rasterio.open(
+                path, "w", dtype="uint8", crs="EPSG:32611", transform=grid, **profile
+            ) as dataset:
+                dataset.write(PIXELS)
+            tiles.append(Tile(str(number), path, "labels"))
+        split = split_tiles(tiles, match=match, select=select, seed=seed)
+    roles = {
+        tile.id: role
+        for role in ("match", "select", "test")
+        for tile in getattr(split, role)
+    }
+    together = len(split.match) + len(split.select) + len(split.test)
+    assert together == len(tiles) and ids(tiles) == set(roles)
+    assert split.match
+    for one, other in itertools.combinations(range(len(places)), 2):
+        (x0, y0), (x1, y1) = places[one], places[other]
+        if abs(x0 - x1) < 8 and abs(y0 - y1) < 8:
+            assert roles[str(one)] == roles[str(other)]
+
+
+def test_overlap_is_seen_across_crss(write_tiff):
+    tiles = place(write_tiff, [(0, 0), (500, 0), (1000, 0)])
+    x, y = rasterio.warp.transform("EPSG:32611", "EPSG:4326", [664000], [4000000])
+    grid = Affine(1e-5, 0, x[0], 0, -1e-5, y[0])
+    path = write_tiff("lon.tif", PIXELS, crs="EPSG:4326", transform=grid)
+    tiles.append(Tile("lon", path, "labels.geojson"))
+    for seed in range(6):
+        split = split_tiles(tiles, seed=seed)
+        for role in (split.match, split.test):
+            assert ("t0" in ids(role)) == ("lon" in ids(role))
+
+
+def test_images_without_crs_do_not_overlap_one_another(write_tiff):
+    tiles = place(write_tiff, [(0, 0)] * 4, crs=None)
+    split = split_tiles(tiles)
+    assert (len(split.match), len(split.test)) == (2, 2)
+
+
+def test_one_group_is_all_matched_on_with_a_warning(write_tiff, caplog):
+    tiles = place(write_tiff, [(0, 0), (5, 5)])
+    split = split_tiles(tiles)
+    assert ids(split.match) == {"t0", "t1"} and split.test == ()
+    assert "none is left for test" in caplog.text
+
+
+def test_blocks_of_an_image_may_part_and_cover_it_but_for_the_gaps(write_tiff):
+    path = write_tiff("a.tif", np.ones((1, 65, 50), np.uint8))
+    blocks = split_blocks([Tile("a", path, "l.geojson")], 3, 4)
+    covered = np.zeros((65, 50), int)
+    for block in blocks:
+        row, col, height, width = block.window
+        covered[row : row + height, col : col + width] += 1
+    assert [block.id for block in blocks[:4]] == [
+        "a#r0c0",
+        "a#r0c1",
+        "a#r0c2",
+        "a#r1c0",
+    ]
+    # 65 - 2 gaps of 4 rows, 50 - 2 gaps of 4 columns, each once
+    assert covered.max() == 1 and covered.sum() == 57 * 42
+    assert (covered.any(axis=1) == 0).sum() == 8
+    split = split_tiles(blocks)
+    assert (len(split.match), len(split.test)) == (4, 5)
+
+
+def test_blocks_of_a_window_stay_inside_it(write_tiff):
+    path = write_tiff("a.tif", np.ones((1, 30, 30), np.uint8))
+    tile = Tile("a", path, None, PixelWindow(5, 6, 10, 12))
+    last = split_blocks([tile], 2, 0)[-1]
+    assert last.window == PixelWindow(10, 12, 5, 6)
+
+
+def test_wrong_counts_and_small_tiles_are_refused(write_tiff):
+    (tile,) = place(write_tiff, [(0, 0)])
+    with pytest.raises(DatasetError, match="too small for 4 x 4 blocks"):
+        split_blocks([tile], 4, 3)
+    with pytest.raises(ParameterError, match="blocks is 0"):
+        split_blocks([tile], 0, 3)
+    with pytest.raises(ParameterError, match="match is 0"):
+        split_tiles([tile], match=0)
+    with pytest.raises(ParameterError, match="test_share is 1"):
+        split_tiles([tile], test_share=1)
+    with pytest.raises(DatasetError, match="same id"):
+        split_tiles([tile, tile])
