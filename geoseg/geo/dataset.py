@@ -55,14 +55,9 @@ class PatchQuery(tuple[slice, slice, slice]):
         query.tile, query.window, query.patch = tile, window, patch
         return query
 
-    def __reduce__(self) -> Any:
-        return _make_query, (tuple(self), self.tile, self.window, self.patch)
-
-
-def _make_query(
-    slices: tuple[slice, slice, slice], tile: int, window: PixelWindow, patch: int
-) -> PatchQuery:
-    return PatchQuery(slices, tile=tile, window=window, patch=patch)
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        # tuple's own way to copy and send knows no keywords
+        return (tuple(self),), vars(self)
 
 
 class TileDataset(GeoDataset):
@@ -167,9 +162,9 @@ class TileDataset(GeoDataset):
         middle = (area.centroid.x, area.centroid.y)
         (centre,) = warp([middle], self.descriptions[0].crs, description.crs)
         col, row = locate(~description.transform, *centre)
-        window = PixelWindow(
-            _nearest(row - height / 2), _nearest(col - width / 2), height, width
-        )
+        # half up, where round() would send neighbouring halves the same way
+        top, left = (math.floor(v + 0.5) for v in (row - height / 2, col - width / 2))
+        window = PixelWindow(top, left, height, width)
         return PatchQuery(query, tile=tile, window=window, patch=0)
 
 
@@ -366,10 +361,6 @@ def _collate(samples: Sequence[Mapping[str, Any]]) -> PatchBatch:
     )
     index = torch.tensor([sample["index"] for sample in samples])
     return PatchBatch(image, valid, mask, index)
-
-
-def _nearest(value: float) -> int:
-    return math.floor(value + 0.5)
 
 
 def _outline(

@@ -272,18 +272,8 @@ def read_window(
         ParameterError: If the rule is unknown.
     """
     rule = check_nodata(nodata)
-    row, col, height, width = window
-    if (
-        min(row, col) < 0
-        or min(height, width) < 1
-        or row + height > dataset.height
-        or col + width > dataset.width
-    ):
-        raise RasterError(
-            f"window {tuple(window)} (row, col, height, width) is asked of "
-            f"{dataset.name}, expected it inside {dataset.height} x {dataset.width}"
-        )
-    area = Window(col, row, width, height)
+    _check_inside(dataset, window)
+    area = Window(window.col, window.row, window.width, window.height)
     try:
         pixels = dataset.read(list(numbers), window=area)
         valid = np.isfinite(pixels).all(axis=0)
@@ -298,6 +288,20 @@ def read_window(
             "file may be truncated: copy or download it again"
         ) from error
     return pixels, valid
+
+
+def _check_inside(dataset: rasterio.DatasetReader, window: PixelWindow) -> None:
+    row, col, height, width = window
+    if (
+        min(row, col) < 0
+        or min(height, width) < 1
+        or row + height > dataset.height
+        or col + width > dataset.width
+    ):
+        raise RasterError(
+            f"window {tuple(window)} (row, col, height, width) is asked of "
+            f"{dataset.name}, expected it inside {dataset.height} x {dataset.width}"
+        )
 
 
 def same_grid(first: RasterDescription, second: RasterDescription) -> bool:

@@ -129,14 +129,7 @@ def split_tiles(
         ParameterError: If a count or the share is out of range.
         DatasetError: If two tiles have the same id.
     """
-    if match < 1 or select < 0:
-        raise ParameterError(
-            f"match is {match} and select {select}, expected at least 1 and 0"
-        )
-    if test_share is not None and not 0 <= test_share < 1:
-        raise ParameterError(f"test_share is {test_share}, expected it in [0, 1)")
-    if len({tile.id for tile in tiles}) != len(tiles):
-        raise DatasetError("two tiles have the same id, expected unique ids")
+    _check_request(tiles, match, select, test_share)
     labelled = [tile for tile in tiles if tile.labels is not None]
     unlabelled = tuple(tile for tile in tiles if tile.labels is None)
     if not labelled:
@@ -159,6 +152,19 @@ def split_tiles(
         test=tuple(tile for tile in labelled if roles[tile.id] == "test"),
         unlabelled=unlabelled,
     )
+
+
+def _check_request(
+    tiles: Sequence[Tile], match: int, select: int, test_share: float | None
+) -> None:
+    if match < 1 or select < 0:
+        raise ParameterError(
+            f"match is {match} and select {select}, expected at least 1 and 0"
+        )
+    if test_share is not None and not 0 <= test_share < 1:
+        raise ParameterError(f"test_share is {test_share}, expected it in [0, 1)")
+    if len({tile.id for tile in tiles}) != len(tiles):
+        raise DatasetError("two tiles have the same id, expected unique ids")
 
 
 def _affordable(

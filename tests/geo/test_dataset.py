@@ -1,5 +1,7 @@
 """Patches through TorchGeo, bit for bit."""
 
+import pickle
+
 import numpy as np
 import pytest
 import rasterio
@@ -10,7 +12,7 @@ from torchgeo.samplers import GridGeoSampler, RandomGeoSampler
 
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
-from geoseg.geo.dataset import PatchLoader, PatchSampler, TileDataset
+from geoseg.geo.dataset import PatchLoader, PatchQuery, PatchSampler, TileDataset
 from geoseg.geo.raster import PixelWindow
 from geoseg.normalization import Normalization
 from geoseg.patches import IGNORE
@@ -69,6 +71,13 @@ def test_the_slices_of_a_patch_alone_find_the_same_pixels(tiles):
     for query in PatchSampler(dataset, size=16, length=20):
         by_slices, by_pixels = dataset[tuple(query)], dataset[query]
         assert torch.equal(by_slices["image"], by_pixels["image"])
+
+
+def test_a_query_survives_pickling(tiles):
+    query = TileDataset(tiles, EXACT).query(1, PixelWindow(1, 2, 3, 4), 5)
+    again = pickle.loads(pickle.dumps(query))
+    assert again == query and isinstance(again, PatchQuery)
+    assert (again.tile, again.window, again.patch) == (1, (1, 2, 3, 4), 5)
 
 
 def test_torchgeos_own_samplers_work(tiles):
