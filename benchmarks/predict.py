@@ -10,13 +10,9 @@ its own, and prints a Markdown table. Goals: ratio at most 1.15; peak memory bel
 2 GiB, and within 10 % for twice the height.
 """
 
-import os
-
-# Before torch: idle threads must not spin, others may need the cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -165,7 +161,11 @@ def run_predict(options: argparse.Namespace, image: str) -> dict[str, float]:
 def in_process(arguments: list[str], *work: str) -> dict[str, float]:
     """Run this file again for one measurement."""
     command = [sys.executable, __file__, *arguments, "--work", *work]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    # Idle threads must not spin, others may need the cores.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env=environment
+    )
     result: dict[str, float] = json.loads(done.stdout)
     return result
 

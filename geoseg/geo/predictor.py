@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import rasterio
 import torch
 from torch import Tensor
 
@@ -20,9 +21,9 @@ from geoseg.errors import ParameterError
 from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags, class_raster, probability_raster
 from geoseg.geo.raster import PixelWindow
+from geoseg.geo.stitching import Tiling, WindowSums, tile
 from geoseg.geo.strips import ClassStrip, Strip, classify
 from geoseg.normalization import Normalization
-from geoseg.windows import blend_profile, window_starts
 
 T = TypeVar("T")
 
@@ -55,65 +56,6 @@ class ClassModel(Protocol):
     def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
         """Map ``(N, channels, H, W)`` and ``(N, H, W)`` bool to ``(N, C, H, W)``."""
         ...
-
-
-class Tiling(NamedTuple):
-    """Where the windows lie within the region, and how they are weighted.
-
-    Attributes:
-        size: side of a window, pixels.
-        rows: first row of each row of windows; ``columns`` likewise.
-        row_weights: ``(len(rows), size)`` float32. Per pixel row, the weights of all
-            windows that hold it sum to one, so no division is left for the end;
-            ``column_weights`` likewise. The 2-D weight is the outer product.
-    """
-
-    size: int
-    rows: list[int]
-    columns: list[int]
-    row_weights: npt.NDArray[np.float32]
-    column_weights: npt.NDArray[np.float32]
-
-
-def tile(height: int, width: int, *, window: int = 256, overlap: int = 32) -> Tiling:
-    """Lay windows over a region.
-
-    Args:
-        height: rows of the region.
-        width: columns of the region.
-        window: side of a window, pixels.
-        overlap: least overlap of neighbouring windows, pixels; less than ``window``.
-
-    Raises:
-        ParameterError: If the overlap is negative or does not fit into the window.
-    """
-    if window < 1 or not 0 <= overlap < window:
-        raise ParameterError(
-            f"window {window} with overlap {overlap} cannot tile a raster; expected "
-            "0 <= overlap < window, for example 256 and 32"
-        )
-    rows = window_starts(height, window, overlap)
-    columns = window_starts(width, window, overlap)
-    profile = blend_profile(window, overlap)
-    return Tiling(
-        window,
-        rows,
-        columns,
-        _partition_of_unity(rows, profile),
-        _partition_of_unity(columns, profile),
-    )
-
-
-def _partition_of_unity(
-    starts: list[int], profile: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    """Scale the profile at each start so that the weights of a pixel sum to one."""
-    size = len(profile)
-    total = np.zeros(starts[-1] + size)
-    for start in starts:
-        total[start : start + size] += profile
-    scaled = [profile / total[start : start + size] for start in starts]
-    return np.stack(scaled).astype(np.float32)
 
 
 def predict_strips(
@@ -168,13 +110,14 @@ def _stitch(
 ) -> Iterator[Strip]:
     """Run the windows row by row; those without a valid pixel are left out."""
     classes = len(model.card.class_names)
-    sums = _Sums(tiling, (classes, region.height, region.width))
+    sums = WindowSums(tiling, (classes, region.height, region.width))
     batch = _Batch(model, batch_size)
     for row, (image, valid) in enumerate(strips):
         sums.learn(row, valid.numpy())
+        any_valid: npt.NDArray[np.bool_] = np.any(valid.numpy(), axis=0)
         for column, left in enumerate(tiling.columns):
             columns = slice(left, left + tiling.size)
-            if not bool(valid[:, columns].any()):
+            if not any_valid[columns].any():
                 continue
             batch.append(row, column, image[:, :, columns], valid[:, columns])
             if len(batch.places) == batch_size:
@@ -197,30 +140,36 @@ def _normalised_strips(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Read and normalise the rows of each row of windows, reading every row once."""
     size = tiling.size
-    have = 0  # rows of the region read so far
-    with raster.open_raster(path) as dataset:
-        pixels: npt.NDArray[Any] | None = None
-        valid: npt.NDArray[np.bool_] | None = None
+    # GDAL keeps 5 % of the machine's memory of decoded blocks; rows are read once, so
+    # the blocks that a strip cuts in two are enough.
+    cache = max(64, 3 * _block_row_bytes(path) >> 20)
+    with rasterio.Env(GDAL_CACHEMAX=cache), raster.open_raster(path) as dataset:
+
+        def read(top: int, bottom: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+            rows = PixelWindow(region.row + top, region.col, bottom - top, region.width)
+            return raster.read_window(dataset, numbers, rows, nodata=card.nodata)
+
+        first, end = 0, min(size + HALO, region.height)  # rows held
+        pixels, valid = read(first, end)
         for start in tiling.rows:
-            top = max(start - HALO, 0)
-            bottom = min(start + size + HALO, region.height)
-            rows = PixelWindow(
-                region.row + have, region.col, bottom - have, region.width
-            )
-            if bottom > have:
-                fresh = raster.read_window(dataset, numbers, rows, nodata=card.nodata)
-            if pixels is None or valid is None:
-                pixels, valid = fresh
-            elif bottom > have:
-                keep = have - top
-                pixels = np.concatenate((pixels[:, -keep:], fresh[0]), axis=1)
-                valid = np.concatenate((valid[-keep:], fresh[1]), axis=0)
-            else:
-                pixels, valid = pixels[:, top - bottom :], valid[top - bottom :]
-            have = bottom
+            top, bottom = max(start - HALO, 0), min(start + size + HALO, region.height)
+            pixels, valid = pixels[:, top - first :], valid[top - first :]
+            if bottom > end:
+                below = read(end, bottom)
+                pixels = np.concatenate((pixels, below[0]), axis=1)
+                valid = np.concatenate((valid, below[1]))
+            first, end = top, bottom
             image = card.normalization(pixels, valid)
             inner = slice(start - top, min(start + size, region.height) - top)
             yield _pad(image[:, inner], torch.from_numpy(valid[inner].copy()), size)
+
+
+def _block_row_bytes(path: str) -> int:
+    with raster.open_raster(path) as dataset:
+        tall, wide = dataset.block_shapes[0]
+        across = -(-dataset.width // wide) * wide
+        items = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+    return int(across * tall * items)
 
 
 def _pad(image: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -264,7 +213,7 @@ class _Batch:
 
     def append(self, row: int, column: int, image: Tensor, valid: Tensor) -> None:
         """Copy a window in, so that the strip it was cut from can go."""
-        if not self.places:
+        if not len(self._image):
             self._image = torch.zeros((self._size, *image.shape))
             self._valid = torch.zeros((self._size, *valid.shape), dtype=torch.bool)
         self._image[len(self.places)] = image
@@ -273,74 +222,12 @@ class _Batch:
 
     def run(self) -> list[tuple[tuple[int, int], npt.NDArray[np.float32]]]:
         """Empty the batch: places and their ``(C, size, size)`` probabilities."""
+        self._image[len(self.places) :] = 0
+        self._valid[len(self.places) :] = False
         with torch.no_grad():
             result = self._model.class_probabilities(self._image, self._valid)
         places, self.places = self.places, []
         return list(zip(places, result.float().cpu().numpy(), strict=False))
-
-
-class _Sums:
-    """Sum weighted windows and hand out the rows that no later window touches."""
-
-    def __init__(self, tiling: Tiling, shape: tuple[int, int, int]) -> None:
-        self._tiling = tiling
-        self._classes, self._height, self._width = shape
-        self._done = 0  # rows handed out; the arrays below start there
-        self._sums = np.zeros((self._classes, 0, self._width), dtype=np.float32)
-        self._valid = np.zeros((0, self._width), dtype=np.bool_)
-
-    def learn(self, row: int, valid: npt.NDArray[np.bool_]) -> None:
-        """Note which pixels of a row of windows are valid."""
-        known = self._done + len(self._valid)
-        start = self._tiling.rows[row]
-        end = min(start + self._tiling.size, self._height)
-        fresh = valid[known - start : end - start, : self._width]
-        self._valid = np.concatenate((self._valid, fresh))
-
-    def add_all(
-        self, windows: list[tuple[tuple[int, int], npt.NDArray[np.float32]]]
-    ) -> None:
-        """Add the probabilities of windows, in the order given."""
-        for (row, column), probability in windows:
-            self._add(row, column, probability)
-
-    def _add(self, row: int, column: int, probability: npt.NDArray[np.float32]) -> None:
-        tiling = self._tiling
-        top = tiling.rows[row] - self._done
-        left = tiling.columns[column]
-        height = min(tiling.size, self._height - self._done - top)
-        width = min(tiling.size, self._width - left)
-        self._reserve(top + height)
-        weight = np.outer(
-            tiling.row_weights[row, :height], tiling.column_weights[column, :width]
-        )
-        sums = self._sums[:, top : top + height, left : left + width]
-        sums += probability[:, :height, :width] * weight
-
-    def _reserve(self, rows: int) -> None:
-        missing = rows - self._sums.shape[1]
-        if missing > 0:
-            fresh = np.zeros((self._classes, missing, self._width), dtype=np.float32)
-            self._sums = np.concatenate((self._sums, fresh), axis=1)
-
-    def finished(self, row: int) -> Iterator[Strip]:
-        """Hand out what lies above a row of windows (all, if past the last one)."""
-        starts = self._tiling.rows
-        end = starts[row] if row < len(starts) else self._height
-        while self._done < end:
-            # One row of windows at a time, so that a strip stays small.
-            next_start = next((start for start in starts if start > self._done), end)
-            yield self._hand_out(min(next_start, end) - self._done)
-
-    def _hand_out(self, height: int) -> Strip:
-        self._reserve(height)
-        valid = self._valid[:height]
-        strip = Strip(self._done, self._sums[:, :height] * valid, valid)
-        # Copies, so that the rows handed out do not stay in memory behind a view.
-        self._sums = self._sums[:, height:].copy()
-        self._valid = self._valid[height:].copy()
-        self._done += height
-        return strip
 
 
 def predict_raster(

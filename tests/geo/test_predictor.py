@@ -21,12 +21,14 @@ from geoseg.errors import (
 )
 from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags
-from geoseg.geo.predictor import predict_raster, predict_strips, tile
+from geoseg.geo.predictor import predict_raster, predict_strips
 from geoseg.geo.raster import PixelWindow
+from geoseg.geo.stitching import tile
 from geoseg.geo.strips import Strip, classify
 from geoseg.geo.vectorize import footprints
 from geoseg.geo.writer import write_footprints
 from geoseg.normalization import Normalization
+from geoseg.windows import blend_profile, window_starts
 
 BANDS = ("red", "green", "blue", "nir")
 
@@ -149,8 +151,6 @@ def test_blending_is_the_weighted_mean_of_all_windows(tmp_path: Path) -> None:
     path = write_image(tmp_path / "image.tif", random_image(*shape))
     result = whole(predict_strips(CornerModel(), path, window=size, overlap=12))
     # The same by an explicit loop over windows and pixels' sums of weights.
-    from geoseg.windows import blend_profile, window_starts
-
     profile = blend_profile(size, 12).astype(float)
     weight = np.outer(profile, profile)
     corner = np.zeros((size, size))
@@ -371,6 +371,7 @@ from pathlib import Path
 from geoseg.errors import OutputError
 from geoseg.geo.class_rasters import probability_raster
 from geoseg.geo.raster import describe
+from geoseg.geo.stitching import tile
 from geoseg.geo.strips import Strip
 
 image, output = sys.argv[1:]
