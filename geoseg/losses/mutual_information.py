@@ -175,7 +175,8 @@ def _from_spectrum(
 ) -> Tensor:
     """Transform ``(F, N, K)`` back to ``(N, K, H, W)``."""
     n, k = spectrum.shape[1:]
-    planes = spectrum.permute(1, 2, 0).reshape(n, k, padded[0], -1)
+    # The FFT copies into its own layout anyway: no contiguous planes are made first.
+    planes = spectrum.view(padded[0], -1, n, k).permute(2, 3, 0, 1)
     values: Tensor = torch.fft.irfft2(planes, s=padded)
     return values[..., : size[0], : size[1]]
 

@@ -1,6 +1,8 @@
 """The IIC loss against closed forms and an explicit loop over displacements."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -316,3 +318,44 @@ def test_a_negative_half_width_is_refused():
     x = probabilities(1, 3, 4, 4)
     with pytest.raises(ParameterError, match="half_width is -1"):
         displaced_joint(x, x, -1)
+
+
+RANKS_SCRIPT = """
+import sys, torch, torch.distributed as dist
+from geoseg.losses.mutual_information import mutual_information
+rank, where = int(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+dist.init_process_group(
+    "gloo", init_method=f"file://{where}/meet", rank=rank, world_size=2
+)
+x, y = torch.load(f"{where}/views.pt")
+weight = torch.eye(3, dtype=torch.float64, requires_grad=True)
+mine = slice(2 * rank, 2 * rank + 2)
+p, q = ((weight @ v[mine].flatten(2)).view_as(v[mine]).softmax(1) for v in (x, y))
+valid = torch.ones(2, 6, 6, dtype=torch.bool)
+loss = mutual_information(p, q, valid, half_width=1, lam=1.5).loss
+loss.backward()
+dist.all_reduce(weight.grad)
+torch.save((loss.detach(), weight.grad / 2), f"{where}/{rank}.pt")  # as DDP averages
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_have_the_loss_and_gradient_of_the_whole_batch(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 4, 3, 6, 6, generator=generator, dtype=torch.float64)
+    torch.save((x, y), tmp_path / "views.pt")
+    command = [sys.executable, "-c", RANKS_SCRIPT]
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in range(2)
+    ]
+    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    weight = torch.eye(3, dtype=torch.float64, requires_grad=True)
+    p, q = ((weight @ v.flatten(2)).view_as(v).softmax(1) for v in (x, y))
+    loss = mutual_information(p, q, everywhere(p), half_width=1, lam=1.5).loss
+    loss.backward()
+    for rank in range(2):
+        found, gradient = torch.load(tmp_path / f"{rank}.pt")
+        torch.testing.assert_close(found, loss.detach())
+        torch.testing.assert_close(gradient, weight.grad)
