@@ -20,6 +20,9 @@ from geoseg.patches import IGNORE
 
 Objective = Literal["accuracy", "f1"]
 OBJECTIVES: tuple[Objective, ...] = ("accuracy", "f1")
+#: Default shrinkage, as a share of all labelled pixels: half a tile where there are
+#: fifty. Half a tile of ten would outweigh whole clusters, and none could be building.
+SHRINKAGE = 0.01
 
 
 def contingency_table(
@@ -204,8 +207,8 @@ def match_clusters(
     Args:
         tables: ``(T, K, C)`` counts, one :func:`contingency_table` per matching tile.
         objective: ``"accuracy"`` or ``"f1"`` (two classes only).
-        shrinkage: ``m`` in pixels; half of the labelled pixels of a mean tile by
-            default, 0 for the plain majority.
+        shrinkage: ``m`` in pixels; by default a hundredth of all labelled pixels, which
+            is half a tile of fifty; 0 for the plain majority.
 
     Returns:
         The matching.
@@ -231,7 +234,7 @@ def match_clusters(
         raise ParameterError(
             f"objective f1 needs two classes, found {total.shape[1]}: use accuracy"
         )
-    m = per_tile.sum() / tiles / 2.0 if shrinkage is None else float(shrinkage)
+    m = total.sum() * SHRINKAGE if shrinkage is None else float(shrinkage)
     if not 0.0 <= m < np.inf:
         raise ParameterError(f"shrinkage is {m}, expected pixels, zero or more")
     prior = total.sum(0) / total.sum()

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from affine import Affine
 
 from geoseg import report
 from geoseg.errors import ParameterError
@@ -86,9 +85,9 @@ def draw_overlay(path: Path, model: Model, tile: Tile, footprints: Path) -> Path
     grid = raster.describe(tile.image)
     image, valid = read_colours(model, tile, grid)
     called = Tile(tile.id, tile.image, str(footprints), tile.window)
-    shift = Affine.translation(-tile.extent(grid).col, -tile.extent(grid).row)
+    extent = tile.extent(grid)
     found, reference = (
-        [_moved(polygon, shift) for polygon in polygons]
+        [_moved(polygon, -extent.col, -extent.row) for polygon in polygons]
         for polygons in (
             read_footprints(called, grid, pixels=True),
             read_footprints(tile, grid, pixels=True) if tile.labels else [],
@@ -102,8 +101,8 @@ def draw_overlay(path: Path, model: Model, tile: Tile, footprints: Path) -> Path
     )
 
 
-def _moved(polygon: Any, shift: Affine) -> dict[str, Any]:
+def _moved(polygon: Any, right: int, down: int) -> dict[str, Any]:
     """Return a polygon's rings, shifted, as the geo interface has them."""
     rings = polygon.__geo_interface__["coordinates"]
-    moved = [[shift @ point[:2] for point in ring] for ring in rings]
+    moved = [[(x + right, y + down) for x, y, *_ in ring] for ring in rings]
     return {"type": "Polygon", "coordinates": moved}

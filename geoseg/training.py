@@ -6,11 +6,14 @@ very batch that it would have taken. Epochs are geoseg's own: passes over the lo
 """
 
 import csv
+import logging
 import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -143,22 +146,23 @@ def fit(
         callbacks.append(Timer(limits.max_time, verbose=False))
     if on_step is not None:
         callbacks.append(_OnStep(on_step))
-    trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=1,
-        precision=precision,
-        max_steps=-1 if steps is None else steps,
-        max_epochs=-1,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=run,
-    )
     checkpoint = run / CHECKPOINT_NAME
     path = checkpoint if resume and checkpoint.exists() else None
-    trainer.fit(adapter, ckpt_path=path, weights_only=False if path else None)
+    with _quiet_lightning():
+        trainer = L.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            precision=precision,
+            max_steps=-1 if steps is None else steps,
+            max_epochs=-1,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=run,
+        )
+        trainer.fit(adapter, ckpt_path=path, weights_only=True if path else None)
     method.finish(lambda: loader.batches(adapter.batches_seen // len(loader)))
     return FitResult(
         steps=adapter.batches_seen,
@@ -167,6 +171,21 @@ def fit(
         interrupted=interrupt.received,
         logs=adapter.numbers(),
     )
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's greetings, and its quarrel with torch, from the user."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Lightning 2.6 asks torch about trees in a way that torch 2.12 deprecates.
+        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 class _Adapter(L.LightningModule):
@@ -200,7 +219,7 @@ class _Adapter(L.LightningModule):
         loss, logs = self.method.training_step(batch, context)
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"the loss is {float(loss)} at step {self.batches_seen}: "
+                f"the loss is {float(loss.detach())} at step {self.batches_seen}: "
                 f"lower the learning rate; {CHECKPOINT_NAME} holds the last good state"
             )
         self.latest = {"loss": loss.detach(), **logs}

@@ -27,8 +27,7 @@ def command(output: Path, tiles: int, size: int, seed: int, overwrite: bool) -> 
     The same seed gives the same pixels on every machine. They are for trying things
     out: real imagery is harder in other ways.
     """
-    options.refuse_to_clobber(output, overwrite)
     from geoseg.geo.sample import write_sample  # heavy: after the checks
 
-    write_sample(output, tiles=tiles, size=size, seed=seed)
+    write_sample(output, tiles=tiles, size=size, seed=seed, overwrite=overwrite)
     click.echo(output)

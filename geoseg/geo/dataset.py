@@ -199,11 +199,11 @@ class PatchSampler(GeoSampler):
         return self.length
 
     def __iter__(self) -> Iterator[PatchQuery]:
-        return self.patches(0, self.length)
+        return self.patches(0, self.length, epoch=self.epoch)
 
-    def patches(self, start: int, stop: int) -> Iterator[PatchQuery]:
-        """Yield the epoch's patches from number ``start`` to before ``stop``."""
-        random = np.random.default_rng([self.seed, self.epoch])
+    def patches(self, start: int, stop: int, *, epoch: int) -> Iterator[PatchQuery]:
+        """Yield an epoch's patches from number ``start`` to before ``stop``."""
+        random = np.random.default_rng([self.seed, epoch])
         extents = np.array(self.dataset.extents)
         areas = extents[:, 2] * extents[:, 3]
         tiles = random.choice(len(extents), self.length, p=areas / areas.sum())
@@ -219,9 +219,8 @@ class PatchSampler(GeoSampler):
 class PatchLoader:
     """Batches of random patches, the same for the same (seed, epoch) on every run.
 
-    Usable as a Lightning train loader: sized, restartable within an epoch through
-    ``state_dict``, and sharded over ranks by itself (``use_distributed_sampler=False``).
-    The epoch is set from outside; iterating twice repeats it.
+    Has no state: any epoch can be entered at any batch, which makes training resumable
+    anywhere. Sharded over ranks by itself (``use_distributed_sampler=False``).
 
     Args:
         tiles: As :class:`TileDataset`.
@@ -280,78 +279,38 @@ class PatchLoader:
             length=self._batches * batch_size * world_size,
             seed=seed,
         )
-        self._seen = 0
-        self._resume_at: int | None = None
-        self._loader = DataLoader(
-            self.dataset,
-            batch_sampler=_RemainingBatches(self),
-            collate_fn=_collate,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            # the default would draw from, and so change, the global random state
-            generator=torch.Generator().manual_seed(seed),
-        )
+        self.num_workers = num_workers
 
     def __len__(self) -> int:
         """Batches per epoch and rank."""
         return self._batches
 
-    def __iter__(self) -> Iterator[PatchBatch]:
-        self._seen = self._resume_at or 0
-        self._resume_at = None
-        for batch in self._loader:
-            # counted before it is used: a checkpoint is written after its step
-            self._seen += 1
-            yield batch
-
-    @property
-    def epoch(self) -> int:
-        """The epoch whose patches an iteration yields."""
-        return self.sampler.epoch
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; another than the current one starts at its beginning."""
-        if epoch != self.sampler.epoch:
-            self._seen, self._resume_at = 0, None
-        self.sampler.set_epoch(epoch)
-
-    def state_dict(self) -> dict[str, int]:
-        """Epoch and the number of its batches that were handed out."""
-        seen = self._seen if self._resume_at is None else self._resume_at
-        return {"epoch": self.epoch, "batches": seen}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Let the next iteration, and only it, go on where the state was taken.
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
+        """Yield this rank's batches of an epoch, from number ``start`` on.
 
         Raises:
-            ParameterError: If the state is of a loader with more batches.
+            ParameterError: If the epoch has fewer batches.
         """
-        if not 0 <= state["batches"] <= self._batches:
+        if not 0 <= start <= self._batches:
             raise ParameterError(
-                f"the state has seen {state['batches']} batches, expected at most "
-                f"{self._batches}: resume with the same tiles and sizes"
+                f"batch {start} of an epoch of {self._batches}: resume with the same "
+                "tiles and sizes"
             )
-        self.sampler.set_epoch(int(state["epoch"]))
-        self._resume_at = int(state["batches"])
+        yield from DataLoader(
+            self.dataset,
+            batch_sampler=[
+                list(self._queries(epoch, batch))
+                for batch in range(start, self._batches)
+            ],
+            collate_fn=_collate,
+            num_workers=self.num_workers,
+            # the default would draw from, and so change, the global random state
+            generator=torch.Generator().manual_seed(0),
+        )
 
-    def queries(self, batch: int) -> list[PatchQuery]:
-        """The patches of one of this rank's batches in the current epoch."""
+    def _queries(self, epoch: int, batch: int) -> Iterator[PatchQuery]:
         start = (batch * self.world_size + self.rank) * self.batch_size
-        return list(self.sampler.patches(start, start + self.batch_size))
-
-
-class _RemainingBatches:
-    """Batch sampler over what a loader has not handed out in this epoch."""
-
-    def __init__(self, loader: PatchLoader) -> None:
-        self.loader = loader
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[list[PatchQuery]]:
-        for batch in range(self.loader._seen, len(self.loader)):
-            yield self.loader.queries(batch)
+        return self.sampler.patches(start, start + self.batch_size, epoch=epoch)
 
 
 def _collate(samples: Sequence[Mapping[str, Any]]) -> PatchBatch:

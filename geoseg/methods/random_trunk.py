@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from geoseg.clustering import kmeans
 from geoseg.methods.base import Batches, Method, check_heads
-from geoseg.methods.color_kmeans import one_hot_planes, sample_pixels
 from geoseg.networks import build_trunk
 from geoseg.networks.heads import upsample
+from geoseg.pixels import one_hot_planes, sample_pixels
 
 
 class RandomTrunk(Method):

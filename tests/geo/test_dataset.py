@@ -125,7 +125,7 @@ def test_masks_are_ignored_where_unlabelled_or_invalid(write_tiff, tiles):
 
 def test_a_tile_smaller_than_the_patch_is_padded_with_invalid(tiles):
     small = [Tile("s", tiles[0].image, tiles[0].labels, PixelWindow(2, 3, 10, 12))]
-    batch, *_ = loader_of(small, batch_size=1, patches_per_epoch=1)
+    batch = next(loader_of(small, batch_size=1, patches_per_epoch=1).batches(0))
     with rasterio.open(tiles[0].image) as source:
         expected = source.read(window=Window(3, 2, 12, 10))
     image = batch.image[0].numpy() * 256
@@ -159,51 +159,46 @@ def test_tiles_are_drawn_by_area(write_tiff):
 
 def test_an_epoch_repeats_and_epochs_and_seeds_differ(tiles):
     loader = loader_of(tiles)
-    first = list(loader)
+    first = list(loader.batches(0))
     assert len(first) == len(loader) == 4
-    assert all(map(same, first, list(loader)))
-    assert all(map(same, first, list(loader_of(tiles))))
-    loader.set_epoch(1)
-    assert not torch.equal(first[0].image, next(iter(loader)).image)
-    assert not torch.equal(first[0].image, next(iter(loader_of(tiles, seed=1))).image)
+    assert all(map(same, first, loader.batches(0)))
+    assert all(map(same, first, loader_of(tiles).batches(0)))
+    assert not torch.equal(first[0].image, next(loader.batches(1)).image)
+    other = next(loader_of(tiles, seed=1).batches(0))
+    assert not torch.equal(first[0].image, other.image)
     assert torch.cat([batch.index for batch in first]).tolist() == list(range(12))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_run_resumed_within_an_epoch_sees_the_remaining_batches(tiles, workers):
-    loader = loader_of(tiles)
-    loader.set_epoch(5)
-    everything = list(loader)
-    iterator = iter(loader)
-    for _ in range(3):
-        next(iterator)
-    state = loader.state_dict()
-    resumed = loader_of(tiles, num_workers=workers)
-    resumed.load_state_dict(state)
-    assert resumed.state_dict() == state
-    resumed.set_epoch(5)
-    rest = list(resumed)
+def test_an_epoch_can_be_entered_at_any_batch(tiles, workers):
+    everything = list(loader_of(tiles).batches(5))
+    rest = list(loader_of(tiles, num_workers=workers).batches(5, 3))
     assert len(rest) == 1 and same(rest[0], everything[3])
-    assert all(map(same, resumed, everything))
+    assert list(loader_of(tiles).batches(5, 4)) == []
 
 
-def test_another_epoch_starts_at_its_beginning_after_a_resume(tiles):
+def test_epochs_can_be_read_one_within_another(tiles):
+    # A method may cluster the patches of an epoch while training is in the midst of it.
     loader = loader_of(tiles)
-    loader.load_state_dict({"epoch": 0, "batches": 4})
-    loader.set_epoch(1)
-    assert len(list(loader)) == 4
+    expected = list(loader.batches(0))
+    outer = loader.batches(0)
+    first = next(outer)
+    list(loader.batches(1))
+    assert all(map(same, [first, *outer], expected))
 
 
 def test_loading_leaves_the_global_random_state_alone(tiles):
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
-    list(loader_of(tiles))
+    list(loader_of(tiles).batches(0))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_ranks_share_an_epoch_without_overlap(tiles):
-    whole = list(loader_of(tiles, batch_size=6))
-    parts = [list(loader_of(tiles, rank=rank, world_size=2)) for rank in range(2)]
+    whole = list(loader_of(tiles, batch_size=6).batches(0))
+    parts = [
+        list(loader_of(tiles, rank=rank, world_size=2).batches(0)) for rank in range(2)
+    ]
     for batch, first, second in zip(whole, *parts, strict=True):
         joined = torch.cat([first.image, second.image])
         assert torch.equal(batch.image, joined)
@@ -235,7 +230,7 @@ def test_a_tile_too_large_to_keep_is_read_by_windows(tiles):
 
 def test_images_without_crs_can_be_trained_on(write_tiff):
     path = write_tiff("a.tif", np.full((3, 20, 20), 64, np.uint8), crs=None)
-    batch, *_ = loader_of([Tile("a", path)])
+    batch = next(loader_of([Tile("a", path)]).batches(0))
     assert (batch.image == 0.25).all()
 
 
@@ -247,5 +242,5 @@ def test_no_tiles_mixed_crss_and_wrong_sizes_are_refused(tiles, write_tiff):
         TileDataset([*tiles, Tile("bare", bare)], EXACT)
     with pytest.raises(ParameterError, match="batch_size is 0"):
         loader_of(tiles, batch_size=0)
-    with pytest.raises(ParameterError, match="has seen 9 batches"):
-        loader_of(tiles).load_state_dict({"epoch": 0, "batches": 9})
+    with pytest.raises(ParameterError, match="batch 9 of an epoch of 4"):
+        next(loader_of(tiles).batches(0, 9))

@@ -51,6 +51,4 @@ def test_a_random_trunk_keeps_its_weights_and_scales_its_outputs():
     method.finish(lambda: [batch_of(image, valid)])
     assert all(torch.equal(a, b) for a, b in zip(weights, method.parameters()))
     norm = next(m for m in method.modules() if isinstance(m, torch.nn.BatchNorm2d))
-    features = method.trunk[0](image) if hasattr(method.trunk, "__getitem__") else None
     assert norm.running_mean.abs().sum() > 0
-    assert features is None or features.shape[0] == 4

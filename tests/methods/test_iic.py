@@ -27,8 +27,8 @@ def test_alternating_epochs_train_one_head_and_the_trunk():
     for epoch, head, other in ((0, "over", "main"), (1, "main", "over")):
         method.zero_grad()
         method.training_step(noise(), StepContext(epoch, 0, 0)).loss.backward()
-        assert getattr(method, head).weight.grad.abs().sum() > 0
-        assert getattr(method, other).weight.grad is None
+        assert getattr(method, head).convolution.weight.grad.abs().sum() > 0
+        assert getattr(method, other).convolution.weight.grad is None
         assert next(method.trunk.parameters()).grad.abs().sum() > 0
 
 
@@ -36,8 +36,8 @@ def test_joint_heads_train_together():
     method = build_method("iic", 3, {**SMALL, "schedule": "joint"})
     output = method.training_step(noise(), StepContext(0, 0, 0))
     output.loss.backward()
-    assert method.main.weight.grad.abs().sum() > 0
-    assert method.over.weight.grad.abs().sum() > 0
+    assert method.main.convolution.weight.grad.abs().sum() > 0
+    assert method.over.convolution.weight.grad.abs().sum() > 0
     total = output.logs["loss_main"] + output.logs["loss_at_one"]
     assert float(output.loss.detach()) == pytest.approx(float(total))
 
@@ -92,8 +92,8 @@ def test_equal_seeds_build_equal_weights_and_leave_chance_alone():
     first, second = (build_method("iic", 3, SMALL, seed=5) for _ in range(2))
     other = build_method("iic", 3, SMALL, seed=6)
     assert torch.equal(chance, torch.get_rng_state())
-    assert torch.equal(first.over.weight, second.over.weight)
-    assert not torch.equal(first.over.weight, other.over.weight)
+    assert torch.equal(first.over.convolution.weight, second.over.convolution.weight)
+    assert not torch.equal(first.over.convolution.weight, other.over.convolution.weight)
 
 
 @pytest.mark.slow

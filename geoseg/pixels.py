@@ -1,0 +1,45 @@
+"""Pixels as rows of a table, for what clusters them one by one."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geoseg.errors import TrainingError
+
+
+def one_hot_planes(ids: Tensor, clusters: int, dtype: torch.dtype) -> Tensor:
+    """Turn ``(N, H, W)`` cluster ids into ``(N, K, H, W)`` certain probabilities."""
+    return F.one_hot(ids, clusters).permute(0, 3, 1, 2).to(dtype)
+
+
+def sample_pixels(maps: Iterable[tuple[Tensor, Tensor]], pixels: int) -> Tensor:
+    """Gather evenly spaced valid pixels of feature maps.
+
+    Args:
+        maps: Pairs of features ``(N, D, H, W)`` and valid ``(N, H, W)``.
+        pixels: How many to return at most.
+
+    Returns:
+        ``(M, D)`` features, M at most ``pixels``.
+
+    Raises:
+        TrainingError: If no pixel is valid.
+    """
+    chosen: list[Tensor] = []
+    stride, count = 1, 0
+    for features, valid in maps:
+        flat = features.permute(0, 2, 3, 1)[valid]  # (M, D)
+        chosen.append(flat[::stride].detach().cpu())
+        count += len(chosen[-1])
+        while count > pixels:
+            # Thin out evenly: keep every other pixel, and take half of what follows.
+            chosen = [block[::2] for block in chosen]
+            stride, count = stride * 2, sum(map(len, chosen))
+    if not count:
+        raise TrainingError(
+            "no pixel of the training patches is valid: check the nodata rule "
+            "(--nodata) and the images"
+        )
+    return torch.cat(chosen)
