@@ -64,9 +64,7 @@ class RunResult:
         """Say in a few lines what there is now."""
         lines = []
         if self.interrupted:
-            lines.append(
-                f"stopped early; go on with: geoseg train --resume {self.run}"
-            )
+            lines.append(f"stopped early; go on with: geoseg train --resume {self.run}")
         if self.table:
             lines.append(self.table)
         if not self.model.card.matchings:

@@ -29,7 +29,9 @@ log = logging.getLogger(__name__)
 CONTROLS = {"colour k-means": "color_kmeans", "untrained network": "random_trunk"}
 
 
-def score_heads(model: Model, test: Sequence[Tile], match: Sequence[Tile]) -> list[Scores]:
+def score_heads(
+    model: Model, test: Sequence[Tile], match: Sequence[Tile]
+) -> list[Scores]:
     """Score every matched head on test tiles, the default head first."""
     heads = sorted(model.card.matchings, key=lambda head: head != model.card.head)
     return [

@@ -171,9 +171,7 @@ def normalization_of(settings: RunSettings, tiles: Sequence[Tile]) -> Normalizat
     from geoseg.geo.statistics import fit_normalization
 
     bands = raster.choose_bands(raster.describe(tiles[0].image), settings.bands)
-    return fit_normalization(
-        tiles, bands, nodata=settings.nodata, sobel=settings.sobel
-    )
+    return fit_normalization(tiles, bands, nodata=settings.nodata, sobel=settings.sobel)
 
 
 def loader_of(

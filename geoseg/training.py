@@ -354,7 +354,9 @@ class _Progress(Callback):
         if self.bar is None or self.bar.disable:
             return
         numbers = module.numbers()
-        shown = {k: numbers[k] for k in ("loss", "entropy", "confidence") if k in numbers}
+        shown = {
+            k: numbers[k] for k in ("loss", "entropy", "confidence") if k in numbers
+        }
         self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         self.bar.update()
 

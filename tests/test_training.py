@@ -87,9 +87,7 @@ def test_a_run_killed_at_three_points_ends_with_the_same_bits(tmp_path):
 
 
 def test_training_stops_after_the_steps_that_the_epochs_make(tmp_path):
-    result = fit(
-        small_iic(), NoiseLoader(), run=tmp_path, limits=Limits(max_epochs=2)
-    )
+    result = fit(small_iic(), NoiseLoader(), run=tmp_path, limits=Limits(max_epochs=2))
     assert (result.steps, result.epochs) == (10, 2.0)
     assert [int(row["step"]) for row in rows(tmp_path)] == list(range(1, 11))
     assert [int(row["epoch"]) for row in rows(tmp_path)] == [0] * 5 + [1] * 5

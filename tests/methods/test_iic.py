@@ -101,7 +101,9 @@ def test_displacement_separates_two_textures_of_one_mean_colour():
     # Methods.md section 1, test 9: left stripes and right chequers, both grey on
     # average; the halves must get different clusters.
     size = 32
-    rows, columns = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    rows, columns = torch.meshgrid(
+        torch.arange(size), torch.arange(size), indexing="ij"
+    )
     stripes, chequers = (columns % 2).float(), ((rows // 2 + columns // 2) % 2).float()
     halves = torch.where(columns < size // 2, stripes, chequers)
     image = halves.expand(4, 1, size, size).clone()

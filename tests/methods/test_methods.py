@@ -86,7 +86,9 @@ def test_an_unknown_method_is_answered_with_the_known_ones():
 
 
 def test_an_unknown_parameter_is_answered_with_the_known_ones():
-    with pytest.raises(ParameterError, match="no parameter 'depth'; it has trunk='vgg'"):
+    with pytest.raises(
+        ParameterError, match="no parameter 'depth'; it has trunk='vgg'"
+    ):
         check_parameters("iic", {"depth": 3})
 
 
