@@ -15,9 +15,6 @@ from torch import Tensor
 
 from geoseg.errors import ModelFileError, ParameterError, ShapeError
 
-#: What the Sobel channels do: absent, after the bands, or instead of them.
-SOBEL_MODES = ("none", "append", "only")
-
 
 @dataclass(frozen=True)
 class Normalization:
@@ -31,11 +28,9 @@ class Normalization:
         low: Per band, the value mapped to 0, in the file's units.
         high: Per band, the value mapped to 1; above ``low``.
         fill: Per band, the normalised value given to invalid pixels, in [0, 1].
-        sobel: ``"none"``; ``"append"``: two gradient channels (d/dx, d/dy of the mean
-            normalised band, in [-1, 1]) after the bands; ``"only"``: those two alone.
 
     Raises:
-        ParameterError: If lengths differ, ``high <= low`` or ``sobel`` is unknown.
+        ParameterError: If lengths differ or ``high <= low``.
 
     Example:
         >>> stretch = Normalization(("pan",), (100.0,), (300.0,), (0.5,))
@@ -48,7 +43,6 @@ class Normalization:
     low: tuple[float, ...]
     high: tuple[float, ...]
     fill: tuple[float, ...]
-    sobel: str = "none"
 
     def __post_init__(self) -> None:
         count = len(self.bands)
@@ -65,10 +59,6 @@ class Normalization:
                 )
         if count == 0:
             raise ParameterError("normalization has no band, expected at least one")
-        if self.sobel not in SOBEL_MODES:
-            raise ParameterError(
-                f"sobel is {self.sobel!r}, expected one of {', '.join(SOBEL_MODES)}"
-            )
         for band, low, high in zip(self.bands, self.low, self.high, strict=True):
             if not high > low:
                 raise ParameterError(
@@ -79,8 +69,7 @@ class Normalization:
     @property
     def channels(self) -> int:
         """Number of channels that a call returns."""
-        bands = 0 if self.sobel == "only" else len(self.bands)
-        return bands + (0 if self.sobel == "none" else 2)
+        return len(self.bands)
 
     def __call__(
         self, pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]
@@ -92,9 +81,7 @@ class Normalization:
             valid: ``(H, W)`` bool, False where there is no data.
 
         Returns:
-            ``(channels, H, W)`` float32. Bands in [0, 1], ``fill`` where invalid;
-            Sobel channels in [-1, 1], 0 where the pixel or one of its eight neighbours
-            is invalid. Beyond the window's border its outermost pixels are repeated.
+            ``(channels, H, W)`` float32 in [0, 1], ``fill`` where invalid.
 
         Raises:
             ShapeError: If the shapes do not belong together.
@@ -108,15 +95,6 @@ class Normalization:
             raise ShapeError(
                 f"valid has shape {valid.shape}, expected {pixels.shape[1:]}"
             )
-        stretched = self._stretch(pixels, valid)
-        parts = [] if self.sobel == "only" else [stretched]
-        if self.sobel != "none":
-            parts.append(_sobel(stretched.mean(axis=0), valid))
-        return torch.from_numpy(np.ascontiguousarray(np.concatenate(parts)))
-
-    def _stretch(
-        self, pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
         # float32 holds 16-bit integers exactly; wider values are subtracted in float64
         narrow = pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32
         kind = np.float32 if narrow else np.float64
@@ -126,7 +104,7 @@ class Normalization:
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (pixels.astype(kind) - low) / (high - low)
         scaled = np.where(valid[None], np.clip(scaled, 0, 1), fill)
-        return np.asarray(scaled, np.float32)
+        return torch.from_numpy(np.asarray(scaled, np.float32))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; :meth:`from_json` is the exact inverse."""
@@ -135,7 +113,6 @@ class Normalization:
             "low": list(self.low),
             "high": list(self.high),
             "fill": list(self.fill),
-            "sobel": self.sobel,
         }
 
     @classmethod
@@ -152,40 +129,9 @@ class Normalization:
                 low=tuple(float(value) for value in values["low"]),
                 high=tuple(float(value) for value in values["high"]),
                 fill=tuple(float(value) for value in values["fill"]),
-                sobel=str(values.get("sobel", "none")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelFileError(
                 f"the normalization on the model card is damaged ({error}), "
-                "expected bands, low, high, fill and sobel"
+                "expected bands, low, high and fill"
             ) from error
-
-
-def _sobel(
-    grey: np.ndarray[Any, np.dtype[np.float32]], valid: np.ndarray[Any, Any]
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Gradients of an image in [0, 1] by the 3 x 3 Sobel filters, scaled to [-1, 1].
-
-    Args:
-        grey: ``(H, W)``.
-        valid: ``(H, W)`` bool.
-
-    Returns:
-        ``(2, H, W)``: d/dx (to the right), d/dy (downwards).
-    """
-    height, width = grey.shape
-    padded = np.pad(grey, 1, mode="edge")
-
-    def shifted(row: int, col: int) -> np.ndarray[Any, Any]:
-        return padded[row : row + height, col : col + width]
-
-    right = shifted(0, 2) + 2 * shifted(1, 2) + shifted(2, 2)
-    left = shifted(0, 0) + 2 * shifted(1, 0) + shifted(2, 0)
-    below = shifted(2, 0) + 2 * shifted(2, 1) + shifted(2, 2)
-    above = shifted(0, 0) + 2 * shifted(0, 1) + shifted(0, 2)
-    gradients = np.stack([right - left, below - above]) / np.float32(4)
-    known = np.pad(valid, 1, mode="edge")
-    for row in range(3):
-        for col in range(3):
-            gradients *= known[row : row + height, col : col + width]
-    return gradients.astype(np.float32)

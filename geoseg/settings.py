@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.errors import DatasetError
 from geoseg.geo import raster
@@ -34,7 +34,6 @@ class RunSettings:
         data: Where AOIs live.
         method: Name in ``METHODS``, with its ``parameters``.
         bands: Preset, names or numbers; None for red, green, blue and near infrared.
-        sobel: ``none``, ``append`` or ``only``.
         nodata: The nodata rule.
         patch_size: Side of a patch in pixels.
         batch_size: Patches a step.
@@ -58,7 +57,6 @@ class RunSettings:
     method: str = "iic"
     parameters: Mapping[str, Any] = field(default_factory=dict)
     bands: str | None = None
-    sobel: str = "none"
     nodata: str = "auto"
     patch_size: int = 128
     batch_size: int = 8
@@ -72,7 +70,7 @@ class RunSettings:
     objective: Objective = "f1"
     seed: int = 0
     device: str = "cpu"
-    precision: str = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     controls: bool = True
     checkpoint_steps: int | None = None
 
@@ -171,7 +169,7 @@ def normalization_of(settings: RunSettings, tiles: Sequence[Tile]) -> Normalizat
     from geoseg.geo.statistics import fit_normalization
 
     bands = raster.choose_bands(raster.describe(tiles[0].image), settings.bands)
-    return fit_normalization(tiles, bands, nodata=settings.nodata, sobel=settings.sobel)
+    return fit_normalization(tiles, bands, nodata=settings.nodata)
 
 
 def loader_of(

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import lightning as L
 import torch
@@ -29,6 +29,8 @@ from tqdm import tqdm
 from geoseg.errors import TrainingError
 from geoseg.methods.base import Method, StepContext
 from geoseg.patches import PatchBatch
+
+Precision = Literal["32-true", "bf16-mixed"]
 
 CHECKPOINT_NAME = "last.ckpt"
 METRICS_NAME = "metrics.csv"
@@ -94,7 +96,7 @@ def fit(
     seed: int = 0,
     resume: bool = False,
     accelerator: str = "cpu",
-    precision: str = "32-true",
+    precision: Precision = "32-true",
     checkpoint_seconds: float = 60.0,
     checkpoint_steps: int | None = None,
     log_every: int = 1,
@@ -137,15 +139,17 @@ def fit(
     adapter = _Adapter(method, loader, seed)
     interrupt = _Interrupt()
     callbacks: list[Callback] = [
-        _MetricsLog(run / METRICS_NAME, log_every),
-        _Checkpoint(run / CHECKPOINT_NAME, checkpoint_seconds, checkpoint_steps),
-        _Progress(steps),
+        _MetricsLog(adapter, run / METRICS_NAME, log_every),
+        _Checkpoint(
+            adapter, run / CHECKPOINT_NAME, checkpoint_seconds, checkpoint_steps
+        ),
+        _Progress(adapter, steps),
         interrupt,
     ]
     if limits.max_time is not None:
         callbacks.append(Timer(limits.max_time, verbose=False))
     if on_step is not None:
-        callbacks.append(_OnStep(on_step))
+        callbacks.append(_OnStep(adapter, on_step))
     checkpoint = run / CHECKPOINT_NAME
     path = checkpoint if resume and checkpoint.exists() else None
     with _quiet_lightning():
@@ -254,22 +258,23 @@ class _Stream:
 class _Checkpoint(Callback):
     """Saves the state aside and renames it, so that a kill leaves the one before."""
 
-    def __init__(self, path: Path, seconds: float, steps: int | None) -> None:
+    def __init__(
+        self, adapter: _Adapter, path: Path, seconds: float, steps: int | None
+    ) -> None:
+        self.adapter = adapter
         self.path = path
         self.seconds = seconds
         self.steps = steps
         self.saved_at = time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: _Adapter, *args: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         due = time.monotonic() - self.saved_at >= self.seconds
         if self.steps is not None:
-            due = due or module.batches_seen % self.steps == 0
+            due = due or self.adapter.batches_seen % self.steps == 0
         if due:
             self._save(trainer)
 
-    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, *args: Any) -> None:
         self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
@@ -282,18 +287,19 @@ class _Checkpoint(Callback):
 class _MetricsLog(Callback):
     """Appends the logged numbers to a CSV file, one row a step."""
 
-    def __init__(self, path: Path, every: int) -> None:
+    def __init__(self, adapter: _Adapter, path: Path, every: int) -> None:
+        self.adapter = adapter
         self.path = path
         self.every = every
         self.columns: list[str] = []
 
-    def on_train_start(self, trainer: L.Trainer, module: _Adapter) -> None:
+    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Drop the rows of steps that a resumed run is about to make again."""
         if not self.path.exists():
             return
         with self.path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        kept = [row for row in rows if _step_of(row) <= module.batches_seen]
+        kept = [row for row in rows if _step_of(row) <= self.adapter.batches_seen]
         if not kept:
             self.path.unlink()
             return
@@ -305,13 +311,15 @@ class _MetricsLog(Callback):
             writer.writerows(kept)
         os.replace(aside, self.path)
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: _Adapter, *args: Any
-    ) -> None:
-        if module.batches_seen % self.every:
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        if self.adapter.batches_seen % self.every:
             return
-        epoch = (module.batches_seen - 1) // len(module.loader)
-        row = {"step": module.batches_seen, "epoch": epoch, **module.numbers()}
+        epoch = (self.adapter.batches_seen - 1) // len(self.adapter.loader)
+        row = {
+            "step": self.adapter.batches_seen,
+            "epoch": epoch,
+            **self.adapter.numbers(),
+        }
         first = not self.columns
         if first:
             self.columns = list(row)
@@ -334,35 +342,32 @@ class _Progress(Callback):
     Collapse is visible in it: ``entropy`` near 0 means that one cluster took all.
     """
 
-    def __init__(self, steps: int | None) -> None:
+    def __init__(self, adapter: _Adapter, steps: int | None) -> None:
+        self.adapter = adapter
         self.steps = steps
         self.bar: tqdm[Any] | None = None
 
-    def on_train_start(self, trainer: L.Trainer, module: _Adapter) -> None:
+    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
         self.bar = tqdm(
             total=self.steps,
-            initial=module.batches_seen,
+            initial=self.adapter.batches_seen,
             desc="training",
             unit="step",
             file=sys.stderr,
             disable=not sys.stderr.isatty(),
         )
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: _Adapter, *args: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         if self.bar is None or self.bar.disable:
             return
-        numbers = module.numbers()
+        numbers = self.adapter.numbers()
         shown = {
             k: numbers[k] for k in ("loss", "entropy", "confidence") if k in numbers
         }
         self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         self.bar.update()
 
-    def teardown(
-        self, trainer: L.Trainer, module: L.LightningModule, stage: str
-    ) -> None:
+    def teardown(self, trainer: L.Trainer, *args: Any) -> None:
         if self.bar is not None:
             self.bar.close()
 
@@ -374,7 +379,7 @@ class _Interrupt(Callback):
         self.received = False
         self.previous: Any = None
 
-    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
         def stop(number: int, frame: FrameType | None) -> None:
             self.received = True
             trainer.should_stop = True
@@ -385,9 +390,7 @@ class _Interrupt(Callback):
         except ValueError:  # not in the main thread: signals are not ours to take
             self.previous = None
 
-    def teardown(
-        self, trainer: L.Trainer, module: L.LightningModule, stage: str
-    ) -> None:
+    def teardown(self, trainer: L.Trainer, *args: Any) -> None:
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
 
@@ -395,10 +398,9 @@ class _Interrupt(Callback):
 class _OnStep(Callback):
     """Reports each step to a function."""
 
-    def __init__(self, function: Callable[[int], None]) -> None:
+    def __init__(self, adapter: _Adapter, function: Callable[[int], None]) -> None:
+        self.adapter = adapter
         self.function = function
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: _Adapter, *args: Any
-    ) -> None:
-        self.function(module.batches_seen)
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        self.function(self.adapter.batches_seen)

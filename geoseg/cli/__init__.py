@@ -54,7 +54,7 @@ class _Commands(click.Group):
 class _OneLine(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(" ".join(message.split()))
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads the instance's
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

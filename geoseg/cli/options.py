@@ -93,7 +93,7 @@ def parse_parameters(given: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """A time as ``HH:MM:SS`` or ``DD:HH:MM:SS``."""
 
     name = "HH:MM:SS"

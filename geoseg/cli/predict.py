@@ -1,6 +1,7 @@
 """``geoseg predict``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -72,7 +73,7 @@ def command(
     threads: int | None,
     device: str,
     overwrite: bool,
-    **given: float,
+    **given: Any,
 ) -> None:
     """Map the buildings of IMAGES.
 
@@ -104,6 +105,6 @@ def command(
         probability=probability,
         clusters=raster_clusters,
         tags=RasterTags(loaded.card.method, file_sha256(path)),
-        options=mapping.MapOptions(overwrite=overwrite, **given),  # type: ignore
+        options=mapping.MapOptions(overwrite=overwrite, **given),
     )
     click.echo(f"{count} footprints in {output}", err=True)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,9 +41,7 @@ from geoseg.cli import options
 @click.option(
     "--sobel",
     type=click.Choice(["none", "append", "only"]),
-    default="none",
-    show_default=True,
-    help="Gradient channels beside or instead of the bands.",
+    help="Gradient channels beside or instead of the bands; as -p sobel=…",
 )
 @click.option(
     "--nodata",
@@ -96,6 +95,7 @@ from geoseg.cli import options
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     *,
     images: str | None,
     aoi: str | None,
@@ -103,8 +103,9 @@ def command(
     output: Path | None,
     resume: Path | None,
     max_time: timedelta | None,
+    sobel: str | None,
     threads: int | None,
-    **given: object,
+    **given: Any,
 ) -> None:
     """Train a model on unlabelled tiles.
 
@@ -128,6 +129,8 @@ def command(
             f"--resume takes the settings of the run, but {others} was given too"
         )
     pairs = options.parse_parameters(parameters)
+    if sobel is not None:
+        pairs["sobel"] = sobel
     if resume is None:
         options.need_one_source(images, aoi)
     options.set_threads(threads)

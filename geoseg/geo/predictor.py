@@ -27,9 +27,6 @@ from geoseg.normalization import Normalization
 
 T = TypeVar("T")
 
-#: Rows read beyond a strip, so that gradient channels are the same as without strips.
-HALO = 1
-
 #: A batch that fills slowly is run after so many rows of windows.
 MOST_ROWS = 8
 
@@ -149,19 +146,18 @@ def _normalised_strips(
             rows = PixelWindow(region.row + top, region.col, bottom - top, region.width)
             return raster.read_window(dataset, numbers, rows, nodata=card.nodata)
 
-        first, end = 0, min(size + HALO, region.height)  # rows held
+        first, end = 0, min(size, region.height)  # rows held
         pixels, valid = read(first, end)
         for start in tiling.rows:
-            top, bottom = max(start - HALO, 0), min(start + size + HALO, region.height)
-            pixels, valid = pixels[:, top - first :], valid[top - first :]
+            bottom = min(start + size, region.height)
+            pixels, valid = pixels[:, start - first :], valid[start - first :]
             if bottom > end:
                 below = read(end, bottom)
                 pixels = np.concatenate((pixels, below[0]), axis=1)
                 valid = np.concatenate((valid, below[1]))
-            first, end = top, bottom
+            first, end = start, bottom
             image = card.normalization(pixels, valid)
-            inner = slice(start - top, min(start + size, region.height) - top)
-            yield _pad(image[:, inner], torch.from_numpy(valid[inner].copy()), size)
+            yield _pad(image, torch.from_numpy(valid.copy()), size)
 
 
 def _block_row_bytes(path: str) -> int:

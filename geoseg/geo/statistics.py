@@ -199,7 +199,6 @@ def fit_normalization(
     bands: Sequence[str],
     *,
     nodata: NodataRule = "auto",
-    sobel: str = "none",
     low: float = 1.0,
     high: float = 99.0,
 ) -> Normalization:
@@ -207,7 +206,7 @@ def fit_normalization(
 
     Raises:
         DatasetError: As :func:`band_statistics`.
-        ParameterError: As :func:`band_statistics`; or if ``sobel`` is unknown.
+        ParameterError: As :func:`band_statistics`.
     """
     statistics = band_statistics(tiles, bands, nodata=nodata, low=low, high=high)
     fill = tuple(
@@ -216,4 +215,4 @@ def fit_normalization(
             statistics.median, statistics.low, statistics.high, strict=True
         )
     )
-    return Normalization(tuple(bands), statistics.low, statistics.high, fill, sobel)
+    return Normalization(tuple(bands), statistics.low, statistics.high, fill)

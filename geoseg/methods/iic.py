@@ -1,5 +1,6 @@
 """Invariant information clustering for segmentation."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -9,6 +10,7 @@ from geoseg.errors import ParameterError
 from geoseg.losses.mutual_information import mutual_information
 from geoseg.methods.base import Method, StepContext, StepOutput, check_heads
 from geoseg.networks import build_trunk
+from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
 from geoseg.networks.heads import PixelHead, upsample
 from geoseg.patches import PatchBatch
 from geoseg.views import (
@@ -56,6 +58,7 @@ class IIC(Method):
         jitter: Strength of the photometric changes, 0 to 1.
         jitter_both: Change the colours of both views instead of the second alone.
         symmetries: Turn and mirror the second view.
+        sobel: Gradient channels: ``none``, ``append`` or ``only``.
 
     References:
         Ji, Henriques, Vedaldi. Invariant Information Clustering for Unsupervised Image
@@ -80,6 +83,7 @@ class IIC(Method):
         jitter: float = 0.1,
         jitter_both: bool = False,
         symmetries: bool = True,
+        sobel: str = "none",
     ) -> None:
         super().__init__(in_channels)
         if schedule not in get_args(Schedule):
@@ -97,7 +101,10 @@ class IIC(Method):
         self.photometric = Photometric.of_strength(jitter)
         self.jitter_both = jitter_both
         self.symmetries = symmetries
-        self.trunk = build_trunk(trunk, in_channels, width=width)
+        check_sobel(sobel)
+        self.sobel = sobel
+        channels = sobel_channels(in_channels, sobel)
+        self.trunk = build_trunk(trunk, channels, width=width)
         self.divisor = self.trunk.divisor
         self.main = PixelHead(self.trunk.out_channels, main_clusters)
         self.over = PixelHead(self.trunk.out_channels, over_clusters)
@@ -108,15 +115,16 @@ class IIC(Method):
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` softmax probabilities of a head."""
-        features = self.trunk(image)
+        features = self.trunk(with_gradients(image, valid, self.sobel))
         return self._softmax(features, head, image.shape[-2:])
 
     def training_step(self, batch: PatchBatch, context: StepContext) -> StepOutput:
         """Return minus the information that two views share, of one head or both."""
         first, second, codes = self._views(batch, context)
         # Two calls, so that each view has batch statistics of its own as published.
-        features = self.trunk(first)
-        others = self.trunk(second)
+        features = self.trunk(with_gradients(first, batch.valid, self.sobel))
+        valid = apply_symmetry(batch.valid, codes)
+        others = self.trunk(with_gradients(second, valid, self.sobel))
         heads = self._heads_of(context.epoch)
         logs: dict[str, Tensor] = {}
         losses = []
@@ -159,9 +167,9 @@ class IIC(Method):
             codes = torch.zeros_like(codes)
         return first, apply_symmetry(second, codes), codes
 
-    def _softmax(self, features: Tensor, head: str, size: torch.Size) -> Tensor:
+    def _softmax(self, features: Tensor, head: str, size: Sequence[int]) -> Tensor:
         logits = self.get_submodule(head)(features)
-        return upsample(logits, size).softmax(dim=1)
+        return upsample(logits, (size[0], size[1])).softmax(dim=1)
 
 
 def _confidence(probabilities: Tensor, valid: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from geoseg.clustering import kmeans
 from geoseg.methods.base import Batches, Method, check_heads
 from geoseg.networks import build_trunk
+from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
 from geoseg.networks.heads import upsample
 from geoseg.pixels import one_hot_planes, sample_pixels
 
@@ -22,6 +23,7 @@ class RandomTrunk(Method):
         trunk: ``vgg``, ``fpn`` or ``unet``.
         width: Of the trunk.
         clusters: K.
+        sobel: Gradient channels: ``none``, ``append`` or ``only``.
         pixels: Number of feature vectors that k-means sees, at most.
         seed: Of the k-means++ start.
     """
@@ -35,6 +37,7 @@ class RandomTrunk(Method):
         trunk: str = "vgg",
         width: int = 16,
         clusters: int = 24,
+        sobel: str = "none",
         pixels: int = 65536,
         seed: int = 0,
     ) -> None:
@@ -44,7 +47,10 @@ class RandomTrunk(Method):
         self.default_head = "main"
         self.pixels = pixels
         self.seed = seed
-        self.trunk = build_trunk(trunk, in_channels, width=width)
+        check_sobel(sobel)
+        self.sobel = sobel
+        channels = sobel_channels(in_channels, sobel)
+        self.trunk = build_trunk(trunk, channels, width=width)
         self.divisor = self.trunk.divisor
         self.register_buffer(
             "centroids", torch.zeros(clusters, self.trunk.out_channels)
@@ -59,11 +65,14 @@ class RandomTrunk(Method):
             norm.momentum = None  # the plain mean over all batches
         self.trunk.train()
         for batch in batches():
-            self.trunk(batch.image)
+            self._features(batch.image, batch.valid)
         self.trunk.eval()
         sample = sample_pixels(
             (
-                (features := self.trunk(batch.image), _shrink(batch.valid, features))
+                (
+                    features := self._features(batch.image, batch.valid),
+                    _shrink(batch.valid, features),
+                )
                 for batch in batches()
             ),
             self.pixels,
@@ -71,21 +80,27 @@ class RandomTrunk(Method):
         result = kmeans(lambda: [sample], self.heads["main"], seed=self.seed)
         self.get_buffer("centroids").copy_(result.centroids)
 
+    def _features(self, image: Tensor, valid: Tensor) -> Tensor:
+        features: Tensor = self.trunk(with_gradients(image, valid, self.sobel))
+        return features
+
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` ones at the nearest centroid, zeros elsewhere."""
         centroids = self.get_buffer("centroids")
         # argmin |z - c|^2 = argmax z.c - |c|^2 / 2, which is linear in z and so
         # commutes with the upsampling.
         scores = F.conv2d(
-            self.trunk(image),
+            self._features(image, valid),
             centroids[:, :, None, None],
             bias=-centroids.square().sum(dim=1) / 2,
         )
-        ids = upsample(scores, image.shape[-2:]).argmax(dim=1)
+        ids = upsample(scores, (image.shape[2], image.shape[3])).argmax(dim=1)
         return one_hot_planes(ids, self.heads[head], image.dtype)
 
 
 def _shrink(valid: Tensor, features: Tensor) -> Tensor:
     """Return which feature pixels lie over valid pixels alone."""
-    share = F.adaptive_avg_pool2d(valid[:, None].float(), features.shape[-2:])
+    share = F.adaptive_avg_pool2d(
+        valid[:, None].float(), (features.shape[2], features.shape[3])
+    )
     return share[:, 0] == 1

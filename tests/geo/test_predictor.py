@@ -43,12 +43,10 @@ class Card:
 class PixelModel:
     """The probability of a building is the normalised red band; counts its windows."""
 
-    def __init__(self, sobel: str = "none") -> None:
+    def __init__(self) -> None:
         count = len(BANDS)
         self.card = Card(
-            Normalization(
-                BANDS, (0.0,) * count, (1000.0,) * count, (0.5,) * count, sobel
-            )
+            Normalization(BANDS, (0.0,) * count, (1000.0,) * count, (0.5,) * count)
         )
         self.batches: list[tuple[int, ...]] = []
 
@@ -56,17 +54,6 @@ class PixelModel:
         self.batches.append(tuple(image.shape))
         assert not torch.is_grad_enabled()
         building = image[:, 0]
-        return torch.stack((1 - building, building), dim=1)
-
-
-class GradientModel(PixelModel):
-    """As above with the absolute Sobel channel, which looks at neighbours."""
-
-    def __init__(self) -> None:
-        super().__init__("append")
-
-    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
-        building = image[:, -1].abs().clamp(0, 1)
         return torch.stack((1 - building, building), dim=1)
 
 
@@ -134,16 +121,6 @@ def test_stitching_a_pixelwise_model_changes_nothing(
     np.testing.assert_allclose(result.probability[1], expected, atol=2e-7)
     np.testing.assert_allclose(result.probability.sum(0), 1, atol=1e-6)
     assert result.valid.all()
-
-
-def test_gradient_channels_know_nothing_of_strips(tmp_path: Path) -> None:
-    pixels = random_image(200, 150)
-    path = write_image(tmp_path / "image.tif", pixels)
-    model = GradientModel()
-    result = whole(predict_strips(model, path, window=64, overlap=8))
-    channels = model.card.normalization(pixels, np.ones((200, 150), dtype=bool))
-    expected = channels[-1].abs().clamp(0, 1).numpy()
-    np.testing.assert_allclose(result.probability[1], expected, atol=5e-7)
 
 
 def test_blending_is_the_weighted_mean_of_all_windows(tmp_path: Path) -> None:
@@ -234,7 +211,7 @@ def test_strips_come_before_the_raster_is_read_to_its_end(
     for strip in predict_strips(
         PixelModel(), path, window=64, overlap=16, batch_size=2
     ):
-        # Two windows in the batch, one strip read ahead, one row of halo.
+        # Two windows in the batch, one strip read ahead.
         assert last[0] - strip.row <= 5 * 64
 
 
