@@ -20,9 +20,9 @@ from geoseg.patches import IGNORE
 
 Objective = Literal["accuracy", "f1"]
 OBJECTIVES: tuple[Objective, ...] = ("accuracy", "f1")
-#: Default shrinkage, as a share of all labelled pixels: half a tile where there are
-#: fifty. Half a tile of ten would outweigh whole clusters, and none could be building.
-SHRINKAGE = 0.01
+#: Default shrinkage, as a share of a mean cluster's labelled pixels. A fixed number of
+#: pixels would outweigh whole clusters where they are many or the tiles few and small.
+SHRINKAGE = 0.25
 
 
 def contingency_table(
@@ -207,8 +207,9 @@ def match_clusters(
     Args:
         tables: ``(T, K, C)`` counts, one :func:`contingency_table` per matching tile.
         objective: ``"accuracy"`` or ``"f1"`` (two classes only).
-        shrinkage: ``m`` in pixels; by default a hundredth of all labelled pixels, which
-            is half a tile of fifty; 0 for the plain majority.
+        shrinkage: ``m`` in pixels; by default a quarter of the labelled pixels of a mean
+            cluster, which is half a tile where 24 clusters meet fifty tiles; 0 for the
+            plain majority.
 
     Returns:
         The matching.
@@ -234,7 +235,8 @@ def match_clusters(
         raise ParameterError(
             f"objective f1 needs two classes, found {total.shape[1]}: use accuracy"
         )
-    m = total.sum() * SHRINKAGE if shrinkage is None else float(shrinkage)
+    mean_cluster = total.sum() / len(total)
+    m = SHRINKAGE * mean_cluster if shrinkage is None else float(shrinkage)
     if not 0.0 <= m < np.inf:
         raise ParameterError(f"shrinkage is {m}, expected pixels, zero or more")
     prior = total.sum(0) / total.sum()

@@ -100,11 +100,11 @@ def test_without_shrinkage_it_is_the_majority():
     assert matching.cluster_to_class == (0, 1, 1)
 
 
-def test_default_shrinkage_is_a_hundredth_of_the_labelled_pixels():
+def test_default_shrinkage_is_a_quarter_of_a_mean_cluster():
     tables = torch.tensor([[[60, 0], [0, 40]], [[150, 0], [0, 50]], [[0, 0], [0, 0]]])
     matching = match_clusters(tables)
     assert matching.tiles == 2  # the third has no labels
-    assert matching.shrinkage == 3.0
+    assert matching.shrinkage == 300 / 2 / 4
 
 
 def test_a_rare_cluster_does_not_flip_on_a_handful_of_pixels():
