@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from geoseg import runs
@@ -39,7 +40,7 @@ def run_demo(folder: Path, settings: RunSettings = DEMO) -> str:
     except DatasetError:
         log.info("making the sample tiles in %s", folder / "sample_tiles")
         write_sample(folder / "sample_tiles")
-        settings = RunSettings(**{**settings.to_json(), "data": str(folder)})
+    settings = replace(settings, data=settings.data or str(folder))
     log.info("training for %s steps", settings.max_steps)
     result = runs.start(settings, folder / "run")
     test = split_of(settings, tiles_of(settings)).test

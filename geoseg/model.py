@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import geoseg
-from geoseg.errors import MatchingError, ModelFileError, ParameterError
+from geoseg.errors import GeosegError, MatchingError, ModelFileError, ParameterError
 from geoseg.matching import Matching
 from geoseg.methods import check_parameters, method_class
 from geoseg.methods.base import Method
@@ -159,9 +159,8 @@ class Model:
             )
         clusters = self.cluster_probabilities(image, valid, name)  # (N, K, H, W)
         fold = matching.matrix.to(clusters)  # (K, C)
-        n, k, h, w = clusters.shape
-        folded = torch.matmul(fold.T, clusters.reshape(n, k, h * w))  # (N, C, H*W)
-        return folded.reshape(n, -1, h, w)
+        folded = clusters.permute(0, 2, 3, 1) @ fold  # (N, H, W, C)
+        return folded.permute(0, 3, 1, 2).contiguous()
 
 
 def save_model(path: Path, model: Model) -> None:
@@ -205,19 +204,31 @@ def load_card(path: Path) -> ModelCard:
             f"{path} has no geoseg card: expected a model written by geoseg train"
         )
     try:
-        values = json.loads(metadata[CARD_KEY])
+        values = json.loads(metadata[CARD_KEY], parse_constant=_no_constant)
         version = values["format_version"]
-        if version != FORMAT_VERSION:
-            raise ModelFileError(
-                f"{path} has format version {version}, this geoseg reads "
-                f"{FORMAT_VERSION}: train again or use the geoseg that wrote it"
-            )
-        return ModelCard.from_json(values)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        card = ModelCard.from_json(values) if version == FORMAT_VERSION else None
+    except (*_MALFORMED, GeosegError) as error:
         raise ModelFileError(
             f"the card of {path} is malformed ({type(error).__name__}: {error}): "
             "expected a model written by geoseg train"
         ) from error
+    if card is None:
+        raise ModelFileError(
+            f"{path} has format version {version}, this geoseg reads "
+            f"{FORMAT_VERSION}: train again or use the geoseg that wrote it"
+        )
+    return card
+
+
+#: What reading values of wrong kinds out of JSON may raise.
+_MALFORMED = (
+    *(KeyError, TypeError, ValueError, AttributeError),
+    *(OverflowError, RecursionError),
+)
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def load_model(path: Path) -> Model:
@@ -235,9 +246,11 @@ def load_model(path: Path) -> Model:
             method = method_class(card.method)(
                 card.normalization.channels, **parameters
             )
-    except (ParameterError, RuntimeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        # torch writes its C++ stack below the first line
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelFileError(
-            f"the card of {path} describes no known method: {error}"
+            f"the card of {path} describes no known method: {reason}"
         ) from error
     expected = method.state_dict()
     with safe_open(path, framework="pt") as file:
@@ -264,10 +277,12 @@ def load_model(path: Path) -> Model:
             f"{list(method.heads)}"
         )
     for head, matching in card.matchings.items():
-        if method.heads.get(head) != matching.num_clusters:
+        expected_size = (method.heads.get(head), len(card.class_names))
+        if (matching.num_clusters, matching.num_classes) != expected_size:
             raise ModelFileError(
                 f"the card of {path} matches {matching.num_clusters} clusters of head "
-                f"{head!r}, the method has {method.heads.get(head)}"
+                f"{head!r} to {matching.num_classes} classes, the model has "
+                f"{expected_size[0]} clusters and {expected_size[1]} classes"
             )
     return Model(method.eval(), card)
 

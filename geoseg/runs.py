@@ -13,12 +13,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 import geoseg
-from geoseg.errors import LabelError, MatchingError, TrainingError
+from geoseg.errors import (
+    LabelError,
+    MatchingError,
+    ModelFileError,
+    ParameterError,
+    TrainingError,
+)
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
@@ -35,6 +41,9 @@ from geoseg.settings import (
     tiles_of,
     training_tiles,
 )
+
+if TYPE_CHECKING:
+    from geoseg.geo.dataset import PatchLoader
 
 SETTINGS_NAME = "run.json"
 METRICS_NAME = "metrics.csv"
@@ -81,11 +90,13 @@ def start(settings: RunSettings, run: Path | None = None) -> RunResult:
         GeosegError: If tiles, labels or settings say no; then no folder is left.
     """
     check_parameters(settings.method, settings.parameters)
+    if run is not None:
+        _refuse_filled(run)
     tiles = tiles_of(settings)
     split = split_of(settings, tiles)
     normalization = normalization_of(settings, training_tiles(split))
+    plan = _plan(settings, split, normalization)
     folder = _new_run_folder(run, settings)
-    card = _new_card(settings, split, normalization)
     _write_json(
         folder / SETTINGS_NAME,
         {
@@ -95,7 +106,7 @@ def start(settings: RunSettings, run: Path | None = None) -> RunResult:
             "fingerprint": fingerprint(tiles),
         },
     )
-    return _carry_out(settings, folder, split, card, resume=False)
+    return _carry_out(plan, folder, resume=False)
 
 
 def resume(folder: Path) -> RunResult:
@@ -115,7 +126,10 @@ def resume(folder: Path) -> RunResult:
         settings = RunSettings.from_json(stored["settings"])
         normalization = Normalization.from_json(stored["normalization"])
         expected = stored["fingerprint"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError),
+        ModelFileError,
+    ) as error:
         raise TrainingError(
             f"{path} is damaged ({error}): start a new run with geoseg train"
         ) from error
@@ -125,9 +139,8 @@ def resume(folder: Path) -> RunResult:
             f"the tiles of {folder} have changed since it began: put them back as they "
             "were, or start a new run"
         )
-    split = split_of(settings, tiles)
-    card = _new_card(settings, split, normalization)
-    return _carry_out(settings, folder, split, card, resume=True)
+    plan = _plan(settings, split_of(settings, tiles), normalization)
+    return _carry_out(plan, folder, resume=True)
 
 
 def match_again(model: Model, settings: RunSettings) -> Model:
@@ -148,18 +161,38 @@ def match_again(model: Model, settings: RunSettings) -> Model:
         tiles = list(split_of(settings, tiles).match)
     provenance = {**model.card.provenance, "matched_on": [tile.id for tile in tiles]}
     matched = match_model(model, tiles, objective=settings.objective)
-    return matched.with_card(provenance=provenance)
+    # The scores on the card were those of the former matching.
+    return matched.with_card(provenance=provenance, metrics={})
 
 
-def _carry_out(
-    settings: RunSettings, folder: Path, split: Split, card: ModelCard, *, resume: bool
-) -> RunResult:
-    model, interrupted = _train(settings, folder, split, card, resume=resume)
+class _Plan(NamedTuple):
+    """All that a run needs, made before its folder."""
+
+    settings: RunSettings
+    split: Split
+    card: ModelCard
+    loader: "PatchLoader"
+
+
+def _plan(settings: RunSettings, split: Split, normalization: Normalization) -> _Plan:
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ParameterError(
+            "there is no device 'cuda' here: choose --device cpu, or install the "
+            "driver and a torch that was built for it"
+        )
+    card = _new_card(settings, split, normalization)
+    loader = loader_of(settings, training_tiles(split), normalization)
+    return _Plan(settings, split, card, loader)
+
+
+def _carry_out(plan: _Plan, folder: Path, *, resume: bool) -> RunResult:
+    split, objective = plan.split, plan.settings.objective
+    model, interrupted = _train(plan, folder, resume=resume)
     save_model(folder / MODEL_NAME, model)
     if not split.match:
         return RunResult(folder, model, interrupted)
     try:
-        model = match_model(model, split.match, objective=settings.objective)
+        model = match_model(model, split.match, objective=objective)
     except MatchingError as error:
         log.warning("the clusters are not matched: %s", error)
         return RunResult(folder, model, interrupted)
@@ -168,40 +201,37 @@ def _carry_out(
     save_model(folder / MODEL_NAME, model)
     if not split.test or interrupted:
         return RunResult(folder, model, interrupted)
-    return _score(settings, folder, split, model)
+    return _score(plan, folder, model)
 
 
-def _score(
-    settings: RunSettings, folder: Path, split: Split, model: Model
-) -> RunResult:
+def _score(plan: _Plan, folder: Path, model: Model) -> RunResult:
     """Score on the test tiles, draw, and note the scores in the model's card."""
     from geoseg import pictures, report, scoring  # matplotlib: only for a test
 
-    batches = None
-    if settings.controls:
-        tiles = training_tiles(split)
-        loader = loader_of(settings, tiles, model.card.normalization)
-        batches = partial(loader.batches, 0)
+    settings, split = plan.settings, plan.split
     entries = scoring.score_all(
-        model, split.test, split.match, batches, objective=settings.objective
+        model,
+        split.test,
+        split.match,
+        partial(plan.loader.batches, 0) if settings.controls else None,
+        objective=settings.objective,
     )
     command = settings.command()
     table = scoring.write_report(folder, entries, command=command, seed=settings.seed)
     pictures.draw_panel(folder / PANEL_NAME, model, split.test, seed=settings.seed)
-    with (folder / METRICS_NAME).open(newline="") as file:
-        report.curves_figure(folder / CURVES_NAME, list(csv.DictReader(file)))
+    if model.method.gradient:
+        with (folder / METRICS_NAME).open(newline="") as file:
+            report.curves_figure(folder / CURVES_NAME, list(csv.DictReader(file)))
     scores = entries[0].to_json(seed=settings.seed)["metrics"]
     model = model.with_card(metrics={"test_tiles": len(split.test), **scores})
     save_model(folder / MODEL_NAME, model)
     return RunResult(folder, model, interrupted=False, table=table)
 
 
-def _train(
-    settings: RunSettings, folder: Path, split: Split, card: ModelCard, *, resume: bool
-) -> tuple[Model, bool]:
+def _train(plan: _Plan, folder: Path, *, resume: bool) -> tuple[Model, bool]:
     from geoseg import training  # lightning: only where something is trained
 
-    loader = loader_of(settings, training_tiles(split), card.normalization)
+    settings, card = plan.settings, plan.card
     method = build_method(
         settings.method,
         card.normalization.channels,
@@ -221,7 +251,7 @@ def _train(
         limits = training.Limits(max_steps=DEFAULT_STEPS)
     result = training.fit(
         method,
-        loader,
+        plan.loader,
         run=folder,
         limits=limits,
         seed=settings.seed,
@@ -283,11 +313,6 @@ def _new_card(
 def _new_run_folder(run: Path | None, settings: RunSettings) -> Path:
     """Make the folder of a run; by default the next free number below ``runs``."""
     if run is not None:
-        if run.exists() and any(run.iterdir()):
-            raise TrainingError(
-                f"{run} is not empty: give another folder, or go on with that run by "
-                f"--resume {run}"
-            )
         run.mkdir(parents=True, exist_ok=True)
         return run
     RUNS.mkdir(exist_ok=True)
@@ -299,6 +324,14 @@ def _new_run_folder(run: Path | None, settings: RunSettings) -> Path:
             continue
         return folder
     raise TrainingError(f"{RUNS} is full: give a folder with -o")
+
+
+def _refuse_filled(run: Path) -> None:
+    if run.exists() and any(run.iterdir()):
+        raise TrainingError(
+            f"{run} is not empty: give another folder, or go on with that run by "
+            f"--resume {run}"
+        )
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -144,7 +144,7 @@ def score_map(
         entries = [evaluate_output(prediction, labelled)]
         entries.append(majority_scores(entries[0]))
     else:
-        roles = model.card.provenance["tiles"]
+        roles = model.card.provenance.get("tiles", {})
         seen = {name for role in roles if role != "test" for name in roles[role]}
         seen |= set(model.card.provenance.get("matched_on", ()))
         test = [tile for tile in labelled if tile.id not in seen]
@@ -153,7 +153,7 @@ def score_map(
                 f"the model has seen all {len(labelled)} labelled tiles of "
                 f"{settings.source}: name others, or score without --model"
             )
-        match = [tile for tile in labelled if tile.id in roles["match"]]
+        match = [tile for tile in labelled if tile.id in roles.get("match", ())]
         entries = [evaluate_output(prediction, test)]
         if match:
             training = [tile for tile in tiles if tile.id in seen]

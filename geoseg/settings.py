@@ -1,11 +1,11 @@
 """What decides how a run goes, and the tiles and patches that follow from it."""
 
 import hashlib
+import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,7 +77,7 @@ class RunSettings:
     @property
     def source(self) -> str:
         """A short name of where the tiles come from."""
-        return self.aoi or Path(self.images or "tiles").resolve().stem
+        return Path(self.aoi or self.images or "tiles").resolve().stem
 
     def command(self) -> str:
         """Return the command line that makes such a run."""
@@ -90,7 +90,7 @@ class RunSettings:
             if field_.name == "controls":
                 words.append("--no-controls")
             elif field_.name == "max_seconds":
-                words += ["--max-time", str(timedelta(seconds=value)).zfill(8)]
+                words += ["--max-time", _clock(value)]
             else:
                 words += [f"--{option}", str(value)]
         for name, value in self.parameters.items():
@@ -110,6 +110,15 @@ class RunSettings:
             TypeError: If a name is unknown.
         """
         return cls(**values)
+
+
+def _clock(seconds: float) -> str:
+    """Write a time as ``--max-time`` reads it; parts of a second are rounded up."""
+    minutes, second = divmod(math.ceil(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    parts = [days, hour, minute, second] if days else [hour, minute, second]
+    return ":".join(f"{part:02d}" for part in parts)
 
 
 def tiles_of(settings: RunSettings) -> list[Tile]:

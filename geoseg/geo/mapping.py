@@ -88,6 +88,7 @@ def map_buildings(
     _one_crs(grids)
     places = _places(images, classes, probability, clusters)
     wanted = [output, *(p for o in places for p in vars(o).values() if p is not None)]
+    _refuse_clashes(wanted, images)
     _refuse_existing(wanted, options.overwrite)
     for folder in {path.parent for path in wanted}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -168,6 +169,18 @@ def _places(
         _Outputs(*(p / name if p else None for p in (classes, probability, clusters)))
         for name in names
     ]
+
+
+def _refuse_clashes(paths: Sequence[Path], images: Sequence[str]) -> None:
+    """Refuse an output that would replace another one, or an image."""
+    taken = {Path(image).resolve() for image in images}
+    for path in paths:
+        if path.resolve() in taken:
+            raise ParameterError(
+                f"{path} is an image or another output too: give every output a name "
+                "of its own"
+            )
+        taken.add(path.resolve())
 
 
 def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:

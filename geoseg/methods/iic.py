@@ -11,7 +11,7 @@ from geoseg.losses.mutual_information import mutual_information
 from geoseg.methods.base import Method, StepContext, StepOutput, check_heads
 from geoseg.networks import build_trunk
 from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
-from geoseg.networks.heads import PixelHead, upsample
+from geoseg.networks.heads import PixelHead, softmax, upsample
 from geoseg.patches import PatchBatch
 from geoseg.views import (
     Photometric,
@@ -169,7 +169,7 @@ class IIC(Method):
 
     def _softmax(self, features: Tensor, head: str, size: Sequence[int]) -> Tensor:
         logits = self.get_submodule(head)(features)
-        return upsample(logits, (size[0], size[1])).softmax(dim=1)
+        return softmax(upsample(logits, (size[0], size[1])))
 
 
 def _confidence(probabilities: Tensor, valid: Tensor) -> Tensor:

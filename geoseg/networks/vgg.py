@@ -1,5 +1,6 @@
 """The dilated VGG of Arithmer's blog, and of IIC before it."""
 
+import torch
 from torch import Tensor, nn
 
 from geoseg.networks.trunk import Trunk, check_size
@@ -39,6 +40,8 @@ class DilatedVgg(Trunk):
         )
 
     def features(self, image: Tensor) -> Tensor:
+        # Narrow convolutions run up to twice as fast on a CPU with channels last.
+        image = image.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.layers(image)
         return features
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from geoseg.errors import ParameterError
-from geoseg.networks.heads import PixelHead, upsample
+from geoseg.networks.heads import PixelHead, softmax, upsample
 
 
 @pytest.mark.parametrize("size", [(14, 10), (28, 20), (9, 13)])
@@ -44,3 +44,9 @@ def test_a_head_without_bias_has_none():
 def test_a_head_of_one_cluster_is_refused():
     with pytest.raises(ParameterError, match="clusters is 1"):
         PixelHead(6, 1)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_softmax_is_the_same_whatever_lies_last_in_memory(layout):
+    logits = torch.randn(2, 5, 3, 4).contiguous(memory_format=layout)
+    torch.testing.assert_close(softmax(logits), logits.softmax(dim=1))
