@@ -1,0 +1,179 @@
+import json
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from geoseg.cli import cli
+from geoseg.errors import DatasetError
+from geoseg.geo.aoi import Tile
+from geoseg.geo.raster import PixelWindow
+from geoseg.settings import (
+    RunSettings,
+    fingerprint,
+    load_tiles,
+    normalization_of,
+    split_of,
+    tiles_of,
+    training_tiles,
+)
+
+#: No value is a default.
+ALL = {
+    "images": "my tiles/",
+    "labels": "labels.gpkg",
+    "data": "/data",
+    "method": "color_kmeans",
+    "parameters": {"clusters": "7", "pixels": "1000"},
+    "bands": "5,3,2",
+    "nodata": "0",
+    "patch_size": 64,
+    "batch_size": 4,
+    "patches_per_epoch": 32,
+    "max_steps": 10,
+    "max_epochs": 2,
+    "max_seconds": 3723.0,
+    "match_tiles": 3,
+    "select_tiles": 1,
+    "blocks": 2,
+    "objective": "accuracy",
+    "seed": 5,
+    "device": "cuda",
+    "precision": "bf16-mixed",
+    "controls": False,
+    "checkpoint_steps": 9,
+}
+
+
+@pytest.fixture
+def called(monkeypatch):
+    """Return ``call(words) -> RunSettings`` that the train command would start."""
+    from geoseg import runs
+
+    seen = []
+
+    def stop(settings, output):
+        seen.append(settings)
+        raise DatasetError("stopped by the test")
+
+    monkeypatch.setattr(runs, "start", stop)
+
+    def call(words):
+        with pytest.raises(Exception, match="stopped by the test"):
+            cli.main(words, standalone_mode=False)
+        return seen.pop()
+
+    return call
+
+
+@pytest.mark.parametrize("values", [{}, ALL], ids=["defaults", "all"])
+def test_settings_survive_json(values):
+    settings = RunSettings(**values)
+    text = json.dumps(settings.to_json())
+    assert RunSettings.from_json(json.loads(text)) == settings
+
+
+def test_paths_become_text():
+    assert RunSettings(data=Path("/data")).to_json()["data"] == "/data"
+
+
+def test_an_unknown_setting_is_an_error():
+    with pytest.raises(TypeError, match="colour"):
+        RunSettings.from_json({"colour": 1})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [ALL, {"aoi": "sample"}, {"images": "a'b c"}, {"aoi": "paris", "max_steps": 1}],
+)
+def test_the_command_makes_the_same_settings(called, values):
+    settings = RunSettings(**values)
+    words = shlex.split(settings.command())
+    assert words[:2] == ["geoseg", "train"]
+    assert called(words[1:]).to_json() == settings.to_json()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (59.0, "00:00:59"),
+        (3600.0, "01:00:00"),
+        (86399.0, "23:59:59"),
+        (86400.0, "01:00:00:00"),
+        (10 * 86400 + 3 * 3600 + 4 * 60 + 5.0, "10:03:04:05"),
+        (0.2, "00:00:01"),
+    ],
+)
+def test_the_command_writes_times_that_train_reads(called, seconds, text):
+    command = RunSettings(aoi="sample", max_seconds=seconds).command()
+    assert command == f"geoseg train --aoi sample --max-time {text}"
+    found = called(shlex.split(command)[1:]).max_seconds
+    assert seconds <= found < seconds + 1
+
+
+def test_the_command_has_no_defaults():
+    assert RunSettings(images="tiles").command() == "geoseg train --images tiles"
+
+
+@pytest.mark.parametrize(
+    ("values", "source"),
+    [
+        ({"aoi": "las_vegas"}, "las_vegas"),
+        ({"aoi": "data/my_town/"}, "my_town"),
+        ({"images": "data/tiles/"}, "tiles"),
+        ({"images": "data/scene.tif"}, "scene"),
+    ],
+)
+def test_the_source_is_one_word(values, source):
+    assert RunSettings(**values).source == source
+
+
+def test_a_source_of_tiles_is_needed():
+    with pytest.raises(DatasetError, match="no tiles are named: give --images DIR or"):
+        load_tiles(images=None, labels=None, aoi=None, data=None)
+
+
+def test_every_tile_has_one_role_and_training_sees_all_but_the_test(town):
+    settings = RunSettings(images=town.images, labels=town.labels, match_tiles=2)
+    tiles = tiles_of(settings)
+    split = split_of(settings, tiles)
+    roles = [*split.match, *split.select, *split.test, *split.unlabelled]
+    assert sorted(tile.id for tile in roles) == [f"tile{n}" for n in range(6)]
+    assert len(split.match) == 2
+    seen = {tile.id for tile in training_tiles(split)}
+    assert seen == {tile.id for tile in tiles} - {tile.id for tile in split.test}
+
+
+def test_blocks_cut_every_image(town):
+    tiles = tiles_of(RunSettings(images=town.images, labels=town.labels, blocks=2))
+    assert len(tiles) == 6 * 4
+    # (64 - 16) / 2 pixels on either side of the gap
+    assert {tuple(tile.window)[2:] for tile in tiles} == {(24, 24)}
+
+
+def test_bands_are_measured_on_the_training_tiles(town):
+    settings = RunSettings(images=town.images, bands="green")
+    found = normalization_of(settings, tiles_of(settings))
+    assert found.bands == ("green",)
+    # nine tenths of the pixels are dark (100 to 159), the others 750 brighter
+    assert 100 <= found.low[0] <= 105
+    assert 850 <= found.high[0] <= 909
+
+
+def test_the_fingerprint_changes_with_the_tiles(own_town):
+    settings = RunSettings(images=own_town.images)
+    tiles = tiles_of(settings)
+    first = fingerprint(tiles)
+    assert fingerprint(tiles_of(settings)) == first
+    assert fingerprint(tiles[1:]) != first
+    assert fingerprint(tiles[::-1]) != first
+    cut = [Tile(t.id, t.image, t.labels, PixelWindow(0, 0, 9, 9)) for t in tiles]
+    assert fingerprint(cut) != first
+    renamed = [Tile("x", tiles[0].image), *tiles[1:]]
+    assert fingerprint(renamed) != first
+    with open(tiles[0].image, "ab") as file:
+        file.write(b"\0")
+    assert fingerprint(tiles) != first
+    os.remove(tiles[0].image)
+    assert fingerprint(tiles_of(settings)) == fingerprint(tiles[1:])
