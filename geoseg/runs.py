@@ -260,9 +260,19 @@ def _train(plan: _Plan, folder: Path, *, resume: bool) -> tuple[Model, bool]:
         precision=settings.precision,
         checkpoint_steps=settings.checkpoint_steps,
     )
-    provenance = {**card.provenance, "steps": result.steps, "logs": result.logs}
+    provenance = {**card.provenance, "steps": result.steps, "logs": _last_logs(folder)}
     model = Model(method.cpu().eval(), card).with_card(provenance=provenance)
     return model, result.interrupted
+
+
+def _last_logs(folder: Path) -> dict[str, float]:
+    """Return the last logged numbers, also when a resumed run had no step left."""
+    path = folder / METRICS_NAME
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    return {k: float(v) for k, v in last.items() if v and k not in ("step", "epoch")}
 
 
 def _select_head(model: Model, tiles: Sequence[Tile]) -> Model:

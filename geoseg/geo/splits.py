@@ -177,15 +177,10 @@ def _affordable(
         return match, select
     fewer_select = select * budget // (match + select)
     fewer_match = max(1, budget - fewer_select)
+    selected = f", {fewer_select} instead of {select} select" if select else ""
     log.info(
-        "%d tiles are labelled: %d instead of %d are matched on, %d instead of %d "
-        "select, at least %d test",
-        labelled,
-        fewer_match,
-        match,
-        fewer_select,
-        select,
-        labelled - fewer_match - fewer_select,
+        f"{labelled} tiles are labelled: {fewer_match} instead of {match} are matched "
+        f"on{selected}, {labelled - fewer_match - fewer_select} test"
     )
     return fewer_match, fewer_select
 
