@@ -1,0 +1,293 @@
+import csv
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from geoseg import runs
+from geoseg.errors import (
+    DatasetError,
+    GeosegError,
+    LabelError,
+    MatchingError,
+    ParameterError,
+    TrainingError,
+)
+from geoseg.geo.contingency import contingency_tables
+from geoseg.model import MODEL_NAME, file_sha256, load_model
+from geoseg.settings import RunSettings, split_of, tiles_of
+
+SMALL = {
+    "parameters": {"width": 2, "over_clusters": 4, "half_width": 2},
+    "patch_size": 32,
+    "batch_size": 2,
+    "max_steps": 3,
+    "controls": False,
+}
+COLOUR = {
+    "method": "color_kmeans",
+    "parameters": {"clusters": 2, "pixels": 3000},
+    "patch_size": 32,
+    "controls": False,
+}
+
+
+def settings_of(tiles, values=COLOUR, **changes) -> RunSettings:
+    return RunSettings(images=tiles.images, labels=tiles.labels, **values | changes)
+
+
+@pytest.fixture(scope="module")
+def colour_run(town, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("colour") / "run"
+    return runs.start(settings_of(town), folder)
+
+
+@pytest.fixture(scope="module")
+def iic_run(town, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("iic") / "run"
+    return runs.start(settings_of(town, SMALL), folder)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Save the time that pictures take."""
+    monkeypatch.setattr("geoseg.pictures.draw_panel", lambda *args, **kwargs: None)
+    monkeypatch.setattr("geoseg.report.curves_figure", lambda *args, **kwargs: None)
+
+
+def files_of(folder) -> set[str]:
+    return set(os.listdir(folder))
+
+
+def test_a_run_leaves_model_scores_and_pictures(iic_run):
+    assert files_of(iic_run.run) == {
+        *("run.json", "metrics.csv", "last.ckpt", "model.safetensors"),
+        *("scores.json", "panel.png", "curves.png"),
+    }
+    with (iic_run.run / "metrics.csv").open(newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    assert not iic_run.interrupted
+    assert iic_run.table in iic_run.summary()
+
+
+def test_the_card_says_where_the_model_comes_from(iic_run, town):
+    card = load_model(iic_run.model_path).card
+    assert card == iic_run.model.card
+    split = split_of(settings_of(town), tiles_of(settings_of(town)))
+    roles = card.provenance["tiles"]
+    assert roles["match"] == [tile.id for tile in split.match]
+    assert roles["test"] == [tile.id for tile in split.test]
+    assert card.provenance["steps"] == 3
+    assert card.metrics["test_tiles"] == 3
+    assert card.gsd_m == pytest.approx(0.5, rel=0.01)
+    assert card.parameters["width"] == 2
+    assert card.parameters["main_clusters"] == 3  # a default is written down too
+
+
+def test_scores_name_the_command_that_made_them(iic_run):
+    scores = json.loads((iic_run.run / "scores.json").read_text())
+    stored = json.loads((iic_run.run / "run.json").read_text())
+    command = RunSettings.from_json(stored["settings"]).command()
+    assert command.startswith("geoseg train --images ")
+    assert scores["command"] == command
+
+
+def test_a_method_without_steps_runs_to_its_scores(colour_run):
+    # two colours, two clusters: nothing is wrong on tiles that were not seen
+    assert colour_run.model.card.metrics["iou"]["value"] == 1.0
+    assert files_of(colour_run.run) == {
+        *("run.json", "model.safetensors", "scores.json", "panel.png"),
+    }
+
+
+def test_labels_of_the_test_tiles_change_nothing_but_the_scores(
+    own_town, tmp_path, no_pictures
+):
+    settings = settings_of(own_town)
+    first = runs.start(settings, tmp_path / "a")
+    for tile in split_of(settings, tiles_of(settings)).test:
+        path = Path(tile.labels)
+        collection = json.loads(path.read_text())
+        for point in collection["features"][0]["geometry"]["coordinates"][0]:
+            point[0] += 3.0  # metres to the east: six pixels
+        path.write_text(json.dumps(collection))
+    second = runs.start(settings, tmp_path / "b")
+    assert second.model.card.metrics != first.model.card.metrics
+    assert second.model.card.matchings == first.model.card.matchings
+    found, expected = (r.model.method.state_dict() for r in (second, first))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_equal_settings_make_equal_files(town, tmp_path, iic_run, no_pictures):
+    again = runs.start(settings_of(town, SMALL), tmp_path / "run")
+    assert file_sha256(again.model_path) == file_sha256(iic_run.model_path)
+    for name in ("metrics.csv", "scores.json", "run.json"):
+        assert (again.run / name).read_bytes() == (iic_run.run / name).read_bytes()
+
+
+def test_runs_are_numbered(town, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = replace(settings_of(town), labels=None)
+    (tmp_path / "runs" / "town-color_kmeans-002").mkdir(parents=True)
+    names = [runs.start(settings).run.name for _ in range(2)]
+    assert names == ["town-color_kmeans-001", "town-color_kmeans-003"]
+
+
+def test_a_folder_that_holds_something_is_refused(town, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(TrainingError, match="not empty: .* --resume"):
+        runs.start(settings_of(town), tmp_path)
+    assert files_of(tmp_path) == {"notes.txt"}
+
+
+def test_an_empty_folder_is_taken(town, tmp_path, no_pictures):
+    (tmp_path / "run").mkdir()
+    assert runs.start(settings_of(town), tmp_path / "run").model_path.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"method": "magic"}, ParameterError, "no method 'magic'"),
+        ({"parameters": {"depth": 1}}, ParameterError, "no parameter 'depth'"),
+        ({"parameters": {"clusters": 1}}, ParameterError, "has 1 clusters, expected"),
+        (
+            {"method": "iic", "parameters": {"trunk": "resnet"}},
+            ParameterError,
+            "no trunk 'resnet'",
+        ),
+        ({"images": "nowhere"}, DatasetError, "nowhere"),
+        ({"labels": "nowhere"}, LabelError, "nowhere"),
+        ({"bands": "nir"}, GeosegError, "nir"),
+        ({"nodata": "white"}, GeosegError, "white"),
+        ({"patch_size": 0}, ParameterError, "patch_size is 0"),
+    ],
+)
+def test_wrong_settings_are_refused_and_leave_no_folder(
+    town, tmp_path, changes, error, message
+):
+    with pytest.raises(error, match=message):
+        runs.start(replace(settings_of(town), **changes), tmp_path / "run")
+    assert not files_of(tmp_path)
+
+
+def test_a_device_that_is_not_there_is_refused(town, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ParameterError, match="no device 'cuda' here"):
+        runs.start(settings_of(town, device="cuda"), tmp_path / "run")
+    assert not files_of(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unlabelled_run(town, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unlabelled") / "run"
+    return runs.start(replace(settings_of(town), labels=None), folder)
+
+
+def test_tiles_without_labels_train_and_the_summary_says_to_match(unlabelled_run):
+    assert "geoseg match" in unlabelled_run.summary()
+    model = load_model(unlabelled_run.model_path)
+    assert not model.card.matchings
+    assert len(model.card.provenance["tiles"]["unlabelled"]) == 6
+    with pytest.raises(MatchingError, match="run geoseg match"):
+        model.class_probabilities(torch.zeros(1, 3, 4, 4), torch.ones(1, 4, 4).bool())
+
+
+def test_matching_again_counts_on_the_labelled_tiles(unlabelled_run, town):
+    settings = settings_of(town)
+    matched = runs.match_again(unlabelled_run.model, settings)
+    tiles = tiles_of(settings)
+    expected = contingency_tables(unlabelled_run.model, tiles, "main").sum(0)
+    matching = matched.card.matchings["main"]
+    assert matching.counts == tuple(map(tuple, expected.tolist()))
+    assert sorted(matching.cluster_to_class) == [0, 1]
+    assert matched.card.provenance["matched_on"] == [tile.id for tile in tiles]
+
+
+def test_matching_again_on_few_tiles_leaves_the_others_alone(unlabelled_run, town):
+    settings = settings_of(town, match_tiles=2)
+    matched = runs.match_again(unlabelled_run.model, settings)
+    split = split_of(settings, tiles_of(settings))
+    assert len(split.match) == 2
+    ids = [tile.id for tile in split.match]
+    assert matched.card.provenance["matched_on"] == ids
+    assert matched.card.matchings["main"].tiles == 2
+
+
+def test_matching_again_drops_the_scores_of_the_former_matching(colour_run, town):
+    assert colour_run.model.card.metrics
+    assert not runs.match_again(colour_run.model, settings_of(town)).card.metrics
+
+
+def test_matching_again_needs_labels(unlabelled_run, town):
+    settings = replace(settings_of(town), labels=None)
+    with pytest.raises(LabelError, match="no tile of town has labels: .* --labels"):
+        runs.match_again(unlabelled_run.model, settings)
+
+
+def test_selection_tiles_choose_the_head_with_the_better_classes(
+    town, tmp_path, no_pictures
+):
+    settings = settings_of(town, SMALL, select_tiles=2, match_tiles=2, max_steps=20)
+    model = runs.start(settings, tmp_path / "run").model
+    select = split_of(settings, tiles_of(settings)).select
+    assert [tile.id for tile in select] == model.card.provenance["tiles"]["select"]
+    ious = {}
+    for head, matching in model.card.matchings.items():
+        hits = claimed = wanted = 0
+        table = contingency_tables(model, select, head).sum(0)
+        for cluster, (background, building) in enumerate(table.tolist()):
+            wanted += building
+            if matching.cluster_to_class[cluster]:
+                hits += building
+                claimed += building + background
+        ious[head] = hits / (claimed + wanted - hits)
+    assert ious[model.card.head] == max(ious.values())
+
+
+def test_a_finished_run_resumes_to_the_same_file(iic_run, tmp_path, no_pictures):
+    folder = tmp_path / "run"
+    shutil.copytree(iic_run.run, folder)
+    os.remove(folder / MODEL_NAME)
+    resumed = runs.resume(folder)
+    assert file_sha256(resumed.model_path) == file_sha256(iic_run.model_path)
+
+
+def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path):
+    with pytest.raises(TrainingError, match="has no run.json: expected the folder"):
+        runs.resume(tmp_path)
+    with pytest.raises(TrainingError, match="has no run.json: expected the folder"):
+        runs.resume(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"settings": {"colour": 1}}',
+        '{"settings": {}, "normalization": {}, "fingerprint": ""}',
+    ],
+)
+def test_damaged_settings_cannot_be_resumed(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(TrainingError, match="run.json is damaged .*start a new run"):
+        runs.resume(tmp_path)
+
+
+def test_a_run_whose_tiles_have_changed_cannot_be_resumed(
+    own_town, tmp_path, no_pictures
+):
+    folder = tmp_path / "run"
+    runs.start(settings_of(own_town), folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    os.remove(f"{own_town.images}/tile3.tif")
+    with pytest.raises(TrainingError, match="tiles of .* have changed since it began"):
+        runs.resume(folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
