@@ -45,9 +45,7 @@ from geoseg.cli import options
     "--min-hole-area",
     "min_hole_area_m2",
     type=click.FloatRange(0),
-    default=10.0,
-    show_default=True,
-    help="Fill holes of fewer square metres.",
+    help="Fill holes of fewer square metres; default: 10, or --min-area if smaller.",
 )
 @click.option(
     "--tolerance",

@@ -23,7 +23,8 @@ class MapOptions:
 
     Attributes:
         min_area_m2: Smaller footprints are left out.
-        min_hole_area_m2: Smaller holes are filled.
+        min_hole_area_m2: Smaller holes are filled; None for 10, or ``min_area_m2`` if
+            that is smaller.
         tolerance_m: How far simplified outlines may lie off; None for 0.75 GSD.
         window: Side of a window in pixels.
         overlap: Least overlap of neighbouring windows in pixels.
@@ -32,7 +33,7 @@ class MapOptions:
     """
 
     min_area_m2: float = 10.0
-    min_hole_area_m2: float = 10.0
+    min_hole_area_m2: float | None = None
     tolerance_m: float | None = None
     window: int = 256
     overlap: int = 32
@@ -109,6 +110,7 @@ def _map_one(
     tags: RasterTags,
     options: MapOptions,
 ) -> Iterator[Footprint]:
+    hole = options.min_hole_area_m2
     strips = predict_raster(
         model,
         grid.path,
@@ -125,7 +127,7 @@ def _map_one(
         grid,
         class_names=model.card.class_names,
         min_area_m2=options.min_area_m2,
-        min_hole_area_m2=options.min_hole_area_m2,
+        min_hole_area_m2=min(10.0, options.min_area_m2) if hole is None else hole,
         tolerance_m=options.tolerance_m,
     )
     if place.clusters is not None:
