@@ -367,7 +367,7 @@ class _Progress(Callback):
         self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         self.bar.update()
 
-    def teardown(self, trainer: L.Trainer, *args: Any) -> None:
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
         if self.bar is not None:
             self.bar.close()
 
@@ -390,7 +390,7 @@ class _Interrupt(Callback):
         except ValueError:  # not in the main thread: signals are not ours to take
             self.previous = None
 
-    def teardown(self, trainer: L.Trainer, *args: Any) -> None:
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
         if self.previous is not None:
             signal.signal(signal.SIGINT, self.previous)
 
