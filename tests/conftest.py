@@ -1,6 +1,7 @@
 """What many tests share: tiles of a tiny town, a model that is known untrained."""
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,3 +130,12 @@ def own_town(tmp_path) -> Tiles:
     folder = tmp_path / "own"
     folder.mkdir()
     return write_town(folder)
+
+
+@pytest.fixture(autouse=True)
+def log_of_geoseg_as_before():
+    """Take back what the command line does to the logger."""
+    logger = logging.getLogger("geoseg")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.level, logger.propagate = before

@@ -1,0 +1,278 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+import geoseg as package
+from geoseg.cli import COMMANDS
+from geoseg.methods import METHODS, method_defaults
+from geoseg.model import load_model, save_model
+
+
+def errors(result) -> str:
+    """Return the one line that a refused command says, without a traceback."""
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "Traceback" not in result.output
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("Error: ")
+    return last
+
+
+def assert_data_error(result, message: str) -> None:
+    assert message in errors(result)
+    assert result.stderr.count("\n") == 1
+    assert result.exit_code == 1
+
+
+def assert_usage_error(result, message: str) -> None:
+    assert message in errors(result)
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(geoseg, name):
+    result = geoseg(name, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: cli {name} ")
+    assert len(result.stdout.splitlines()) > 5
+
+
+def test_help_lists_the_commands_in_the_order_of_the_work(geoseg):
+    text = geoseg("-h").stdout
+    places = [text.index(f"\n  {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+    assert list(COMMANDS)[2:6] == ["train", "match", "predict", "evaluate"]
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from geoseg.cli import COMMANDS, cli\n"
+        "for name in COMMANDS:\n"
+        "    cli.main([name, '--help'], standalone_mode=False)\n"
+        "assert not {'torch', 'rasterio', 'numpy', 'geoseg.model'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+def test_help_answers_at_once(spawn):
+    seconds = []
+    for _ in range(3):
+        started = time.monotonic()
+        assert spawn("--help").wait() == 0
+        seconds.append(time.monotonic() - started)
+    assert min(seconds) < 1.0  # 0.1 s on an idle machine
+
+
+def test_the_version_is_the_package_s(geoseg):
+    assert geoseg("--version").stdout.strip().endswith(package.__version__)
+
+
+def test_methods_are_listed(geoseg):
+    lines = geoseg("methods").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(METHODS)
+
+
+def test_methods_in_json_have_names_and_defaults(geoseg):
+    expected = {name: method_defaults(name) for name in METHODS}
+    assert json.loads(geoseg("methods", "--json").stdout) == expected
+    assert json.loads(geoseg("methods", "iic", "--json").stdout) == {
+        "iic": expected["iic"]
+    }
+
+
+def test_the_parameters_of_a_method_are_listed_as_train_takes_them(geoseg):
+    assert "    -p clusters=24\n" in geoseg("methods", "color_kmeans").stdout
+
+
+USAGE = {
+    "no such command": (["fly"], "No such command 'fly'"),
+    "no such option": (["train", "--fly"], "No such option"),
+    "no images": (["predict", "-o", "b.geojson"], "Missing argument 'IMAGES...'"),
+    "no output": (["predict", "a.tif"], "Missing option '-o'"),
+    "no source": (["train"], "either --images DIR or --aoi NAME"),
+    "two sources": (["train", "--images", "a", "--aoi", "b"], "(not both)"),
+    "no source to match": (["match", "run"], "either --images DIR or --aoi NAME"),
+    "no source to evaluate": (["evaluate", "a.tif"], "either --images DIR or --aoi"),
+    "parameter without value": (
+        ["train", "--aoi", "sample", "-p", "width"],
+        "'width' is not NAME=VALUE, for instance over_clusters=24",
+    ),
+    "unknown parameter": (
+        ["train", "--aoi", "sample", "-p", "depth=3"],
+        "method iic has no parameter 'depth'; it has trunk='vgg', width=16",
+    ),
+    "wrong value": (
+        ["train", "--aoi", "sample", "-p", "width=wide"],
+        "iic parameter width is 'wide', expected int such as 16",
+    ),
+    "unknown method": (
+        ["train", "--aoi", "sample", "--method", "magic"],
+        "there is no method 'magic', expected one of iic",
+    ),
+    "unknown method to list": (["methods", "magic"], "there is no method 'magic'"),
+    "no duration": (
+        ["train", "--aoi", "sample", "--max-time", "20"],
+        "'20' is not HH:MM:SS, for instance 00:20:00",
+    ),
+    "no steps": (["train", "--aoi", "sample", "--max-steps", "0"], "--max-steps"),
+    "resume with settings": (
+        ["train", "--resume", "run", "--max-steps", "3"],
+        "--resume takes the settings of the run, but max_steps was given too",
+    ),
+    "resume with a source": (["train", "--resume", "r", "--aoi", "sample"], "but aoi"),
+    "resume elsewhere": (["train", "--resume", "r", "-o", "s"], "but output was given"),
+    "resume with a default": (["train", "--resume", "r", "--seed", "0"], "but seed"),
+    "small window": (["predict", "a.tif", "-o", "b.gpkg", "--window", "8"], "--window"),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_wrong_usage_exits_with_2(geoseg, there, name):
+    words, message = USAGE[name]
+    assert_usage_error(geoseg(*words), message)
+
+
+DATA = {
+    "unknown aoi": (["train", "--aoi", "atlantis"], "neither known nor a folder"),
+    "absent images": (["train", "--images", "nowhere"], "nowhere"),
+    "absent labels": (
+        ["train", "--images", "sample_tiles", "--labels", "nowhere"],
+        "nowhere",
+    ),
+    "absent model": (
+        ["predict", "a.tif", "-o", "b.gpkg", "--model", "nowhere"],
+        "there is no model file nowhere",
+    ),
+    "absent image": (["-q", "predict", "none.tif", "-o", "b.gpkg"], "none.tif"),
+    "absent run": (["train", "--resume", "nowhere"], "nowhere has no run.json"),
+    "absent model to match": (
+        ["match", "nowhere", "--aoi", "sample"],
+        "there is no model file nowhere",
+    ),
+    "absent prediction": (["evaluate", "none.gpkg", "--aoi", "sample"], "none.gpkg"),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_wrong_data_exits_with_1_and_one_line(geoseg, there, name):
+    words, message = DATA[name]
+    result = geoseg(*words)
+    if name == "absent image":  # the model is named before the image is opened
+        result.stderr_bytes = result.stderr_bytes.split(b"\n", 1)[1]
+    assert_data_error(result, message)
+
+
+def test_refused_commands_leave_no_run(geoseg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words, _ in [*USAGE.values(), *DATA.values()]:
+        assert geoseg(*words).exit_code in (1, 2)
+    assert not os.listdir(tmp_path)
+
+
+def test_what_the_system_refuses_is_one_line_too(geoseg, there):
+    (there.folder / "a_file").write_text("")
+    result = geoseg("-q", "predict", there.images[0], "-o", "a_file/b.gpkg")
+    assert result.exit_code == 1
+    assert "a_file" in errors(result)
+
+
+def test_a_data_folder_in_the_environment_is_no_setting_of_a_resumed_run(
+    geoseg, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GEOSEG_DATA", str(tmp_path))
+    assert_data_error(geoseg("train", "--resume", tmp_path), "has no run.json")
+
+
+def test_a_device_that_is_not_there_is_wrong_usage(geoseg, there):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    words = ["--device", "cuda", "-o"]
+    result = geoseg("train", "--aoi", "sample", *words, "new")
+    assert_usage_error(result, "no device 'cuda' here")
+    result = geoseg("predict", there.images[0], *words, "new.gpkg")
+    assert_usage_error(result, "no device 'cuda' here")
+    assert not (there.folder / "new").exists()
+
+
+def test_sample_writes_tiles_and_says_where(geoseg, tmp_path):
+    result = geoseg("sample", "-o", tmp_path / "t", "--tiles", 2, "--size", 64)
+    assert result.stdout == f"{tmp_path / 't'}\n"
+    assert len(list((tmp_path / "t").rglob("*.tif"))) == 4  # images and masks
+
+
+def test_sample_keeps_what_exists_unless_told(geoseg, tmp_path):
+    words = ["sample", "-o", tmp_path / "t", "--tiles", 1, "--size", 64]
+    assert geoseg(*words).exit_code == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "t").rglob("*") if p.is_file()}
+    assert_usage_error(geoseg(*words), "exists already")
+    assert geoseg(*words, "--overwrite").exit_code == 0
+    after = {p: p.read_bytes() for p in (tmp_path / "t").rglob("*") if p.is_file()}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "a.tif", "-o", "taken"],
+        ["match", "runs/sample-iic-001", "--aoi", "sample", "-o", "taken"],
+        ["evaluate", "a.tif", "--aoi", "sample", "-o", "scores"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_an_output_that_exists_is_wrong_usage(geoseg, there, words):
+    (there.folder / "taken").write_text("mine")
+    (there.folder / "scores").mkdir(exist_ok=True)
+    (there.folder / "scores" / "scores.json").write_text("mine")
+    assert_usage_error(geoseg(*words), "exists already: give --overwrite")
+    assert (there.folder / "taken").read_text() == "mine"
+
+
+def test_demo_does_not_touch_a_folder_that_exists(geoseg, tmp_path):
+    assert_usage_error(geoseg("demo", "-o", tmp_path), "exists already")
+    assert not os.listdir(tmp_path)
+
+
+def test_train_does_not_touch_a_folder_that_holds_something(geoseg, there, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    result = geoseg("train", "--aoi", "sample", "-o", tmp_path)
+    assert_data_error(result, "not empty")
+    assert os.listdir(tmp_path) == ["notes"]
+
+
+def test_without_a_model_predict_says_to_train(geoseg, work, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = geoseg("predict", work.images[0], "-o", "b.gpkg")
+    assert_data_error(result, "train one with geoseg train")
+
+
+def test_a_model_without_a_matching_says_to_match(geoseg, work, tmp_path):
+    model = load_model(work.run / "model.safetensors").with_card(matchings={})
+    save_model(tmp_path / "m", model)
+    output = tmp_path / "b.gpkg"
+    result = geoseg("predict", work.images[0], "-o", output, "--model", tmp_path / "m")
+    assert_data_error(result, "run geoseg match")
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def test_a_damaged_model_is_wrong_data(geoseg, work, tmp_path):
+    content = (work.run / "model.safetensors").read_bytes()
+    (tmp_path / "m").write_bytes(content[: len(content) // 2])
+    words = ["-o", tmp_path / "b.gpkg", "--model", tmp_path / "m"]
+    result = geoseg("predict", work.images[0], *words)
+    assert_data_error(result, "not a readable safetensors file")
+
+
+def test_quiet_leaves_out_what_is_no_error(geoseg, there, tmp_path):
+    fine = load_model(there.run / "model.safetensors").with_card(gsd_m=0.01)
+    save_model(tmp_path / "m", fine)
+    words = ["predict", there.images[0], "--model", tmp_path / "m", "-o"]
+    result = geoseg("-q", *words, tmp_path / "a.gpkg")
+    assert result.exit_code == 0
+    assert "the model was trained at 0.01 m" not in result.stderr
+    result = geoseg(*words, tmp_path / "b.gpkg")
+    assert "the model was trained at 0.01 m: expect a poor map" in result.stderr
