@@ -5,11 +5,7 @@ batches seen, which the checkpoint holds, so that a run killed anywhere goes on 
 very batch that it would have taken. Epochs are geoseg's own: passes over the loader.
 """
 
-import csv
 import logging
-import os
-import signal
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,20 +13,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, Protocol
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from torch import Tensor
-from tqdm import tqdm
 
+from geoseg.callbacks import Checkpoint, Interrupt, MetricsLog, OnStep, Progress
 from geoseg.errors import TrainingError
 from geoseg.methods.base import Method, StepContext
 from geoseg.patches import PatchBatch
 
 Precision = Literal["32-true", "bf16-mixed"]
+
+#: What Lightning would add by itself, and geoseg does in its own way or not at all.
+_BARE: dict[str, Any] = {
+    "max_epochs": -1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
 
 CHECKPOINT_NAME = "last.ckpt"
 METRICS_NAME = "metrics.csv"
@@ -99,7 +103,6 @@ def fit(
     precision: Precision = "32-true",
     checkpoint_seconds: float = 60.0,
     checkpoint_steps: int | None = None,
-    log_every: int = 1,
     on_step: Callable[[int], None] | None = None,
 ) -> FitResult:
     """Train a method on the patches of a loader.
@@ -119,7 +122,6 @@ def fit(
         precision: Lightning's name: ``32-true``, ``bf16-mixed``, …
         checkpoint_seconds: Save at least so often.
         checkpoint_steps: Save also every so many steps.
-        log_every: Write every so many steps to ``metrics.csv``.
         on_step: Called with the number of steps made, after each.
 
     Raises:
@@ -137,19 +139,19 @@ def fit(
             "for instance --max-steps 1000"
         )
     adapter = _Adapter(method, loader, seed)
-    interrupt = _Interrupt()
+    interrupt = Interrupt()
     callbacks: list[Callback] = [
-        _MetricsLog(adapter, run / METRICS_NAME, log_every),
-        _Checkpoint(
+        MetricsLog(adapter, run / METRICS_NAME),
+        Checkpoint(
             adapter, run / CHECKPOINT_NAME, checkpoint_seconds, checkpoint_steps
         ),
-        _Progress(adapter, steps),
+        Progress(adapter, steps),
         interrupt,
     ]
     if limits.max_time is not None:
         callbacks.append(Timer(limits.max_time, verbose=False))
     if on_step is not None:
-        callbacks.append(_OnStep(adapter, on_step))
+        callbacks.append(OnStep(adapter, on_step))
     checkpoint = run / CHECKPOINT_NAME
     path = checkpoint if resume and checkpoint.exists() else None
     with _quiet_lightning():
@@ -158,13 +160,9 @@ def fit(
             devices=1,
             precision=precision,
             max_steps=-1 if steps is None else steps,
-            max_epochs=-1,
             callbacks=callbacks,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             default_root_dir=run,
+            **_BARE,
         )
         trainer.fit(adapter, ckpt_path=path, weights_only=True if path else None)
     method.finish(lambda: loader.batches(adapter.batches_seen // len(loader)))
@@ -203,6 +201,11 @@ class _Adapter(L.LightningModule):
         self.batches_seen = 0
         self.epoch_begun = -1
         self.latest: dict[str, Tensor] = {}
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Number of batches in a pass over the loader."""
+        return len(self.loader)
 
     def numbers(self) -> dict[str, float]:
         """Return the last logged numbers (this waits for the device)."""
@@ -253,154 +256,3 @@ class _Stream:
         while True:
             yield from self.loader.batches(epoch, first)
             epoch, first = epoch + 1, 0
-
-
-class _Checkpoint(Callback):
-    """Saves the state aside and renames it, so that a kill leaves the one before."""
-
-    def __init__(
-        self, adapter: _Adapter, path: Path, seconds: float, steps: int | None
-    ) -> None:
-        self.adapter = adapter
-        self.path = path
-        self.seconds = seconds
-        self.steps = steps
-        self.saved_at = time.monotonic()
-
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        due = time.monotonic() - self.saved_at >= self.seconds
-        if self.steps is not None:
-            due = due or self.adapter.batches_seen % self.steps == 0
-        if due:
-            self._save(trainer)
-
-    def on_train_end(self, trainer: L.Trainer, *args: Any) -> None:
-        self._save(trainer)
-
-    def _save(self, trainer: L.Trainer) -> None:
-        aside = self.path.with_suffix(".part")
-        trainer.save_checkpoint(aside)
-        os.replace(aside, self.path)
-        self.saved_at = time.monotonic()
-
-
-class _MetricsLog(Callback):
-    """Appends the logged numbers to a CSV file, one row a step."""
-
-    def __init__(self, adapter: _Adapter, path: Path, every: int) -> None:
-        self.adapter = adapter
-        self.path = path
-        self.every = every
-        self.columns: list[str] = []
-
-    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
-        """Drop the rows of steps that a resumed run is about to make again."""
-        if not self.path.exists():
-            return
-        with self.path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        kept = [row for row in rows if _step_of(row) <= self.adapter.batches_seen]
-        if not kept:
-            self.path.unlink()
-            return
-        self.columns = list(kept[0])
-        aside = self.path.with_suffix(".part")
-        with aside.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(aside, self.path)
-
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        if self.adapter.batches_seen % self.every:
-            return
-        epoch = (self.adapter.batches_seen - 1) // len(self.adapter.loader)
-        row = {
-            "step": self.adapter.batches_seen,
-            "epoch": epoch,
-            **self.adapter.numbers(),
-        }
-        first = not self.columns
-        if first:
-            self.columns = list(row)
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
-            if first:
-                writer.writeheader()
-            writer.writerow(row)
-
-
-def _step_of(row: dict[str, str]) -> float:
-    """Return the step of a row; infinite for a row that a kill cut short."""
-    complete = None not in row.values() and (row.get("step") or "").isdigit()
-    return int(row["step"]) if complete else float("inf")
-
-
-class _Progress(Callback):
-    """A progress bar on standard error, if that is a terminal.
-
-    Collapse is visible in it: ``entropy`` near 0 means that one cluster took all.
-    """
-
-    def __init__(self, adapter: _Adapter, steps: int | None) -> None:
-        self.adapter = adapter
-        self.steps = steps
-        self.bar: tqdm[Any] | None = None
-
-    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
-        self.bar = tqdm(
-            total=self.steps,
-            initial=self.adapter.batches_seen,
-            desc="training",
-            unit="step",
-            file=sys.stderr,
-            disable=not sys.stderr.isatty(),
-        )
-
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        if self.bar is None or self.bar.disable:
-            return
-        numbers = self.adapter.numbers()
-        shown = {
-            k: numbers[k] for k in ("loss", "entropy", "confidence") if k in numbers
-        }
-        self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
-        self.bar.update()
-
-    def teardown(self, *args: Any, **kwargs: Any) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-class _Interrupt(Callback):
-    """Lets the first Ctrl-C end the training in good order, the second at once."""
-
-    def __init__(self) -> None:
-        self.received = False
-        self.previous: Any = None
-
-    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
-        def stop(number: int, frame: FrameType | None) -> None:
-            self.received = True
-            trainer.should_stop = True
-            signal.signal(signal.SIGINT, self.previous)
-
-        try:
-            self.previous = signal.signal(signal.SIGINT, stop)
-        except ValueError:  # not in the main thread: signals are not ours to take
-            self.previous = None
-
-    def teardown(self, *args: Any, **kwargs: Any) -> None:
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
-
-
-class _OnStep(Callback):
-    """Reports each step to a function."""
-
-    def __init__(self, adapter: _Adapter, function: Callable[[int], None]) -> None:
-        self.adapter = adapter
-        self.function = function
-
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        self.function(self.adapter.batches_seen)

@@ -1,11 +1,14 @@
 """``geoseg predict``."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import click
 
 from geoseg.cli import options
+
+log = logging.getLogger(__name__)
 
 
 @click.command("predict")
@@ -91,7 +94,7 @@ def command(
 
     path = newest_model(model)
     if model is None:
-        click.echo(f"model: {path}", err=True)
+        log.info("model: %s", path)
     loaded = load_model(path)
     if device != "cpu":
         loaded = loaded.to(device)
@@ -105,4 +108,4 @@ def command(
         tags=RasterTags(loaded.card.method, file_sha256(path)),
         options=mapping.MapOptions(overwrite=overwrite, **given),
     )
-    click.echo(f"{count} footprints in {output}", err=True)
+    log.info("%d footprints in %s", count, output)

@@ -1,5 +1,6 @@
 """``geoseg train``."""
 
+import logging
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+
+log = logging.getLogger(__name__)
 
 
 @click.command("train")
@@ -148,5 +151,5 @@ def command(
             **given,
         )
         result = runs.start(settings, output)
-    click.echo(result.summary(), err=True)
+    log.info("%s", result.summary())
     click.echo(result.model_path)
