@@ -133,9 +133,15 @@ def own_town(tmp_path) -> Tiles:
 
 
 @pytest.fixture(autouse=True)
-def log_of_geoseg_as_before():
-    """Take back what the command line does to the logger."""
-    logger = logging.getLogger("geoseg")
-    before = logger.handlers[:], logger.level, logger.propagate
+def untouched_log():
+    """Take back what the command line did to the logger, in other fixtures too."""
+    _reset_log()
     yield
-    logger.handlers[:], logger.level, logger.propagate = before
+    _reset_log()
+
+
+def _reset_log() -> None:
+    logger = logging.getLogger("geoseg")
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True

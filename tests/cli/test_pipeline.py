@@ -110,6 +110,7 @@ def test_evaluate_scores_the_reference_as_perfect(geoseg, there, tmp_path):
     assert float(iou[1]) == 1.0
 
 
+@pytest.mark.slow
 def test_evaluate_beside_the_controls(geoseg, there, tmp_path):
     classes = tmp_path / "classes"
     words = ["predict", *there.images, "-o", tmp_path / "b.gpkg", "--raster", classes]

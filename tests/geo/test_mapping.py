@@ -378,9 +378,8 @@ def test_a_model_without_a_matching_leaves_no_file(write_tiff, bright_model, tmp
 
 @pytest.mark.parametrize(("trained", "warned"), [(0.5, 0), (0.4, 0), (0.3, 1), (1, 1)])
 def test_pixels_of_another_size_are_warned_of(
-    write_tiff, bright_model, tmp_path, caplog, monkeypatch, trained, warned
+    write_tiff, bright_model, tmp_path, caplog, trained, warned
 ):
-    monkeypatch.setattr(logging.getLogger("geoseg"), "propagate", True)
     image = write_tiff("a.tif", dark_with())
     model = bright_model(gsd_m=trained)
     with caplog.at_level(logging.WARNING, "geoseg"):
