@@ -93,6 +93,8 @@ def predict_strips(
     description = raster.describe(path)
     region = region or PixelWindow(0, 0, description.height, description.width)
     tiling = tile(region.height, region.width, window=window, overlap=overlap)
+    # A small raster has fewer windows than a batch: none are computed to be thrown away.
+    batch_size = min(batch_size, len(tiling.rows) * len(tiling.columns))
     numbers = raster.band_numbers(description, model.card.normalization.bands)
     strips = _ahead(_normalised_strips(model.card, path, numbers, region, tiling))
     return _stitch(model, strips, tiling, region, batch_size)
