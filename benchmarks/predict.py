@@ -18,15 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from geoseg.networks import build_trunk
-from geoseg.networks.heads import PixelHead, upsample
+from geoseg.matching import match_clusters
+from geoseg.methods import build_method
+from geoseg.model import Model, ModelCard
 from geoseg.normalization import Normalization
 
 BANDS = ("red", "green", "blue", "nir")
@@ -36,39 +36,32 @@ GOAL_RATIO = 1.15
 GOAL_GIB = 2.0
 
 
-@dataclass(frozen=True)
-class Card:
-    """What the predictor reads of a model card."""
-
-    normalization: Normalization
-    nodata: str = "auto"
-    class_names: tuple[str, ...] = ("background", "building")
-
-
-class SyntheticModel:
-    """A network of the usual cost whose buildings are the bright pixels."""
+class BrightModel:
+    """A real IIC model, at its real cost, whose buildings are the bright pixels."""
 
     def __init__(self, width: int) -> None:
-        torch.manual_seed(0)
         count = len(BANDS)
-        self.card = Card(
-            Normalization(BANDS, (0.0,) * count, (1000.0,) * count, (0.5,) * count)
+        method = build_method("iic", count, {"width": width}).eval()
+        tables = torch.eye(2).repeat(CLUSTERS // 2, 1).long()[None]
+        self.model = Model(
+            method.requires_grad_(False),
+            ModelCard(
+                method="iic",
+                parameters={"width": width},
+                normalization=Normalization(
+                    BANDS, (0.0,) * count, (1000.0,) * count, (0.5,) * count
+                ),
+                head="over",
+                matchings={"over": match_clusters(tables)},
+            ),
         )
-        trunk = build_trunk("vgg", count, width=width)
-        self.network = nn.ModuleList([trunk, PixelHead(trunk.out_channels, CLUSTERS)])
-        self.network.eval().requires_grad_(False)
-        self.fold = torch.zeros(CLUSTERS, 2)
-        self.fold[: CLUSTERS // 2, 0] = self.fold[CLUSTERS // 2 :, 1] = 1
+        self.card = self.model.card
         self.seconds = 0.0
 
     def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Cluster probabilities at full size, folded; then the bright pixels."""
+        """Class probabilities of the network, then those of the bright pixels."""
         start = time.perf_counter()
-        trunk, head = self.network
-        logits = upsample(head(trunk(image)), image.shape[-2:])
-        clusters = logits.softmax(dim=1).flatten(2)
-        n, _, h, w = image.shape
-        classes = torch.matmul(self.fold.T, clusters).reshape(n, 2, h, w)
+        classes = self.model.class_probabilities(image, valid)
         bright = (image[:, 0] > 0.6).float()
         classes[:, 1].mul_(0.2).add_(bright, alpha=0.8)
         classes[:, 0] = 1 - classes[:, 1]
@@ -113,7 +106,7 @@ def run_bare(options: argparse.Namespace, height: int, width: int) -> dict[str, 
     """Time the network alone on as many batches."""
     from geoseg.windows import window_starts
 
-    model = SyntheticModel(options.width)
+    model = BrightModel(options.width)
     sides = [window_starts(n, options.window, options.overlap) for n in (height, width)]
     windows = len(sides[0]) * len(sides[1])
     shape = (options.batch, len(BANDS), options.window, options.window)
@@ -132,7 +125,7 @@ def run_predict(options: argparse.Namespace, image: str) -> dict[str, float]:
     from geoseg.geo.vectorize import footprints
     from geoseg.geo.writer import write_footprints
 
-    model = SyntheticModel(options.width)
+    model = BrightModel(options.width)
     start = time.perf_counter()
     grid = describe(image)
     folder = Path(image).parent
