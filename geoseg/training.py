@@ -6,7 +6,6 @@ very batch that it would have taken. Epochs are geoseg's own: passes over the lo
 """
 
 import logging
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ Precision = Literal["32-true", "bf16-mixed"]
 
 #: What Lightning would add by itself, and geoseg does in its own way or not at all.
 _BARE: dict[str, Any] = {
+    "devices": 1,
     "max_epochs": -1,
     "logger": False,
     "enable_checkpointing": False,
@@ -78,15 +78,11 @@ class FitResult:
 
     Attributes:
         steps: Optimiser steps made in all, resumed parts included.
-        epochs: Passes over the loader, the unfinished one included as a fraction.
-        seconds: Wall-clock time of this part.
         interrupted: True if Ctrl-C ended the training early.
         logs: The last logged numbers.
     """
 
     steps: int
-    epochs: float
-    seconds: float
     interrupted: bool
     logs: dict[str, float]
 
@@ -127,11 +123,9 @@ def fit(
     Raises:
         TrainingError: If no limit is set, or the loss is not finite.
     """
-    started = time.monotonic()
     if not method.gradient:
         method.finish(lambda: loader.batches(0))
-        seconds = time.monotonic() - started
-        return FitResult(0, 1.0, seconds, interrupted=False, logs={})
+        return FitResult(0, interrupted=False, logs={})
     steps = limits.steps(len(loader))
     if steps is None and limits.max_time is None:
         raise TrainingError(
@@ -157,7 +151,6 @@ def fit(
     with _quiet_lightning():
         trainer = L.Trainer(
             accelerator=accelerator,
-            devices=1,
             precision=precision,
             max_steps=-1 if steps is None else steps,
             callbacks=callbacks,
@@ -166,13 +159,7 @@ def fit(
         )
         trainer.fit(adapter, ckpt_path=path, weights_only=True if path else None)
     method.finish(lambda: loader.batches(adapter.batches_seen // len(loader)))
-    return FitResult(
-        steps=adapter.batches_seen,
-        epochs=adapter.batches_seen / len(loader),
-        seconds=time.monotonic() - started,
-        interrupted=interrupt.received,
-        logs=adapter.numbers(),
-    )
+    return FitResult(adapter.batches_seen, interrupt.received, adapter.numbers())
 
 
 @contextmanager
