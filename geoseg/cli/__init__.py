@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -45,10 +46,10 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except GeosegError as error:
-            raise _OneLine(str(error), error.exit_code) from error
-        except OSError as error:
-            raise _OneLine(str(error), 1) from error
+        except (GeosegError, OSError) as error:
+            # The frames hold readers in threads, which cannot be closed at the exit.
+            traceback.clear_frames(error.__traceback__)
+            raise _OneLine(str(error), getattr(error, "exit_code", 1)) from error
 
 
 class _OneLine(click.ClickException):
