@@ -56,7 +56,7 @@ def command(
         geoseg evaluate buildings.geojson --images tiles/ --labels labels/
         geoseg evaluate classes/ --aoi sample --model runs/sample-iic-001 -o scores/
     """
-    options.need_one_source(images, aoi)
+    options.need_one_source(images, aoi, labels)
     if output is not None:
         options.refuse_to_clobber(output / "scores.json", overwrite)
     options.set_threads(threads)

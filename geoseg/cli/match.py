@@ -52,7 +52,7 @@ def command(
     MODEL is a model file or a run folder. The result is the model with the matching of
     every head; the table of clusters and classes is printed.
     """
-    options.need_one_source(images, aoi)
+    options.need_one_source(images, aoi, labels)
     if output is not None:
         options.refuse_to_clobber(output, overwrite)
     options.set_threads(threads)

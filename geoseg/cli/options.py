@@ -107,7 +107,13 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         if not 3 <= len(parts) <= 4 or not all(part.isdigit() for part in parts):
             self.fail(f"{value!r} is not HH:MM:SS, for instance 00:20:00", param, ctx)
         days, hours, minutes, seconds = map(int, ["0"] * (4 - len(parts)) + parts)
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        try:
+            time = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        except OverflowError:
+            self.fail(f"{value!r} is more time than there is", param, ctx)
+        if not time:
+            self.fail(f"{value!r} is no time, expected a second at least", param, ctx)
+        return time
 
 
 def refuse_to_clobber(path: Path, overwrite: bool) -> None:
@@ -122,15 +128,19 @@ def refuse_to_clobber(path: Path, overwrite: bool) -> None:
         )
 
 
-def need_one_source(images: str | None, aoi: str | None) -> None:
+def need_one_source(images: str | None, aoi: str | None, labels: str | None) -> None:
     """Check that exactly one of ``--images`` and ``--aoi`` was given.
 
     Raises:
-        click.UsageError: If none or both were.
+        click.UsageError: If none or both were, or ``--labels`` beside ``--aoi``.
     """
     if (images is None) == (aoi is None):
         raise click.UsageError(
             "give the tiles by either --images DIR or --aoi NAME (not both)"
+        )
+    if aoi is not None and labels is not None:
+        raise click.UsageError(
+            "an AOI brings its own labels: give --labels with --images DIR alone"
         )
 
 

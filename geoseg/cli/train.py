@@ -135,7 +135,7 @@ def command(
     if sobel is not None:
         pairs["sobel"] = sobel
     if resume is None:
-        options.need_one_source(images, aoi)
+        options.need_one_source(images, aoi, given["labels"])
     options.set_threads(threads)
     from geoseg import runs  # heavy: after the checks
     from geoseg.settings import RunSettings
