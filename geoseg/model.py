@@ -137,6 +137,19 @@ class Model:
             image.to(device), valid.to(device), head or self.card.head
         )
 
+    def require_matching(self, head: str | None = None) -> None:
+        """Check that the clusters of a head (the card's by default) have classes.
+
+        Raises:
+            MatchingError: If the head has not been matched to classes.
+        """
+        name = head or self.card.head
+        if not self.method.uses_labels and name not in self.card.matchings:
+            raise MatchingError(
+                f"no cluster of head {name!r} has a class yet: run geoseg match with "
+                "labelled tiles first"
+            )
+
     def class_probabilities(
         self, image: Tensor, valid: Tensor, head: str | None = None
     ) -> Tensor:
@@ -151,12 +164,8 @@ class Model:
         name = head or self.card.head
         if self.method.uses_labels:
             return self.cluster_probabilities(image, valid, name)
-        matching = self.card.matchings.get(name)
-        if matching is None:
-            raise MatchingError(
-                f"no cluster of head {name!r} has a class yet: run geoseg match with "
-                "labelled tiles first"
-            )
+        self.require_matching(name)
+        matching = self.card.matchings[name]
         clusters = self.cluster_probabilities(image, valid, name)  # (N, K, H, W)
         fold = matching.matrix.to(clusters)  # (K, C)
         folded = clusters.permute(0, 2, 3, 1) @ fold  # (N, H, W, C)
@@ -175,7 +184,11 @@ def save_model(path: Path, model: Model) -> None:
     }
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        # safetensors gives its files to their owner alone, whatever the umask says
+        aside.touch()
+        mode = aside.stat().st_mode
         save_file(weights, aside, metadata={CARD_KEY: card})
+        aside.chmod(mode)
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

@@ -10,9 +10,11 @@ from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.contingency import ClusterView
 from geoseg.geo.predictor import ClassModel, predict_raster
+from geoseg.geo.strips import ClassStrip
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import check_format, write_footprints
 from geoseg.model import Model
+from geoseg.patches import IGNORE
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +80,15 @@ def map_buildings(
 
     Raises:
         OutputExistsError: If an output exists, before anything is computed.
-        RasterError: If an image cannot be read, or the CRSs differ.
+        MatchingError: If no cluster of the model has a class yet.
+        RasterError: If an image cannot be read or has no CRS, or the CRSs differ.
         BandMismatchError: If an image lacks bands of the model.
     """
     check_format(output)
+    model.require_matching()
     grids = [raster.describe(image) for image in images]
     for grid in grids:
+        raster.require_crs(grid)
         raster.band_numbers(grid, model.card.normalization.bands)
         _compare_gsd(grid, model)
     _one_crs(grids)
@@ -123,7 +128,7 @@ def _map_one(
         batch_size=options.batch_size,
     )
     yield from footprints(
-        strips,
+        _warn_if_blank(strips, grid.path),
         grid,
         class_names=model.card.class_names,
         min_area_m2=options.min_area_m2,
@@ -143,6 +148,16 @@ def _map_one(
             batch_size=options.batch_size,
         ):
             pass
+
+
+def _warn_if_blank(strips: Iterator[ClassStrip], path: str) -> Iterator[ClassStrip]:
+    """Pass strips on; say so if none of them had a valid pixel."""
+    blank = True
+    for strip in strips:
+        blank = blank and bool((strip.classes == IGNORE).all())
+        yield strip
+    if blank:
+        log.warning("%s has no valid pixel: nothing was mapped there", path)
 
 
 def _places(
