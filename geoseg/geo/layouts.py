@@ -60,7 +60,8 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
         (
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in suffixes and path.is_file()
+            # a link that leads nowhere counts: opening it says so
+            if path.suffix.lower() in suffixes and not path.is_dir()
         ),
         key=_natural,
     )

@@ -120,7 +120,8 @@ def describe(path: str | Path) -> RasterDescription:
     """Describe an image.
 
     Raises:
-        RasterError: As :func:`open_raster`; or if the image has an alpha band alone.
+        RasterError: As :func:`open_raster`; or if the image has an alpha band alone or
+            complex numbers.
     """
     with open_raster(path) as dataset:
         return describe_open(dataset)
@@ -132,6 +133,11 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
     indexes = tuple(number for number in dataset.indexes if number != alpha)
     if not indexes:
         raise RasterError(f"{dataset.name} has no band beside alpha, expected an image")
+    if any(dataset.dtypes[number - 1].startswith("complex") for number in indexes):
+        raise RasterError(
+            f"{dataset.name} holds complex numbers, expected an image of real ones: "
+            "convert it, for instance to amplitudes"
+        )
     return RasterDescription(
         path=dataset.name,
         width=dataset.width,
