@@ -22,6 +22,7 @@ from geoseg.errors import (
     LabelError,
     MatchingError,
     ModelFileError,
+    OutputError,
     ParameterError,
     TrainingError,
 )
@@ -78,7 +79,8 @@ class RunResult:
             lines.append(self.table)
         if not self.model.card.matchings:
             lines.append(
-                "no labelled tiles: say which clusters are buildings with geoseg match"
+                "the clusters have no classes yet: say which are buildings with "
+                f"geoseg match {self.run}"
             )
         return "\n".join(lines)
 
@@ -300,7 +302,12 @@ def _new_card(
     }
     channels = normalization.channels
     with torch.device("meta"):
-        head = build_method(settings.method, channels, parameters).default_head
+        method = build_method(settings.method, channels, parameters)
+    if method.gradient and settings.patch_size % method.divisor:
+        raise ParameterError(
+            f"patches have {settings.patch_size} pixels a side, expected a multiple of "
+            f"{method.divisor} for {settings.method}: choose --patch-size accordingly"
+        )
     roles = ("match", "select", "test", "unlabelled")
     return ModelCard(
         method=settings.method,
@@ -309,7 +316,7 @@ def _new_card(
         nodata=settings.nodata,
         gsd_m=raster.describe(tiles[0].image).gsd_m,
         patch_size=settings.patch_size,
-        head=head,
+        head=method.default_head,
         seed=settings.seed,
         provenance={
             "source": settings.source,
@@ -322,10 +329,15 @@ def _new_card(
 
 def _new_run_folder(run: Path | None, settings: RunSettings) -> Path:
     """Make the folder of a run; by default the next free number below ``runs``."""
+    try:
+        (run or RUNS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {run or RUNS} cannot be made ({error.strerror}): give another "
+            "one with -o"
+        ) from error
     if run is not None:
-        run.mkdir(parents=True, exist_ok=True)
         return run
-    RUNS.mkdir(exist_ok=True)
     for number in range(1, 10**6):
         folder = RUNS / f"{settings.source}-{settings.method}-{number:03d}"
         try:

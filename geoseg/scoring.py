@@ -132,8 +132,13 @@ def score_map(
 
     Raises:
         LabelError: If no tile has labels.
-        DatasetError: If the model has seen all labelled tiles.
+        DatasetError: If there is no such map, or the model has seen all labelled tiles.
     """
+    if not prediction.exists():
+        raise DatasetError(
+            f"{prediction} does not exist, expected footprints, a class raster, or a "
+            "folder of class rasters: make them with geoseg predict"
+        )
     tiles = tiles_of(settings)
     labelled = [tile for tile in tiles if tile.labels is not None]
     if not labelled:
