@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 import geoseg
 from geoseg.errors import GeosegError, MatchingError, ModelFileError, ParameterError
 from geoseg.matching import Matching
-from geoseg.methods import check_parameters, method_class
+from geoseg.methods import build_method
 from geoseg.methods.base import Method
 from geoseg.normalization import Normalization
 
@@ -24,6 +25,8 @@ FORMAT_VERSION = 1
 MODEL_NAME = "model.safetensors"
 #: Where runs go, below the current folder.
 RUNS = Path("runs")
+#: Widths and numbers of clusters up to this are built without a second thought.
+MODEST_SIZE = 256
 #: The one metadata key: several would make the bytes of equal models vary.
 CARD_KEY = "geoseg"
 
@@ -252,19 +255,7 @@ def load_model(path: Path) -> Model:
             not fit the method that its card names.
     """
     card = load_card(path)
-    try:
-        parameters = check_parameters(card.method, card.parameters)
-        # No memory is taken before the file has shown tensors of the same shapes.
-        with torch.device("meta"):
-            method = method_class(card.method)(
-                card.normalization.channels, **parameters
-            )
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        # torch writes its C++ stack below the first line
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelFileError(
-            f"the card of {path} describes no known method: {reason}"
-        ) from error
+    method = _empty_method(path, card)
     expected = method.state_dict()
     with safe_open(path, framework="pt") as file:
         found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
@@ -298,6 +289,27 @@ def load_model(path: Path) -> Model:
                 f"{expected_size[0]} clusters and {expected_size[1]} classes"
             )
     return Model(method.eval(), card)
+
+
+def _empty_method(path: Path, card: ModelCard) -> Method:
+    """Build the method that a card names, without weights worth keeping.
+
+    A card may ask for sizes that would fill the memory. Then it is built without any,
+    on the meta device, until the file has shown tensors of such shapes; the usual sizes
+    are built plainly, for that device costs two seconds of imports.
+    """
+    channels = card.normalization.channels
+    sizes = [v for v in card.parameters.values() if isinstance(v, int)]
+    modest = max([channels, *sizes]) <= MODEST_SIZE
+    try:
+        with nullcontext() if modest else torch.device("meta"):
+            return build_method(card.method, channels, card.parameters)
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        # torch writes its C++ stack below the first line
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelFileError(
+            f"the card of {path} describes no known method: {reason}"
+        ) from error
 
 
 def newest_model(given: Path | None = None) -> Path:

@@ -23,6 +23,7 @@ from geoseg.errors import (
     MatchingError,
     ModelFileError,
     OutputError,
+    OutputExistsError,
     ParameterError,
     TrainingError,
 )
@@ -350,7 +351,7 @@ def _new_run_folder(run: Path | None, settings: RunSettings) -> Path:
 
 def _refuse_filled(run: Path) -> None:
     if run.exists() and any(run.iterdir()):
-        raise TrainingError(
+        raise OutputExistsError(
             f"{run} is not empty: give another folder, or go on with that run by "
             f"--resume {run}"
         )

@@ -14,6 +14,7 @@ from geoseg.errors import (
     GeosegError,
     LabelError,
     MatchingError,
+    OutputExistsError,
     ParameterError,
     TrainingError,
 )
@@ -139,7 +140,7 @@ def test_runs_are_numbered(town, tmp_path, monkeypatch):
 
 def test_a_folder_that_holds_something_is_refused(town, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(TrainingError, match="not empty: .* --resume"):
+    with pytest.raises(OutputExistsError, match="not empty: .* --resume"):
         runs.start(settings_of(town), tmp_path)
     assert files_of(tmp_path) == {"notes.txt"}
 

@@ -238,7 +238,7 @@ def test_demo_does_not_touch_a_folder_that_exists(geoseg, tmp_path):
 def test_train_does_not_touch_a_folder_that_holds_something(geoseg, there, tmp_path):
     (tmp_path / "notes").write_text("mine")
     result = geoseg("train", "--aoi", "sample", "-o", tmp_path)
-    assert_data_error(result, "not empty")
+    assert_usage_error(result, "not empty")
     assert os.listdir(tmp_path) == ["notes"]
 
 
