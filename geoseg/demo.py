@@ -22,15 +22,15 @@ DEMO = RunSettings(
     parameters={
         "width": 8,
         "schedule": "joint",
-        "half_width": 2,
-        "lam_over": 1.2,
+        "half_width": 10,
+        "lam_over": 1.5,
         "learning_rate": 2e-3,
-        "jitter": 0.6,
+        "jitter": 0.3,
         "jitter_both": True,
     },
     patch_size=96,
-    batch_size=4,
-    max_steps=200,
+    batch_size=8,
+    max_steps=300,
 )
 
 
