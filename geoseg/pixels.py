@@ -14,6 +14,20 @@ def one_hot_planes(ids: Tensor, clusters: int, dtype: torch.dtype) -> Tensor:
     return F.one_hot(ids, clusters).permute(0, 3, 1, 2).to(dtype)
 
 
+def shrink_valid(valid: Tensor, features: Tensor) -> Tensor:
+    """Return which pixels of ``(N, D, h, w)`` features lie over valid pixels alone.
+
+    Args:
+        valid: ``(N, H, W)`` bool of the image, at least as large as the features.
+        features: Tell ``h`` and ``w``.
+
+    Returns:
+        ``(N, h, w)`` bool.
+    """
+    size = (features.shape[2], features.shape[3])
+    return F.adaptive_avg_pool2d(valid[:, None].float(), size)[:, 0] == 1
+
+
 def sample_pixels(maps: Iterable[tuple[Tensor, Tensor]], pixels: int) -> Tensor:
     """Gather evenly spaced valid pixels of feature maps.
 

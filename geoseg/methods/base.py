@@ -52,6 +52,7 @@ class Method(nn.Module):
     Attributes:
         uses_labels: Whether it reads ``PatchBatch.mask``.
         gradient: Whether it learns by optimiser steps; if not, by :meth:`finish` alone.
+        has_features: Whether a trunk computes features, see :meth:`features`.
         heads: Name of each output → its number of clusters ``K``.
         default_head: The head that prediction takes unless told otherwise.
         divisor: Height and width that :meth:`probabilities` takes are multiples of it.
@@ -59,6 +60,7 @@ class Method(nn.Module):
 
     uses_labels: ClassVar[bool] = False
     gradient: ClassVar[bool] = True
+    has_features: ClassVar[bool] = False
 
     heads: dict[str, int]
     default_head: str
@@ -73,6 +75,14 @@ class Method(nn.Module):
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` probabilities; H and W are multiples of divisor."""
         raise NotImplementedError(f"{type(self).__name__} does not predict")
+
+    def features(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return the trunk's ``(N, D, h, w)`` features, often smaller than the image.
+
+        H and W are multiples of divisor. Only methods with ``has_features`` have it: what
+        probes and reports cluster, whatever the heads say.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no trunk")
 
     def training_step(self, batch: PatchBatch, context: StepContext) -> StepOutput:
         """Return the loss of one batch; only methods with ``gradient`` have it."""

@@ -66,6 +66,8 @@ class IIC(Method):
         section 3.3, equation 5.
     """
 
+    has_features = True
+
     def __init__(
         self,
         in_channels: int,
@@ -115,8 +117,12 @@ class IIC(Method):
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` softmax probabilities of a head."""
-        features = self.trunk(with_gradients(image, valid, self.sobel))
-        return self._softmax(features, head, image.shape[-2:])
+        return self._softmax(self.features(image, valid), head, image.shape[-2:])
+
+    def features(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return the trunk's ``(N, D, h, w)`` features."""
+        features: Tensor = self.trunk(with_gradients(image, valid, self.sobel))
+        return features
 
     def training_step(self, batch: PatchBatch, context: StepContext) -> StepOutput:
         """Return minus the information that two views share, of one head or both."""

@@ -9,7 +9,7 @@ from geoseg.methods.base import Batches, Method, check_heads
 from geoseg.networks import build_trunk
 from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
 from geoseg.networks.heads import upsample
-from geoseg.pixels import one_hot_planes, sample_pixels
+from geoseg.pixels import one_hot_planes, sample_pixels, shrink_valid
 
 
 class RandomTrunk(Method):
@@ -29,6 +29,7 @@ class RandomTrunk(Method):
     """
 
     gradient = False
+    has_features = True
 
     def __init__(
         self,
@@ -65,13 +66,13 @@ class RandomTrunk(Method):
             norm.momentum = None  # the plain mean over all batches
         self.trunk.train()
         for batch in batches():
-            self._features(batch.image, batch.valid)
+            self.features(batch.image, batch.valid)
         self.trunk.eval()
         sample = sample_pixels(
             (
                 (
-                    features := self._features(batch.image, batch.valid),
-                    _shrink(batch.valid, features),
+                    features := self.features(batch.image, batch.valid),
+                    shrink_valid(batch.valid, features),
                 )
                 for batch in batches()
             ),
@@ -80,7 +81,8 @@ class RandomTrunk(Method):
         result = kmeans(lambda: [sample], self.heads["main"], seed=self.seed)
         self.get_buffer("centroids").copy_(result.centroids)
 
-    def _features(self, image: Tensor, valid: Tensor) -> Tensor:
+    def features(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return the untrained trunk's ``(N, D, h, w)`` features."""
         features: Tensor = self.trunk(with_gradients(image, valid, self.sobel))
         return features
 
@@ -90,17 +92,9 @@ class RandomTrunk(Method):
         # argmin |z - c|^2 = argmax z.c - |c|^2 / 2, which is linear in z and so
         # commutes with the upsampling.
         scores = F.conv2d(
-            self._features(image, valid),
+            self.features(image, valid),
             centroids[:, :, None, None],
             bias=-centroids.square().sum(dim=1) / 2,
         )
         ids = upsample(scores, (image.shape[2], image.shape[3])).argmax(dim=1)
         return one_hot_planes(ids, self.heads[head], image.dtype)
-
-
-def _shrink(valid: Tensor, features: Tensor) -> Tensor:
-    """Return which feature pixels lie over valid pixels alone."""
-    share = F.adaptive_avg_pool2d(
-        valid[:, None].float(), (features.shape[2], features.shape[3])
-    )
-    return share[:, 0] == 1

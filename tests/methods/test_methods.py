@@ -66,6 +66,19 @@ def test_equal_seeds_fit_equal_methods(name):
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_features_are_finite_and_there_if_the_method_says_so(name):
+    method = build_method(name, 4, SMALL[name]).eval()
+    image, valid = torch.rand((2, 4, 16, 16)), torch.ones((2, 16, 16)).bool()
+    if not method.has_features:
+        with pytest.raises(NotImplementedError, match="has no trunk"):
+            method.features(image, valid)
+        return
+    with torch.no_grad():
+        found = method.features(image, valid)
+    assert found.shape[0] == 2 and 16 % found.shape[2] == 0
+    assert found.isfinite().all()
+
+
 def test_an_unknown_head_is_answered_with_the_known_ones(name):
     method = build_method(name, 4, SMALL[name])
     image, valid = torch.rand((1, 4, 16, 16)), torch.ones((1, 16, 16)).bool()

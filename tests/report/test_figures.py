@@ -1,4 +1,4 @@
-"""Tests of geoseg.report."""
+"""Tests of geoseg.report.figures and geoseg.report.painting."""
 
 import subprocess
 import sys

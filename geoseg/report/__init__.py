@@ -1,0 +1,29 @@
+"""What a run shows: figures as files, and one self-contained page."""
+
+from geoseg.report.figures import curves_figure, overlay_figure, panel_figure
+from geoseg.report.painting import (
+    FOUND,
+    INVENTED,
+    MISSED,
+    PanelHead,
+    PanelRow,
+    cluster_colours,
+    paint_buildings,
+    paint_clusters,
+    stretch_image,
+)
+
+__all__ = [
+    "FOUND",
+    "INVENTED",
+    "MISSED",
+    "PanelHead",
+    "PanelRow",
+    "cluster_colours",
+    "curves_figure",
+    "overlay_figure",
+    "paint_buildings",
+    "paint_clusters",
+    "panel_figure",
+    "stretch_image",
+]

@@ -1,0 +1,168 @@
+"""What a model says about a tile, as colours: images, clusters, buildings.
+
+One colour means one thing in every figure and on every page.
+"""
+
+from collections.abc import Sequence
+from colorsys import hls_to_rgb
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import ShapeError
+from geoseg.metrics import BUILDING
+from geoseg.metrics import iou as building_iou
+from geoseg.patches import IGNORE
+
+Pixels = NDArray[Any]
+Colour = tuple[float, float, float]
+
+#: One colour, one meaning, in every figure; told apart with any colour vision.
+FOUND: Colour = (1.0, 0.72, 0.05)  # building, and rightly so
+INVENTED: Colour = (0.86, 0.12, 0.44)  # called building, but is not
+MISSED: Colour = (0.20, 0.66, 0.96)  # building, but not called so
+
+
+@dataclass(frozen=True, eq=False)
+class PanelHead:
+    """What one head says about a tile.
+
+    Attributes:
+        name: Shown above its column.
+        clusters: ``(H, W)`` cluster ids, ``IGNORE`` where the image has no data.
+        classes: ``(H, W)`` class ids after matching, ``IGNORE`` likewise.
+    """
+
+    name: str
+    clusters: Pixels
+    classes: Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class PanelRow:
+    """A tile of a panel figure.
+
+    Attributes:
+        title: Shown at its left.
+        image: ``(B, H, W)`` red, green, blue, or one band; any range.
+        heads: One column each.
+        truth: ``(H, W)`` reference class ids, ``IGNORE`` where unlabelled, or None.
+        valid: ``(H, W)`` bool, or None where every pixel has data.
+    """
+
+    title: str
+    image: Pixels
+    heads: Sequence[PanelHead]
+    truth: Pixels | None = None
+    valid: Pixels | None = None
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[0] not in (1, 3):
+            raise ShapeError(
+                f"image of {self.title} has shape {self.image.shape}, expected "
+                "(1 or 3, H, W)"
+            )
+        size = self.image.shape[1:]
+        others = {"truth": self.truth, "valid": self.valid}
+        for head in self.heads:
+            others[f"clusters of {head.name}"] = head.clusters
+            others[f"classes of {head.name}"] = head.classes
+        for name, array in others.items():
+            if array is not None and array.shape != size:
+                raise ShapeError(
+                    f"{name} of {self.title} has shape {array.shape}, expected {size}"
+                )
+
+
+def stretch_image(
+    image: Pixels,
+    valid: Pixels | None = None,
+    *,
+    low: float = 2.0,
+    high: float = 98.0,
+    gamma: float = 0.9,
+) -> NDArray[np.float32]:
+    """Stretch an image between two percentiles of its valid pixels, for the eye.
+
+    Args:
+        image: ``(B, H, W)`` with one or three bands, any range.
+        valid: ``(H, W)`` bool; pixels that are not become white.
+        low: Percentile shown as black, band by band.
+        high: Percentile shown as white.
+        gamma: Exponent after the stretch; below one lightens the shadows.
+
+    Returns:
+        ``(H, W, 3)`` float32 in [0, 1].
+    """
+    pixels = np.broadcast_to(image, (3, *image.shape[1:])).astype(np.float32)
+    seen = np.isfinite(pixels).all(0)
+    seen = seen if valid is None else seen & valid.astype(bool)
+    out = np.ones((*seen.shape, 3), dtype=np.float32)
+    if seen.any():
+        values = pixels[:, seen]  # (3, pixels)
+        bottom, top = np.percentile(values, [low, high], axis=1)
+        span = np.maximum(top - bottom, 1e-6)
+        scaled = (values - bottom[:, None]) / span[:, None]
+        out[seen] = np.clip(scaled, 0.0, 1.0).T ** gamma
+    return out
+
+
+def cluster_colours(count: int) -> NDArray[np.float64]:
+    """Return ``(count, 3)`` colours in [0, 1] that stay apart and never change.
+
+    Cluster ``k`` has the same colour whatever ``count`` is: three tones in turn, the
+    hues of each by the golden angle.
+    """
+    tones = ((0.62, 0.62), (0.40, 0.55), (0.80, 0.60))  # lightness, saturation
+    hues = [0.08 + k % 3 / 3 + k // 3 * 0.381966 for k in range(count)]
+    colours = [hls_to_rgb(hue % 1.0, *tones[k % 3]) for k, hue in enumerate(hues)]
+    return np.array(colours, dtype=np.float64).reshape(count, 3)
+
+
+def paint_clusters(clusters: Pixels) -> NDArray[np.float32]:
+    """Return ``(H, W, 3)`` colours of ``(H, W)`` cluster ids, white where no data."""
+    seen = clusters != IGNORE
+    ids = np.where(seen, clusters, 0).astype(np.int64)
+    out = cluster_colours(int(ids.max(initial=0)) + 1)[ids].astype(np.float32)
+    out[~seen] = 1.0
+    return out
+
+
+def paint_buildings(
+    background: Pixels, classes: Pixels, truth: Pixels | None = None
+) -> NDArray[np.float32]:
+    """Lay buildings over a faded image, coloured by whether they are right.
+
+    Args:
+        background: ``(H, W, 3)`` in [0, 1].
+        classes: ``(H, W)`` class ids.
+        truth: ``(H, W)`` reference ids; where absent or ``IGNORE``, all passes as right.
+
+    Returns:
+        ``(H, W, 3)``: buildings found, invented and missed in their colours.
+    """
+    grey = background @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    faded = np.repeat((0.45 + 0.5 * grey)[..., None], 3, axis=2).astype(np.float32)
+    called = classes == BUILDING
+    known = np.zeros_like(called) if truth is None else truth != IGNORE
+    real = called if truth is None else np.where(known, truth == BUILDING, called)
+    for mask, colour in (
+        (called & real, FOUND),
+        (called & ~real, INVENTED),
+        (~called & real, MISSED),
+    ):
+        faded[mask] = 0.25 * faded[mask] + 0.75 * np.array(colour, dtype=np.float32)
+    faded[classes == IGNORE] = 1.0
+    return faded
+
+
+def tile_iou(classes: Pixels, truth: Pixels | None) -> float:
+    """Return the building IoU of two ``(H, W)`` class maps, ``nan`` without truth."""
+    if truth is None:
+        return float("nan")
+    known = truth != IGNORE
+    called, real = classes[known] == BUILDING, truth[known] == BUILDING
+    pairs = np.bincount(2 * real + called, minlength=4).reshape(2, 2)
+    return float(building_iou(pairs))
