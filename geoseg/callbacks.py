@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -24,8 +24,15 @@ class TrainingState(Protocol):
     def batches_per_epoch(self) -> int:
         """Number of batches in a pass over the patches."""
 
+    @property
+    def most_clusters(self) -> int:
+        """Number of clusters of the largest head."""
+
     def numbers(self) -> dict[str, float]:
         """Return the last logged numbers."""
+
+    def areas(self) -> dict[str, list[float]]:
+        """Return the last logged areas, by head."""
 
 
 class Checkpoint(Callback):
@@ -57,13 +64,20 @@ class Checkpoint(Callback):
         self.saved_at = time.monotonic()
 
 
-class MetricsLog(Callback):
-    """Appends the logged numbers to a CSV file, one row a step."""
+class StepTable(Callback):
+    """A CSV file of rows that begin with their step; a subclass adds a step's rows.
+
+    Its columns are those of the first row.
+    """
 
     def __init__(self, state: TrainingState, path: Path) -> None:
         self.state = state
         self.path = path
         self.columns: list[str] = []
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield what the step that was just made adds, ``step`` first."""
+        raise NotImplementedError
 
     def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Drop the rows of steps that a resumed run is about to make again."""
@@ -84,20 +98,42 @@ class MetricsLog(Callback):
         os.replace(aside, self.path)
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        epoch = (self.state.batches_seen - 1) // self.state.batches_per_epoch
-        row = {
-            "step": self.state.batches_seen,
-            "epoch": epoch,
-            **self.state.numbers(),
-        }
+        rows = list(self.rows())
+        if not rows:
+            return
         first = not self.columns
         if first:
-            self.columns = list(row)
+            self.columns = list(rows[0])
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             if first:
                 writer.writeheader()
-            writer.writerow(row)
+            writer.writerows(rows)
+
+
+class MetricsLog(StepTable):
+    """Appends the logged numbers to a CSV file, one row a step."""
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the step's one row."""
+        epoch = (self.state.batches_seen - 1) // self.state.batches_per_epoch
+        step = self.state.batches_seen
+        yield {"step": step, "epoch": epoch, **self.state.numbers()}
+
+
+class AreasLog(StepTable):
+    """Appends the clusters' shares of the area to a CSV file, one row a trained head.
+
+    Columns ``step``, ``head``, ``area_0`` …, as many as the largest head has clusters;
+    a smaller head leaves the last ones empty.
+    """
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield a row for each head that the step trained."""
+        columns = [f"area_{cluster}" for cluster in range(self.state.most_clusters)]
+        for head, areas in self.state.areas().items():
+            shares = dict.fromkeys(columns, "") | dict(zip(columns, areas))
+            yield {"step": self.state.batches_seen, "head": head, **shares}
 
 
 def _step_of(row: dict[str, str]) -> float:

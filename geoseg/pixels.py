@@ -14,6 +14,23 @@ def one_hot_planes(ids: Tensor, clusters: int, dtype: torch.dtype) -> Tensor:
     return F.one_hot(ids, clusters).permute(0, 3, 1, 2).to(dtype)
 
 
+def cluster_areas(probabilities: Tensor, valid: Tensor) -> Tensor:
+    """Return the share of the valid pixels that each cluster has.
+
+    Args:
+        probabilities: ``(N, K, H, W)``; a pixel belongs to its most probable cluster.
+        valid: ``(N, H, W)`` bool.
+
+    Returns:
+        ``(K,)`` float32 that sums to one; zeros if no pixel is valid.
+    """
+    ids = probabilities.argmax(dim=1).flatten()  # (N H W)
+    counts = torch.zeros(probabilities.shape[1], dtype=torch.long, device=ids.device)
+    # whole numbers: the order of the additions, free on a GPU, does not matter
+    counts.scatter_add_(0, ids, valid.flatten().long())
+    return counts / counts.sum().clamp(min=1)
+
+
 def shrink_valid(valid: Tensor, features: Tensor) -> Tensor:
     """Return which pixels of ``(N, D, h, w)`` features lie over valid pixels alone.
 

@@ -7,7 +7,7 @@ very batch that it would have taken. Epochs are geoseg's own: passes over the lo
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,14 @@ import torch
 from lightning.pytorch.callbacks import Callback, Timer
 from torch import Tensor
 
-from geoseg.callbacks import Checkpoint, Interrupt, MetricsLog, OnStep, Progress
+from geoseg.callbacks import (
+    AreasLog,
+    Checkpoint,
+    Interrupt,
+    MetricsLog,
+    OnStep,
+    Progress,
+)
 from geoseg.errors import TrainingError
 from geoseg.methods.base import Method, StepContext
 from geoseg.patches import PatchBatch
@@ -38,6 +45,7 @@ _BARE: dict[str, Any] = {
 
 CHECKPOINT_NAME = "last.ckpt"
 METRICS_NAME = "metrics.csv"
+AREAS_NAME = "areas.csv"
 
 
 class EpochLoader(Protocol):
@@ -103,8 +111,8 @@ def fit(
 ) -> FitResult:
     """Train a method on the patches of a loader.
 
-    Writes ``metrics.csv`` and ``last.ckpt`` (for resuming this run, never to be taken
-    from others) into ``run``. The first Ctrl-C ends the training after the current
+    Writes ``metrics.csv``, ``areas.csv`` and ``last.ckpt`` (for resuming this run, never
+    to be taken from others) into ``run``. The first Ctrl-C ends the training after the current
     step; the method is usable then.
 
     Args:
@@ -136,6 +144,7 @@ def fit(
     interrupt = Interrupt()
     callbacks: list[Callback] = [
         MetricsLog(adapter, run / METRICS_NAME),
+        AreasLog(adapter, run / AREAS_NAME),
         Checkpoint(
             adapter, run / CHECKPOINT_NAME, checkpoint_seconds, checkpoint_steps
         ),
@@ -188,6 +197,7 @@ class _Adapter(L.LightningModule):
         self.batches_seen = 0
         self.epoch_begun = -1
         self.latest: dict[str, Tensor] = {}
+        self.latest_areas: Mapping[str, Tensor] = {}
 
     @property
     def batches_per_epoch(self) -> int:
@@ -197,6 +207,15 @@ class _Adapter(L.LightningModule):
     def numbers(self) -> dict[str, float]:
         """Return the last logged numbers (this waits for the device)."""
         return {name: float(value) for name, value in self.latest.items()}
+
+    @property
+    def most_clusters(self) -> int:
+        """Number of clusters of the largest head."""
+        return max(self.method.heads.values())
+
+    def areas(self) -> dict[str, list[float]]:
+        """Return the last logged areas, by head."""
+        return {head: areas.tolist() for head, areas in self.latest_areas.items()}
 
     def train_dataloader(self) -> "_Stream":
         return _Stream(self.loader, self.batches_seen)
@@ -210,13 +229,14 @@ class _Adapter(L.LightningModule):
             self.method.begin_epoch(epoch, lambda: self.loader.batches(epoch))
             self.epoch_begun = epoch
         context = StepContext(epoch, self.batches_seen, self.seed)
-        loss, logs = self.method.training_step(batch, context)
+        loss, logs, areas = self.method.training_step(batch, context)
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {float(loss.detach())} at step {self.batches_seen}: "
                 f"lower the learning rate; {CHECKPOINT_NAME} holds the last good state"
             )
         self.latest = {"loss": loss.detach(), **logs}
+        self.latest_areas = areas
         self.batches_seen += 1
         return loss
 

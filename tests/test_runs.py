@@ -66,7 +66,8 @@ def files_of(folder) -> set[str]:
 
 def test_a_run_leaves_model_scores_and_pictures(iic_run):
     assert files_of(iic_run.run) == {
-        *("run.json", "metrics.csv", "last.ckpt", "model.safetensors"),
+        *("run.json", "metrics.csv", "areas.csv", "last.ckpt"),
+        "model.safetensors",
         *("scores.json", "panel.png", "curves.png"),
     }
     with (iic_run.run / "metrics.csv").open(newline="") as file:

@@ -14,7 +14,7 @@ from geoseg.errors import TrainingError
 from geoseg.methods import build_method
 from geoseg.methods.base import Method, StepOutput
 from geoseg.patches import IGNORE, PatchBatch
-from geoseg.training import CHECKPOINT_NAME, METRICS_NAME, Limits, fit
+from geoseg.training import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME, Limits, fit
 
 # A kill has to be a kill of a process; the script trains there and here alike.
 SCRIPT = """
@@ -69,8 +69,8 @@ def train_in_a_process(run, kill_at: int) -> int:
     return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode
 
 
-def rows(run) -> list[dict[str, str]]:
-    with (run / METRICS_NAME).open(newline="") as file:
+def rows(run, name=METRICS_NAME) -> list[dict[str, str]]:
+    with (run / name).open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -85,6 +85,7 @@ def test_a_run_killed_at_three_points_ends_with_the_same_bits(tmp_path):
     found = torch.load(killed / "weights.pt", weights_only=True)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert rows(killed) == rows(whole)
+    assert rows(killed, AREAS_NAME) == rows(whole, AREAS_NAME)
 
 
 def test_training_stops_after_the_steps_that_the_epochs_make(tmp_path):
@@ -155,3 +156,14 @@ def test_the_log_shows_collapse_and_confidence(tmp_path):
     row = rows(tmp_path)[0]
     assert 0 <= float(row["entropy"]) <= 1
     assert 1 / 5 <= float(row["confidence"]) <= 1
+
+
+def test_the_areas_of_a_trained_head_are_logged_and_sum_to_one(tmp_path):
+    fit(small_iic(), NoiseLoader(), run=tmp_path, limits=Limits(max_steps=6))
+    logged = rows(tmp_path, AREAS_NAME)
+    heads = [(row["step"], row["head"]) for row in logged]
+    assert heads == [(str(n), "over") for n in range(1, 6)] + [("6", "main")]
+    for row in logged:
+        shares = [row[f"area_{k}"] for k in range(5)]
+        assert sum(float(share) for share in shares if share) == pytest.approx(1)
+        assert shares.count("") == (2 if row["head"] == "main" else 0)

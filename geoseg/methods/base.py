@@ -1,6 +1,7 @@
 """The contract that every segmentation method fulfils."""
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -34,11 +35,16 @@ class StepOutput(NamedTuple):
     Attributes:
         loss: Scalar to minimise.
         logs: Scalars to log, detached. ``entropy`` (marginal entropy over ln K) and
-            ``confidence`` (mean highest probability) are shown while training.
+            ``confidence`` (mean highest probability) are shown while training, and
+            tell collapse.
+        areas: Head → ``(K,)`` float, the share of the valid pixels that each of its
+            clusters has, detached; logged to ``areas.csv``. Of the heads that the step
+            trained; ``entropy`` and ``confidence`` are those of the last one.
     """
 
     loss: Tensor
     logs: dict[str, Tensor]
+    areas: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Method(nn.Module):
@@ -52,6 +58,8 @@ class Method(nn.Module):
     Attributes:
         uses_labels: Whether it reads ``PatchBatch.mask``.
         gradient: Whether it learns by optimiser steps; if not, by :meth:`finish` alone.
+        couples_batch: Whether its loss is one of the whole batch, and not a mean over
+            patches: then parts of a batch do not add up to it.
         has_features: Whether a trunk computes features, see :meth:`features`.
         heads: Name of each output → its number of clusters ``K``.
         default_head: The head that prediction takes unless told otherwise.
@@ -60,6 +68,7 @@ class Method(nn.Module):
 
     uses_labels: ClassVar[bool] = False
     gradient: ClassVar[bool] = True
+    couples_batch: ClassVar[bool] = False
     has_features: ClassVar[bool] = False
 
     heads: dict[str, int]

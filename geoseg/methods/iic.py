@@ -13,6 +13,7 @@ from geoseg.networks import build_trunk
 from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
 from geoseg.networks.heads import PixelHead, softmax, upsample
 from geoseg.patches import PatchBatch
+from geoseg.pixels import cluster_areas
 from geoseg.views import (
     Photometric,
     apply_symmetry,
@@ -67,6 +68,7 @@ class IIC(Method):
     """
 
     has_features = True
+    couples_batch = True
 
     def __init__(
         self,
@@ -133,6 +135,7 @@ class IIC(Method):
         others = self.trunk(with_gradients(second, valid, self.sobel))
         heads = self._heads_of(context.epoch)
         logs: dict[str, Tensor] = {}
+        areas: dict[str, Tensor] = {}
         losses = []
         for head in heads:
             x = self._softmax(features, head, first.shape[-2:])
@@ -146,13 +149,14 @@ class IIC(Method):
                 collapsed=self.collapsed,
             )
             losses.append(information.loss)
+            areas[head] = cluster_areas(x.detach(), batch.valid)
             if head == heads[-1]:
                 logs["loss_at_one"] = information.loss_at_one
                 logs["entropy"] = information.marginal_entropy
                 logs["confidence"] = _confidence(x, batch.valid)
             else:
                 logs[f"loss_{head}"] = information.loss.detach()
-        return StepOutput(torch.stack(losses).sum(), logs)
+        return StepOutput(torch.stack(losses).sum(), logs, areas)
 
     def _heads_of(self, epoch: int) -> tuple[str, ...]:
         if self.schedule == "joint":
