@@ -274,6 +274,7 @@ def load_model(path: Path) -> Model:
                 f"{expected[name].dtype}: the file is damaged or was edited"
             )
     method.load_state_dict(weights, assign=True)
+    method.whiten(card.normalization.whitening)
     method.requires_grad_(False)
     if card.head not in method.heads:
         raise ModelFileError(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from geoseg.errors import ModelFileError, ParameterError, ShapeError
+from geoseg.whitening import Whitening
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Normalization:
         low: Per band, the value mapped to 0, in the file's units.
         high: Per band, the value mapped to 1; above ``low``.
         fill: Per band, the normalised value given to invalid pixels, in [0, 1].
+        whitening: What the method does to the bands after its views, or None; a call
+            leaves it out (see :mod:`geoseg.whitening`).
 
     Raises:
         ParameterError: If lengths differ or ``high <= low``.
@@ -43,6 +46,7 @@ class Normalization:
     low: tuple[float, ...]
     high: tuple[float, ...]
     fill: tuple[float, ...]
+    whitening: Whitening | None = None
 
     def __post_init__(self) -> None:
         count = len(self.bands)
@@ -65,6 +69,11 @@ class Normalization:
                     f"normalization of band {band!r} maps {low} to 0 and {high} to 1, "
                     "expected the second above the first"
                 )
+        if self.whitening is not None and len(self.whitening.mean) != count:
+            raise ParameterError(
+                f"normalization whitens {len(self.whitening.mean)} of {count} bands, "
+                "expected all of them"
+            )
 
     @property
     def channels(self) -> int:
@@ -113,22 +122,25 @@ class Normalization:
             "low": list(self.low),
             "high": list(self.high),
             "fill": list(self.fill),
+            "whitening": self.whitening and self.whitening.to_json(),
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Normalization":
-        """Read what :meth:`to_json` wrote.
+        """Read what :meth:`to_json` wrote; cards from before whitening have none.
 
         Raises:
             ModelFileError: If a field is absent or has another type or value than
                 expected.
         """
         try:
+            whitening = values.get("whitening")
             return cls(
                 bands=tuple(str(name) for name in values["bands"]),
                 low=tuple(float(value) for value in values["low"]),
                 high=tuple(float(value) for value in values["high"]),
                 fill=tuple(float(value) for value in values["fill"]),
+                whitening=None if whitening is None else Whitening.from_json(whitening),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelFileError(

@@ -241,6 +241,7 @@ def _train(plan: _Plan, folder: Path, *, resume: bool) -> tuple[Model, bool]:
         settings.parameters,
         seed=settings.seed,
     )
+    method.whiten(card.normalization.whitening)
     limits = training.Limits(
         max_steps=settings.max_steps,
         max_epochs=settings.max_epochs,

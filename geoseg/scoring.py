@@ -94,6 +94,7 @@ def build_control(model: Model, method: str, batches: Batches) -> Model:
     built = build_method(
         method, model.card.normalization.channels, parameters, seed=model.card.seed
     )
+    built.whiten(model.card.normalization.whitening)
     built.finish(batches)
     return Model(built.eval(), model.card).with_card(
         method=method, parameters=parameters, head=built.default_head, matchings={}

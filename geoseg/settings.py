@@ -16,6 +16,7 @@ from geoseg.geo.labels import check_labels
 from geoseg.geo.splits import Split, split_blocks, split_tiles
 from geoseg.matching import Objective
 from geoseg.normalization import Normalization
+from geoseg.whitening import WhitenMode
 
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
@@ -35,6 +36,7 @@ class RunSettings:
         method: Name in ``METHODS``, with its ``parameters``.
         bands: Preset, names or numbers; None for red, green, blue and near infrared.
         nodata: The nodata rule.
+        whiten: ``zca`` to whiten the bands, or ``none``.
         patch_size: Side of a patch in pixels.
         batch_size: Patches a step.
         patches_per_epoch: None for as many as cover the training tiles once.
@@ -58,6 +60,7 @@ class RunSettings:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     bands: str | None = None
     nodata: str = "auto"
+    whiten: WhitenMode = "none"
     patch_size: int = 128
     batch_size: int = 8
     patches_per_epoch: int | None = None
@@ -178,7 +181,9 @@ def normalization_of(settings: RunSettings, tiles: Sequence[Tile]) -> Normalizat
     from geoseg.geo.statistics import fit_normalization
 
     bands = raster.choose_bands(raster.describe(tiles[0].image), settings.bands)
-    return fit_normalization(tiles, bands, nodata=settings.nodata)
+    return fit_normalization(
+        tiles, bands, nodata=settings.nodata, whiten=settings.whiten
+    )
 
 
 def loader_of(

@@ -293,3 +293,29 @@ def test_a_run_whose_tiles_have_changed_cannot_be_resumed(
     with pytest.raises(TrainingError, match="tiles of .* have changed since it began"):
         runs.resume(folder)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("values", [COLOUR, SMALL])
+def test_a_whitened_run_predicts_as_it_trained(town, tmp_path, values, no_pictures):
+    settings = settings_of(town, values, whiten="zca")
+    assert "--whiten zca" in settings.command()
+    result = runs.start(settings, tmp_path / "run")
+    whitening = result.model.card.normalization.whitening
+    assert whitening is not None
+    loaded = load_model(result.model_path)
+    assert loaded.card.normalization.whitening == whitening
+    image, valid = torch.rand(1, 3, 32, 32), torch.ones(1, 32, 32, dtype=torch.bool)
+    trained = result.model.cluster_probabilities(image, valid)
+    assert torch.equal(loaded.cluster_probabilities(image, valid), trained)
+    loaded.method.whiten(None)
+    assert not torch.equal(loaded.cluster_probabilities(image, valid), trained)
+
+
+def test_a_whitened_run_resumes_whitened(town, tmp_path, no_pictures):
+    settings = settings_of(town, SMALL, whiten="zca", checkpoint_steps=1)
+    whole = runs.start(settings, tmp_path / "run")
+    (tmp_path / "run" / MODEL_NAME).unlink()
+    again = runs.resume(tmp_path / "run")
+    assert again.model.card.normalization == whole.model.card.normalization
+    for name, value in whole.model.method.state_dict().items():
+        assert torch.equal(value, again.model.method.state_dict()[name])

@@ -47,6 +47,13 @@ log = logging.getLogger(__name__)
     help="Gradient channels beside or instead of the bands; as -p sobel=…",
 )
 @click.option(
+    "--whiten",
+    type=click.Choice(["none", "zca"]),
+    default="none",
+    show_default=True,
+    help="Decorrelate the bands by the covariance of the training tiles.",
+)
+@click.option(
     "--nodata",
     default="auto",
     show_default=True,

@@ -6,6 +6,7 @@ advance, adds up over files, and places a percentile within 0.2 % of its value.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from geoseg.geo.raster import (
     read_window,
 )
 from geoseg.normalization import Normalization
+from geoseg.whitening import Whitening, WhitenMode
 
 # Exact counters reach from int16's least to uint16's greatest value.
 _LEAST, _GREATEST = -(2**15), 2**16 - 1
@@ -177,21 +179,28 @@ def _count_tile(
     nodata: NodataRule,
     histograms: list[_Histogram],
 ) -> None:
+    for pixels, valid in _read_strips(tile, bands, nodata):
+        exact = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
+        if not histograms:
+            histograms.extend(_Histogram(exact) for _ in bands)
+        if histograms[0].exact != exact:
+            raise DatasetError(
+                f"{tile.image} holds {pixels.dtype}, expected the same kind of "
+                "numbers as in the tiles before it: convert one of them"
+            )
+        for histogram, band in zip(histograms, pixels, strict=True):
+            histogram.add(band[valid])
+
+
+def _read_strips(
+    tile: Tile, bands: Sequence[str], nodata: NodataRule
+) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Pixels ``(B, h, W)`` and valid ``(h, W)`` of a tile, strip by strip."""
     with open_raster(tile.image) as dataset:
         description = describe_open(dataset)
         numbers = band_numbers(description, bands)
         for strip in strips(tile.extent(description), len(bands)):
-            pixels, valid = read_window(dataset, numbers, strip, nodata=nodata)
-            exact = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
-            if not histograms:
-                histograms.extend(_Histogram(exact) for _ in bands)
-            if histograms[0].exact != exact:
-                raise DatasetError(
-                    f"{tile.image} holds {pixels.dtype}, expected the same kind of "
-                    "numbers as in the tiles before it: convert one of them"
-                )
-            for histogram, band in zip(histograms, pixels, strict=True):
-                histogram.add(band[valid])
+            yield read_window(dataset, numbers, strip, nodata=nodata)
 
 
 def fit_normalization(
@@ -199,10 +208,14 @@ def fit_normalization(
     bands: Sequence[str],
     *,
     nodata: NodataRule = "auto",
+    whiten: WhitenMode = "none",
     low: float = 1.0,
     high: float = 99.0,
 ) -> Normalization:
     """Normalisation of a split: percentiles to 0 and 1, the median where invalid.
+
+    Whitening takes a second pass over the files: the covariance is that of the stretched
+    bands, which only the percentiles of the first one define.
 
     Raises:
         DatasetError: As :func:`band_statistics`.
@@ -215,4 +228,44 @@ def fit_normalization(
             statistics.median, statistics.low, statistics.high, strict=True
         )
     )
-    return Normalization(tuple(bands), statistics.low, statistics.high, fill)
+    stretch = Normalization(tuple(bands), statistics.low, statistics.high, fill)
+    if whiten == "none":
+        return stretch
+    mean, covariance = band_covariance(tiles, stretch, nodata=nodata)
+    return replace(stretch, whitening=Whitening.zca(mean, covariance))
+
+
+def band_covariance(
+    tiles: Sequence[Tile], stretch: Normalization, *, nodata: NodataRule = "auto"
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Mean ``(B,)`` and covariance ``(B, B)`` of the stretched bands, in float64.
+
+    One pass over the valid pixels, in the strips of :func:`band_statistics`. Sums of
+    products about each strip's own mean are merged, which loses no digits where the
+    mean is large beside the deviations.
+
+    References:
+        Chan, Golub, LeVeque. Updating formulae and a pairwise algorithm for computing
+        sample variances. Stanford, STAN-CS-79-773, 1979.
+
+    Raises:
+        DatasetError: If no pixel is valid.
+        RasterError: If a file cannot be read or lacks a band.
+    """
+    count, mean = 0, np.zeros(stretch.channels)
+    scatter = np.zeros((stretch.channels, stretch.channels))
+    for tile in tiles:
+        for pixels, valid in _read_strips(tile, stretch.bands, nodata):
+            values = stretch(pixels, valid).numpy()[:, valid].astype(np.float64)
+            added = values.shape[1]
+            if not added:
+                continue
+            centre = values.mean(axis=1)
+            values -= centre[:, None]
+            shift, total = centre - mean, count + added
+            scatter += values @ values.T
+            scatter += np.outer(shift, shift) * (count * added / total)
+            mean, count = mean + shift * (added / total), total
+    if not count:
+        raise DatasetError("no valid pixel to take a covariance of, expected some")
+    return mean, scatter / count

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ParameterError
 from geoseg.patches import PatchBatch
+from geoseg.whitening import Whitening, WhiteningLayer
 
 #: Gives the batches of one epoch anew at each call.
 Batches = Callable[[], Iterable[PatchBatch]]
@@ -80,6 +81,27 @@ class Method(nn.Module):
         if in_channels < 1:
             raise ParameterError(f"in_channels is {in_channels}, expected at least 1")
         self.in_channels = in_channels
+        self.whitening: WhiteningLayer | None = None
+
+    def whiten(self, whitening: Whitening | None) -> None:
+        """Set the whitening that the card names; whoever builds a method calls this."""
+        self.whitening = None if whitening is None else WhiteningLayer(whitening)
+
+    def whitened(self, image: Tensor) -> Tensor:
+        """Return the bands as a network or a clustering sees them.
+
+        Every method passes its images through here once, after it has made its views.
+
+        Args:
+            image: ``(N, C, H, W)`` in [0, 1].
+
+        Returns:
+            The image itself, or ``(N, C, H, W)`` of about mean 0 and variance 1.
+        """
+        if self.whitening is None:
+            return image
+        whitened: Tensor = self.whitening(image)
+        return whitened
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` probabilities; H and W are multiples of divisor."""

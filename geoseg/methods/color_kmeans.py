@@ -42,7 +42,8 @@ class ColorKMeans(Method):
     def finish(self, batches: Batches) -> None:
         """Fit the centroids."""
         sample = sample_pixels(
-            ((batch.image, batch.valid) for batch in batches()), self.pixels
+            ((self.whitened(batch.image), batch.valid) for batch in batches()),
+            self.pixels,
         )
         result = kmeans(lambda: [sample], self.heads["main"], seed=self.seed)
         self.get_buffer("centroids").copy_(result.centroids)
@@ -50,6 +51,6 @@ class ColorKMeans(Method):
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` ones at the nearest centroid, zeros elsewhere."""
         n, c, h, w = image.shape
-        pixels = image.permute(0, 2, 3, 1).reshape(-1, c)
+        pixels = self.whitened(image).permute(0, 2, 3, 1).reshape(-1, c)
         ids = assign(pixels, self.get_buffer("centroids")).reshape(n, h, w)
         return one_hot_planes(ids, self.heads[head], image.dtype)

@@ -123,16 +123,18 @@ class IIC(Method):
 
     def features(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return the trunk's ``(N, D, h, w)`` features."""
-        features: Tensor = self.trunk(with_gradients(image, valid, self.sobel))
+        bands = self.whitened(image)
+        inputs = with_gradients(image, valid, self.sobel, bands=bands)
+        features: Tensor = self.trunk(inputs)
         return features
 
     def training_step(self, batch: PatchBatch, context: StepContext) -> StepOutput:
         """Return minus the information that two views share, of one head or both."""
         first, second, codes = self._views(batch, context)
         # Two calls, so that each view has batch statistics of its own as published.
-        features = self.trunk(with_gradients(first, batch.valid, self.sobel))
+        features = self.features(first, batch.valid)
         valid = apply_symmetry(batch.valid, codes)
-        others = self.trunk(with_gradients(second, valid, self.sobel))
+        others = self.features(second, valid)
         heads = self._heads_of(context.epoch)
         logs: dict[str, Tensor] = {}
         areas: dict[str, Tensor] = {}

@@ -83,7 +83,9 @@ class RandomTrunk(Method):
 
     def features(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return the untrained trunk's ``(N, D, h, w)`` features."""
-        features: Tensor = self.trunk(with_gradients(image, valid, self.sobel))
+        bands = self.whitened(image)
+        inputs = with_gradients(image, valid, self.sobel, bands=bands)
+        features: Tensor = self.trunk(inputs)
         return features
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:

@@ -29,7 +29,9 @@ def sobel_channels(in_channels: int, mode: str) -> int:
     return {"none": in_channels, "append": in_channels + 2, "only": 2}[mode]
 
 
-def with_gradients(image: Tensor, valid: Tensor, mode: str) -> Tensor:
+def with_gradients(
+    image: Tensor, valid: Tensor, mode: str, *, bands: Tensor | None = None
+) -> Tensor:
     """Add the gradients of an image's mean band, or put them in its place.
 
     A method calls this after it has made its views: the gradients are then those of the
@@ -38,19 +40,22 @@ def with_gradients(image: Tensor, valid: Tensor, mode: str) -> Tensor:
     Args:
         image: ``(N, C, H, W)`` in [0, 1].
         valid: ``(N, H, W)`` bool.
-        mode: ``none`` returns the image itself; ``append`` adds d/dx (to the right) and
+        mode: ``none`` returns the bands themselves; ``append`` adds d/dx (to the right) and
             d/dy (downwards) in [-1, 1], ``only`` returns these two.
+        bands: ``(N, C, H, W)``, stands for the image beside its gradients, for instance
+            whitened; None: the image.
 
     Returns:
         ``(N, C, H, W)``, ``(N, C + 2, H, W)`` or ``(N, 2, H, W)``. Gradients are 0 where
         the pixel or one of its eight neighbours is invalid; beyond the border the
         outermost pixels are repeated.
     """
+    bands = image if bands is None else bands
     if mode == "none":
-        return image
+        return bands
     grey = F.pad(image.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     across = image.new_tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 4
     kernel = torch.stack([across, across.t()])[:, None]  # (2, 1, 3, 3)
     missing = F.max_pool2d((~valid)[:, None].to(image.dtype), 3, stride=1, padding=1)
     gradients = F.conv2d(grey, kernel) * (1 - missing)
-    return gradients if mode == "only" else torch.cat([image, gradients], dim=1)
+    return gradients if mode == "only" else torch.cat([bands, gradients], dim=1)

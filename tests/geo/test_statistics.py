@@ -1,5 +1,7 @@
 """Percentiles over a split."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,13 @@ from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo import statistics
 from geoseg.geo.aoi import Tile
 from geoseg.geo.raster import PixelWindow
-from geoseg.geo.statistics import band_statistics, fit_normalization
+from geoseg.geo.statistics import (
+    band_covariance,
+    band_statistics,
+    fit_normalization,
+)
+from geoseg.normalization import Normalization
+from geoseg.whitening import Whitening
 
 
 def tile(path, window=None):
@@ -116,3 +124,32 @@ def test_nothing_valid_no_tiles_and_mixed_types_are_errors(write_tiff):
         band_statistics([empty, real], ("pan",))
     with pytest.raises(ParameterError, match="0 <= low < high <= 100"):
         band_statistics([real], ("pan",), low=50, high=50)
+
+
+def test_covariance_equals_numpys_over_valid_pixels_of_all_tiles(
+    write_tiff, monkeypatch
+):
+    random = np.random.default_rng(4)
+    mixing = np.array([[1.0, 0.8, 0.1], [0.0, 0.5, 0.2], [0.0, 0.0, 0.7]])
+    parts = [mixing @ random.random((3, 20 * (9 + n))) for n in range(3)]
+    pixels = [(1000 + 9 * p).reshape(3, 20, -1).astype(np.float32) for p in parts]
+    pixels[0][:, :4] = np.nan
+    tiles = [tile(write_tiff(f"{n}.tif", part)) for n, part in enumerate(pixels)]
+    stretch = fit_normalization(tiles, ("red", "green", "blue"))
+    values = np.concatenate(
+        [stretch(p, v := np.isfinite(p[0])).numpy()[:, v] for p in pixels], axis=1
+    ).astype(float)
+    monkeypatch.setattr(statistics, "_STRIP_VALUES", 130)
+    mean, covariance = band_covariance(tiles, stretch)
+    np.testing.assert_allclose(mean, values.mean(1), rtol=1e-12)
+    np.testing.assert_allclose(covariance, np.cov(values, bias=True), rtol=1e-10)
+    white = fit_normalization(tiles, stretch.bands, whiten="zca")
+    assert white.whitening == Whitening.zca(mean, covariance)
+    assert replace(white, whitening=None) == stretch
+
+
+def test_covariance_of_nothing_is_an_error(write_tiff):
+    empty = tile(write_tiff("a.tif", np.zeros((1, 4, 4), np.uint16)))
+    stretch = Normalization(("pan",), (0.0,), (1.0,), (0.0,))
+    with pytest.raises(DatasetError, match="no valid pixel"):
+        band_covariance([empty], stretch)

@@ -63,3 +63,13 @@ def test_a_mirrored_image_has_the_opposite_gradient_across():
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ParameterError, match="expected one of none, append, only"):
         check_sobel("yes")
+
+
+@pytest.mark.parametrize(("mode", "bands"), [("none", 2), ("append", 2), ("only", 0)])
+def test_other_bands_may_stand_beside_the_gradients_of_the_image(mode, bands):
+    image, valid = noise(1, 2, 8, 8), torch.ones((1, 8, 8)).bool()
+    white = noise(1, 2, 8, 8) - 7
+    found = with_gradients(image, valid, mode, bands=white)
+    assert torch.equal(found[:, :bands], white[:, :bands])
+    plain = with_gradients(image, valid, mode)
+    assert torch.equal(found[:, bands:], plain[:, bands:])
