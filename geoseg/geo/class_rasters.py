@@ -17,20 +17,11 @@ from geoseg.errors import OutputError
 from geoseg.geo.outputs import write_aside
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.strips import ClassStrip, Strip
+from geoseg.palette import class_colours
 from geoseg.patches import IGNORE
 
 #: Side of the GeoTIFFs' tiles, pixels.
 BLOCK = 512
-
-#: Red, green, blue, alpha of the classes: background, building, then further ones.
-PALETTE = (
-    (240, 240, 236, 255),
-    (214, 84, 51, 255),
-    (76, 120, 168, 255),
-    (84, 162, 75, 255),
-    (228, 187, 66, 255),
-    (148, 103, 189, 255),
-)
 
 
 class RasterTags(NamedTuple):
@@ -76,8 +67,7 @@ def class_raster(
     """
 
     def describe(dataset: Any) -> None:
-        colours = {i: PALETTE[i % len(PALETTE)] for i in range(len(class_names))}
-        dataset.write_colormap(1, colours)
+        dataset.write_colormap(1, dict(enumerate(class_colours(len(class_names)))))
         dataset.set_band_description(1, "class")
         names = {f"CLASS_{i}": name for i, name in enumerate(class_names)}
         dataset.update_tags(**tags.items(), **names)

@@ -2,24 +2,16 @@
 
 from geoseg.report.figures import curves_figure, overlay_figure, panel_figure
 from geoseg.report.painting import (
-    FOUND,
-    INVENTED,
-    MISSED,
     PanelHead,
     PanelRow,
-    cluster_colours,
     paint_buildings,
     paint_clusters,
     stretch_image,
 )
 
 __all__ = [
-    "FOUND",
-    "INVENTED",
-    "MISSED",
     "PanelHead",
     "PanelRow",
-    "cluster_colours",
     "curves_figure",
     "overlay_figure",
     "paint_buildings",

@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from geoseg.errors import ShapeError
 from geoseg.geo.outputs import write_aside
 from geoseg.metrics import BUILDING
+from geoseg.palette import FOUND, INVENTED, MISSED
 from geoseg.patches import IGNORE
 from geoseg.report.painting import (
-    FOUND,
-    INVENTED,
-    MISSED,
     PanelRow,
     Pixels,
     paint_buildings,

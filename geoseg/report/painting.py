@@ -4,7 +4,6 @@ One colour means one thing in every figure and on every page.
 """
 
 from collections.abc import Sequence
-from colorsys import hls_to_rgb
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +13,10 @@ from numpy.typing import NDArray
 from geoseg.errors import ShapeError
 from geoseg.metrics import BUILDING
 from geoseg.metrics import iou as building_iou
+from geoseg.palette import FOUND, INVENTED, MISSED, cluster_colours
 from geoseg.patches import IGNORE
 
 Pixels = NDArray[Any]
-Colour = tuple[float, float, float]
-
-#: One colour, one meaning, in every figure; told apart with any colour vision.
-FOUND: Colour = (1.0, 0.72, 0.05)  # building, and rightly so
-INVENTED: Colour = (0.86, 0.12, 0.44)  # called building, but is not
-MISSED: Colour = (0.20, 0.66, 0.96)  # building, but not called so
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,18 +101,6 @@ def stretch_image(
         scaled = (values - bottom[:, None]) / span[:, None]
         out[seen] = np.clip(scaled, 0.0, 1.0).T ** gamma
     return out
-
-
-def cluster_colours(count: int) -> NDArray[np.float64]:
-    """Return ``(count, 3)`` colours in [0, 1] that stay apart and never change.
-
-    Cluster ``k`` has the same colour whatever ``count`` is: three tones in turn, the
-    hues of each by the golden angle.
-    """
-    tones = ((0.62, 0.62), (0.40, 0.55), (0.80, 0.60))  # lightness, saturation
-    hues = [0.08 + k % 3 / 3 + k // 3 * 0.381966 for k in range(count)]
-    colours = [hls_to_rgb(hue % 1.0, *tones[k % 3]) for k, hue in enumerate(hues)]
-    return np.array(colours, dtype=np.float64).reshape(count, 3)
 
 
 def paint_clusters(clusters: Pixels) -> NDArray[np.float32]:

@@ -8,14 +8,11 @@ import pytest
 from shapely import box
 
 from geoseg.errors import OutputError, ShapeError
+from geoseg.palette import FOUND, INVENTED, MISSED, cluster_colours
 from geoseg.patches import IGNORE
 from geoseg.report import (
-    FOUND,
-    INVENTED,
-    MISSED,
     PanelHead,
     PanelRow,
-    cluster_colours,
     curves_figure,
     overlay_figure,
     paint_buildings,
@@ -68,17 +65,6 @@ def test_stretch_survives_constant_empty_and_infinite_images():
     flat[0, 0, 0] = np.nan
     assert (stretch_image(flat)[0, 0] == 1.0).all()
     assert (stretch_image(flat, np.zeros((2, 2), dtype=bool)) == 1.0).all()
-
-
-def test_a_cluster_keeps_its_colour_whatever_their_number():
-    assert np.array_equal(cluster_colours(24)[:3], cluster_colours(3))
-
-
-def test_cluster_colours_are_far_apart():
-    colours = cluster_colours(24)
-    assert colours.min() >= 0 and colours.max() <= 1
-    distances = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
-    assert distances[~np.eye(24, dtype=bool)].min() > 0.05
 
 
 def test_clusters_without_data_are_white():
