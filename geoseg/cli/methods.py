@@ -11,7 +11,8 @@ import click
 def command(names: tuple[str, ...], as_json: bool) -> None:
     """List the methods, or the parameters of the methods NAMES with their defaults.
 
-    Any of the parameters can be given to train as -p NAME=VALUE.
+    Any of the parameters can be given to train as -p NAME=VALUE. After them stands how
+    the method chooses what predicts without a look at labels.
     """
     from geoseg.methods import METHODS, method_class, method_defaults
 
@@ -27,3 +28,6 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
         if names:
             for key, value in method_defaults(name).items():
                 click.echo(f"    -p {key}={value}")
+            click.echo(
+                f"    chosen without labels: {method_class(name).label_free_choice}"
+            )

@@ -62,6 +62,8 @@ class Method(nn.Module):
         couples_batch: Whether its loss is one of the whole batch, and not a mean over
             patches: then parts of a batch do not add up to it.
         has_features: Whether a trunk computes features, see :meth:`features`.
+        label_free_choice: How a checkpoint, and what predicts in it, is chosen without
+            labels; for ``geoseg methods``.
         heads: Name of each output → its number of clusters ``K``.
         default_head: The head that prediction takes unless told otherwise.
         divisor: Height and width that :meth:`probabilities` takes are multiples of it.
@@ -71,6 +73,7 @@ class Method(nn.Module):
     gradient: ClassVar[bool] = True
     couples_batch: ClassVar[bool] = False
     has_features: ClassVar[bool] = False
+    label_free_choice: ClassVar[str] = "nothing to choose"
 
     heads: dict[str, int]
     default_head: str

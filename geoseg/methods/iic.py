@@ -1,6 +1,7 @@
 """Invariant information clustering for segmentation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -11,15 +12,10 @@ from geoseg.losses.mutual_information import mutual_information
 from geoseg.methods.base import Method, StepContext, StepOutput, check_heads
 from geoseg.networks import build_trunk
 from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
-from geoseg.networks.heads import PixelHead, softmax, upsample
+from geoseg.networks.heads import SubHeads, softmax, upsample
 from geoseg.patches import PatchBatch
 from geoseg.pixels import cluster_areas
-from geoseg.views import (
-    Photometric,
-    apply_symmetry,
-    draw_symmetries,
-    invert_symmetry,
-)
+from geoseg.views import Affine, GeometricView, Photometric
 
 Schedule = Literal["alternate", "joint"]
 
@@ -27,22 +23,25 @@ Schedule = Literal["alternate", "joint"]
 class IIC(Method):
     """Clusters pixels so that two views, and neighbours, tell most about each other.
 
-    The second view of a patch is turned or mirrored, and its colours are changed. Its
-    clusters, turned back, share as much information as they can with those of the first
-    view at the same pixel and up to ``half_width`` pixels away. A main head with few
-    clusters and an over-clustering head with many share one trunk.
+    The second view of a patch is warped (where asked for), turned or mirrored, and its
+    colours are changed. Its clusters, brought back, share as much information as they
+    can with those of the first view at the same pixel and up to ``half_width`` pixels
+    away. A main head with few clusters and an over-clustering head with many share one
+    trunk. Of several sub-heads each, all train, and the one with the lowest loss
+    predicts.
 
     Differs from the paper: turns and mirrors instead of mirrors alone, photometric
     changes of any bands instead of RGB, logits instead of probabilities are upsampled
-    (Arithmer's variant), no padding of the 1×1 convolution. ``schedule="alternate"``
-    trains the heads in alternating epochs as published, ``"joint"`` in one pass.
+    (Arithmer's variant; ``softmax_first`` is the paper's), no padding of the 1×1
+    convolution. ``schedule="alternate"`` trains the heads in alternating epochs as
+    published, ``"joint"`` in one pass. Affine views, which the authors' code has and no
+    published segmentation took, show a reflection beyond the patch instead of black.
 
     Logs ``loss``, ``loss_at_one`` (λ = 1: minus the mutual information), ``entropy`` (of
     the cluster sizes, over ln K: 0 is collapse), ``confidence`` (mean highest
     probability); with the joint schedule those of the over-clustering head, and
-    ``loss_main``.
-
-    Label-free choice of a checkpoint: the last one.
+    ``loss_main``. Of several sub-heads, ``loss`` is the mean and the others are those of
+    the one that would predict.
 
     Args:
         in_channels: Channels of the image.
@@ -58,7 +57,18 @@ class IIC(Method):
         learning_rate: Adam's, constant.
         jitter: Strength of the photometric changes, 0 to 1.
         jitter_both: Change the colours of both views instead of the second alone.
+        gain: Strength of the change of each band by itself, where half of ``jitter`` is
+            not enough. This and the next three hide what colour alone would tell.
+        drop: Probability of dropping a band.
+        blur: Largest standard deviation of a blur, in pixels.
+        noise: Largest standard deviation of noise, with bands in [0, 1].
         symmetries: Turn and mirror the second view.
+        rotate: Largest angle of the second view's rotation, in degrees.
+        shear: Largest angle of its shear, in degrees.
+        scale: Largest factor of its scale, such as 1.2 for 1/1.2 to 1.2.
+        translate: Largest shift of it, in pixels.
+        sub_heads: Heads of each kind that train together.
+        softmax_first: Take the softmax before the upsampling.
         sobel: Gradient channels: ``none``, ``append`` or ``only``.
 
     References:
@@ -69,6 +79,10 @@ class IIC(Method):
 
     has_features = True
     couples_batch = True
+    label_free_choice = (
+        "the last checkpoint; of several sub-heads the one whose loss, a running mean "
+        "over about a hundred steps, is lowest"
+    )
 
     def __init__(
         self,
@@ -86,32 +100,40 @@ class IIC(Method):
         learning_rate: float = 1e-3,
         jitter: float = 0.1,
         jitter_both: bool = False,
+        gain: float = 0.0,
+        drop: float = 0.0,
+        blur: float = 0.0,
+        noise: float = 0.0,
         symmetries: bool = True,
+        rotate: float = 0.0,
+        shear: float = 0.0,
+        scale: float = 1.0,
+        translate: float = 0.0,
+        sub_heads: int = 1,
+        softmax_first: bool = False,
         sobel: str = "none",
     ) -> None:
         super().__init__(in_channels)
-        if schedule not in get_args(Schedule):
-            raise ParameterError(
-                f"schedule is {schedule!r}, expected one of {get_args(Schedule)}"
-            )
+        _check_schedule(schedule)
+        check_sobel(sobel)
         self.heads = {"main": main_clusters, "over": over_clusters}
         check_heads(self.heads)
         self.default_head = "over"
         self.half_width = half_width
         self.lam = {"main": lam_main, "over": lam_over}
-        self.collapsed = collapsed
-        self.schedule = schedule
+        self.collapsed, self.schedule = collapsed, schedule
         self.learning_rate = learning_rate
-        self.photometric = Photometric.of_strength(jitter)
-        self.jitter_both = jitter_both
-        self.symmetries = symmetries
-        check_sobel(sobel)
-        self.sobel = sobel
+        self.photometric = Photometric.of_strength(
+            jitter, gain=gain, drop=drop, blur=blur, noise=noise
+        )
+        self.jitter_both, self.symmetries = jitter_both, symmetries
+        self.affine = Affine(rotate, shear, scale, translate)
+        self.softmax_first, self.sobel = softmax_first, sobel
         channels = sobel_channels(in_channels, sobel)
         self.trunk = build_trunk(trunk, channels, width=width)
         self.divisor = self.trunk.divisor
-        self.main = PixelHead(self.trunk.out_channels, main_clusters)
-        self.over = PixelHead(self.trunk.out_channels, over_clusters)
+        self.main = SubHeads(self.trunk.out_channels, main_clusters, sub_heads)
+        self.over = SubHeads(self.trunk.out_channels, over_clusters, sub_heads)
 
     def configure_optimizer(self) -> torch.optim.Optimizer:
         """Adam with a constant rate, as published."""
@@ -119,7 +141,8 @@ class IIC(Method):
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` softmax probabilities of a head."""
-        return self._softmax(self.features(image, valid), head, image.shape[-2:])
+        logits = self.get_submodule(head)(self.features(image, valid))
+        return self._softmax(logits, image.shape[-2:])
 
     def features(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return the trunk's ``(N, D, h, w)`` features."""
@@ -130,58 +153,80 @@ class IIC(Method):
 
     def training_step(self, batch: PatchBatch, context: StepContext) -> StepOutput:
         """Return minus the information that two views share, of one head or both."""
-        first, second, codes = self._views(batch, context)
+        key = {"epoch": context.epoch, "seed": context.seed}
+        first = batch.image
+        if self.jitter_both:
+            first = self.photometric(first, batch.valid, batch.index, **key, stream=1)
+        second = self.photometric(batch.image, batch.valid, batch.index, **key)
+        view = GeometricView.draw(
+            batch.index, **key, symmetries=self.symmetries, affine=self.affine
+        )
+        second, valid = view.apply(second, batch.valid)
         # Two calls, so that each view has batch statistics of its own as published.
         features = self.features(first, batch.valid)
-        valid = apply_symmetry(batch.valid, codes)
         others = self.features(second, valid)
-        heads = self._heads_of(context.epoch)
-        logs: dict[str, Tensor] = {}
-        areas: dict[str, Tensor] = {}
-        losses = []
-        for head in heads:
-            x = self._softmax(features, head, first.shape[-2:])
-            y = self._softmax(others, head, second.shape[-2:])
+        undo = partial(view.undo, valid=valid)
+        found = {
+            head: self._compare(head, features, others, batch.valid, undo)
+            for head in self._heads_of(context.epoch)
+        }
+        *before, last = found
+        logs = {f"loss_{head}": found[head].loss.detach() for head in before}
+        areas = {head: output.areas[head] for head, output in found.items()}
+        loss = torch.stack([output.loss for output in found.values()]).sum()
+        return StepOutput(loss, logs | found[last].logs, areas)
+
+    def _compare(
+        self,
+        head: str,
+        features: Tensor,
+        others: Tensor,
+        valid: Tensor,
+        undo: Callable[[Tensor], Tensor],
+    ) -> StepOutput:
+        """Return the mean loss of a head's sub-heads, and the numbers of the chosen."""
+        module = self.main if head == "main" else self.over
+        size = valid.shape[-2:]
+        losses, numbers, areas = [], [], []
+        for sub_head in range(module.count):
+            x = self._softmax(module(features, sub_head), size)
+            y = self._softmax(module(others, sub_head), size)
             information = mutual_information(
                 x,
-                invert_symmetry(y, codes),
-                batch.valid,
+                undo(y),
+                valid,
                 half_width=self.half_width,
                 lam=self.lam[head],
                 collapsed=self.collapsed,
             )
             losses.append(information.loss)
-            areas[head] = cluster_areas(x.detach(), batch.valid)
-            if head == heads[-1]:
-                logs["loss_at_one"] = information.loss_at_one
-                logs["entropy"] = information.marginal_entropy
-                logs["confidence"] = _confidence(x, batch.valid)
-            else:
-                logs[f"loss_{head}"] = information.loss.detach()
-        return StepOutput(torch.stack(losses).sum(), logs, areas)
+            confidence = _confidence(x, valid)
+            numbers.append(torch.stack([*information[1:], confidence]))
+            areas.append(cluster_areas(x.detach(), valid))
+        loss = torch.stack(losses)
+        module.note(loss.detach())
+        chosen = module.chosen()
+        names = ("loss_at_one", "entropy", "confidence")
+        logs = dict(zip(names, torch.stack(numbers)[chosen], strict=True))
+        return StepOutput(loss.mean(), logs, {head: torch.stack(areas)[chosen]})
 
     def _heads_of(self, epoch: int) -> tuple[str, ...]:
         if self.schedule == "joint":
             return ("main", "over")
         return ("over",) if epoch % 2 == 0 else ("main",)
 
-    def _views(
-        self, batch: PatchBatch, context: StepContext
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return both views and the symmetry that made the second."""
-        key = {"epoch": context.epoch, "seed": context.seed}
-        second = self.photometric(batch.image, batch.valid, batch.index, **key)
-        first = batch.image
-        if self.jitter_both:
-            first = self.photometric(first, batch.valid, batch.index, **key, stream=1)
-        codes = draw_symmetries(batch.index, **key)
-        if not self.symmetries:
-            codes = torch.zeros_like(codes)
-        return first, apply_symmetry(second, codes), codes
+    def _softmax(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        shape = (size[0], size[1])
+        if self.softmax_first:
+            return upsample(softmax(logits), shape)
+        return softmax(upsample(logits, shape))
 
-    def _softmax(self, features: Tensor, head: str, size: Sequence[int]) -> Tensor:
-        logits = self.get_submodule(head)(features)
-        return softmax(upsample(logits, (size[0], size[1])))
+
+def _check_schedule(schedule: str) -> None:
+    if schedule not in get_args(Schedule):
+        raise ParameterError(
+            f"schedule is {schedule!r}, expected one of {get_args(Schedule)}"
+        )
 
 
 def _confidence(probabilities: Tensor, valid: Tensor) -> Tensor:

@@ -55,19 +55,39 @@ class Photometric:
                 raise ParameterError(f"{field.name} is {value}, expected {limit}")
 
     @classmethod
-    def of_strength(cls, strength: float) -> "Photometric":
+    def of_strength(
+        cls,
+        strength: float,
+        *,
+        gain: float = 0.0,
+        drop: float = 0.0,
+        blur: float = 0.0,
+        noise: float = 0.0,
+    ) -> "Photometric":
         """Return the colour changes of one strength in [0, 1]; 0.1 is IIC's on Potsdam.
 
         Brightness, contrast, grey and gamma of that strength; gain and offset, which
-        the published jitter lacks, of half and a quarter. No drop, blur or noise.
+        the published jitter lacks, of half and a quarter.
+
+        Args:
+            strength: In [0, 1].
+            gain: Takes the place of half the strength if larger; the offset of half of
+                it goes along.
+            drop: As the attribute.
+            blur: As the attribute.
+            noise: As the attribute.
         """
+        gain = max(gain, strength / 2)
         return cls(
             brightness=strength,
             contrast=strength,
             grey=strength,
-            gain=strength / 2,
-            offset=strength / 4,
+            gain=gain,
+            offset=gain / 2,
             gamma=strength,
+            drop=drop,
+            blur=blur,
+            noise=noise,
         )
 
     def __call__(

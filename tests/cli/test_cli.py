@@ -86,7 +86,9 @@ def test_methods_in_json_have_names_and_defaults(geoseg):
 
 
 def test_the_parameters_of_a_method_are_listed_as_train_takes_them(geoseg):
-    assert "    -p clusters=24\n" in geoseg("methods", "color_kmeans").stdout
+    found = geoseg("methods", "color_kmeans").stdout
+    assert "    -p clusters=24\n" in found
+    assert "    chosen without labels: nothing to choose\n" in found
 
 
 USAGE = {

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -5,6 +7,7 @@ from geoseg.errors import ParameterError
 from geoseg.losses.mutual_information import mutual_information
 from geoseg.methods import build_method
 from geoseg.methods.base import StepContext
+from geoseg.networks.heads import SubHeads
 from geoseg.patches import IGNORE, PatchBatch
 
 SMALL = {"width": 2, "main_clusters": 3, "over_clusters": 6, "half_width": 2}
@@ -124,3 +127,86 @@ def test_displacement_separates_two_textures_of_one_mean_colour():
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(ParameterError, match="'sometimes', expected one of"):
         build_method("iic", 3, {"schedule": "sometimes"})
+
+
+STRONG = {"rotate": 30.0, "shear": 10.0, "scale": 1.25, "translate": 2.0}
+
+
+def test_affine_views_train_with_finite_gradients():
+    method = build_method("iic", 3, {**SMALL, **STRONG})
+    output = method.training_step(noise(), StepContext(0, 0, 0))
+    output.loss.backward()
+    for parameter in method.trunk.parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0
+
+
+def test_affine_views_are_aligned_before_they_are_compared():
+    # A network that tells left from right by colour says the same of a place in both
+    # views only if the way back is right; then nearly ln 2 is shared.
+    size = 32
+    image = torch.where(torch.arange(size) < size // 2, 0.2, 0.8).expand(
+        8, 1, size, size
+    )
+    settings = {"width": 2, "main_clusters": 2, "over_clusters": 2, "half_width": 0}
+    settings |= {"jitter": 0.0, **STRONG}
+    method = build_method("iic", 1, settings)
+    method.features = lambda image, valid: image
+    method.over = SubHeads(1, 2)
+    with torch.no_grad():
+        method.over.convolution.weight.copy_(
+            torch.tensor([40.0, -40.0]).view(2, 1, 1, 1)
+        )
+        method.over.convolution.bias.copy_(torch.tensor([-20.0, 20.0]))
+    loss = method.training_step(batch_of(image.clone()), StepContext(0, 0, 0)).loss
+    assert float(loss.detach()) < -0.9 * math.log(2)
+
+
+def test_sub_heads_train_together_and_the_mean_loss_is_returned():
+    method = build_method("iic", 3, {**SMALL, "sub_heads": 3})
+    output = method.training_step(noise(), StepContext(0, 0, 0))
+    output.loss.backward()
+    assert method.over.convolution.weight.grad.shape[0] == 3 * 6
+    for part in method.over.convolution.weight.grad.split(6):
+        assert part.abs().sum() > 0
+    # One step weighs a hundredth in the running means, which start at 0.
+    losses = method.over.losses / 0.01
+    assert float(output.loss.detach()) == pytest.approx(float(losses.mean()), rel=1e-5)
+    assert float(output.logs["loss_at_one"]) == pytest.approx(
+        float(losses.min()), rel=1e-5
+    )
+    assert not method.main.losses.any()  # it did not train in this epoch
+
+
+def test_prediction_takes_the_chosen_sub_head_and_state_dict_holds_the_choice():
+    method = build_method("iic", 3, {**SMALL, "sub_heads": 2}).eval()
+    batch = noise()
+    found = []
+    with torch.no_grad():
+        for losses in ([0.0, -1.0], [-1.0, 0.0]):
+            method.over.losses.copy_(torch.tensor(losses))
+            found.append(method.predict(batch.image, batch.valid))
+        other = build_method("iic", 3, {**SMALL, "sub_heads": 2}, seed=9).eval()
+        other.load_state_dict(method.state_dict())
+        assert other.predict(batch.image, batch.valid).equal(found[1])
+    assert not found[0].equal(found[1])
+
+
+def test_softmax_first_upsamples_probabilities():
+    method = build_method("iic", 3, {**SMALL, "softmax_first": True}).eval()
+    batch = noise()
+    with torch.no_grad():
+        found = method.predict(batch.image, batch.valid)
+        logits = method.over(method.features(batch.image, batch.valid))
+    expected = torch.nn.functional.interpolate(
+        logits.softmax(1), size=(24, 24), mode="bilinear", align_corners=False
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_colour_breakers_reach_the_views():
+    method = build_method(
+        "iic", 3, {"gain": 0.4, "drop": 0.1, "blur": 1.0, "noise": 0.05}
+    )
+    found = method.photometric
+    assert (found.gain, found.offset, found.drop) == (0.4, 0.2, 0.1)
+    assert (found.blur, found.noise, found.brightness) == (1.0, 0.05, 0.1)

@@ -91,6 +91,7 @@ def test_every_method_says_what_it_is():
         assert entry.summary
     for key in METHODS:
         assert method_class(key).__doc__
+        assert method_class(key).label_free_choice
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from geoseg.errors import ParameterError
-from geoseg.networks.heads import PixelHead, softmax, upsample
+from geoseg.networks.heads import PixelHead, SubHeads, softmax, upsample
 
 
 @pytest.mark.parametrize("size", [(14, 10), (28, 20), (9, 13)])
@@ -50,3 +50,47 @@ def test_a_head_of_one_cluster_is_refused():
 def test_softmax_is_the_same_whatever_lies_last_in_memory(layout):
     logits = torch.randn(2, 5, 3, 4).contiguous(memory_format=layout)
     torch.testing.assert_close(softmax(logits), logits.softmax(dim=1))
+
+
+def test_sub_heads_are_separate_pixel_heads_of_one_convolution():
+    torch.manual_seed(0)
+    heads = SubHeads(6, 4, 3).double()
+    features = torch.randn(2, 6, 5, 5, dtype=torch.float64)
+    together = heads.convolution(features).split(4, dim=1)
+    for number, expected in enumerate(together):
+        torch.testing.assert_close(heads(features, number), expected)
+
+
+def test_a_single_sub_head_is_a_pixel_head():
+    torch.manual_seed(0)
+    one = PixelHead(6, 4)
+    torch.manual_seed(0)
+    other = SubHeads(6, 4)
+    assert list(one.state_dict()) == list(other.state_dict())
+    features = torch.randn(2, 6, 5, 5)
+    assert one(features).equal(other(features))
+
+
+def test_the_sub_head_whose_losses_were_lowest_predicts_also_after_loading():
+    heads = SubHeads(6, 4, 3)
+    for step in range(300):  # the first leads for long, then the last
+        heads.note(torch.tensor([-2.0, -1.0, 0.0 if step < 150 else -3.0]))
+    assert heads.chosen() == 2
+    features = torch.randn(1, 6, 2, 2)
+    assert heads(features).equal(heads(features, 2))
+    loaded = SubHeads(6, 4, 3)
+    loaded.load_state_dict(heads.state_dict())
+    assert loaded.chosen() == 2
+
+
+def test_one_step_does_not_overturn_the_choice():
+    heads = SubHeads(6, 4, 2)
+    for _ in range(100):
+        heads.note(torch.tensor([-1.0, -1.1]))
+    heads.note(torch.tensor([-2.0, -1.1]))
+    assert heads.chosen() == 1
+
+
+def test_no_sub_head_is_refused():
+    with pytest.raises(ParameterError, match="sub_heads is 0, expected at least 1"):
+        SubHeads(6, 4, 0)
