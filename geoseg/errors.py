@@ -27,6 +27,14 @@ class DatasetError(GeosegError):
     """A folder of tiles is absent, empty or inconsistent."""
 
 
+class DownloadError(GeosegError):
+    """Data cannot be fetched: absent, private, out of reach or not what was asked."""
+
+
+class ArchiveError(GeosegError):
+    """An archive is damaged or hostile, or cannot be unpacked."""
+
+
 class ModelFileError(GeosegError):
     """A model file is absent, damaged or not geoseg's."""
 

@@ -3,6 +3,9 @@
 import json
 import logging
 import os
+import threading
+import time
+from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,3 +148,109 @@ def _reset_log() -> None:
     logger.handlers.clear()
     logger.setLevel(logging.NOTSET)
     logger.propagate = True
+
+
+class Request(NamedTuple):
+    """What a server was asked, and how many bytes of body it gave."""
+
+    method: str
+    path: str
+    range: str | None
+    sent: int
+
+
+class S3Server:
+    """moto's S3 server on loopback: counts what it sends, cuts and slows on demand.
+
+    Attributes:
+        requests: Those answered since the last ``fresh``.
+        cuts: Each GET takes one away and ends after so many bytes of body.
+        pause_s: Waited after every 64 KiB sent.
+    """
+
+    def __init__(self) -> None:
+        from moto.moto_server.werkzeug_app import create_backend_app
+        from werkzeug.serving import WSGIRequestHandler, make_server
+
+        class Quiet(WSGIRequestHandler):
+            def log(self, *args: Any) -> None:
+                pass
+
+        self._app = create_backend_app("s3")
+        self._server = make_server(
+            "127.0.0.1", 0, self._answer, threaded=True, request_handler=Quiet
+        )
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def fresh(self, bucket: str) -> None:
+        """Forget everything, then make one bucket that anyone may read."""
+        import boto3
+        from botocore.config import Config
+        from moto.s3.models import s3_backends
+
+        for regions in s3_backends.values():
+            for backend in regions.values():
+                backend.reset()
+        self.requests: list[Request] = []
+        self.cuts: deque[int] = deque()
+        self.pause_s = 0.0
+        self.bucket = bucket
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(request_checksum_calculation="when_required"),
+        )
+        self.client.create_bucket(Bucket=bucket, ACL="public-read")
+
+    def put(self, key: str, body: bytes | Path, *, public: bool = True) -> None:
+        """Store an object."""
+        content = body.read_bytes() if isinstance(body, Path) else body
+        acl = "public-read" if public else "private"
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=content, ACL=acl)
+
+    def gets(self, ending: str) -> list[Request]:
+        """Return the requests for bodies of objects whose key ends so."""
+        return [
+            asked
+            for asked in self.requests
+            if asked.method == "GET" and asked.path.endswith(ending)
+        ]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        asked = environ.get("HTTP_RANGE")
+        cut = self.cuts.popleft() if method == "GET" and self.cuts else None
+        body = b"".join(self._app(environ, start_response))[:cut]
+        sent = 0
+        try:
+            for start in range(0, len(body), 2**16):
+                yield body[start : start + 2**16]
+                sent += len(body[start : start + 2**16])
+                time.sleep(self.pause_s)
+        finally:
+            self.requests.append(Request(method, path, asked, sent))
+
+
+@pytest.fixture(scope="session")
+def s3_process():
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_process, monkeypatch) -> S3Server:
+    """An S3 server on loopback with an empty public bucket ``spacenet-dataset``."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    s3_process.fresh("spacenet-dataset")
+    monkeypatch.setenv("GEOSEG_S3_ENDPOINT", s3_process.url)
+    return s3_process

@@ -16,6 +16,7 @@ from geoseg.errors import GeosegError
 COMMANDS = {
     "demo": "Train, match, predict and score on the sample tiles.",
     "sample": "Write the synthetic sample tiles.",
+    "download": "Download a SpaceNet area with its labels.",
     "train": "Train a model on unlabelled tiles.",
     "match": "Say which clusters of a model are buildings.",
     "predict": "Map the buildings of images.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import DatasetError, LabelError, RasterError
+from geoseg.geo.catalogue import AOIS as AOIS
 from geoseg.geo.layouts import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from geoseg.geo.layouts import LABEL_SUFFIXES
 from geoseg.geo.layouts import VECTOR_SUFFIXES as VECTOR_SUFFIXES  # noqa: F401
@@ -43,51 +44,6 @@ class Tile:
     def extent(self, description: RasterDescription) -> PixelWindow:
         """The tile's window in its image, which ``description`` describes."""
         return self.window or description.window
-
-
-@dataclass(frozen=True)
-class Aoi:
-    """A SpaceNet area of interest.
-
-    Attributes:
-        number: In folder names: ``AOI_2_Vegas``.
-        dataset: ``SN1_buildings`` or ``SN2_buildings``.
-        tarballs: (name, md5, about how many GB) of the labelled part.
-    """
-
-    number: int
-    dataset: str
-    tarballs: tuple[tuple[str, str, float], ...]
-
-
-def _sn2(number: int, city: str, md5: str, size_gb: float) -> Aoi:
-    tarball = f"SN2_buildings_train_AOI_{number}_{city}.tar.gz"
-    return Aoi(number, "SN2_buildings", ((tarball, md5, size_gb),))
-
-
-#: The SpaceNet areas with building labels that geoseg knows by name.
-AOIS: dict[str, Aoi] = {
-    "las_vegas": _sn2(2, "Vegas", "307da318bc43aaf9481828f92eda9126", 23),
-    "paris": _sn2(3, "Paris", "4db469e3e4e7bf025368ad730aec0888", 5.3),
-    "shanghai": _sn2(4, "Shanghai", "986129eecd3e842ebc2063d43b407adb", 23.4),
-    "khartoum": _sn2(5, "Khartoum", "462b4bf0466c945d708befabd4d9115b", 4.7),
-    "rio": Aoi(
-        1,
-        "SN1_buildings",
-        (
-            (
-                "SN1_buildings_train_AOI_1_Rio_3band.tar.gz",
-                "279e334a2120ecac70439ea246174516",
-                2.3,
-            ),
-            (
-                "SN1_buildings_train_AOI_1_Rio_geojson_buildings.tar.gz",
-                "b6e02fbd727f252ea038abe4f77a77b3",
-                0.02,
-            ),
-        ),
-    ),
-}
 
 
 def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Tile]:
@@ -165,27 +121,19 @@ def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
     ]
     if not layouts:
         raise DatasetError(_absent(aoi, str(base)))
-    # unlabelled test images may lie beside: the labelled part is the AOI
-    _, images, labels = sorted(layouts, key=lambda layout: layout[2] is None)[0]
+    # unlabelled test images may lie beside, or some tiles in the other layout
+    _, images, labels = min(
+        layouts, key=lambda layout: (layout[2] is None, -len(rasters(layout[1])))
+    )
     log.info("%s: images in %s", aoi, images)
     return find_tiles(images, labels)
 
 
 def _absent(aoi: str, looked: str) -> str:
-    area = AOIS[aoi]
-    if area.number == 1:
-        folder = "SN1_buildings/train/{3band,geojson}"
-    else:
-        city = area.tarballs[0][0].split("_")[-1].removesuffix(".tar.gz")
-        folder = f"{area.dataset}/train/AOI_{area.number}_{city}_Train"
-    files = "; ".join(
-        f"{name} (about {size:g} GB, md5 {md5})" for name, md5, size in area.tarballs
-    )
     return (
-        f"AOI {aoi} is not on disk: looked in {looked}, expected {folder} below --data "
-        f"or $GEOSEG_DATA; get it with: aws s3 cp --no-sign-request s3://spacenet-dataset/"
-        f"spacenet/{area.dataset}/tarballs/{area.tarballs[0][0]} . and unpack it there: "
-        f"{files}"
+        f"AOI {aoi} is not on disk: looked in {looked}, expected {AOIS[aoi].unpacked} "
+        f"below --data or $GEOSEG_DATA; get it with: geoseg download --aoi {aoi} --data "
+        f"DIR (about {AOIS[aoi].size_gb:.3g} GB; far less with --tiles 50)"
     )
 
 

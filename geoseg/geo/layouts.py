@@ -10,8 +10,11 @@ IMAGE_SUFFIXES = (".tif", ".tiff", ".vrt")
 VECTOR_SUFFIXES = (".geojson", ".json", ".gpkg", ".fgb", ".shp")
 LABEL_SUFFIXES = (*VECTOR_SUFFIXES, *IMAGE_SUFFIXES)
 
-# Rio's 8band images are not pan-sharpened (2 m), so 3band comes first.
-_PRODUCTS = ("MUL-PanSharpen", "PS-MS", "RGB-PanSharpen", "PS-RGB", "3band", "8band")
+# Best first. Rio's 8band images are not pan-sharpened (2 m), so 3band comes first.
+_PRODUCTS = (
+    *("MUL-PanSharpen", "PS-MS", "RGB-PanSharpen", "PS-RGB", "3band", "8band"),
+    *("MUL", "MS", "PAN"),
+)
 _PRODUCT_LABELS = (
     "geojson/buildings",
     "geojson_buildings",
@@ -103,7 +106,7 @@ def spacenet_layouts(root: Path) -> list[tuple[int | None, Path, Path | None]]:
 
 def labels_of_product(images: Path) -> Path | None:
     """The label folder beside a SpaceNet product folder; None if it is not one."""
-    if images.name not in (*_PRODUCTS, "MUL"):
+    if images.name not in _PRODUCTS:
         return None
     for name in _PRODUCT_LABELS:
         folder = images.parent / name

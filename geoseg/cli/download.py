@@ -1,0 +1,82 @@
+"""``geoseg download``."""
+
+from pathlib import Path
+
+import click
+
+from geoseg.cli import options
+
+
+@click.command("download")
+@click.option(
+    "--aoi",
+    metavar="NAME",
+    required=True,
+    help="las_vegas, paris, shanghai, khartoum or rio.",
+)
+@options.data_opt
+@click.option(
+    "--tiles",
+    type=click.IntRange(1),
+    help="Only so many tiles, as single files; a larger number later adds to them.",
+)
+@click.option(
+    "--products",
+    metavar="LIST",
+    help="Only these image products, separated by commas: PS-MS, PS-RGB, MS, PAN; "
+    "rio: 3band, 8band. Default with --tiles: PS-MS, 8 bands at 0.3 m (rio: 3band).",
+)
+@click.option(
+    "--endpoint",
+    metavar="URL",
+    envvar="GEOSEG_S3_ENDPOINT",
+    show_envvar=True,
+    help="An S3-compatible server with a copy of the bucket; default: AWS.",
+)
+@click.option("--keep-archive", is_flag=True, help="Leave the tarball on disk.")
+@click.option(
+    "--overwrite", is_flag=True, help="Download and replace what is there already."
+)
+def command(
+    *,
+    aoi: str,
+    data: Path | None,
+    tiles: int | None,
+    products: str | None,
+    endpoint: str | None,
+    keep_archive: bool,
+    overwrite: bool,
+) -> None:
+    """Download a SpaceNet area: images with building labels.
+
+    No account is needed. The result lies below the data folder, where train --aoi finds
+    it. Without --tiles and --products it is the whole labelled part (las_vegas and
+    shanghai 23 GB, paris and khartoum 5 GB, rio 3 GB, and once to twice as much when
+    unpacked). A download that was cut goes on where it ended when the same command is
+    given again; what is there already is not fetched again.
+
+    \b
+        geoseg download --aoi las_vegas --data data/ --tiles 50
+        geoseg train    --aoi las_vegas --data data/
+    """
+    if data is None:
+        raise click.UsageError("say where to: give --data DIR or set GEOSEG_DATA")
+    if endpoint is not None and not endpoint.startswith(("https://", "http://")):
+        raise click.BadParameter(
+            f"{endpoint!r} is no https:// or http:// address", param_hint="--endpoint"
+        )
+    names = [name.strip() for name in (products or "").split(",") if name.strip()]
+    if products is not None and not names:
+        raise click.BadParameter("it names no product", param_hint="--products")
+    from geoseg.geo.download import download_aoi  # heavy: after the checks
+
+    folder = download_aoi(
+        aoi,
+        data,
+        tiles=tiles,
+        products=names,
+        endpoint=endpoint,
+        keep_archive=keep_archive,
+        overwrite=overwrite,
+    )
+    click.echo(folder)
