@@ -35,11 +35,14 @@ def score_heads(
     """Score every matched head on test tiles, the default head first."""
     heads = sorted(model.card.matchings, key=lambda head: head != model.card.head)
     return [
-        evaluate_model(
-            model.with_card(head=head),
-            test,
-            name=f"{model.card.method} ({head}, K={model.method.heads[head]})",
-            match_tiles=match,
+        replace(
+            evaluate_model(
+                model.with_card(head=head),
+                test,
+                name=f"{model.card.method} ({head}, K={model.method.heads[head]})",
+                match_tiles=match,
+            ),
+            clusters=model.method.heads[head],
         )
         for head in heads
     ]
@@ -74,11 +77,10 @@ def score_controls(
             log.warning("no score of %s: %s", name, error)
             continue
         clusters = control.method.heads[control.card.head]
-        found.append(
-            evaluate_model(
-                control, test, name=f"{name} (K={clusters})", match_tiles=match
-            )
+        scores = evaluate_model(
+            control, test, name=f"{name} (K={clusters})", match_tiles=match
         )
+        found.append(replace(scores, role="control", clusters=clusters))
     return found
 
 

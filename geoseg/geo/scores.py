@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -49,11 +49,15 @@ class Scores:
         name: In tables: ``iic/over``, ``colour k-means``, ``majority``.
         class_names: Of the ids, background first.
         tiles: One or more.
+        role: Whether this is what is judged or a control to judge it by.
+        clusters: K, where it is known.
     """
 
     name: str
     class_names: tuple[str, ...]
     tiles: tuple[TileCounts, ...]
+    role: Literal["model", "control"] = "model"
+    clusters: int | None = None
 
     @property
     def confusions(self) -> npt.NDArray[np.int64]:
@@ -91,6 +95,8 @@ class Scores:
         total = self.confusions.sum(0)
         return {
             "name": self.name,
+            "role": self.role,
+            "clusters": self.clusters,
             "class_names": list(self.class_names),
             "num_tiles": len(self.tiles),
             "metrics": {
@@ -137,7 +143,7 @@ def majority_scores(scores: Scores) -> Scores:
         else:
             counts = None
         tiles.append(TileCounts(tile.tile, constant, counts))
-    return Scores("majority", scores.class_names, tuple(tiles))
+    return Scores("majority", scores.class_names, tuple(tiles), role="control")
 
 
 def write_scores(
@@ -171,7 +177,7 @@ def _parse(path: Path) -> None:
 
 
 #: Columns of the table: heading, score, whether its interval is shown.
-_COLUMNS = (
+TABLE_COLUMNS = (
     ("IoU", "iou", True),
     ("F1", "f1", True),
     ("precision", "precision", False),
@@ -189,11 +195,11 @@ def markdown_table(entries: Sequence[Scores], *, seed: int = 0) -> str:
     Below it: tiles, building share and the accuracy of the commonest class, without
     which no accuracy can be read.
     """
-    heads = [head for head, _, _ in _COLUMNS]
+    heads = [head for head, _, _ in TABLE_COLUMNS]
     lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     for entry in entries:
         scores = entry.metrics(seed=seed)
-        cells = [_cell(scores.get(key), shown) for _, key, shown in _COLUMNS]
+        cells = [_cell(scores.get(key), shown) for _, key, shown in TABLE_COLUMNS]
         lines.append(f"| {entry.name} | {' | '.join(cells)} |")
     for entry in entries[:1]:
         total = entry.confusions.sum(0)

@@ -104,11 +104,10 @@ def stretch_image(
 
 
 def paint_clusters(clusters: Pixels) -> NDArray[np.float32]:
-    """Return ``(H, W, 3)`` colours of ``(H, W)`` cluster ids, white where no data."""
-    seen = clusters != IGNORE
-    ids = np.where(seen, clusters, 0).astype(np.int64)
+    """Return ``(H, W, 3)`` colours of ``(H, W)`` cluster ids, white where negative."""
+    ids = np.maximum(clusters, 0).astype(np.int64)
     out = cluster_colours(int(ids.max(initial=0)) + 1)[ids].astype(np.float32)
-    out[~seen] = 1.0
+    out[clusters < 0] = 1.0
     return out
 
 

@@ -1,0 +1,161 @@
+"""The page: one file that needs nothing else, written aside and checked."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import geoseg
+from geoseg.errors import ParameterError
+from geoseg.geo.outputs import write_aside
+from geoseg.report import sections
+from geoseg.report.contents import Contents
+from geoseg.report.html import Html, check_html, element, join
+from geoseg.report.verdict import verdict
+
+#: Section → its title, in the order of a reader's questions.
+SECTIONS = {
+    "scores": "Scores",
+    "footprints": "Footprints",
+    "tiles": "Tiles taken at random",
+    "worst": "Where it fails",
+    "clusters": "What the clusters are",
+    "k": "Score and number of clusters",
+    "labels": "Score and number of labelled tiles",
+    "training": "Training",
+    "card": "Run card",
+    "caveats": "How far to trust this",
+}
+
+
+def write_page(path: Path, contents: Contents, *, overwrite: bool = False) -> Path:
+    """Write a report page. Equal contents give equal bytes.
+
+    Raises:
+        OutputExistsError: If the file exists and ``overwrite`` is False.
+        OutputError: If it cannot be written.
+        ParameterError: If there is nothing that was scored.
+    """
+    if not contents.entries:
+        raise ParameterError("a report without scores, expected one entry at least")
+    text = render(contents)
+    with write_aside(path, verify=check_html, overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def render(contents: Contents) -> str:
+    """Return the page as text."""
+    style = files("geoseg.report").joinpath("page.css").read_text(encoding="utf-8")
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="generator", content=f"geoseg {geoseg.__version__}"),
+        element("title", f"{contents.title}: geoseg report"),
+        # ours, and free of "<": not for escaping
+        element("style", Html("\n" + style)),
+    )
+    body = element(
+        "body",
+        _top(contents),
+        element("main", *_parts(contents)),
+        element(
+            "footer", f"Made by geoseg {geoseg.__version__}. One file, no network."
+        ),
+    )
+    return "<!DOCTYPE html>\n" + element("html", head, body, lang="en") + "\n"
+
+
+def _top(contents: Contents) -> Html:
+    judged = verdict(list(contents.entries), seed=contents.seed)
+    links = [
+        element("li", element("a", title, href=f"#{key}"))
+        for key, title in SECTIONS.items()
+    ]
+    warning = None
+    if count := len(contents.caveats):
+        many = "one caveat" if count == 1 else f"{count} caveats"
+        link = element("a", many, href="#caveats")
+        warning = element("p", "Read it with ", link, ".", class_="lead")
+    return element(
+        "header",
+        element("p", contents.subtitle, class_="over"),
+        element("h1", contents.title),
+        element(
+            "div",
+            element("p", judged.sentence, class_="result"),
+            element("p", judged.comparison) if judged.comparison else None,
+            class_=f"verdict {judged.standing}",
+        ),
+        warning,
+        element("nav", element("ul", *links), aria_label="Sections"),
+    )
+
+
+def _parts(contents: Contents) -> list[Html]:
+    """Return all sections; one without contents says why."""
+    made = {
+        "scores": sections.scores_table(contents),
+        "footprints": _footprints(contents),
+        "tiles": sections.tile_stories(contents.tiles) if contents.tiles else None,
+        "worst": sections.tile_stories(contents.worst) if contents.worst else None,
+        "clusters": sections.head_tables(contents.heads) if contents.heads else None,
+        "k": sections.k_chart(contents) if contents.k_curves else None,
+        "labels": (
+            sections.label_chart(contents, contents.label_curve)
+            if contents.label_curve
+            else None
+        ),
+        "training": _training(contents),
+        "card": sections.run_card(contents) if contents.card else None,
+        "caveats": (
+            sections.caveat_list(contents.caveats) if contents.caveats else None
+        ),
+    }
+    return [
+        sections.section(
+            key,
+            title,
+            sections.or_absent(contents, key, made[key]),
+            lead=LEADS[key] if made[key] is not None else "",
+        )
+        for key, title in SECTIONS.items()
+    ]
+
+
+#: How to read a section.
+LEADS = {
+    "scores": "The first row is what maps are made with. Controls below it were matched "
+    "and scored in the same way on the same tiles.",
+    "footprints": "What predict would write, over test tiles; dashed outlines are the "
+    "reference.",
+    "tiles": "Drawn from the test tiles by the seed, not chosen.",
+    "worst": "The test tiles with the lowest IoU among those that hold buildings.",
+    "clusters": "Training saw no label. Some labelled tiles said afterwards which "
+    "clusters are buildings. Typical places are the windows that a cluster fills most, "
+    "one per tile where there are enough tiles.",
+    "k": "More clusters fit more detail, and need more labelled tiles to be named.",
+    "labels": "Labels name the clusters; the network is the same at every point.",
+    "training": "Entropy tells how evenly the clusters share the pixels (0: one has "
+    "taken all), confidence how sure the pixels are.",
+    "card": "",
+    "caveats": "What follows from how this run was made.",
+}
+
+
+def _footprints(contents: Contents) -> Html | None:
+    if not contents.footprints:
+        return None
+    shown = [sections.picture(one) for one in contents.footprints]
+    return element("div", *shown, class_="large")
+
+
+def _training(contents: Contents) -> Html | None:
+    if not contents.training and not contents.areas:
+        return None
+    charts = sections.training_charts(contents)
+    if contents.areas:
+        return charts
+    reason = contents.absent.get("areas", "")
+    note = element("p", reason, class_="absent") if reason else None
+    return join(charts, note)

@@ -1,0 +1,297 @@
+"""The sections of a page, from its contents to markup."""
+
+import math
+from collections.abc import Sequence
+
+from geoseg.geo.scores import TABLE_COLUMNS, Scores
+from geoseg.metrics import PIXEL_METRICS, Interval
+from geoseg.report.charts import area_chart, hex_colour, interval_bar, line_chart
+from geoseg.report.contents import (
+    ClusterRow,
+    Contents,
+    Curve,
+    HeadTable,
+    Picture,
+    TileStory,
+)
+from geoseg.report.html import Html, element, join
+from geoseg.report.images import PLACE_SIDE
+from geoseg.report.painting import FOUND, INVENTED, MISSED, cluster_colours
+
+
+def section(key: str, title: str, *children: Html | None, lead: str = "") -> Html:
+    """Return a section with its heading and a sentence that says how to read it."""
+    intro = element("p", lead, class_="lead") if lead else None
+    return element(
+        "section", element("h2", title), intro, *children, id=key, class_="part"
+    )
+
+
+def or_absent(contents: Contents, key: str, shown: Html | None) -> Html:
+    """Return what is shown, or the reason why it is not."""
+    if shown is not None:
+        return shown
+    reason = contents.absent.get(key, "There is nothing to show.")
+    return element("p", reason, class_="absent")
+
+
+def scores_table(contents: Contents) -> Html:
+    """The entries with intervals; the numbers are those of scores.json."""
+    heads = [element("th", "", scope="col"), element("th", "IoU, 95 %", scope="col")]
+    heads += [element("th", h, scope="col", class_="num") for h, _, _ in TABLE_COLUMNS]
+    rows = [_score_row(entry, contents.seed) for entry in contents.entries]
+    table = element(
+        "table",
+        element("caption", "Scores on the test tiles", class_="hidden"),
+        element("thead", element("tr", *heads)),
+        element("tbody", *rows),
+        class_="scores",
+    )
+    return join(element("div", table, class_="scroll"), _base_rates(contents))
+
+
+def _score_row(entry: Scores, seed: int) -> Html:
+    scores = entry.metrics(seed=seed)
+    iou = scores["iou"]
+    bar = None if math.isnan(iou.value) else interval_bar(*iou, entry.role)
+    cells = [_score_cell(scores.get(key), ends) for _, key, ends in TABLE_COLUMNS]
+    name = element("th", entry.name, scope="row")
+    return element("tr", name, element("td", bar), *cells, class_=entry.role)
+
+
+def _score_cell(score: Interval | None, ends: bool) -> Html:
+    if score is None or math.isnan(score.value):
+        return element("td", "–", class_="num")
+    interval = None
+    if ends and not math.isnan(score.low):
+        interval = element("small", f"{score.low:.2f}–{score.high:.2f}")
+    return element("td", f"{score.value:.3f}", interval, class_="num")
+
+
+def _base_rates(contents: Contents) -> Html:
+    first = contents.entries[0]
+    total = first.confusions.sum(0)
+    share = float(PIXEL_METRICS["building_share"](total))
+    majority = float(PIXEL_METRICS["majority_accuracy"](total))
+    return element(
+        "p",
+        f"{len(first.tiles)} tiles; {100 * share:.1f} % of the labelled pixels are "
+        f"building, so that calling every pixel the commonest class already scores "
+        f"{majority:.3f} accuracy: read IoU and F1. Intervals come from resampling "
+        "tiles. A footprint counts as found when its IoU with one of the reference is "
+        "at least one half.",
+        class_="note",
+    )
+
+
+def picture(shown: Picture) -> Html:
+    """A figure: the image, what is drawn over it, its caption."""
+    image = element(
+        "img",
+        src=shown.uri,
+        alt=shown.alt,
+        width=shown.width,
+        height=shown.height,
+        class_="flat" if shown.flat else None,
+    )
+    over = _outlines(shown) if shown.outlines else None
+    caption = None
+    if shown.caption or shown.note:
+        note = element("span", shown.note, class_="value") if shown.note else None
+        caption = element("figcaption", element("span", shown.caption), note)
+    return element("figure", element("div", image, over, class_="frame"), caption)
+
+
+def _outlines(shown: Picture) -> Html:
+    paths = [
+        element("path", d="".join(map(_ring, outline.rings)), class_=outline.kind)
+        for outline in shown.outlines
+    ]
+    return element("svg", *paths, viewBox=f"0 0 {shown.width} {shown.height}", aria_hidden="true")
+
+
+def _ring(ring: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in ring) + "Z"
+
+
+def building_key() -> Html:
+    """The legend of the coloured buildings."""
+    meanings = (("found", FOUND), ("invented", INVENTED), ("missed", MISSED))
+    items = [
+        element(
+            "li",
+            element("span", class_="key", style=f"background:{hex_colour(colour)}"),
+            f" building {name}",
+        )
+        for name, colour in meanings
+    ]
+    return element("ul", *items, class_="legend")
+
+
+def tile_stories(stories: Sequence[TileStory]) -> Html:
+    """Tiles one below another, each with its pictures side by side."""
+    parts = [building_key()]
+    for story in stories:
+        notes = element("p", " ".join(story.notes), class_="note")
+        shown = [picture(one) for one in story.pictures]
+        parts.append(
+            element(
+                "article",
+                element("h3", story.name),
+                notes if story.notes else None,
+                element("div", *shown, class_="panels"),
+            )
+        )
+    return join(*parts)
+
+
+def head_tables(heads: Sequence[HeadTable]) -> Html:
+    """Cluster tables; all but the default head's can be folded away."""
+    return join(*(_head(head, opened=number == 0) for number, head in enumerate(heads)))
+
+
+def _head(head: HeadTable, *, opened: bool) -> Html:
+    label = f"Head {head.head}: {head.clusters} clusters"
+    if head.is_default:
+        label += ", the one that maps are made with"
+    what = f"Matched on {head.tiles} tile{'s' if head.tiles != 1 else ''}."
+    if head.threshold is not None:
+        what += f" A cluster is building when its score is above {head.threshold:.3f}."
+    if head.omitted:
+        what += (
+            f" The {head.omitted} smallest clusters are left out of the table, not of "
+            "the map."
+        )
+    names = ("cluster", "class", "share", "building score", "most typical places")
+    numeric = {"share", "building score"}
+    header = [
+        element("th", name, scope="col", class_="num" if name in numeric else None)
+        for name in names
+    ]
+    table = element(
+        "table",
+        element("caption", label, class_="hidden"),
+        element("thead", element("tr", *header)),
+        element("tbody", *(_cluster(row) for row in head.rows)),
+        class_="clusters",
+    )
+    return element(
+        "details",
+        element("summary", label),
+        element("p", what, class_="note"),
+        element("div", table, class_="scroll"),
+        open=opened,
+    )
+
+
+def _cluster(row: ClusterRow) -> Html:
+    colour = hex_colour(cluster_colours(row.cluster + 1)[-1])
+    swatch = element("span", class_="key", style=f"background:{colour}")
+    meaning = "class building" if row.is_building else "class"
+    places = [
+        element(
+            "img",
+            src=place.uri,
+            alt=place.alt,
+            title=place.caption,
+            width=PLACE_SIDE,
+            height=PLACE_SIDE,
+        )
+        for place in row.places
+    ]
+    none = element("span", "nowhere a whole window", class_="absent")
+    return element(
+        "tr",
+        element("th", swatch, f" {row.cluster}", scope="row"),
+        element("td", element("span", row.class_name, class_=meaning)),
+        element("td", f"{100 * row.share:.1f} %", class_="num"),
+        element("td", f"{row.score:.3f}", class_="num"),
+        element("td", *(places or [none]), class_="places"),
+        class_="building" if row.is_building else None,
+    )
+
+
+def k_chart(contents: Contents) -> Html:
+    """Score against the number of clusters."""
+    values = sorted({x for curve in contents.k_curves for x in curve.x})
+    chart = line_chart(
+        contents.k_curves,
+        title="Building IoU by number of clusters",
+        x_label="number of clusters K",
+        log_x=len(values) > 1,
+        x_ticks=values,
+        y_range=_from_zero(contents.k_curves),
+    )
+    return join(chart, element("p", contents.k_note, class_="note"))
+
+
+def label_chart(contents: Contents, curve: Curve) -> Html:
+    """Score against the number of labelled tiles."""
+    chart = line_chart(
+        [curve],
+        title="Building IoU by number of labelled tiles",
+        x_label="labelled tiles",
+        log_x=len(curve.x) > 1,
+        x_ticks=curve.x,
+        y_range=_from_zero([curve]),
+    )
+    return join(chart, element("p", contents.label_note, class_="note"))
+
+
+def _from_zero(curves: Sequence[Curve]) -> tuple[float, float]:
+    values = [v for curve in curves for v in (*curve.y, *curve.high)]
+    highest = max((v for v in values if math.isfinite(v)), default=1.0)
+    return 0.0, min(1.0, max(0.1, 1.1 * highest))
+
+
+def training_charts(contents: Contents) -> Html:
+    """Small charts of what was logged, and of the cluster areas."""
+    size = (340, 210)
+    charts = [
+        element(
+            "figure",
+            element("figcaption", element("span", curve.name)),
+            line_chart([curve], title=curve.name, x_label="step", size=size),
+        )
+        for curve in contents.training
+    ]
+    for areas in contents.areas:
+        label = f"cluster areas, head {areas.head}"
+        charts.append(
+            element(
+                "figure",
+                element("figcaption", element("span", label)),
+                area_chart(areas, size=size),
+            )
+        )
+    return element("div", *charts, class_="charts")
+
+
+def run_card(contents: Contents) -> Html:
+    """Everything that is needed to know the run, and to make it again."""
+    groups = [
+        element(
+            "div",
+            element("h3", group),
+            element(
+                "dl",
+                *(
+                    join(element("dt", label), element("dd", value))
+                    for label, value in rows
+                ),
+            ),
+        )
+        for group, rows in contents.card.items()
+    ]
+    again = None
+    if contents.command:
+        again = join(
+            element("h3", "To make it again"),
+            element("pre", element("code", contents.command)),
+        )
+    return join(element("div", *groups, class_="card"), again)
+
+
+def caveat_list(caveats: Sequence[str]) -> Html:
+    """What the numbers do not say."""
+    return element("ul", *(element("li", text) for text in caveats), class_="caveats")

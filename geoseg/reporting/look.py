@@ -1,0 +1,270 @@
+"""Tiles in pictures: what is there, what the model says, what went wrong."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import RasterError
+from geoseg.geo import raster
+from geoseg.geo.aoi import Tile
+from geoseg.geo.evaluation import read_map
+from geoseg.geo.georeference import locate, shift
+from geoseg.geo.labels import read_footprints
+from geoseg.geo.layouts import VECTOR_SUFFIXES
+from geoseg.geo.polygon_scores import mask_polygons
+from geoseg.geo.raster import PixelWindow, RasterDescription
+from geoseg.geo.strips import ClassStrip
+from geoseg.geo.vectorize import footprints
+from geoseg.metrics import BUILDING
+from geoseg.patches import IGNORE
+from geoseg.report.contents import Outline, Picture, TileStory
+from geoseg.report.images import LARGE_SIDE, PANEL_SIDE, picture
+from geoseg.report.painting import (
+    paint_buildings,
+    paint_clusters,
+    stretch_image,
+    tile_iou,
+)
+
+Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class HeadLook:
+    """What one head says about the shown part of a tile.
+
+    Attributes:
+        name: Of the head.
+        clusters: ``(H, W)`` ids, ``-1`` without data.
+        classes: ``(H, W)`` after matching, IGNORE without data, and their scores.
+    """
+
+    name: str
+    clusters: Pixels
+    classes: ClassStrip
+
+
+@dataclass(frozen=True, eq=False)
+class TileLook:
+    """The shown part of a tile.
+
+    Attributes:
+        tile: With the shown part as its window.
+        image: ``(H, W, 3)`` in [0, 1], stretched for the eye.
+        truth: ``(H, W)`` reference classes, IGNORE where unknown.
+        heads: The default head first; empty without a model.
+        mapped: ``(H, W)`` classes of a map that is judged, or None.
+    """
+
+    tile: Tile
+    image: Pixels
+    truth: Pixels
+    heads: Sequence[HeadLook] = ()
+    mapped: Pixels | None = None
+
+
+def read_shown(
+    tile: Tile, nodata: str, *, bands: Sequence[str] | None = None
+) -> tuple[Pixels, Pixels]:
+    """Read what people look at.
+
+    Args:
+        tile: Its window is read.
+        nodata: The nodata rule.
+        bands: To choose from; None: all of the image.
+
+    Returns:
+        ``(3 or 1, H, W)`` pixels and ``(H, W)`` valid.
+    """
+    grid = raster.describe(tile.image)
+    numbers = raster.band_numbers(grid, shown_bands(bands or grid.band_names))
+    with raster.open_raster(tile.image) as dataset:
+        return raster.read_window(dataset, numbers, tile.extent(grid), nodata=nodata)
+
+
+def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """Choose red, green, blue where there are such; else the first three, or one."""
+    natural = ("red", "green", "blue")
+    if set(natural) <= set(bands):
+        return natural
+    return tuple(bands[:3]) if len(bands) > 2 else tuple(bands[:1])
+
+
+def shown_image(
+    tile: Tile, nodata: str, *, bands: Sequence[str] | None = None
+) -> tuple[Pixels, Pixels]:
+    """Read and stretch: ``(H, W, 3)`` in [0, 1] and ``(H, W)`` valid."""
+    pixels, valid = read_shown(tile, nodata, bands=bands)
+    return stretch_image(pixels, valid), valid
+
+
+def story(look: TileLook, *, explain: bool) -> TileStory:
+    """Return a tile's pictures: image, reference, then clusters and classes by head.
+
+    Args:
+        look: The tile.
+        explain: Whether to say in words what went wrong.
+    """
+    name = look.tile.id
+    known = look.truth != IGNORE
+    share = float((look.truth[known] == BUILDING).mean()) if known.any() else 0.0
+    reference = paint_buildings(look.image, look.truth)
+    pictures = [
+        picture(look.image, side=PANEL_SIDE, alt=f"Image of {name}", caption="image"),
+        picture(
+            reference,
+            side=PANEL_SIDE,
+            alt=f"Reference of {name}: {100 * share:.0f} % building",
+            caption="reference",
+            note=f"{100 * share:.0f} % building",
+        ),
+    ]
+    if look.mapped is not None:
+        pictures.append(_judged(look, "map", look.mapped))
+    for head in look.heads:
+        pictures += [_clusters(look, head), _judged(look, head.name, head.classes.classes)]
+    return TileStory(name, pictures, explanation(look) if explain else ())
+
+
+def _clusters(look: TileLook, head: HeadLook) -> Picture:
+    used = np.setdiff1d(head.clusters, [-1]).size
+    return picture(
+        paint_clusters(head.clusters, missing=-1),
+        side=PANEL_SIDE,
+        alt=f"Clusters of head {head.name} on {look.tile.id}, {used} of them used",
+        caption=f"{head.name}, clusters",
+        note=f"{used} used",
+        flat=True,
+    )
+
+
+def _judged(look: TileLook, name: str, classes: Pixels) -> Picture:
+    score = tile_iou(classes, look.truth)
+    note = "" if np.isnan(score) else f"IoU {score:.2f}"
+    return picture(
+        paint_buildings(look.image, classes, look.truth),
+        side=PANEL_SIDE,
+        alt=f"Buildings by {name} on {look.tile.id}: found, invented, missed. {note}",
+        caption=f"{name}, buildings",
+        note=note,
+    )
+
+
+def explanation(look: TileLook) -> tuple[str, ...]:
+    """Say what share is missed and invented, and which clusters are to blame."""
+    classes, clusters = look.mapped, None
+    if classes is None:
+        head = look.heads[0]
+        classes, clusters = head.classes.classes, head.clusters
+    known = look.truth != IGNORE
+    real, called = known & (look.truth == BUILDING), known & (classes == BUILDING)
+    found = []
+    missed, invented = real & ~called, called & ~real
+    if real.any():
+        share = 100 * missed.sum() / real.sum()
+        text = f"{share:.0f} % of the building pixels are missed"
+        found.append(text + _blame(missed, clusters) + ".")
+    if called.any():
+        share = 100 * invented.sum() / called.sum()
+        text = f"{share:.0f} % of what is called building is none"
+        found.append(text + _blame(invented, clusters) + ".")
+    else:
+        found.append("Nothing is called building.")
+    return tuple(found)
+
+
+def _blame(wrong: Pixels, clusters: Pixels | None) -> str:
+    if clusters is None or not wrong.any():
+        return ""
+    counts = np.bincount(clusters[wrong & (clusters >= 0)])
+    if not counts.sum():
+        return ""
+    worst = int(counts.argmax())
+    return f" ({100 * counts[worst] / counts.sum():.0f} % of them in cluster {worst})"
+
+
+def footprint_picture(look: TileLook, source: Path | None, names: Sequence[str]) -> Picture:
+    """Return the image with footprints and, dashed, the reference.
+
+    Args:
+        look: The tile.
+        source: A vector file or class raster that is judged; None: the default head.
+        names: Class names.
+    """
+    grid = raster.describe(look.tile.image)
+    part = look.tile.extent(grid)
+    reference = [
+        Outline(_rings(polygon, part), "reference")
+        for polygon in read_footprints(look.tile, grid, pixels=True)
+    ]
+    if source is not None and source.suffix.lower() in VECTOR_SUFFIXES:
+        called = replace(look.tile, labels=str(source))
+        rings = [_rings(p, part) for p in read_footprints(called, grid, pixels=True)]
+    elif look.mapped is not None:
+        rings = [_rings(p, None) for p in mask_polygons(look.mapped == BUILDING)]
+    else:
+        rings = _cleaned(look.heads[0].classes, grid, part, tuple(names))
+    words = f"{len(rings)} footprints, {len(reference)} in the reference"
+    return picture(
+        look.image,
+        side=LARGE_SIDE,
+        alt=f"{look.tile.id} with {words}",
+        caption=look.tile.id,
+        note=words,
+        outlines=[*reference, *(Outline(r, "found") for r in rings)],
+    )
+
+
+def _cleaned(
+    strip: ClassStrip, grid: RasterDescription, part: PixelWindow, names: tuple[str, ...]
+) -> list[list[list[tuple[float, float]]]]:
+    """Return the rings of footprints as prediction would write them, in pixels."""
+    own = replace(
+        grid,
+        transform=shift(grid.transform, part.col, part.row),
+        width=part.width,
+        height=part.height,
+    )
+    if grid.crs is None:  # no metres, so no cleaning
+        return [_rings(p, None) for p in mask_polygons(strip.classes == BUILDING)]
+    back = ~own.transform
+    found = footprints([strip], own, class_names=names)
+    return [
+        [
+            [locate(back, x, y) for x, y in ring]
+            for ring in _coordinates(footprint.geometry)
+        ]
+        for footprint in found
+        if footprint.class_id == BUILDING
+    ]
+
+
+def _rings(
+    polygon: Any, part: PixelWindow | None
+) -> list[list[tuple[float, float]]]:
+    """Return a polygon's rings relative to the shown part."""
+    right, down = (0, 0) if part is None else (part.col, part.row)
+    return [
+        [(x - right, y - down) for x, y in ring] for ring in _coordinates(polygon)
+    ]
+
+
+def _coordinates(polygon: Any) -> Iterable[list[tuple[float, float]]]:
+    rings = polygon.__geo_interface__["coordinates"]
+    return [[(float(point[0]), float(point[1])) for point in ring] for ring in rings]
+
+
+def map_on(source: Path, tile: Tile, classes: int) -> Pixels:
+    """Return ``(H, W)`` classes of a map over a tile, zeros where it has none.
+
+    Raises:
+        RasterError: If no class raster covers the tile.
+    """
+    found = read_map(source, tile, num_classes=classes)
+    if found.ndim != 2:
+        raise RasterError(f"{source} has shape {found.shape}, expected one band")
+    return found

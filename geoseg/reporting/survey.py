@@ -1,0 +1,198 @@
+"""One prediction pass over a tile that serves everything a report says about it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from geoseg.geo import raster
+from geoseg.geo.aoi import Tile
+from geoseg.geo.contingency import ClusterView
+from geoseg.geo.labels import read_labels
+from geoseg.geo.predictor import predict_strips
+from geoseg.geo.raster import PixelWindow, RasterDescription
+from geoseg.geo.strips import ClassStrip, Strip, classify
+from geoseg.matching import contingency_table
+from geoseg.model import Model
+from geoseg.patches import IGNORE
+
+#: Tiles are shown up to this size in pixels, of larger ones the middle.
+SHOWN_SIDE = 1024
+#: Side of a typical place in pixels.
+PLACE = 64
+
+
+class Place(NamedTuple):
+    """A window of a tile that a cluster fills.
+
+    Attributes:
+        share: Mean probability of the cluster over the window, in [0, 1].
+        tile: The tile.
+        window: In pixels of the tile's image.
+    """
+
+    share: float
+    tile: Tile
+    window: PixelWindow
+
+
+class Survey(NamedTuple):
+    """What a head says about a tile.
+
+    Attributes:
+        table: ``(K, C)`` pixels of each cluster on each class; zeros without labels.
+        places: Per cluster, the windows it fills most, the best first.
+        clusters: ``(h, w)`` ids of the shown part, ``-1`` without data; or None.
+        classes: Classes and scores of the shown part after matching; or None.
+    """
+
+    table: NDArray[np.int64]
+    places: Sequence[Sequence[Place]]
+    clusters: NDArray[np.int64] | None
+    classes: ClassStrip | None
+
+
+def shown_part(tile: Tile, grid: RasterDescription) -> Tile:
+    """Return the tile, or its middle if it is too large to be shown."""
+    row, col, height, width = tile.extent(grid)
+    h, w = min(height, SHOWN_SIDE), min(width, SHOWN_SIDE)
+    middle = PixelWindow(row + (height - h) // 2, col + (width - w) // 2, h, w)
+    return replace(tile, window=middle)
+
+
+def survey_tile(
+    model: Model, tile: Tile, head: str, *, keep: bool, places: int = 1
+) -> Survey:
+    """Count, look for typical places and, if wanted, keep the maps of a tile.
+
+    Args:
+        model: Matched for ``head``.
+        tile: Any tile; one without labels gives a table of zeros.
+        head: One of the method's heads.
+        keep: Whether to return the maps of the shown part.
+        places: Windows to find per cluster.
+    """
+    grid = raster.describe(tile.image)
+    extent = tile.extent(grid)
+    labels = _labels(model, tile, grid)
+    part = shown_part(tile, grid).extent(grid)
+    clusters = model.method.heads[head]
+    table = np.zeros((clusters, len(model.card.class_names)), dtype=np.int64)
+    found: list[list[Place]] = [[] for _ in range(clusters)]
+    ids_kept, classes_kept = [], []
+    for strip in predict_strips(ClusterView(model, head), tile.image, region=extent):
+        rows = slice(strip.row, strip.row + len(strip.valid))
+        ids = np.where(strip.valid, strip.probability.argmax(0), -1)
+        if labels is not None:
+            table += _count(ids, labels[rows], table.shape)
+        for cluster, spots in enumerate(_typical(strip, min(extent[2:]), places)):
+            found[cluster] += [
+                Place(share, tile, PixelWindow(extent.row + y, extent.col + x, s, s))
+                for share, y, x, s in spots
+            ]
+        if keep:
+            top = part.row - extent.row - strip.row
+            cut = (slice(max(0, top), max(0, top + part.height)), _columns(part, extent))
+            ids_kept.append(ids[cut])
+            folded = _fold(model, head, strip)
+            classes_kept.append(
+                ClassStrip(0, folded.classes[cut], folded.score[cut])
+            )
+    best = [sorted(spots, key=_order)[:places] for spots in found]
+    if not keep:
+        return Survey(table, best, None, None)
+    whole = ClassStrip(
+        0,
+        np.concatenate([strip.classes for strip in classes_kept]),
+        np.concatenate([strip.score for strip in classes_kept]),
+    )
+    return Survey(table, best, np.concatenate(ids_kept), whole)
+
+
+def _order(place: Place) -> tuple[float, int, int]:
+    return -place.share, place.window.row, place.window.col
+
+
+def _columns(part: PixelWindow, extent: PixelWindow) -> slice:
+    left = part.col - extent.col
+    return slice(left, left + part.width)
+
+
+def _labels(model: Model, tile: Tile, grid: RasterDescription) -> Any:
+    if tile.labels is None:
+        return None
+    return read_labels(tile, grid, multiclass=len(model.card.class_names) > 2)
+
+
+def _count(
+    ids: NDArray[Any], labels: NDArray[Any], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    seen = ids >= 0
+    counts = contingency_table(
+        torch.from_numpy(ids[seen]),
+        torch.from_numpy(labels[seen].astype(np.int64)),
+        num_clusters=shape[0],
+        num_classes=shape[1],
+    )
+    return counts.numpy()
+
+
+def _fold(model: Model, head: str, strip: Strip) -> ClassStrip:
+    """Fold cluster into class probabilities, as prediction does, and decide."""
+    fold = model.card.matchings[head].matrix.numpy()  # (K, C)
+    folded = np.einsum("khw,kc->chw", strip.probability, fold)
+    return classify(strip._replace(probability=folded))
+
+
+def _typical(
+    strip: Strip, shortest: int, count: int
+) -> list[list[tuple[float, int, int, int]]]:
+    """Return per cluster (share, row, column, side) of windows that do not overlap."""
+    side = max(8, min(PLACE, shortest // 2))
+    clusters, height, width = strip.probability.shape
+    if min(height, width) < side:
+        return [[] for _ in range(clusters)]
+    step = side // 4
+    # Invalid pixels have no probability: a window over them is filled less.
+    shares = F.avg_pool2d(torch.from_numpy(strip.probability)[None], side, step)[0]
+    found = []
+    for plane in shares:  # (rows, columns) of windows
+        spots = []
+        for _ in range(count):
+            share = float(plane.max())
+            if share <= 0:
+                break
+            row, col = divmod(int(plane.argmax()), plane.shape[1])
+            spots.append((share, strip.row + row * step, col * step, side))
+            near = slice(max(0, row - 3), row + 4), slice(max(0, col - 3), col + 4)
+            plane[near] = 0
+        found.append(spots)
+    return found
+
+
+def spread(places: Sequence[Place], count: int) -> list[Place]:
+    """Choose the fullest windows, but from as many tiles as there are.
+
+    A window counts half as much for every window already chosen from its tile.
+    """
+    left, chosen = list(places), list[Place]()
+    used: dict[str, int] = {}
+    while left and len(chosen) < count:
+        best = max(
+            left, key=lambda p: (p.share / 2 ** used.get(p.tile.id, 0), p.tile.id)
+        )
+        left.remove(best)
+        chosen.append(best)
+        used[best.tile.id] = used.get(best.tile.id, 0) + 1
+    return chosen
+
+
+def truth_of(tile: Tile, valid: NDArray[Any], *, multiclass: bool) -> NDArray[Any]:
+    """Return ``(H, W)`` reference classes, IGNORE where the image has no data."""
+    grid = raster.describe(tile.image)
+    labels = read_labels(tile, grid, multiclass=multiclass)
+    return np.where(valid, labels, np.uint8(IGNORE)).astype(np.uint8)
