@@ -17,6 +17,7 @@ from geoseg.geo.predictor import predict_strips
 from geoseg.geo.strips import classify
 from geoseg.model import Model
 from geoseg.patches import IGNORE
+from geoseg.report.painting import Pixels
 
 
 def draw_panel(
@@ -43,34 +44,46 @@ def draw_panel(
 
 def _panel_row(model: Model, tile: Tile) -> report.PanelRow:
     grid = raster.describe(tile.image)
-    image, valid = read_colours(model, tile, grid)
+    image, valid = read_colours(
+        tile, model.card.nodata, bands=model.card.normalization.bands
+    )
     heads = []
     for head in model.card.matchings:
         clusters = cluster_map(model, tile, head).numpy()
-        ids = np.where(clusters >= 0, clusters, IGNORE).astype(np.uint8)
         strips = predict_strips(
             model.with_card(head=head), tile.image, region=tile.extent(grid)
         )
         classes = np.concatenate([classify(strip).classes for strip in strips])
-        heads.append(report.PanelHead(f"{head} head", ids, classes))
+        heads.append(report.PanelHead(f"{head} head", clusters, classes))
     truth = np.where(valid, read_labels(tile, grid), IGNORE).astype(np.uint8)
     return report.PanelRow(tile.id, image, heads, truth, valid)
 
 
 def read_colours(
-    model: Model, tile: Tile, grid: raster.RasterDescription
-) -> tuple[Any, Any]:
-    """Read what people look at: ``(3 or 1, H, W)`` pixels and ``(H, W)`` valid."""
-    bands = model.card.normalization.bands
-    natural = ("red", "green", "blue")
-    shown = natural if set(natural) <= set(bands) else bands[:3]
-    if len(shown) == 2:
-        shown = shown[:1]
-    numbers = raster.band_numbers(grid, shown)
+    tile: Tile, nodata: str, *, bands: Sequence[str] | None = None
+) -> tuple[Pixels, Pixels]:
+    """Read what people look at.
+
+    Args:
+        tile: Its window is read.
+        nodata: The nodata rule.
+        bands: To choose from; None: all of the image.
+
+    Returns:
+        ``(3 or 1, H, W)`` pixels and ``(H, W)`` valid.
+    """
+    grid = raster.describe(tile.image)
+    numbers = raster.band_numbers(grid, shown_bands(bands or grid.band_names))
     with raster.open_raster(tile.image) as dataset:
-        return raster.read_window(
-            dataset, numbers, tile.extent(grid), nodata=model.card.nodata
-        )
+        return raster.read_window(dataset, numbers, tile.extent(grid), nodata=nodata)
+
+
+def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """Choose red, green, blue where there are such; else the first three, or one."""
+    natural = ("red", "green", "blue")
+    if set(natural) <= set(bands):
+        return natural
+    return tuple(bands[:3]) if len(bands) > 2 else tuple(bands[:1])
 
 
 def draw_overlay(path: Path, model: Model, tile: Tile, footprints: Path) -> Path:
@@ -83,7 +96,9 @@ def draw_overlay(path: Path, model: Model, tile: Tile, footprints: Path) -> Path
         footprints: A vector file; what lies outside the tile is left out.
     """
     grid = raster.describe(tile.image)
-    image, valid = read_colours(model, tile, grid)
+    image, valid = read_colours(
+        tile, model.card.nodata, bands=model.card.normalization.bands
+    )
     called = Tile(tile.id, tile.image, str(footprints), tile.window)
     extent = tile.extent(grid)
     found, reference = (

@@ -163,6 +163,28 @@ def evaluate_output(
     return Scores(name or prediction.name, class_names, tuple(counted))
 
 
+def read_map(prediction: Path, tile: Tile, *, num_classes: int = 2) -> Classes:
+    """Read the part of a map that covers a tile, as :func:`evaluate_output` scores it.
+
+    Args:
+        prediction: A class raster, a folder of them, or a vector file of footprints.
+        tile: Its window is read.
+        num_classes: ``C``.
+
+    Returns:
+        ``(H, W)`` class ids, IGNORE where a class raster has no data.
+
+    Raises:
+        LabelError: If a vector file cannot be read.
+        RasterError: If no class raster covers the tile on its grid.
+    """
+    grid = describe(tile.image)
+    if prediction.suffix.lower() in VECTOR_SUFFIXES:
+        return read_labels(replace(tile, labels=str(prediction)), grid)
+    rasters = _class_rasters(prediction)
+    return _read_classes(rasters, tile, grid, tile.extent(grid), num_classes)
+
+
 def count_classes(
     predicted: Classes, reference: Classes, *, num_classes: int
 ) -> npt.NDArray[np.int64]:

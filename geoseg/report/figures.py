@@ -115,7 +115,7 @@ def _draw_row(upper: Sequence["Axes"], lower: Sequence["Axes"], row: PanelRow) -
         painted = paint_buildings(image, row.truth)
         _show(lower[0], painted, "reference", f"{100 * share:.0f} % building")
     for head, top, bottom in zip(row.heads, upper[1:], lower[1:], strict=True):
-        used = np.setdiff1d(head.clusters, [IGNORE]).size
+        used = np.setdiff1d(head.clusters, [-1]).size
         _show(top, paint_clusters(head.clusters), head.name, f"{used} clusters")
         score = tile_iou(head.classes, row.truth)
         note = "" if np.isnan(score) else f"IoU {score:.2f}"
@@ -204,16 +204,16 @@ def curves_figure(
         ShapeError: If no row has a number beside the step.
         OutputError: If it cannot be written.
     """
-    series = _series(records, step)
-    if not series:
+    found = series(records, step)
+    if not found:
         raise ShapeError(
             f"found no number beside {step!r} in {len(records)} rows of metrics"
         )
-    across = min(3, len(series))
-    down = -(-len(series) // across)
+    across = min(3, len(found))
+    down = -(-len(found) // across)
     figure = _figure(3.4 * across, 2.4 * down + 0.2)
     grid = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, (name, (steps, values)) in zip(grid, series.items(), strict=False):
+    for axes, (name, (steps, values)) in zip(grid, found.items(), strict=False):
         axes.plot(steps, values, color="#9fb4c7", linewidth=0.9)
         axes.plot(steps, _running_mean(values), color="#0b4f8a", linewidth=1.6)
         axes.set_title(name, loc="left", fontsize=10, color=_INK)
@@ -222,25 +222,25 @@ def curves_figure(
         axes.spines[["left", "bottom"]].set_color("#c3c9cf")
         axes.set_xlabel(step, fontsize=8, color=_FAINT)
         axes.grid(axis="y", color="#eceff2")
-    for axes in grid[len(series) :]:
+    for axes in grid[len(found) :]:
         axes.set_axis_off()
     return _save(figure, path, dpi)
 
 
-def _series(
+def series(
     records: Sequence[Mapping[str, Any]], step: str
 ) -> dict[str, tuple[list[float], list[float]]]:
     """Return finite (steps, values) of every numeric column, in order of appearance."""
-    series: dict[str, tuple[list[float], list[float]]] = {}
+    found: dict[str, tuple[list[float], list[float]]] = {}
     for record in records:
         at = _number(record.get(step))
         for name, raw in record.items():
             value = _number(raw)
             if name not in (step, "epoch") and at is not None and value is not None:
-                steps, values = series.setdefault(name, ([], []))
+                steps, values = found.setdefault(name, ([], []))
                 steps.append(at)
                 values.append(value)
-    return series
+    return found
 
 
 def _number(raw: Any) -> float | None:

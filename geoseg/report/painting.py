@@ -25,8 +25,8 @@ class PanelHead:
 
     Attributes:
         name: Shown above its column.
-        clusters: ``(H, W)`` cluster ids, ``IGNORE`` where the image has no data.
-        classes: ``(H, W)`` class ids after matching, ``IGNORE`` likewise.
+        clusters: ``(H, W)`` cluster ids, negative where the image has no data.
+        classes: ``(H, W)`` class ids after matching, ``IGNORE`` where it has no data.
     """
 
     name: str

@@ -107,7 +107,9 @@ def _outlines(shown: Picture) -> Html:
         element("path", d="".join(map(_ring, outline.rings)), class_=outline.kind)
         for outline in shown.outlines
     ]
-    return element("svg", *paths, viewBox=f"0 0 {shown.width} {shown.height}", aria_hidden="true")
+    return element(
+        "svg", *paths, viewBox=f"0 0 {shown.width} {shown.height}", aria_hidden="true"
+    )
 
 
 def _ring(ring: Sequence[tuple[float, float]]) -> str:

@@ -20,8 +20,10 @@ from geoseg.methods.base import Batches
 from geoseg.metrics import bootstrap_interval, iou
 from geoseg.model import Model
 from geoseg.networks.heads import upsample
+from geoseg.patches import IGNORE
 from geoseg.pixels import sample_pixels, shrink_valid
 from geoseg.report.contents import Curve
+from geoseg.reporting.survey import evenly
 
 #: Numbers of clusters tried.
 CLUSTERS = (3, 6, 12, 24, 48, 96)
@@ -84,7 +86,9 @@ def k_curves(
     Returns:
         A curve of building IoU for the trunk (if there is one) and one for the colours.
     """
-    spaces = [("k-means of the colours", _colours)]
+    spaces: list[tuple[str, Space]] = [
+        ("k-means of the colours", partial(_colours, model))
+    ]
     if model.method.has_features:
         name = "k-means of the trained network's features"
         spaces.insert(0, (name, partial(_features, model)))
@@ -92,7 +96,7 @@ def k_curves(
         _Clusterings(name, space, _fit(space, batches, clusters, seed))
         for name, space in spaces
     ]
-    chosen = [_evenly(matching, MOST_TILES), _evenly(test, MOST_TILES)]
+    chosen = [evenly(matching, MOST_TILES), evenly(test, MOST_TILES)]
     tables = [_tables(model, tiles, fitted) for tiles in chosen]
     return [
         _curve(fit.name, tables[0][number], tables[1][number], objective, seed)
@@ -100,31 +104,32 @@ def k_curves(
     ]
 
 
-def _colours(image: Tensor, valid: Tensor) -> Tensor:
-    return image
+def _colours(model: Model, image: Tensor, valid: Tensor) -> Tensor:
+    return model.method.whitened(image.to(_device(model))).cpu()
 
 
 def _features(model: Model, image: Tensor, valid: Tensor) -> Tensor:
-    device = next(iter(model.method.state_dict().values())).device
+    device = _device(model)
     return model.method.features(image.to(device), valid.to(device)).float().cpu()
+
+
+def _device(model: Model) -> torch.device:
+    device: torch.device = next(iter(model.method.state_dict().values())).device
+    return device
 
 
 def _fit(
     space: Space, batches: Batches, clusters: Sequence[int], seed: int
 ) -> tuple[Tensor, ...]:
     maps = (
-        (features := space(batch.image, batch.valid), shrink_valid(batch.valid, features))
+        (
+            features := space(batch.image, batch.valid),
+            shrink_valid(batch.valid, features),
+        )
         for batch in batches()
     )
     sample = sample_pixels(maps, SAMPLE)
     return tuple(kmeans(lambda: [sample], k, seed=seed).centroids for k in clusters)
-
-
-def _evenly(tiles: Sequence[Tile], most: int) -> list[Tile]:
-    """Return all tiles, or so many evenly spaced ones."""
-    if len(tiles) <= most:
-        return list(tiles)
-    return [tiles[number * len(tiles) // most] for number in range(most)]
 
 
 def _tables(
@@ -173,7 +178,7 @@ def _cells(
             if not decoded.valid.any():
                 continue
             image = model.card.normalization(decoded.pixels, decoded.valid)
-            mask = torch.full((1, side, side), 255)
+            mask = torch.full((1, side, side), IGNORE)
             core = slice(MARGIN, MARGIN + CELL)
             mask[0, core, core] = torch.from_numpy(decoded.mask[core, core]).long()
             yield image[None], torch.from_numpy(decoded.valid)[None], mask

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import RasterError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.evaluation import read_map
@@ -21,6 +20,7 @@ from geoseg.geo.strips import ClassStrip
 from geoseg.geo.vectorize import footprints
 from geoseg.metrics import BUILDING
 from geoseg.patches import IGNORE
+from geoseg.pictures import read_colours
 from geoseg.report.contents import Outline, Picture, TileStory
 from geoseg.report.images import LARGE_SIDE, PANEL_SIDE, picture
 from geoseg.report.painting import (
@@ -67,38 +67,11 @@ class TileLook:
     mapped: Pixels | None = None
 
 
-def read_shown(
-    tile: Tile, nodata: str, *, bands: Sequence[str] | None = None
-) -> tuple[Pixels, Pixels]:
-    """Read what people look at.
-
-    Args:
-        tile: Its window is read.
-        nodata: The nodata rule.
-        bands: To choose from; None: all of the image.
-
-    Returns:
-        ``(3 or 1, H, W)`` pixels and ``(H, W)`` valid.
-    """
-    grid = raster.describe(tile.image)
-    numbers = raster.band_numbers(grid, shown_bands(bands or grid.band_names))
-    with raster.open_raster(tile.image) as dataset:
-        return raster.read_window(dataset, numbers, tile.extent(grid), nodata=nodata)
-
-
-def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
-    """Choose red, green, blue where there are such; else the first three, or one."""
-    natural = ("red", "green", "blue")
-    if set(natural) <= set(bands):
-        return natural
-    return tuple(bands[:3]) if len(bands) > 2 else tuple(bands[:1])
-
-
 def shown_image(
     tile: Tile, nodata: str, *, bands: Sequence[str] | None = None
 ) -> tuple[Pixels, Pixels]:
     """Read and stretch: ``(H, W, 3)`` in [0, 1] and ``(H, W)`` valid."""
-    pixels, valid = read_shown(tile, nodata, bands=bands)
+    pixels, valid = read_colours(tile, nodata, bands=bands)
     return stretch_image(pixels, valid), valid
 
 
@@ -126,14 +99,17 @@ def story(look: TileLook, *, explain: bool) -> TileStory:
     if look.mapped is not None:
         pictures.append(_judged(look, "map", look.mapped))
     for head in look.heads:
-        pictures += [_clusters(look, head), _judged(look, head.name, head.classes.classes)]
+        pictures += [
+            _clusters(look, head),
+            _judged(look, head.name, head.classes.classes),
+        ]
     return TileStory(name, pictures, explanation(look) if explain else ())
 
 
 def _clusters(look: TileLook, head: HeadLook) -> Picture:
     used = np.setdiff1d(head.clusters, [-1]).size
     return picture(
-        paint_clusters(head.clusters, missing=-1),
+        paint_clusters(head.clusters),
         side=PANEL_SIDE,
         alt=f"Clusters of head {head.name} on {look.tile.id}, {used} of them used",
         caption=f"{head.name}, clusters",
@@ -187,7 +163,9 @@ def _blame(wrong: Pixels, clusters: Pixels | None) -> str:
     return f" ({100 * counts[worst] / counts.sum():.0f} % of them in cluster {worst})"
 
 
-def footprint_picture(look: TileLook, source: Path | None, names: Sequence[str]) -> Picture:
+def footprint_picture(
+    look: TileLook, source: Path | None, names: Sequence[str]
+) -> Picture:
     """Return the image with footprints and, dashed, the reference.
 
     Args:
@@ -220,7 +198,10 @@ def footprint_picture(look: TileLook, source: Path | None, names: Sequence[str])
 
 
 def _cleaned(
-    strip: ClassStrip, grid: RasterDescription, part: PixelWindow, names: tuple[str, ...]
+    strip: ClassStrip,
+    grid: RasterDescription,
+    part: PixelWindow,
+    names: tuple[str, ...],
 ) -> list[list[list[tuple[float, float]]]]:
     """Return the rings of footprints as prediction would write them, in pixels."""
     own = replace(
@@ -243,14 +224,10 @@ def _cleaned(
     ]
 
 
-def _rings(
-    polygon: Any, part: PixelWindow | None
-) -> list[list[tuple[float, float]]]:
+def _rings(polygon: Any, part: PixelWindow | None) -> list[list[tuple[float, float]]]:
     """Return a polygon's rings relative to the shown part."""
     right, down = (0, 0) if part is None else (part.col, part.row)
-    return [
-        [(x - right, y - down) for x, y in ring] for ring in _coordinates(polygon)
-    ]
+    return [[(x - right, y - down) for x, y in ring] for ring in _coordinates(polygon)]
 
 
 def _coordinates(polygon: Any) -> Iterable[list[tuple[float, float]]]:
@@ -258,13 +235,12 @@ def _coordinates(polygon: Any) -> Iterable[list[tuple[float, float]]]:
     return [[(float(point[0]), float(point[1])) for point in ring] for ring in rings]
 
 
-def map_on(source: Path, tile: Tile, classes: int) -> Pixels:
-    """Return ``(H, W)`` classes of a map over a tile, zeros where it has none.
+def judged_map(source: Path, tile: Tile, valid: Pixels, *, num_classes: int) -> Pixels:
+    """Return ``(H, W)`` classes of a map over a tile, as it is scored.
 
-    Raises:
-        RasterError: If no class raster covers the tile.
+    Where the image has no data there is nothing to show; where the map has none, it is
+    background.
     """
-    found = read_map(source, tile, num_classes=classes)
-    if found.ndim != 2:
-        raise RasterError(f"{source} has shape {found.shape}, expected one band")
-    return found
+    classes = read_map(source, tile, num_classes=num_classes)
+    classes = np.where(classes == IGNORE, np.uint8(0), classes)
+    return np.where(valid, classes, np.uint8(IGNORE))

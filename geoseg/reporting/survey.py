@@ -96,12 +96,13 @@ def survey_tile(
             ]
         if keep:
             top = part.row - extent.row - strip.row
-            cut = (slice(max(0, top), max(0, top + part.height)), _columns(part, extent))
+            cut = (
+                slice(max(0, top), max(0, top + part.height)),
+                _columns(part, extent),
+            )
             ids_kept.append(ids[cut])
             folded = _fold(model, head, strip)
-            classes_kept.append(
-                ClassStrip(0, folded.classes[cut], folded.score[cut])
-            )
+            classes_kept.append(ClassStrip(0, folded.classes[cut], folded.score[cut]))
     best = [sorted(spots, key=_order)[:places] for spots in found]
     if not keep:
         return Survey(table, best, None, None)
@@ -196,3 +197,10 @@ def truth_of(tile: Tile, valid: NDArray[Any], *, multiclass: bool) -> NDArray[An
     grid = raster.describe(tile.image)
     labels = read_labels(tile, grid, multiclass=multiclass)
     return np.where(valid, labels, np.uint8(IGNORE)).astype(np.uint8)
+
+
+def evenly(tiles: Sequence[Tile], most: int) -> list[Tile]:
+    """Return all tiles, or so many evenly spaced ones."""
+    if len(tiles) <= most:
+        return list(tiles)
+    return [tiles[number * len(tiles) // most] for number in range(most)]

@@ -68,8 +68,8 @@ def test_stretch_survives_constant_empty_and_infinite_images():
 
 
 def test_clusters_without_data_are_white():
-    painted = paint_clusters(np.array([[1, IGNORE]], dtype=np.uint8))
-    assert painted[0, 0] == pytest.approx(cluster_colours(2)[1])
+    painted = paint_clusters(np.array([[300, -1]]))
+    assert painted[0, 0] == pytest.approx(cluster_colours(301)[300])
     assert (painted[0, 1] == 1.0).all()
 
 

@@ -1,0 +1,168 @@
+"""The run card and the caveats: facts of a run in words."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from geoseg.metrics import majority_accuracy
+from geoseg.model import ModelCard
+from geoseg.reporting.material import Material
+
+#: With fewer tiles than this an interval over tiles is itself uncertain, and the
+#: choice of building clusters depends on which tiles they are.
+FEW_TEST, FEW_MATCHING = 20, 10
+
+Rows = list[tuple[str, str]]
+
+
+def subtitle(material: Material) -> str:
+    """Say in a line what is judged."""
+    tiles = f"{len(material.test)} test tiles"
+    if material.model is None:
+        return f"map of unknown origin · {tiles}"
+    card = material.model.card
+    seed = f"seed {card.seed}"
+    return " · ".join([card.method, *_source(card), tiles, seed])
+
+
+def _source(card: ModelCard) -> list[str]:
+    source = card.provenance.get("source")
+    return [str(source)] if source else []
+
+
+def run_card(material: Material) -> dict[str, Sequence[tuple[str, str]]]:
+    """Return group → rows of what is known about the run."""
+    groups: dict[str, Sequence[tuple[str, str]]] = {"Tiles": _tiles(material)}
+    if material.model is not None:
+        card = material.model.card
+        groups["Data"] = _data(card)
+        groups["Method"] = _method(card)
+        groups["Training"] = _training(card, material.settings)
+        groups["Software"] = _software(card)
+    if material.seconds:
+        groups["Time"] = [(what, clock(s)) for what, s in material.seconds.items()]
+    return groups
+
+
+def _tiles(material: Material) -> Rows:
+    rows = [("scored on", str(len(material.test)))]
+    if material.prediction is not None:
+        rows.insert(0, ("map", str(material.prediction)))
+    if material.model is None:
+        return rows
+    names = {"match": "named the clusters", "select": "chose the head"}
+    names |= {"unlabelled": "without labels", "test": "kept for the test"}
+    roles = material.model.card.provenance.get("tiles", {})
+    return rows + [(names.get(r, r), str(len(ids))) for r, ids in roles.items() if ids]
+
+
+def _data(card: ModelCard) -> Rows:
+    normalization = card.normalization
+    rows = [("source", text) for text in _source(card)]
+    if card.gsd_m is not None:
+        rows.append(("GSD", f"{card.gsd_m:.2f} m"))
+    for band, low, high in zip(
+        normalization.bands, normalization.low, normalization.high, strict=True
+    ):
+        rows.append((f"band {band}", f"{low:.6g} to {high:.6g} become 0 to 1"))
+    rows.append(("nodata", card.nodata))
+    if "fingerprint" in card.provenance:
+        rows.append(("fingerprint", str(card.provenance["fingerprint"])[:16]))
+    return rows
+
+
+def _method(card: ModelCard) -> Rows:
+    rows = [("method", card.method), ("head of maps", card.head)]
+    return rows + [(name, str(value)) for name, value in card.parameters.items()]
+
+
+def _training(card: ModelCard, settings: Mapping[str, Any]) -> Rows:
+    rows = [("seed", str(card.seed)), ("patch size", f"{card.patch_size} pixels")]
+    if "steps" in card.provenance:
+        rows.append(("steps", str(card.provenance["steps"])))
+    names = ("batch_size", "device", "precision", "objective", "blocks")
+    known = [(n.replace("_", " "), settings[n]) for n in names if n in settings]
+    return rows + [(name, str(value)) for name, value in known]
+
+
+def _software(card: ModelCard) -> Rows:
+    versions = card.provenance.get("versions", {})
+    return [(name, str(version)) for name, version in versions.items()]
+
+
+def clock(seconds: float) -> str:
+    """Write a time for people.
+
+    Example:
+        >>> clock(8.2), clock(95.0), clock(7300.0)
+        ('8.2 s', '1 min 35 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def caveats(material: Material) -> list[str]:
+    """Say what the scores do not show, from facts of this run alone."""
+    found = []
+    tests = len(material.test)
+    if tests < FEW_TEST:
+        found.append(
+            f"{tests} test tiles are few: tiles differ more than pixels do, and an "
+            "interval from so few of them is itself uncertain."
+        )
+    if material.prediction is not None and material.model is None:
+        found.append(
+            "How the map was made is not known. If its model saw these tiles, the "
+            "scores are those of its own material."
+        )
+    if material.model is not None:
+        found += _caveats_of_model(material, material.model.card)
+    total = material.entries[0].confusions.sum(0)
+    majority = float(majority_accuracy(total))
+    if majority > 0.75:
+        found.append(
+            f"Accuracy flatters here: a map without any building has {majority:.2f}."
+        )
+    found.append(
+        "All tiles come from one place and mostly from one flight. Nothing here tells "
+        "how the map fares in another city, season or sensor."
+    )
+    return found
+
+
+def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
+    found = []
+    labelled = len(card.provenance.get("matched_on", ())) or len(material.matching)
+    clusters = material.model.method.heads[card.head] if material.model else 0
+    if card.matchings and labelled < FEW_MATCHING:
+        found.append(
+            f"{labelled} labelled tiles named {clusters} clusters. With so few, another "
+            "choice of tiles gives another map (see the curve over labelled tiles)."
+        )
+    shared = {t.image for t in material.test} & {t.image for t in material.training}
+    if shared:
+        found.append(
+            f"Test and training blocks are cut from the same {len(shared)} images: the "
+            "score is that of mapping the rest of a known scene, not a new one."
+        )
+    else:
+        found.append(
+            "Training saw the images of the matching tiles, without labels, but no test "
+            "image."
+        )
+    if len(card.matchings) > 1:
+        found.append(
+            f"{len(card.matchings)} heads are tabulated. Choosing the best of them after "
+            "the fact would be optimistic; the first row was fixed before the test."
+        )
+    logs = card.provenance.get("logs", {})
+    if logs.get("entropy", 1.0) < 0.3:
+        found.append(
+            f"The clusters are very unequal (entropy {logs['entropy']:.2f} of 1): "
+            "training is close to collapse."
+        )
+    found.append(f"One seed ({card.seed}): other seeds score differently.")
+    return found

@@ -1,0 +1,152 @@
+"""The curves of a report: training, number of clusters, number of labelled tiles."""
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from geoseg.label_efficiency import label_efficiency
+from geoseg.report.contents import Areas, Curve
+from geoseg.report.figures import series
+from geoseg.reporting.k_curve import MOST_TILES, k_curves
+from geoseg.reporting.material import Material
+
+#: Logged numbers in the order of a reader's interest; others follow.
+FIRST = ("loss", "entropy", "confidence", "lr")
+#: Random draws of matching tiles per number of tiles.
+DRAWS = 200
+
+
+def training_curves(run: Path | None, absent: dict[str, str]) -> list[Curve]:
+    """Read ``metrics.csv`` of a run: a curve for each number that was logged."""
+    rows = _rows(run, "metrics.csv")
+    found = series(rows, "step")
+    if not found:
+        absent["training"] = (
+            "There is no training log: this method learns without optimiser steps, or "
+            "the model lies outside its run folder."
+        )
+    names = [*(n for n in FIRST if n in found), *(n for n in found if n not in FIRST)]
+    return [Curve(name, *found[name]) for name in names]
+
+
+def area_curves(run: Path | None, absent: dict[str, str]) -> list[Areas]:
+    """Read ``areas.csv`` of a run: the shares of each head's clusters by step."""
+    by_head: dict[str, list[tuple[float, list[float]]]] = {}
+    for row in _rows(run, "areas.csv"):
+        shares = [float(v) for k, v in row.items() if k.startswith("area_") and v]
+        if shares and row.get("step") and row.get("head"):
+            by_head.setdefault(row["head"], []).append((float(row["step"]), shares))
+    found = []
+    for head, rows in by_head.items():
+        clusters = len(rows[0][1])
+        whole = [(step, _unit(s)) for step, s in rows if len(s) == clusters]
+        found.append(Areas(head, [step for step, _ in whole], [s for _, s in whole]))
+    if not found:
+        absent["areas"] = "The areas of the clusters were not logged."
+    return found
+
+
+def _unit(shares: Sequence[float]) -> list[float]:
+    total = math.fsum(shares) or 1.0
+    return [share / total for share in shares]
+
+
+def _rows(run: Path | None, name: str) -> list[dict[str, Any]]:
+    if run is None or not (run / name).is_file():
+        return []
+    with (run / name).open(newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]
+
+
+def k_section(material: Material, absent: dict[str, str]) -> tuple[list[Curve], str]:
+    """Return the scores against K: the entries as points, k-means as curves."""
+    seed, curves = material.seed, list[Curve]()
+    for entry in material.entries:
+        score = entry.metrics(seed=seed)["iou"]
+        if entry.clusters is None or math.isnan(score.value):
+            continue
+        known = not math.isnan(score.low)
+        curves.append(
+            Curve(
+                entry.name,
+                [float(entry.clusters)],
+                [score.value],
+                [score.low] if known else (),
+                [score.high] if known else (),
+                role=entry.role,
+                line=False,
+            )
+        )
+    model = material.model
+    note = "Points are rows of the table above, with their 95 % intervals."
+    if model is not None and material.batches is not None and material.matching:
+        curves += k_curves(
+            model,
+            material.matching,
+            material.test,
+            material.batches,
+            objective=model.card.matchings[model.card.head].objective,
+            seed=seed,
+        )
+        note += (
+            " Lines are k-means, matched and scored in the same way on at most "
+            f"{MOST_TILES} tiles per role, counted from the nearest centroid of each "
+            "pixel."
+        )
+    elif model is not None:
+        note += " geoseg evaluate with --model and --report adds curves of k-means."
+    if not curves:
+        absent["k"] = (
+            "No number of clusters is known: name the model with --model."
+            if model is None
+            else "There are no matching tiles, so that no k-means could be matched."
+        )
+    return curves, note
+
+
+def label_section(
+    material: Material,
+    matching: NDArray[Any] | None,
+    test: NDArray[Any] | None,
+    absent: dict[str, str],
+) -> tuple[Curve | None, str]:
+    """Return the score against the number of labelled tiles, and how it was made."""
+    model = material.model
+    reason = None
+    if model is None:
+        reason = "The model that made this map is not known: name it with --model."
+    elif matching is None or test is None or len(matching) < 2:
+        reason = "There are fewer than two matching tiles here to draw from."
+    elif not test[..., 1].sum():
+        reason = "The test tiles hold no building."
+    if reason is not None or model is None or matching is None or test is None:
+        absent["labels"] = reason or ""
+        return None, ""
+    points = label_efficiency(
+        matching,
+        test,
+        objective=model.card.matchings[model.card.head].objective,
+        draws=DRAWS,
+        seed=material.seed,
+    )
+    curve = Curve(
+        f"{model.card.method} ({model.card.head})",
+        [point.tiles for point in points],
+        [point.mean for point in points],
+        [point.low for point in points],
+        [point.high for point in points],
+    )
+    note = (
+        f"Mean and 5 to 95 % range over {DRAWS} random draws of matching tiles, scored "
+        f"on {len(test)} test tiles from the most probable cluster of each pixel."
+    )
+    if blind := [point for point in points if point.blind > 0]:
+        note += (
+            f" {100 * blind[0].blind:.0f} % of the draws of {blind[0].tiles} show no "
+            "building: their maps are empty and count as such."
+        )
+    return curve, note

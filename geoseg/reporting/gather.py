@@ -1,0 +1,208 @@
+"""From a run or a map to the contents of its page."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geoseg.geo import raster
+from geoseg.geo.aoi import Tile
+from geoseg.metrics import iou
+from geoseg.model import Model
+from geoseg.report.contents import Contents, HeadTable, Picture
+from geoseg.report.page import write_page
+from geoseg.reporting import card
+from geoseg.reporting.curves import (
+    area_curves,
+    k_section,
+    label_section,
+    training_curves,
+)
+from geoseg.reporting.look import (
+    HeadLook,
+    TileLook,
+    footprint_picture,
+    judged_map,
+    shown_image,
+    story,
+)
+from geoseg.reporting.material import Material
+from geoseg.reporting.places import head_table
+from geoseg.reporting.survey import Survey, evenly, shown_part, survey_tile, truth_of
+
+log = logging.getLogger(__name__)
+
+#: Tiles shown in panels, as worst, and with footprints.
+RANDOM, WORST, LARGE = 3, 3, 4
+#: Tiles that are looked at: matching and test tiles with the default head, and all
+#: with another head. They bound the time a report takes.
+MOST_MATCHING, MOST_TEST, MOST_OTHER = 50, 40, 8
+
+
+def write_report_page(
+    path: Path, material: Material, *, overwrite: bool = False
+) -> Path:
+    """Gather and write a page.
+
+    Raises:
+        OutputExistsError: If it exists and ``overwrite`` is False.
+        OutputError: If it cannot be written.
+        GeosegError: If a tile can no longer be read.
+    """
+    started = time.monotonic()
+    contents = gather(material)
+    write_page(path, contents, overwrite=overwrite)
+    log.info("%s: made in %.0f s", path, time.monotonic() - started)
+    return path
+
+
+def gather(material: Material) -> Contents:
+    """Look at the tiles, and gather all that the page shows."""
+    absent: dict[str, str] = {}
+    chosen = _choose(material)
+    shown = [*dict.fromkeys([*chosen.random, *chosen.worst, *chosen.large])]
+    surveys = _survey(material, shown)
+    looks = {tile.id: _look(material, tile, surveys) for tile in shown}
+    everything = len(material.test) <= RANDOM
+    if not chosen.worst:
+        absent["worst"] = (
+            "All test tiles are shown above."
+            if everything
+            else "No test tile holds a building."
+        )
+    k_curves, k_note = k_section(material, absent)
+    label_curve, label_note = label_section(
+        material,
+        _tables(material.matching, surveys),
+        _tables(material.test, surveys),
+        absent,
+    )
+    training = training_curves(material.run, absent)
+    return Contents(
+        title=material.title,
+        subtitle=card.subtitle(material),
+        entries=material.entries,
+        seed=material.seed,
+        footprints=[_footprints(material, looks[tile.id]) for tile in chosen.large],
+        tiles=[story(looks[t.id], explain=everything) for t in chosen.random],
+        worst=[story(looks[t.id], explain=True) for t in chosen.worst],
+        heads=_heads(material, surveys, absent),
+        k_curves=k_curves,
+        k_note=k_note,
+        label_curve=label_curve,
+        label_note=label_note,
+        training=training,
+        areas=area_curves(material.run, absent),
+        card=card.run_card(material),
+        command=material.command,
+        caveats=card.caveats(material),
+        absent=absent,
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    random: Sequence[Tile]
+    worst: Sequence[Tile]
+    large: Sequence[Tile]
+
+
+def _choose(material: Material) -> _Chosen:
+    """Choose the tiles to show: by the seed, and by their IoU."""
+    test = list(material.test)
+    generator = torch.Generator().manual_seed(material.seed)
+    order = [test[int(n)] for n in torch.randperm(len(test), generator=generator)]
+    by_id = {tile.id: tile for tile in test}
+    scored = [
+        (float(iou(counts.confusion)), counts.tile)
+        for counts in material.entries[0].tiles
+        if counts.confusion[1].sum() and counts.tile in by_id
+    ]
+    worst = [by_id[name] for _, name in sorted(scored)[:WORST]]
+    return _Chosen(order[:RANDOM], worst if len(test) > RANDOM else (), order[:LARGE])
+
+
+#: Head → tile id → what it says there.
+Surveys = dict[str, dict[str, Survey]]
+
+
+def _survey(material: Material, shown: Sequence[Tile]) -> Surveys:
+    """Predict every tile that is needed once per head; fewer with the other heads."""
+    model = material.model
+    if model is None:
+        return {}
+    found: Surveys = {}
+    kept = {tile.id for tile in shown}
+    matching = evenly(material.matching, MOST_MATCHING)
+    for head in heads_of(model):
+        if head == model.card.head:
+            tiles = [*shown, *matching, *evenly(material.test, MOST_TEST)]
+        else:
+            rest = max(0, MOST_OTHER - len(shown))
+            tiles = [*shown, *evenly(matching, rest)]
+        unique = {tile.id: tile for tile in tiles}
+        places = max(1, -(-6 // max(1, len(unique))))
+        found[head] = {
+            name: survey_tile(model, tile, head, keep=name in kept, places=places)
+            for name, tile in unique.items()
+        }
+    return found
+
+
+def heads_of(model: Model) -> list[str]:
+    """Return the matched heads, the default one first."""
+    return sorted(model.card.matchings, key=lambda head: head != model.card.head)
+
+
+def _look(material: Material, tile: Tile, surveys: Surveys) -> TileLook:
+    model = material.model
+    part = shown_part(tile, raster.describe(tile.image))
+    nodata = "auto" if model is None else model.card.nodata
+    bands = None if model is None else model.card.normalization.bands
+    classes = len(material.entries[0].class_names)
+    image, valid = shown_image(part, nodata, bands=bands)
+    heads = []
+    for head, by_tile in surveys.items():
+        said = by_tile[tile.id]
+        if said.clusters is not None and said.classes is not None:
+            heads.append(HeadLook(head, said.clusters, said.classes))
+    mapped = None
+    if material.prediction is not None:
+        mapped = judged_map(material.prediction, part, valid, num_classes=classes)
+    truth = truth_of(part, valid, multiclass=classes > 2)
+    return TileLook(part, image, truth, heads, mapped)
+
+
+def _footprints(material: Material, look: TileLook) -> Picture:
+    names = material.entries[0].class_names
+    return footprint_picture(look, material.prediction, names)
+
+
+def _tables(tiles: Sequence[Tile], surveys: Surveys) -> np.ndarray[Any, Any] | None:
+    """Return ``(tiles, K, C)`` counts of the default head on tiles that were looked at."""
+    by_tile = next(iter(surveys.values()), {})
+    found = [by_tile[tile.id].table for tile in tiles if tile.id in by_tile]
+    return np.stack(found) if found else None
+
+
+def _heads(
+    material: Material, surveys: Surveys, absent: dict[str, str]
+) -> list[HeadTable]:
+    if material.model is None:
+        absent["clusters"] = (
+            "The model that made this map is not known: name it with --model to see "
+            "its clusters."
+        )
+        return []
+    if not surveys:
+        absent["clusters"] = "This method gives classes, not clusters."
+    model = material.model
+    return [
+        head_table(model, head, [s.places for s in by_tile.values()])
+        for head, by_tile in surveys.items()
+    ]
