@@ -43,6 +43,7 @@ from geoseg.settings import (
     tiles_of,
     training_tiles,
 )
+from geoseg.stopwatch import read_seconds, timed
 
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
@@ -51,6 +52,8 @@ SETTINGS_NAME = "run.json"
 METRICS_NAME = "metrics.csv"
 PANEL_NAME = "panel.png"
 CURVES_NAME = "curves.png"
+REPORT_NAME = "report.html"
+TIMES_NAME = "times.json"
 #: Steps of a training for which no limit is given.
 DEFAULT_STEPS = 600
 
@@ -190,12 +193,15 @@ def _plan(settings: RunSettings, split: Split, normalization: Normalization) -> 
 
 def _carry_out(plan: _Plan, folder: Path, *, resume: bool) -> RunResult:
     split, objective = plan.split, plan.settings.objective
-    model, interrupted = _train(plan, folder, resume=resume)
+    times = folder / TIMES_NAME
+    with timed(times, "training"):
+        model, interrupted = _train(plan, folder, resume=resume)
     save_model(folder / MODEL_NAME, model)
     if not split.match:
         return RunResult(folder, model, interrupted)
     try:
-        model = match_model(model, split.match, objective=objective)
+        with timed(times, "matching"):
+            model = match_model(model, split.match, objective=objective)
     except MatchingError as error:
         log.warning("the clusters are not matched: %s", error)
         return RunResult(folder, model, interrupted)
@@ -209,16 +215,18 @@ def _carry_out(plan: _Plan, folder: Path, *, resume: bool) -> RunResult:
 
 def _score(plan: _Plan, folder: Path, model: Model) -> RunResult:
     """Score on the test tiles, draw, and note the scores in the model's card."""
-    from geoseg import pictures, report, scoring  # matplotlib: only for a test
+    from geoseg import pictures, report, reporting, scoring  # only for a test
 
     settings, split = plan.settings, plan.split
-    entries = scoring.score_all(
-        model,
-        split.test,
-        split.match,
-        partial(plan.loader.batches, 0) if settings.controls else None,
-        objective=settings.objective,
-    )
+    batches = partial(plan.loader.batches, 0)
+    with timed(folder / TIMES_NAME, "scoring"):
+        entries = scoring.score_all(
+            model,
+            split.test,
+            split.match,
+            batches if settings.controls else None,
+            objective=settings.objective,
+        )
     command = settings.command()
     table = scoring.write_report(folder, entries, command=command, seed=settings.seed)
     pictures.draw_panel(folder / PANEL_NAME, model, split.test, seed=settings.seed)
@@ -228,6 +236,22 @@ def _score(plan: _Plan, folder: Path, model: Model) -> RunResult:
     scores = entries[0].to_json(seed=settings.seed)["metrics"]
     model = model.with_card(metrics={"test_tiles": len(split.test), **scores})
     save_model(folder / MODEL_NAME, model)
+    if settings.report != "none":
+        material = reporting.Material(
+            title=f"Buildings in {settings.source}",
+            entries=entries,
+            test=split.test,
+            matching=split.match,
+            training=training_tiles(split),
+            model=model,
+            batches=batches if settings.report == "full" else None,
+            run=folder,
+            settings=settings.to_json(),
+            command=command,
+            seed=settings.seed,
+            seconds=read_seconds(folder / TIMES_NAME),
+        )
+        reporting.write_report_page(folder / REPORT_NAME, material, overwrite=True)
     return RunResult(folder, model, interrupted=False, table=table)
 
 

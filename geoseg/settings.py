@@ -49,6 +49,7 @@ class RunSettings:
         device: ``cpu`` or ``cuda``.
         precision: ``32-true`` or ``bf16-mixed``.
         controls: Whether to score the controls beside the model.
+        report: ``quick``; ``full`` adds k-means of the features for several K; ``none``.
         checkpoint_steps: Save a checkpoint every so many steps; else every minute.
     """
 
@@ -75,6 +76,7 @@ class RunSettings:
     device: str = "cpu"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     controls: bool = True
+    report: Literal["none", "quick", "full"] = "quick"
     checkpoint_steps: int | None = None
 
     @property

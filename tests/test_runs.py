@@ -58,6 +58,9 @@ def no_pictures(monkeypatch):
     """Save the time that pictures take."""
     monkeypatch.setattr("geoseg.pictures.draw_panel", lambda *args, **kwargs: None)
     monkeypatch.setattr("geoseg.report.curves_figure", lambda *args, **kwargs: None)
+    monkeypatch.setattr(
+        "geoseg.reporting.write_report_page", lambda *args, **kwargs: None
+    )
 
 
 def files_of(folder) -> set[str]:
@@ -68,7 +71,7 @@ def test_a_run_leaves_model_scores_and_pictures(iic_run):
     assert files_of(iic_run.run) == {
         *("run.json", "metrics.csv", "areas.csv", "last.ckpt"),
         "model.safetensors",
-        *("scores.json", "panel.png", "curves.png"),
+        *("scores.json", "panel.png", "curves.png", "report.html", "times.json"),
     }
     with (iic_run.run / "metrics.csv").open(newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["1", "2", "3"]
@@ -103,6 +106,7 @@ def test_a_method_without_steps_runs_to_its_scores(colour_run):
     assert colour_run.model.card.metrics["iou"]["value"] == 1.0
     assert files_of(colour_run.run) == {
         *("run.json", "model.safetensors", "scores.json", "panel.png"),
+        *("report.html", "times.json"),
     }
 
 

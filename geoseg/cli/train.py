@@ -102,6 +102,13 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="Score majority, colour k-means and an untrained network on the test tiles.",
 )
+@click.option(
+    "--report",
+    type=click.Choice(["none", "quick", "full"]),
+    default="quick",
+    show_default=True,
+    help="report.html of the test tiles; full adds k-means of the features by K.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -120,7 +127,8 @@ def command(
     """Train a model on unlabelled tiles.
 
     The result is a run folder with model.safetensors, metrics.csv and, if some tiles
-    have labels, scores.json and panel.png of tiles that were kept aside for the test.
+    have labels, report.html, scores.json and panel.png of tiles that were kept aside
+    for the test.
     Labels are used for the matching and the test alone.
 
     \b

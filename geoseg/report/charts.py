@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from geoseg.palette import cluster_colours, hex_colour
 from geoseg.report.contents import Areas, Curve
 from geoseg.report.html import Html, element, join
-from geoseg.report.painting import cluster_colours
 
 #: Points of a drawn line at most; more are invisible and make the page heavy.
 MOST_POINTS = 240
@@ -205,7 +205,7 @@ def area_chart(areas: Areas, *, size: tuple[int, int] = (460, 220)) -> Html:
         upper = [(frame.x(s), frame.y(v)) for s, v in zip(steps, above, strict=True)]
         outline = _path([*upper, *lower[::-1]]) + "Z"
         label = element("title", f"cluster {cluster}")
-        parts.append(element("path", label, d=outline, fill=hex_colour(colour)))
+        parts.append(element("path", label, d=outline, fill=css_colour(colour)))
         below = above
     width, height = size
     return element(
@@ -236,6 +236,7 @@ def interval_bar(value: float, low: float, high: float, role: str) -> Html:
     )
 
 
-def hex_colour(colour: Sequence[float]) -> str:
+def css_colour(colour: Sequence[float]) -> str:
     """Write red, green and blue in [0, 1] as ``#rrggbb``."""
-    return "#" + "".join(f"{round(255 * part):02x}" for part in colour)
+    red, green, blue = (round(255 * part) for part in colour)
+    return hex_colour((red, green, blue))

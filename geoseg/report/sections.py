@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from geoseg.geo.scores import TABLE_COLUMNS, Scores
 from geoseg.metrics import PIXEL_METRICS, Interval
-from geoseg.report.charts import area_chart, hex_colour, interval_bar, line_chart
+from geoseg.palette import FOUND, INVENTED, MISSED, cluster_colours
+from geoseg.report.charts import area_chart, css_colour, interval_bar, line_chart
 from geoseg.report.contents import (
     ClusterRow,
     Contents,
@@ -16,7 +17,6 @@ from geoseg.report.contents import (
 )
 from geoseg.report.html import Html, element, join
 from geoseg.report.images import PLACE_SIDE
-from geoseg.report.painting import FOUND, INVENTED, MISSED, cluster_colours
 
 
 def section(key: str, title: str, *children: Html | None, lead: str = "") -> Html:
@@ -122,7 +122,7 @@ def building_key() -> Html:
     items = [
         element(
             "li",
-            element("span", class_="key", style=f"background:{hex_colour(colour)}"),
+            element("span", class_="key", style=f"background:{css_colour(colour)}"),
             f" building {name}",
         )
         for name, colour in meanings
@@ -187,7 +187,7 @@ def _head(head: HeadTable, *, opened: bool) -> Html:
 
 
 def _cluster(row: ClusterRow) -> Html:
-    colour = hex_colour(cluster_colours(row.cluster + 1)[-1])
+    colour = css_colour(cluster_colours(row.cluster + 1)[-1])
     swatch = element("span", class_="key", style=f"background:{colour}")
     meaning = "class building" if row.is_building else "class"
     places = [
