@@ -13,6 +13,7 @@ from geoseg.errors import DatasetError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile, aoi_tiles, find_tiles
 from geoseg.geo.labels import check_labels
+from geoseg.geo.mixture import check_mixture
 from geoseg.geo.splits import Split, split_blocks, split_tiles
 from geoseg.matching import Objective
 from geoseg.normalization import Normalization
@@ -134,6 +135,7 @@ def tiles_of(settings: RunSettings) -> list[Tile]:
         aoi=settings.aoi,
         data=settings.data,
         blocks=settings.blocks,
+        nodata=settings.nodata,
     )
 
 
@@ -144,11 +146,12 @@ def load_tiles(
     aoi: str | None,
     data: Path | str | None,
     blocks: int = 1,
+    nodata: str = "auto",
 ) -> list[Tile]:
-    """Find tiles by folder or AOI name, cut into blocks where asked; check labels.
+    """Find tiles by folder or AOI name, cut into blocks where asked; check them.
 
     Raises:
-        DatasetError: If there are none.
+        DatasetError: If there are none, or their values cannot mean the same.
         LabelError: If the labels are elsewhere.
     """
     if aoi is not None:
@@ -157,6 +160,7 @@ def load_tiles(
         tiles = find_tiles(images, labels)
     else:
         raise DatasetError("no tiles are named: give --images DIR or --aoi NAME")
+    check_mixture(tiles, nodata)
     check_labels(tiles)
     if blocks > 1:
         tiles = split_blocks(tiles, blocks, BLOCK_GAP)

@@ -1,9 +1,17 @@
-"""What an image's bands are called."""
+"""What an image's bands are called, and which of them are asked for."""
 
 import re
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import rasterio
 from rasterio.enums import ColorInterp
+
+from geoseg.errors import BandMismatchError, ParameterError
+
+if TYPE_CHECKING:
+    from geoseg.geo.raster import RasterDescription
 
 #: Band orders of files that do not name their bands, by band count. Eight bands are
 #: WorldView-3's (and WorldView-2's).
@@ -39,12 +47,22 @@ _SYNONYMS = {
     "coastal_aerosol": "coastal",
     "panchromatic": "pan",
 }
-_UNNAMED = re.compile(r"(b|band|layer|channel)?_?\d+|gr[ae]y(_?\d+)?|undefined")
+_UNNAMED = re.compile(
+    r"(b|band|layer|channel)?_?\d+|gr[ae]y(_?\d+)?|undefined|alpha|palette"
+)
 
 
 def snake(text: str | None) -> str:
-    """A band name as geoseg writes it: lower-case, words joined by ``_``."""
-    words = re.sub(r"[^a-z0-9]+", "_", (text or "").lower()).strip("_")
+    """A band name as geoseg writes it: lower-case, words joined by ``_``.
+
+    Letters of any language stay as they are.
+
+    Example:
+        >>> snake("Red Edge"), snake("NIR-1"), snake("Grün")
+        ('red_edge', 'nir', 'grün')
+    """
+    plain = unicodedata.normalize("NFKC", text or "").casefold()
+    words = re.sub(r"[\W_]+", "_", plain).strip("_")
     return _SYNONYMS.get(words, words)
 
 
@@ -65,22 +83,131 @@ def alpha_band(dataset: rasterio.DatasetReader) -> int | None:
     return None
 
 
-def band_names(
+def name_bands(
     dataset: rasterio.DatasetReader, indexes: tuple[int, ...]
-) -> tuple[str, ...]:
-    """Descriptions if they name every band; else colours; else by band count.
+) -> tuple[tuple[str, ...], str]:
+    """Names, and what they come from.
 
-    Descriptions come first: GDAL declares any three 8-bit bands red, green, blue.
+    ``descriptions`` if they name every band; else ``colours``, else by ``count``, else
+    by ``numbers``. Descriptions come first: GDAL declares any three 8-bit bands red,
+    green, blue.
     """
     described = tuple(snake(dataset.descriptions[number - 1]) for number in indexes)
-    if all(map(_is_name, described)) and len(set(described)) == len(described):
-        return described
+    if _all_named(described):
+        return described, "descriptions"
     usual = BANDS_BY_COUNT.get(len(indexes))
-    colours = tuple(dataset.colorinterp[number - 1].name for number in indexes)
+    colours = tuple(snake(dataset.colorinterp[n - 1].name) for n in indexes)
+    if _all_named(colours):
+        return colours, "colours"
     if all(colours.count(name) == 1 for name in BAND_PRESETS["rgb"]):
         fourth = "nir" if len(indexes) == 4 else ""
-        return tuple(
+        names = tuple(
             colour if colour in BAND_PRESETS["rgb"] else fourth or f"b{position}"
             for position, colour in enumerate(colours, start=1)
         )
-    return usual or tuple(f"b{position}" for position in range(1, len(indexes) + 1))
+        return names, "colours"
+    if usual:
+        return usual, "count"
+    return tuple(f"b{position}" for position in range(1, len(indexes) + 1)), "numbers"
+
+
+def _all_named(names: tuple[str, ...]) -> bool:
+    return all(map(_is_name, names)) and len(set(names)) == len(names)
+
+
+def choose_bands(
+    description: "RasterDescription", requested: str | Sequence[str] | None
+) -> tuple[str, ...]:
+    """Choose bands of an image.
+
+    Args:
+        description: The image.
+        requested: None: red, green, blue, nir where present, else red, green, blue,
+            else all; a preset (``rgb``, ``rgbi``, ``irrg``, ``all``); or names or
+            1-based numbers, as a list or separated by commas: ``"5,3,2,7"``.
+
+    Returns:
+        Band names in the order asked for.
+
+    Raises:
+        BandMismatchError: If the image lacks one of them.
+        ParameterError: If nothing or a band twice is asked for.
+    """
+    names = description.band_names
+    if requested is None:
+        for preset in ("rgbi", "rgb"):
+            if set(BAND_PRESETS[preset]) <= set(names):
+                return BAND_PRESETS[preset]
+        return names
+    if isinstance(requested, str):
+        preset = requested.strip().lower()
+        requested = (
+            names if preset == "all" else BAND_PRESETS.get(preset, preset.split(","))
+        )
+    items = [str(item).strip() for item in requested]
+    if not any(items):
+        raise ParameterError(
+            "no band is asked for, expected rgb, rgbi, irrg, all, names or numbers such "
+            "as 5,3,2,7; leave --bands out for the usual ones"
+        )
+    chosen = tuple(_resolve(description, item) for item in items)
+    if len(set(chosen)) != len(chosen):
+        raise ParameterError(
+            f"bands {','.join(items)!r} are asked for, expected none twice"
+        )
+    return chosen
+
+
+def _resolve(description: "RasterDescription", item: str) -> str:
+    names = description.band_names
+    if item.isdigit():
+        number = int(item)
+        if number in description.band_indexes:
+            return names[description.band_indexes.index(number)]
+        if number == description.alpha:
+            raise BandMismatchError(
+                f"band {number} of {description.path} is declared alpha, expected an "
+                "image band; if it is one, name it: gdal_edit.py -colorinterp_"
+                f"{number} undefined"
+            )
+    elif snake(item) in names:
+        return snake(item)
+    elif item.lower() in names:
+        return item.lower()
+    raise BandMismatchError(
+        f"{description.path} has bands {_numbered(description)}, expected {item!r}; "
+        "choose with --bands"
+    )
+
+
+def _numbered(description: "RasterDescription") -> str:
+    pairs = zip(description.band_indexes, description.band_names, strict=True)
+    return ", ".join(f"{number} {name}" for number, name in pairs)
+
+
+def band_numbers(
+    description: "RasterDescription", bands: Sequence[str]
+) -> tuple[int, ...]:
+    """Find bands by name.
+
+    Returns:
+        1-based numbers in the file, in the order of ``bands``.
+
+    Raises:
+        BandMismatchError: If the image lacks one, says found and expected; or if one
+            holds numbers of a colour table, which are no measurements.
+    """
+    if "palette" in description.colours:
+        raise BandMismatchError(
+            f"{description.path} holds numbers of a colour table, expected the colours "
+            "themselves: gdal_translate -expand rgb FILE OUTPUT"
+        )
+    missing = [band for band in bands if band not in description.band_names]
+    if missing:
+        raise BandMismatchError(
+            f"{description.path} has bands {_numbered(description)}, expected "
+            f"{', '.join(bands)}; {', '.join(missing)} absent"
+        )
+    return tuple(
+        description.band_indexes[description.band_names.index(band)] for band in bands
+    )

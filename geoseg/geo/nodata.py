@@ -15,6 +15,9 @@ from geoseg.geo.bands import alpha_band
 #: in model files); see ``raster.read_window``.
 NodataRule = str
 
+#: No measurement: many programs fill gaps with the limits of float32 and say nothing.
+_FLOAT_LIMIT = 3.4e38
+
 
 def check_nodata(rule: NodataRule) -> NodataRule:
     """Return a nodata rule as it is stored.
@@ -39,18 +42,24 @@ def declared_valid(
     area: Window,
     pixels: np.ndarray[Any, Any],
 ) -> np.ndarray[Any, Any]:
-    """Where the file itself says that a window of it has data, ``(H, W)`` bool."""
-    valid = np.ones(pixels.shape[1:], bool)
+    """Where the file itself says that a window of it has data, ``(H, W)`` bool.
+
+    ``pixels`` are those of the window, maybe thinned out.
+    """
+    shape = pixels.shape[1:]
+    valid = np.ones(shape, bool)
     values = [dataset.nodatavals[number - 1] for number in numbers]
     alpha = alpha_band(dataset)
     flags = dataset.mask_flag_enums[numbers[0] - 1]
     if alpha is not None:
-        valid &= dataset.read(alpha, window=area) > 0
+        valid &= dataset.read(alpha, window=area, out_shape=shape) > 0
     elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        valid &= dataset.read_masks(numbers[0], window=area) > 0
+        valid &= dataset.read_masks(numbers[0], window=area, out_shape=shape) > 0
     elif all(value is None for value in values):
         if pixels.dtype.itemsize > 1:
             valid &= pixels.any(axis=0)
+        if pixels.dtype.kind == "f":
+            valid &= (np.abs(pixels) < _FLOAT_LIMIT).all(axis=0)
         return valid
     return np.asarray(valid & ~is_nodata(pixels, values))
 

@@ -18,8 +18,11 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from geoseg.errors import BandMismatchError, ParameterError, RasterError
-from geoseg.geo.bands import BAND_PRESETS, alpha_band, band_names, snake
+from geoseg.errors import RasterError
+from geoseg.geo.bands import alpha_band
+from geoseg.geo.bands import band_numbers as band_numbers  # noqa: F401
+from geoseg.geo.bands import choose_bands as choose_bands  # noqa: F401
+from geoseg.geo.bands import name_bands
 from geoseg.geo.georeference import GRID_TOLERANCE as GRID_TOLERANCE  # noqa: F401
 from geoseg.geo.georeference import (
     STEPS,
@@ -33,6 +36,7 @@ from geoseg.geo.georeference import (
 from geoseg.geo.nodata import NodataRule as NodataRule
 from geoseg.geo.nodata import check_nodata as check_nodata
 from geoseg.geo.nodata import declared_valid, is_nodata
+from geoseg.geo.vrt import check_open_vrt, check_vrt
 
 
 class PixelWindow(NamedTuple):
@@ -62,6 +66,12 @@ class RasterDescription:
         alpha: 1-based number of the alpha band, if there is one.
         gsd_m: Ground sampling distance: geometric mean of a pixel's sides in metres at
             the image's centre; None without a CRS.
+        named_by: What the band names come from: ``descriptions``, ``colours``,
+            ``count`` or ``numbers``.
+        colours: GDAL's colour interpretation of each image band.
+        scaling: The scale and offset that each image band declares; pixels are read
+            without them.
+        located_by: ``grid``; or, where there is none, ``gcps``, ``rpcs`` or ``nothing``.
     """
 
     path: str
@@ -76,6 +86,10 @@ class RasterDescription:
     nodata: float | None
     alpha: int | None
     gsd_m: float | None
+    named_by: str = "count"
+    colours: tuple[str, ...] = ()
+    scaling: tuple[tuple[float, float], ...] = ()
+    located_by: str = "grid"
 
     @property
     def window(self) -> PixelWindow:
@@ -92,10 +106,10 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
     """Open a GeoTIFF (COG) or VRT for reading.
 
     Other drivers are not tried: a file's content alone must not choose which of GDAL's
-    hundred parsers runs.
+    hundred parsers runs. VRTs that are more than mosaics are refused (``geo/vrt.py``).
 
     Raises:
-        RasterError: If the file is absent, unreadable or of another format.
+        RasterError: If the file is absent, unreadable, of another format or refused.
     """
     name = str(path)
     if not is_remote(name):
@@ -103,17 +117,22 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
             raise RasterError(f"{name} does not exist, expected a GeoTIFF or VRT file")
         if Path(name).is_dir():
             raise RasterError(f"{name} is a folder, expected a GeoTIFF or VRT file")
+        if name.lower().endswith(".vrt"):
+            check_vrt(Path(name))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             driver = "VRT" if name.lower().endswith(".vrt") else "GTiff"
-            return rasterio.open(name, driver=driver)
+            dataset = rasterio.open(name, driver=driver)
     except RasterioError as error:
         reason = " ".join(str(error).split())
         raise RasterError(
             f"{name} cannot be opened as GeoTIFF or VRT ({reason}); check the file "
             "with gdalinfo or convert it with gdal_translate"
         ) from error
+    if driver == "VRT" and is_remote(name):
+        check_open_vrt(dataset)
+    return dataset
 
 
 def describe(path: str | Path) -> RasterDescription:
@@ -138,6 +157,7 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
             f"{dataset.name} holds complex numbers, expected an image of real ones: "
             "convert it, for instance to amplitudes"
         )
+    names, named_by = name_bands(dataset, indexes)
     return RasterDescription(
         path=dataset.name,
         width=dataset.width,
@@ -146,101 +166,29 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
         dtypes=tuple(dataset.dtypes[number - 1] for number in indexes),
         crs=dataset.crs,
         transform=dataset.transform,
-        band_names=band_names(dataset, indexes),
+        band_names=names,
         band_indexes=indexes,
         nodata=dataset.nodata,
         alpha=alpha,
         gsd_m=ground_size_m(
             dataset.crs, dataset.transform, dataset.width, dataset.height
         ),
+        named_by=named_by,
+        colours=tuple(dataset.colorinterp[number - 1].name for number in indexes),
+        scaling=tuple(
+            (dataset.scales[number - 1], dataset.offsets[number - 1])
+            for number in indexes
+        ),
+        located_by=_located_by(dataset),
     )
 
 
-def choose_bands(
-    description: RasterDescription, requested: str | Sequence[str] | None
-) -> tuple[str, ...]:
-    """Choose bands of an image.
-
-    Args:
-        description: The image.
-        requested: None: red, green, blue, nir where present, else red, green, blue,
-            else all; a preset (``rgb``, ``rgbi``, ``irrg``, ``all``); or names or
-            1-based numbers, as a list or separated by commas: ``"5,3,2,7"``.
-
-    Returns:
-        Band names in the order asked for.
-
-    Raises:
-        BandMismatchError: If the image lacks one of them.
-        ParameterError: If nothing or a band twice is asked for.
-    """
-    names = description.band_names
-    if requested is None:
-        for preset in ("rgbi", "rgb"):
-            if set(BAND_PRESETS[preset]) <= set(names):
-                return BAND_PRESETS[preset]
-        return names
-    if isinstance(requested, str):
-        preset = requested.strip().lower()
-        requested = (
-            names if preset == "all" else BAND_PRESETS.get(preset, preset.split(","))
-        )
-    chosen = tuple(_resolve(description, str(item).strip()) for item in requested)
-    if not chosen or len(set(chosen)) != len(chosen):
-        raise ParameterError(
-            f"bands {','.join(map(str, requested))!r} are asked for, expected at least "
-            "one band and none twice"
-        )
-    return chosen
-
-
-def _resolve(description: RasterDescription, item: str) -> str:
-    names = description.band_names
-    if item.isdigit():
-        number = int(item)
-        if number in description.band_indexes:
-            return names[description.band_indexes.index(number)]
-        if number == description.alpha:
-            raise BandMismatchError(
-                f"band {number} of {description.path} is declared alpha, expected an "
-                "image band; if it is one, name it: gdal_edit.py -colorinterp_"
-                f"{number} undefined"
-            )
-    elif snake(item) in names:
-        return snake(item)
-    elif item.lower() in names:
-        return item.lower()
-    raise BandMismatchError(
-        f"{description.path} has bands {_numbered(description)}, expected {item!r}; "
-        "choose with --bands"
-    )
-
-
-def _numbered(description: RasterDescription) -> str:
-    pairs = zip(description.band_indexes, description.band_names, strict=True)
-    return ", ".join(f"{number} {name}" for number, name in pairs)
-
-
-def band_numbers(
-    description: RasterDescription, bands: Sequence[str]
-) -> tuple[int, ...]:
-    """Find bands by name.
-
-    Returns:
-        1-based numbers in the file, in the order of ``bands``.
-
-    Raises:
-        BandMismatchError: If the image lacks one; says found and expected.
-    """
-    missing = [band for band in bands if band not in description.band_names]
-    if missing:
-        raise BandMismatchError(
-            f"{description.path} has bands {_numbered(description)}, expected "
-            f"{', '.join(bands)}; {', '.join(missing)} absent"
-        )
-    return tuple(
-        description.band_indexes[description.band_names.index(band)] for band in bands
-    )
+def _located_by(dataset: rasterio.DatasetReader) -> str:
+    if dataset.crs is not None or not dataset.transform.is_identity:
+        return "grid"
+    if dataset.gcps[0]:
+        return "gcps"
+    return "nothing" if dataset.rpcs is None else "rpcs"
 
 
 def read_window(
@@ -249,13 +197,14 @@ def read_window(
     window: PixelWindow,
     *,
     nodata: NodataRule = "auto",
+    shape: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Read a window and where it has data.
 
     A pixel is invalid when one of its bands is not finite, and by the rule:
 
     * ``auto``: what the file says: alpha 0, its mask, its nodata value. A file of more
-      than 8 bit that says nothing: all bands 0.
+      than 8 bit that says nothing: all bands 0; in floats, also the type's limits.
     * ``none``: nothing else.
     * a number: as if the file declared that nodata value, and nothing more.
 
@@ -268,6 +217,8 @@ def read_window(
         numbers: 1-based band numbers.
         window: Lies inside the image.
         nodata: The rule.
+        shape: Height and width to thin the window out to, from overviews where there
+            are some; None: every pixel.
 
     Returns:
         Pixels ``(B, height, width)`` in the file's type, valid ``(height, width)``
@@ -281,7 +232,7 @@ def read_window(
     _check_inside(dataset, window)
     area = Window(window.col, window.row, window.width, window.height)
     try:
-        pixels = dataset.read(list(numbers), window=area)
+        pixels = _read(dataset, numbers, area, shape or (window.height, window.width))
         valid = np.isfinite(pixels).all(axis=0)
         if rule == "auto":
             valid &= declared_valid(dataset, numbers, area, pixels)
@@ -294,6 +245,22 @@ def read_window(
             "file may be truncated: copy or download it again"
         ) from error
     return pixels, valid
+
+
+def _read(
+    dataset: rasterio.DatasetReader,
+    numbers: Sequence[int],
+    area: Window,
+    shape: tuple[int, int],
+) -> np.ndarray[Any, Any]:
+    """Read bands; where a VRT's differ in type, in the one that holds them all."""
+    if len({dataset.dtypes[number - 1] for number in numbers}) == 1:
+        everything = (len(numbers), *shape)
+        return np.asarray(
+            dataset.read(list(numbers), window=area, out_shape=everything)
+        )
+    bands = [dataset.read(n, window=area, out_shape=shape) for n in numbers]
+    return np.stack(bands).astype(np.result_type(*bands))
 
 
 def _check_inside(dataset: rasterio.DatasetReader, window: PixelWindow) -> None:
@@ -323,12 +290,25 @@ def same_grid(first: RasterDescription, second: RasterDescription) -> bool:
     )
 
 
+#: How an image without a grid says where it lies, and how to give it one.
+_WARPS = {
+    "gcps": ("ground control points", "-tps"),
+    "rpcs": ("rational polynomials (RPC)", "-rpc"),
+}
+
+
 def require_crs(description: RasterDescription) -> CRS:
     """Return the image's CRS.
 
     Raises:
         RasterError: If it has none; says how to set one.
     """
+    if description.located_by in _WARPS:
+        what, how = _WARPS[description.located_by]
+        raise RasterError(
+            f"{description.path} is located by {what} alone, expected a grid in a CRS; "
+            f"warp it first: gdalwarp {how} -t_srs EPSG:… FILE OUTPUT"
+        )
     if description.crs is None:
         raise RasterError(
             f"{description.path} has no CRS, expected a georeferenced image; if you "

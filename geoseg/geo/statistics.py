@@ -62,6 +62,15 @@ class _Histogram:
             codes = _float_code(values) >> (32 - _CODE_BITS)
         self.counts += np.bincount(codes, minlength=len(self.counts))
 
+    def merged(self, other: "_Histogram") -> "_Histogram":
+        """The counts of both; exact where the other, which is not, has none."""
+        if not other.counts.any():
+            return self
+        values = np.arange(_LEAST, _GREATEST + 1)
+        codes = _float_code(values) >> (32 - _CODE_BITS)
+        np.add.at(other.counts, codes, self.counts)
+        return other
+
     def quantile(self, share: float) -> float:
         """Linear interpolation between order statistics, as numpy's default."""
         position = share * (int(self.counts.sum()) - 1)
@@ -135,7 +144,8 @@ def band_statistics(
     """Percentiles and median of every band over the valid pixels of all tiles.
 
     One pass over the files, in strips of at most 4 Mi values; memory does not grow
-    with the data. Pixels where tiles overlap count once per tile.
+    with the data. Pixels where tiles overlap count once per tile; tiles of several types
+    count together.
 
     Args:
         tiles: The split.
@@ -145,8 +155,7 @@ def band_statistics(
         high: Upper percentile, in percent.
 
     Raises:
-        DatasetError: If there is no tile or no valid pixel, or some tiles are integer
-            and others float.
+        DatasetError: If there is no tile or no valid pixel.
         ParameterError: Unless 0 <= low < high <= 100.
         RasterError: If a file cannot be read or lacks a band.
     """
@@ -156,9 +165,13 @@ def band_statistics(
         )
     if not tiles:
         raise DatasetError("no tile to take statistics of, expected at least one")
-    histograms: list[_Histogram] = []
+    exact, coded = ([_Histogram(kind) for _ in bands] for kind in (True, False))
     for tile in tiles:
-        _count_tile(tile, bands, nodata, histograms)
+        for values, valid in _read_strips(tile, bands, nodata):
+            small = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
+            for counts, band in zip(exact if small else coded, values, strict=True):
+                counts.add(band[valid])
+    histograms = [a.merged(b) for a, b in zip(exact, coded, strict=True)]
     pixels = int(histograms[0].counts.sum())
     if pixels == 0:
         raise DatasetError(
@@ -171,25 +184,6 @@ def band_statistics(
     )
     highs = tuple(b if b > a else a + 1.0 for a, b in zip(lows, highs, strict=True))
     return BandStatistics(lows, highs, medians, pixels)
-
-
-def _count_tile(
-    tile: Tile,
-    bands: Sequence[str],
-    nodata: NodataRule,
-    histograms: list[_Histogram],
-) -> None:
-    for pixels, valid in _read_strips(tile, bands, nodata):
-        exact = pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2
-        if not histograms:
-            histograms.extend(_Histogram(exact) for _ in bands)
-        if histograms[0].exact != exact:
-            raise DatasetError(
-                f"{tile.image} holds {pixels.dtype}, expected the same kind of "
-                "numbers as in the tiles before it: convert one of them"
-            )
-        for histogram, band in zip(histograms, pixels, strict=True):
-            histogram.add(band[valid])
 
 
 def _read_strips(

@@ -106,7 +106,7 @@ class TileReader:
     def _nothing(self, tile: int, window: PixelWindow) -> Decoded:
         """A window that only touches its tile."""
         shape = (window.height, window.width)
-        kind = self.descriptions[tile].dtypes[0]
+        kind = np.result_type(*self.descriptions[tile].dtypes)
         return Decoded(
             np.zeros((len(self.numbers[tile]), *shape), kind),
             np.zeros(shape, bool),
@@ -120,7 +120,7 @@ class TileReader:
             return self._decoded[tile]
         _, _, height, width = self.extents[tile]
         bands = len(self.numbers[tile])
-        itemsize = np.dtype(self.descriptions[tile].dtypes[0]).itemsize
+        itemsize = np.result_type(*self.descriptions[tile].dtypes).itemsize
         size = height * width * (bands * itemsize + 2)
         if size > self.cache_bytes // 4:
             return None

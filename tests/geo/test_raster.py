@@ -287,3 +287,12 @@ def test_grids_are_the_same_up_to_a_thousandth_of_a_pixel(write_tiff):
         second = describe(write_tiff(f"{shift}.tif", pixels, transform=moved))
         assert same_grid(first, second) is same
     assert not same_grid(first, describe(write_tiff("c.tif", pixels[:, :9])))
+
+
+@pytest.mark.parametrize("nothing", ["", " ", ","])
+def test_asking_for_no_band_says_what_may_be_asked_for(write_tiff, nothing):
+    found = describe(write_tiff("a.tif", np.zeros((3, 4, 4), np.uint16)))
+    with pytest.raises(
+        ParameterError, match="no band is asked for, expected rgb, rgbi"
+    ):
+        choose_bands(found, nothing)
