@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
-from test_training import NoiseLoader, small_iic
+from test_engine import NoiseLoader, small_iic
 from geoseg.training import Limits, fit
 
 def die(step):

@@ -1,0 +1,190 @@
+"""The Lightning module that trains any method.
+
+Lightning sees one endless epoch. Which patches come next follows from the number of
+steps made, which the checkpoint holds, so that a run killed anywhere goes on with the
+very batch that it would have taken. Epochs are geoseg's own: passes over the loader.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from geoseg.errors import TrainingError
+from geoseg.methods.base import Method, StepContext, StepOutput
+from geoseg.patches import PatchBatch
+from geoseg.training.limits import EpochLoader
+from geoseg.training.schedules import Schedule
+
+CHECKPOINT_NAME = "last.ckpt"
+
+
+class Adapter(L.LightningModule):
+    """Makes a Lightning module of any method; callbacks read its state.
+
+    Args:
+        method: Trained in place.
+        loader: One batch a step and device.
+        seed: Keys the views.
+        steps: Of the whole training, if that is known.
+        schedule: Of the learning rate.
+        accumulate: Equal parts that a batch goes through the network in.
+
+    Attributes:
+        steps_made: Optimiser steps, resumed parts included.
+        patches: Of one step on this device, once there was a step.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        loader: EpochLoader,
+        *,
+        seed: int,
+        steps: int | None,
+        schedule: Schedule,
+        accumulate: int,
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.loader = loader
+        self.seed = seed
+        self.steps = steps
+        self.schedule = schedule
+        self.accumulate = accumulate
+        self.steps_made = 0
+        self.epoch_begun = -1
+        self.patches = 0
+        self._parts: list[tuple[dict[str, Tensor], Mapping[str, Tensor]]] = []
+        self._numbers: dict[str, Tensor] = {}
+        self._areas: dict[str, Tensor] = {}
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether the last step is whole, all its parts seen."""
+        return not self._parts
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps in a pass over the loader."""
+        return len(self.loader)
+
+    def numbers(self) -> dict[str, float]:
+        """Return the last logged numbers (this waits for the device)."""
+        return {name: float(value) for name, value in self._numbers.items()}
+
+    def areas(self) -> dict[str, list[float]]:
+        """Return the last logged areas, by head."""
+        return {head: areas.tolist() for head, areas in self._areas.items()}
+
+    def train_dataloader(self) -> "_Stream":
+        return _Stream(self.loader, self.steps_made, self.accumulate)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = self.method.configure_optimizer()
+        scheduler = self.schedule.over(optimizer, self.steps)
+        rates = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": rates}
+
+    def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
+        epoch = self.steps_made // len(self.loader)
+        if epoch != self.epoch_begun:
+            self.method.begin_epoch(epoch, lambda: self.loader.batches(epoch))
+            self.epoch_begun = epoch
+        context = StepContext(epoch, self.steps_made, self.seed)
+        output = self.method.training_step(batch, context)
+        if not torch.isfinite(output.loss):
+            raise TrainingError(
+                f"the loss is {float(output.loss.detach())} at step {self.steps_made}: "
+                f"lower the learning rate; {CHECKPOINT_NAME} holds the last good state"
+            )
+        self._note(output, len(batch))
+        return output.loss
+
+    def _note(self, output: StepOutput, patches: int) -> None:
+        """Keep what a part logs; after the last part, its mean over parts and ranks."""
+        self._parts.append(
+            ({"loss": output.loss.detach(), **output.logs}, output.areas)
+        )
+        if len(self._parts) < self.accumulate:
+            return
+        numbers = _mean([logs for logs, _ in self._parts])
+        self._numbers = self._mean_over_ranks(numbers)
+        self._areas = self._mean_over_ranks(_mean([areas for _, areas in self._parts]))
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self._numbers["lr"] = torch.as_tensor(rate, dtype=torch.float64)
+        self.patches = patches * self.accumulate
+        self._parts.clear()
+        self.steps_made += 1
+
+    def _mean_over_ranks(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.trainer.world_size == 1 or not values:
+            return values
+        flat = torch.cat([value.float().reshape(-1) for value in values.values()])
+        flat = self.trainer.strategy.reduce(flat, reduce_op="mean")
+        pieces = flat.split([value.numel() for value in values.values()])
+        return {
+            name: piece.reshape(value.shape)
+            for (name, value), piece in zip(values.items(), pieces, strict=True)
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["geoseg"] = {
+            "steps_made": self.steps_made,
+            "epoch_begun": self.epoch_begun,
+            "accumulate": self.accumulate,
+            "devices": self.trainer.world_size,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["geoseg"]
+        for name, own in (
+            ("accumulate", self.accumulate),
+            ("devices", self.trainer.world_size),
+        ):
+            if state[name] != own:
+                raise TrainingError(
+                    f"{CHECKPOINT_NAME} is of a training with {name} {state[name]}, "
+                    f"found {own}: go on with as many, or start a new run"
+                )
+        self.steps_made = state["steps_made"]
+        self.epoch_begun = state["epoch_begun"]
+
+
+def _mean(parts: list[Any]) -> dict[str, Tensor]:
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {
+        name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]
+    }
+
+
+class _Stream:
+    """The batches of all epochs in a row, from a given one on; it has no length."""
+
+    def __init__(self, loader: EpochLoader, start: int, parts: int) -> None:
+        self.loader = loader
+        self.start = start
+        self.parts = parts
+
+    def __iter__(self) -> Iterator[PatchBatch]:
+        epoch, first = divmod(self.start, len(self.loader))
+        while True:
+            for batch in self.loader.batches(epoch, first):
+                yield from _split(batch, self.parts)
+            epoch, first = epoch + 1, 0
+
+
+def _split(batch: PatchBatch, parts: int) -> Iterator[PatchBatch]:
+    size, rest = divmod(len(batch), parts)
+    if rest or not size:
+        raise TrainingError(
+            f"a batch of {len(batch)} patches does not fall into {parts} equal parts"
+        )
+    for start in range(0, len(batch), size):
+        part = slice(start, start + size)
+        yield PatchBatch(
+            batch.image[part], batch.valid[part], batch.mask[part], batch.index[part]
+        )

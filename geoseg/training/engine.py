@@ -1,0 +1,183 @@
+"""The training of a method in this process, alone or as one of several."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+from geoseg.errors import ParameterError, TrainingError
+from geoseg.methods.base import Method
+from geoseg.training.adapter import CHECKPOINT_NAME, Adapter
+from geoseg.training.callbacks import (
+    Checkpoint,
+    Interrupt,
+    OnStep,
+    Progress,
+    TimeLimit,
+)
+from geoseg.training.group import Group
+from geoseg.training.limits import EpochLoader, FitResult, Limits
+from geoseg.training.logs import AreasLog, MetricsLog, TensorBoardLog
+from geoseg.training.schedules import Schedule
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+#: What Lightning would add by itself, and geoseg does in its own way or not at all.
+_BARE: dict[str, Any] = {
+    "max_epochs": -1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "use_distributed_sampler": False,
+}
+
+METRICS_NAME = "metrics.csv"
+AREAS_NAME = "areas.csv"
+TENSORBOARD_NAME = "tensorboard"
+TRACE_NAME = "trace.json.gz"
+
+
+def fit(
+    method: Method,
+    loader: EpochLoader,
+    *,
+    run: Path,
+    limits: Limits,
+    seed: int = 0,
+    resume: bool = False,
+    accelerator: str = "cpu",
+    precision: Precision = "32-true",
+    accumulate: int = 1,
+    schedule: Schedule = Schedule(),
+    checkpoint_seconds: float = 60.0,
+    checkpoint_steps: int | None = None,
+    tensorboard: bool = False,
+    on_step: Callable[[int], None] | None = None,
+    group: Group | None = None,
+) -> FitResult:
+    """Train a method on the patches of a loader.
+
+    Writes ``metrics.csv``, ``areas.csv`` and ``last.ckpt`` (for resuming this run, never
+    to be taken from others) into ``run``. The first Ctrl-C, or a scheduler's SIGTERM,
+    ends the training after the current step; the method is usable then.
+
+    Args:
+        method: Trained in place. Methods without ``gradient`` only ``finish``.
+        loader: One batch a step; its batches depend on seed and epoch alone.
+        run: An existing folder.
+        limits: When to stop; at least one must be set for methods with ``gradient``.
+        seed: Keys the views.
+        resume: Go on from ``last.ckpt`` in ``run``, if there is one.
+        accelerator: Lightning's name: ``cpu``, ``cuda``, …
+        precision: ``32-true``, or ``bf16-mixed``: layers compute in bfloat16 where that
+            is safe; losses, weights and the optimiser stay in float32.
+        accumulate: Send a batch through the network in so many equal parts and add up
+            their gradients. Equal to the whole batch for a loss that is a mean over
+            patches, except that batch normalisation sees each part by itself.
+        schedule: Of the learning rate.
+        checkpoint_seconds: Save at least so often.
+        checkpoint_steps: Save also every so many steps.
+        tensorboard: Write events into ``run/tensorboard`` too.
+        on_step: Called with the number of steps made, after each.
+        group: Of processes that this one belongs to; see :func:`fit_on_devices`.
+
+    Raises:
+        ParameterError: If the schedule needs a number of steps that is not known, or
+            the method's loss does not allow to accumulate.
+        TrainingError: If no limit is set, the loss is not finite, or the checkpoint is
+            of a training with other parts or devices.
+    """
+    if not method.gradient:
+        method.finish(lambda: loader.batches(0))
+        return FitResult(0, logs={})
+    steps = limits.steps(len(loader))
+    if steps is None and limits.max_time is None:
+        raise TrainingError(
+            "no limit is set: give a number of steps, epochs or a time, "
+            "for instance --max-steps 1000"
+        )
+    schedule.check(steps)
+    check_accumulation(method, accumulate)
+    adapter = Adapter(
+        method,
+        loader,
+        seed=seed,
+        steps=steps,
+        schedule=schedule,
+        accumulate=accumulate,
+    )
+    callbacks: list[Callback] = [] if on_step is None else [OnStep(adapter, on_step)]
+    interrupt = Interrupt(adapter, None if group is None else group.asked_to_stop)
+    if group is None or group.rank == 0:
+        callbacks += _logs(adapter, run, tensorboard)
+    if limits.max_time is not None:
+        callbacks.append(TimeLimit(adapter, limits.max_time.total_seconds()))
+    callbacks += [
+        Checkpoint(
+            adapter, run / CHECKPOINT_NAME, checkpoint_seconds, checkpoint_steps
+        ),
+        interrupt,
+    ]
+    checkpoint = run / CHECKPOINT_NAME
+    path = checkpoint if resume and checkpoint.exists() else None
+    with _quiet_lightning():
+        trainer = L.Trainer(
+            accelerator=accelerator,
+            precision=precision,
+            max_steps=-1 if steps is None else steps,
+            accumulate_grad_batches=accumulate,
+            callbacks=callbacks,
+            default_root_dir=run,
+            **({"devices": 1} if group is None else group.trainer_options()),
+            **_BARE,
+        )
+        trainer.fit(adapter, ckpt_path=path, weights_only=True if path else None)
+    if group is None:
+        method.finish(lambda: loader.batches(adapter.steps_made // len(loader)))
+    return FitResult(
+        adapter.steps_made, adapter.numbers(), signal=interrupt.signals.received
+    )
+
+
+def check_accumulation(method: Method | type[Method], parts: int) -> None:
+    """Refuse to add up the gradients of parts where they do not make the whole.
+
+    Raises:
+        ParameterError: If the method's loss couples the batch.
+    """
+    if parts > 1 and method.couples_batch:
+        raise ParameterError(
+            f"--accumulate {parts} is not a larger batch for this method, whose loss "
+            "counts over the whole batch at once: give a larger --batch-size, more "
+            "--devices, or --precision bf16-mixed to save memory"
+        )
+
+
+def _logs(adapter: Adapter, run: Path, tensorboard: bool) -> list[Callback]:
+    metrics, areas = run / METRICS_NAME, run / AREAS_NAME
+    callbacks: list[Callback] = [MetricsLog(adapter, metrics), AreasLog(adapter, areas)]
+    if tensorboard:
+        folder = run / TENSORBOARD_NAME
+        callbacks.append(TensorBoardLog(adapter, folder, metrics, areas))
+    return [*callbacks, Progress(adapter)]
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's greetings, and its quarrel with torch, from the user."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Lightning 2.6 asks torch about trees in a way that torch 2.12 deprecates.
+        warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

@@ -1,0 +1,62 @@
+"""What goes into a training and comes out of it, beside the method."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from geoseg.patches import PatchBatch
+
+
+class EpochLoader(Protocol):
+    """What training needs of a loader: epochs that can be entered anywhere."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
+        """Yield the batches of an epoch from number ``start`` on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When to stop: whichever comes first.
+
+    Attributes:
+        max_steps: Number of optimiser steps, or None.
+        max_epochs: Number of passes over the loader, or None.
+        max_time: Wall-clock time spent on steps, over all resumed parts, or None.
+    """
+
+    max_steps: int | None = None
+    max_epochs: int | None = None
+    max_time: timedelta | None = None
+
+    def steps(self, steps_per_epoch: int) -> int | None:
+        """Return the step to stop at, or None where only the time limits."""
+        limits = [self.max_steps] if self.max_steps is not None else []
+        if self.max_epochs is not None:
+            limits.append(self.max_epochs * steps_per_epoch)
+        return min(limits) if limits else None
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What happened.
+
+    Attributes:
+        steps: Optimiser steps made in all, resumed parts included.
+        logs: The last logged numbers.
+        signal: Number of the signal that ended the training early, or None.
+        collapse: What happened and what to try, if collapse ended it; else None.
+    """
+
+    steps: int
+    logs: dict[str, float]
+    signal: int | None = None
+    collapse: str | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or a scheduler ended the training early."""
+        return self.signal is not None

@@ -1,0 +1,189 @@
+"""Where the numbers of a training go: tables of rows, and TensorBoard."""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+
+from geoseg.errors import OutputError
+from geoseg.training.adapter import Adapter
+from geoseg.training.callbacks import StepCallback
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+#: Columns of ``metrics.csv`` that say where, not what.
+_PLACE = ("step", "epoch")
+
+
+class StepTable(StepCallback):
+    """A CSV file of rows that begin with their step; a subclass adds a step's rows.
+
+    Its columns are those of the first row.
+    """
+
+    def __init__(self, state: Adapter, path: Path) -> None:
+        super().__init__(state)
+        self.path = path
+        self.columns: list[str] = []
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield what the step that was just made adds, ``step`` first."""
+        raise NotImplementedError
+
+    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Drop the rows of steps that a resumed run is about to make again."""
+        if not self.path.exists():
+            return
+        with self.path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        kept = [row for row in rows if _step_of(row) <= self.state.steps_made]
+        if not kept:
+            self.path.unlink()
+            return
+        self.columns = list(kept[0])
+        aside = self.path.with_suffix(".part")
+        with aside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(kept)
+        os.replace(aside, self.path)
+
+    def on_step(self, trainer: L.Trainer) -> None:
+        rows = list(self.rows())
+        if not rows:
+            return
+        first = not self.columns
+        if first:
+            self.columns = list(rows[0])
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
+            if first:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def _step_of(row: dict[str, str]) -> float:
+    """Return the step of a row; infinite for a row that a kill cut short."""
+    complete = None not in row.values() and (row.get("step") or "").isdigit()
+    return int(row["step"]) if complete else float("inf")
+
+
+class MetricsLog(StepTable):
+    """Appends the logged numbers to a CSV file, one row a step."""
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield the step's one row."""
+        step = self.state.steps_made
+        epoch = (step - 1) // self.state.steps_per_epoch
+        yield {"step": step, "epoch": epoch, **self.state.numbers()}
+
+
+class AreasLog(StepTable):
+    """Appends the clusters' shares of the area to a CSV file, one row a trained head.
+
+    Columns ``step``, ``head``, ``area_0`` …, as many as the largest head has clusters;
+    a smaller head leaves the last ones empty.
+    """
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield a row for each head that the step trained."""
+        most = max(self.state.method.heads.values())
+        columns = [f"area_{cluster}" for cluster in range(most)]
+        for head, areas in self.state.areas().items():
+            shares: dict[str, Any] = dict.fromkeys(columns, "")
+            shares |= zip(columns, areas, strict=False)
+            yield {"step": self.state.steps_made, "head": head, **shares}
+
+
+class TensorBoardLog(StepCallback):
+    """Shows the rows of ``metrics.csv``, and the clusters' areas, in TensorBoard.
+
+    At the start the events of an earlier part are written anew from the tables, which
+    know the steps that count: none is missing or doubled after a kill.
+
+    Args:
+        state: Of the training.
+        folder: Of the events; what is in it is replaced.
+        metrics: The table of :class:`MetricsLog`, which must come before.
+        areas: The table of :class:`AreasLog`, likewise.
+    """
+
+    def __init__(
+        self, state: Adapter, folder: Path, metrics: Path, areas: Path
+    ) -> None:
+        super().__init__(state)
+        self.folder = folder
+        self.tables = (metrics, areas)
+        self.writer: "SummaryWriter | None" = None
+
+    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
+        for path in self.folder.glob("events.out.tfevents.*"):
+            path.unlink()
+        self.writer = summary_writer(self.folder)
+        metrics, areas = map(_read, self.tables)
+        for row in metrics:
+            numbers = {k: float(v) for k, v in row.items() if v and k not in _PLACE}
+            self._add_numbers(numbers, int(row["step"]))
+        for row in areas:
+            step, head, *shares = row.values()
+            self._add_areas(
+                head, [float(share) for share in shares if share], int(step)
+            )
+
+    def on_step(self, trainer: L.Trainer) -> None:
+        step = self.state.steps_made
+        self._add_numbers(self.state.numbers(), step)
+        for head, areas in self.state.areas().items():
+            self._add_areas(head, areas, step)
+
+    def teardown(self, *args: Any, **kwargs: Any) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+    def _add_numbers(self, numbers: dict[str, float], step: int) -> None:
+        assert self.writer is not None
+        for name, value in numbers.items():
+            self.writer.add_scalar(name, value, step)
+
+    def _add_areas(self, head: str, areas: list[float], step: int) -> None:
+        """Draw a bar of the histogram for each cluster, as high as its area."""
+        assert self.writer is not None
+        self.writer.add_histogram_raw(
+            f"areas/{head}",
+            min=-0.5,
+            max=len(areas) - 0.5,
+            num=sum(areas),
+            sum=sum(k * area for k, area in enumerate(areas)),
+            sum_squares=sum(k * k * area for k, area in enumerate(areas)),
+            bucket_limits=[k + 0.5 for k in range(len(areas))],
+            bucket_counts=areas,
+            global_step=step,
+        )
+
+
+def summary_writer(folder: Path) -> "SummaryWriter":
+    """Return TensorBoard's writer into a folder.
+
+    Raises:
+        OutputError: If the package ``tensorboard`` is absent.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise OutputError(
+            "--tensorboard needs the package tensorboard, which is not installed: "
+            "pip install 'geoseg[tensorboard]'"
+        ) from error
+    return SummaryWriter(folder)
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

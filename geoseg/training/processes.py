@@ -1,0 +1,212 @@
+"""Training on several devices: a process for each, led by the one that calls.
+
+The leader sends the method and the arguments of :func:`geoseg.training.engine.fit` to
+processes that it spawns, hands on their log, waits, and takes the trained weights from
+the first. Whatever ends one of them ends all.
+"""
+
+import io
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import tempfile
+import threading
+import traceback
+import warnings
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess, parent_process
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from geoseg.errors import GeosegError, TrainingError
+from geoseg.methods.base import Method
+from geoseg.training.callbacks import StopSignals
+from geoseg.training.engine import fit
+from geoseg.training.group import Group
+from geoseg.training.limits import EpochLoader, FitResult
+
+log = logging.getLogger(__name__)
+
+#: Gives the loader of a rank in a group of some size; must be picklable.
+Loaders = Callable[[int, int], EpochLoader]
+
+
+def fit_on_devices(
+    method: Method,
+    loaders: Loaders,
+    *,
+    devices: int,
+    run: Path,
+    accelerator: str = "cpu",
+    **options: Any,
+) -> FitResult:
+    """Train a method in a process for each device, as one training.
+
+    On CUDA each process has a GPU of its own; on the CPU, one thread. The gradients are
+    averaged over the processes; a loss that couples the batch reduces its statistics
+    over them by itself. Ctrl-C and SIGTERM end all after the same step.
+
+    Scripts that call this need ``if __name__ == "__main__":``, as all that spawn.
+
+    Args:
+        method: Trained in place.
+        loaders: Called in each process for its share of the patches.
+        devices: Number of processes, at least 2.
+        run: As :func:`fit`.
+        accelerator: ``cpu`` or ``cuda``.
+        **options: All others of :func:`fit`, picklable.
+
+    Raises:
+        GeosegError: As :func:`fit`, from whatever process.
+        TrainingError: If a process dies, or fails with another error.
+    """
+    # Plain bytes: multiprocessing would let all processes share one set of weights.
+    options |= {"run": run, "accelerator": accelerator}
+    payload = pickle.dumps((method, loaders, options))
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    workers: list[tuple[BaseProcess, Connection]] = []
+    process: BaseProcess
+    with tempfile.TemporaryDirectory() as folder, StopSignals(stop.set) as signals:
+        try:
+            for rank in range(devices):
+                ours, theirs = context.Pipe(duplex=False)
+                group = Group(rank, devices, stop)
+                process = context.Process(
+                    target=_work, args=(group, folder, theirs, payload)
+                )
+                process.start()
+                theirs.close()
+                workers.append((process, ours))
+            result, weights = _lead(workers, run)
+        finally:
+            for process, connection in workers:
+                # A process keeps nothing that a kill could break: files are renamed.
+                process.kill()
+                process.join()
+                connection.close()
+    state = torch.load(io.BytesIO(weights), weights_only=True, map_location="cpu")
+    method.load_state_dict(state)
+    loader = loaders(0, 1)
+    method.finish(lambda: loader.batches(result.steps // len(loader)))
+    return FitResult(result.steps, result.logs, signals.received, result.collapse)
+
+
+def _lead(
+    workers: list[tuple[BaseProcess, Connection]], run: Path
+) -> tuple[FitResult, bytes]:
+    """Hear all processes to their end; return what the first one made."""
+    open_ = {connection: rank for rank, (_, connection) in enumerate(workers)}
+    results = {}
+    while open_:
+        for connection in wait(list(open_)):
+            assert isinstance(connection, Connection)
+            rank = open_[connection]
+            try:
+                kind, content = pickle.loads(connection.recv_bytes())
+            except (EOFError, ConnectionError):
+                if rank not in results:
+                    raise _death(workers[rank][0], rank, run) from None
+                del open_[connection]
+                continue
+            if kind == "error":
+                raise content
+            if kind == "log":
+                log.handle(content)
+            else:
+                results[rank] = content
+    result: tuple[FitResult, bytes] = results[0]
+    return result
+
+
+def _death(process: BaseProcess, rank: int, run: Path) -> TrainingError:
+    process.join(10)
+    code = process.exitcode or 0
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return TrainingError(
+        f"the process of device {rank} died ({how}), and all others with it: go on with "
+        f"geoseg train --resume {run}"
+    )
+
+
+def _work(group: Group, folder: str, connection: Connection, payload: bytes) -> None:
+    """Train as one of the group; the body of a spawned process."""
+    _end_with_leader()
+    for number in (signal.SIGINT, signal.SIGTERM):  # the leader's affair
+        signal.signal(number, signal.SIG_IGN)
+
+    def send(kind: str, content: Any) -> None:
+        connection.send_bytes(pickle.dumps((kind, content)))
+
+    _log_through(send)
+    try:
+        method, loaders, options = pickle.loads(payload)
+        _connect(group, folder, options["accelerator"])
+        result = fit(method, loaders(group.rank, group.size), group=group, **options)
+        weights = io.BytesIO()
+        if group.rank == 0:
+            torch.save(method.state_dict(), weights)
+        send("result", (result, weights.getvalue()))
+        dist.barrier()  # none leaves while another may still need it
+        dist.destroy_process_group()
+    except GeosegError as error:
+        send("error", error)
+    except Exception as error:
+        log.debug("%s", traceback.format_exc())
+        said = " ".join(str(error).split())
+        send(
+            "error",
+            TrainingError(
+                f"device {group.rank} failed with {type(error).__name__}: {said}; "
+                "geoseg -v train says more"
+            ),
+        )
+
+
+def _connect(group: Group, folder: str, accelerator: str) -> None:
+    """Join the group through a file, which needs no port and no name of the machine."""
+    torch.set_num_threads(1)
+    cuda = accelerator == "cuda"
+    if cuda:
+        torch.cuda.set_device(group.rank)
+    # said of methods that happen to use all heads in their first step
+    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
+    dist.init_process_group(
+        "nccl" if cuda else "gloo",
+        init_method=(Path(folder) / "group").as_uri(),
+        rank=group.rank,
+        world_size=group.size,
+    )
+
+
+def _end_with_leader() -> None:
+    """Die as soon as the leader does, by a kill too."""
+    leader = parent_process()
+    assert leader is not None
+
+    def watch() -> None:
+        wait([leader.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _log_through(send: Callable[[str, Any], None]) -> None:
+    """Let the leader log what this process says; it knows how much is wanted."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            record.msg, record.args = record.getMessage(), None
+            record.exc_info = None
+            send("log", record)
+
+    logger = logging.getLogger("geoseg")
+    logger.handlers[:] = [Handler()]
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False

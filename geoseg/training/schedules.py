@@ -1,0 +1,79 @@
+"""Learning rates over a training, as factors of the method's own rate."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from geoseg.errors import ParameterError
+
+ScheduleName = Literal["constant", "cosine", "linear", "step"]
+
+#: ``step`` divides the rate by ten at these shares of the training.
+MILESTONES = (0.5, 0.75)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate goes, after ``warmup_steps`` in which it rises to its full.
+
+    Attributes:
+        name: ``constant``; ``cosine`` and ``linear``, which end at zero; ``step``, a
+            tenth after half and a hundredth after three quarters of the training.
+        warmup_steps: Optimiser steps of linear rise, at least 0.
+    """
+
+    name: ScheduleName = "constant"
+    warmup_steps: int = 0
+
+    def check(self, steps: int | None) -> None:
+        """Refuse a schedule that does not fit the length of the training.
+
+        Raises:
+            ParameterError: If the number of steps is not known, or all are warm-up.
+        """
+        if self.name != "constant" and steps is None:
+            raise ParameterError(
+                f"--lr-schedule {self.name} runs over a number of steps, but only a "
+                "time is given: give --max-steps or --max-epochs, beside --max-time if "
+                "you like"
+            )
+        if steps is not None and self.warmup_steps >= steps:
+            raise ParameterError(
+                f"--warmup-steps is {self.warmup_steps}, expected less than the "
+                f"{steps} steps of the training"
+            )
+
+    def factor(self, step: int, steps: int | None) -> float:
+        """Return the share of the full rate at a step.
+
+        Args:
+            step: Optimiser steps made before it.
+            steps: Of the whole training; None is allowed for ``constant``.
+
+        Returns:
+            In [0, 1].
+
+        Example:
+            >>> [Schedule("linear", 2).factor(step, 6) for step in range(6)]
+            [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+        """
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        if self.name == "constant" or steps is None:
+            return 1.0
+        done = min(1.0, (step - self.warmup_steps) / (steps - self.warmup_steps))
+        if self.name == "linear":
+            return 1 - done
+        if self.name == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * done))
+        return float(10 ** -sum(done >= milestone for milestone in MILESTONES))
+
+    def over(self, optimizer: Optimizer, steps: int | None) -> LambdaLR:
+        """Return torch's scheduler of all the optimiser's rates, to advance each step."""
+        # a function, not an object: torch would put an object into the checkpoint
+        factor: Callable[[int], float] = lambda step: self.factor(step, steps)
+        return LambdaLR(optimizer, factor)
