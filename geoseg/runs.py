@@ -7,10 +7,10 @@ commands, the demo and the notebook all take it.
 import csv
 import json
 import logging
+import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +27,7 @@ from geoseg.errors import (
     ParameterError,
     TrainingError,
 )
+from geoseg.fitting import check_training, train_method
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
@@ -47,6 +48,7 @@ from geoseg.stopwatch import read_seconds, timed
 
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
+    from geoseg.training import FitResult
 
 SETTINGS_NAME = "run.json"
 METRICS_NAME = "metrics.csv"
@@ -54,8 +56,6 @@ PANEL_NAME = "panel.png"
 CURVES_NAME = "curves.png"
 REPORT_NAME = "report.html"
 TIMES_NAME = "times.json"
-#: Steps of a training for which no limit is given.
-DEFAULT_STEPS = 600
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,14 @@ class RunResult:
 
     run: Path
     model: Model
-    interrupted: bool
+    signal: int | None = None
+    collapse: str | None = None
     table: str = ""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or a scheduler ended the training early."""
+        return self.signal is not None
 
     @property
     def model_path(self) -> Path:
@@ -77,6 +83,8 @@ class RunResult:
     def summary(self) -> str:
         """Say in a few lines what there is now."""
         lines = []
+        if self.collapse:
+            lines.append(self.collapse)
         if self.interrupted:
             lines.append(f"stopped early; go on with: geoseg train --resume {self.run}")
         if self.table:
@@ -178,46 +186,48 @@ class _Plan(NamedTuple):
     split: Split
     card: ModelCard
     loader: "PatchLoader"
+    loaders: "Callable[[int, int], PatchLoader]"
 
 
 def _plan(settings: RunSettings, split: Split, normalization: Normalization) -> _Plan:
-    if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ParameterError(
-            "there is no device 'cuda' here: choose --device cpu, or install the "
-            "driver and a torch that was built for it"
-        )
     card = _new_card(settings, split, normalization)
-    loader = loader_of(settings, training_tiles(split), normalization)
-    return _Plan(settings, split, card, loader)
+    tiles = training_tiles(split)
+    loaders = partial(loader_of, settings, tiles, normalization)
+    loader = loaders(0, 1)
+    check_training(settings, math.ceil(len(loader) / settings.devices))
+    return _Plan(settings, split, card, loader, loaders)
 
 
 def _carry_out(plan: _Plan, folder: Path, *, resume: bool) -> RunResult:
     split, objective = plan.split, plan.settings.objective
     times = folder / TIMES_NAME
     with timed(times, "training"):
-        model, interrupted = _train(plan, folder, resume=resume)
+        model, trained = _train(plan, folder, resume=resume)
     save_model(folder / MODEL_NAME, model)
+    result = RunResult(folder, model, trained.signal, trained.collapse)
     if not split.match:
-        return RunResult(folder, model, interrupted)
+        return result
     try:
         with timed(times, "matching"):
             model = match_model(model, split.match, objective=objective)
     except MatchingError as error:
         log.warning("the clusters are not matched: %s", error)
-        return RunResult(folder, model, interrupted)
+        return result
     if split.select:
         model = _select_head(model, split.select)
     save_model(folder / MODEL_NAME, model)
-    if not split.test or interrupted:
-        return RunResult(folder, model, interrupted)
-    return _score(plan, folder, model)
+    result = replace(result, model=model)
+    if not split.test or result.interrupted:
+        return result
+    return _score(plan, result)
 
 
-def _score(plan: _Plan, folder: Path, model: Model) -> RunResult:
+def _score(plan: _Plan, result: RunResult) -> RunResult:
     """Score on the test tiles, draw, and note the scores in the model's card."""
     from geoseg import pictures, report, reporting, scoring  # only for a test
 
     settings, split = plan.settings, plan.split
+    folder, model = result.run, result.model
     batches = partial(plan.loader.batches, 0)
     with timed(folder / TIMES_NAME, "scoring"):
         entries = scoring.score_all(
@@ -252,12 +262,10 @@ def _score(plan: _Plan, folder: Path, model: Model) -> RunResult:
             seconds=read_seconds(folder / TIMES_NAME),
         )
         reporting.write_report_page(folder / REPORT_NAME, material, overwrite=True)
-    return RunResult(folder, model, interrupted=False, table=table)
+    return replace(result, model=model, table=table)
 
 
-def _train(plan: _Plan, folder: Path, *, resume: bool) -> tuple[Model, bool]:
-    from geoseg import training  # lightning: only where something is trained
-
+def _train(plan: _Plan, folder: Path, *, resume: bool) -> tuple[Model, "FitResult"]:
     settings, card = plan.settings, plan.card
     method = build_method(
         settings.method,
@@ -266,31 +274,12 @@ def _train(plan: _Plan, folder: Path, *, resume: bool) -> tuple[Model, bool]:
         seed=settings.seed,
     )
     method.whiten(card.normalization.whitening)
-    limits = training.Limits(
-        max_steps=settings.max_steps,
-        max_epochs=settings.max_epochs,
-        max_time=(
-            None
-            if settings.max_seconds is None
-            else timedelta(seconds=settings.max_seconds)
-        ),
-    )
-    if limits == training.Limits():
-        limits = training.Limits(max_steps=DEFAULT_STEPS)
-    result = training.fit(
-        method,
-        plan.loader,
-        run=folder,
-        limits=limits,
-        seed=settings.seed,
-        resume=resume,
-        accelerator=settings.device,
-        precision=settings.precision,
-        checkpoint_steps=settings.checkpoint_steps,
+    result = train_method(
+        settings, method, plan.loader, plan.loaders, run=folder, resume=resume
     )
     provenance = {**card.provenance, "steps": result.steps, "logs": _last_logs(folder)}
-    model = Model(method.cpu().eval(), card).with_card(provenance=provenance)
-    return model, result.interrupted
+    model = Model(method.eval(), card).with_card(provenance=provenance)
+    return model, result
 
 
 def _last_logs(folder: Path) -> dict[str, float]:

@@ -39,7 +39,9 @@ class RunSettings:
         nodata: The nodata rule.
         whiten: ``zca`` to whiten the bands, or ``none``.
         patch_size: Side of a patch in pixels.
-        batch_size: Patches a step.
+        batch_size: Patches that go through the network at once on each device.
+        accumulate: Batches whose gradients make one optimiser step.
+        loader_workers: Processes that read patches, for each device; 0 for none.
         patches_per_epoch: None for as many as cover the training tiles once.
         max_steps: Or ``max_epochs``, or ``max_seconds``: when training stops.
         match_tiles: Labelled tiles for the matching.
@@ -48,7 +50,11 @@ class RunSettings:
         objective: Of the matching.
         seed: Of weights, patches, views and the split.
         device: ``cpu`` or ``cuda``.
+        devices: GPUs, or CPU processes of one thread, that train together.
         precision: ``32-true`` or ``bf16-mixed``.
+        lr_schedule: ``constant``, ``cosine``, ``linear`` or ``step``.
+        warmup_steps: Steps in which the learning rate rises to its full.
+        tensorboard: Write events for TensorBoard too.
         controls: Whether to score the controls beside the model.
         report: ``quick``; ``full`` adds k-means of the features for several K; ``none``.
         checkpoint_steps: Save a checkpoint every so many steps; else every minute.
@@ -65,6 +71,8 @@ class RunSettings:
     whiten: WhitenMode = "none"
     patch_size: int = 128
     batch_size: int = 8
+    accumulate: int = 1
+    loader_workers: int = 0
     patches_per_epoch: int | None = None
     max_steps: int | None = None
     max_epochs: int | None = None
@@ -75,7 +83,11 @@ class RunSettings:
     objective: Objective = "f1"
     seed: int = 0
     device: str = "cpu"
+    devices: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    lr_schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
+    warmup_steps: int = 0
+    tensorboard: bool = False
     controls: bool = True
     report: Literal["none", "quick", "full"] = "quick"
     checkpoint_steps: int | None = None
@@ -93,8 +105,8 @@ class RunSettings:
             if value == field_.default or field_.name == "parameters":
                 continue
             option = field_.name.replace("_", "-")
-            if field_.name == "controls":
-                words.append("--no-controls")
+            if isinstance(value, bool):
+                words.append(f"--{option}" if value else f"--no-{option}")
             elif field_.name == "max_seconds":
                 words += ["--max-time", _clock(value)]
             else:
@@ -193,19 +205,34 @@ def normalization_of(settings: RunSettings, tiles: Sequence[Tile]) -> Normalizat
 
 
 def loader_of(
-    settings: RunSettings, tiles: Sequence[Tile], normalization: Normalization
+    settings: RunSettings,
+    tiles: Sequence[Tile],
+    normalization: Normalization,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> "PatchLoader":
-    """Return the loader of training patches."""
+    """Return the loader of training patches: those of one step in each batch.
+
+    Args:
+        settings: Of the run.
+        tiles: To train on.
+        normalization: Of their values.
+        rank: Number of the device that the patches are for.
+        world_size: Number of devices.
+    """
     from geoseg.geo.dataset import PatchLoader  # torchgeo: only to train
 
     return PatchLoader(
         tiles,
         normalization,
         patch_size=settings.patch_size,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size * settings.accumulate,
         patches_per_epoch=settings.patches_per_epoch,
         nodata=settings.nodata,
         seed=settings.seed,
+        num_workers=settings.loader_workers,
+        rank=rank,
+        world_size=world_size,
     )
 
 

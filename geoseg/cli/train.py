@@ -60,7 +60,21 @@ log = logging.getLogger(__name__)
     help="auto, none, or the value that marks nodata in all bands.",
 )
 @click.option("--patch-size", type=click.IntRange(16), default=128, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Patches that go through the network at once, on each device.",
+)
+@click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Add up the gradients of so many batches for a step; for methods whose loss "
+    "is a mean over patches.",
+)
 @click.option(
     "--patches-per-epoch",
     type=click.IntRange(1),
@@ -86,6 +100,36 @@ log = logging.getLogger(__name__)
 @options.threads_opt
 @options.device_opt
 @click.option(
+    "--devices",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Train on so many GPUs, or CPU processes of one thread each; a step sees "
+    "--batch-size patches on each.",
+)
+@click.option(
+    "--loader-workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that read patches while the network computes, for each device.",
+)
+@click.option(
+    "--lr-schedule",
+    type=click.Choice(["constant", "cosine", "linear", "step"]),
+    default="constant",
+    show_default=True,
+    help="Of the method's learning rate: cosine and linear end at zero, step is a "
+    "tenth after half and a hundredth after three quarters of the steps.",
+)
+@click.option(
+    "--warmup-steps",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Steps in which the learning rate rises to its full.",
+)
+@click.option(
     "--checkpoint-steps",
     type=click.IntRange(1),
     help="Save a checkpoint every so many steps, beside one a minute.",
@@ -95,6 +139,13 @@ log = logging.getLogger(__name__)
     type=click.Choice(["32-true", "bf16-mixed"]),
     default="32-true",
     show_default=True,
+    help="bf16-mixed: layers compute in bfloat16; losses, weights and the model file "
+    "stay float32.",
+)
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write RUN/tensorboard too, for: tensorboard --logdir runs",
 )
 @click.option(
     "--controls/--no-controls",

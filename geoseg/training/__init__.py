@@ -11,6 +11,7 @@ from geoseg.training.engine import (
     TENSORBOARD_NAME,
     TRACE_NAME,
     Precision,
+    check_accumulation,
     fit,
 )
 from geoseg.training.limits import EpochLoader, FitResult, Limits
@@ -29,6 +30,7 @@ __all__ = [
     "Precision",
     "Schedule",
     "ScheduleName",
+    "check_accumulation",
     "fit",
     "fit_on_devices",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from geoseg.errors import TrainingError
@@ -82,11 +83,13 @@ class Adapter(L.LightningModule):
     def train_dataloader(self) -> "_Stream":
         return _Stream(self.loader, self.steps_made, self.accumulate)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.method.configure_optimizer()
         scheduler = self.schedule.over(optimizer, self.steps)
-        rates = {"scheduler": scheduler, "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": rates}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         epoch = self.steps_made // len(self.loader)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Event
 from typing import Any
 
-from lightning.fabric.plugins.environments import ClusterEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import (
+    ClusterEnvironment,
+)
 from lightning.pytorch.strategies import DDPStrategy
 
 
@@ -42,7 +44,7 @@ class Group:
         return {"devices": self.size, "strategy": strategy}
 
 
-class _Standing(ClusterEnvironment):  # type: ignore[misc]
+class _Standing(ClusterEnvironment):
     """An environment whose processes run and are connected."""
 
     def __init__(self, rank: int, size: int) -> None:

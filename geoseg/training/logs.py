@@ -124,7 +124,7 @@ class TensorBoardLog(StepCallback):
     def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
         for path in self.folder.glob("events.out.tfevents.*"):
             path.unlink()
-        self.writer = summary_writer(self.folder)
+        self.writer = import_summary_writer()(self.folder)
         metrics, areas = map(_read, self.tables)
         for row in metrics:
             numbers = {k: float(v) for k, v in row.items() if v and k not in _PLACE}
@@ -166,8 +166,8 @@ class TensorBoardLog(StepCallback):
         )
 
 
-def summary_writer(folder: Path) -> "SummaryWriter":
-    """Return TensorBoard's writer into a folder.
+def import_summary_writer() -> "type[SummaryWriter]":
+    """Return the class of TensorBoard's writers.
 
     Raises:
         OutputError: If the package ``tensorboard`` is absent.
@@ -179,7 +179,7 @@ def summary_writer(folder: Path) -> "SummaryWriter":
             "--tensorboard needs the package tensorboard, which is not installed: "
             "pip install 'geoseg[tensorboard]'"
         ) from error
-    return SummaryWriter(folder)
+    return SummaryWriter
 
 
 def _read(path: Path) -> list[dict[str, str]]:

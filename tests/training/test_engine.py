@@ -4,16 +4,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 import torch
+from cases import NoiseLoader, PixelMean, seeded, small_iic
 
-from geoseg.errors import TrainingError
-from geoseg.methods import build_method
-from geoseg.methods.base import Method, StepOutput
-from geoseg.patches import IGNORE, PatchBatch
+from geoseg.errors import ParameterError, TrainingError
+from geoseg.methods.base import StepOutput
+from geoseg.patches import PatchBatch
 from geoseg.training import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME, Limits, fit
 
 # A kill has to be a kill of a process; the script trains there and here alike.
@@ -23,7 +22,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
-from test_engine import NoiseLoader, small_iic
+from cases import NoiseLoader, small_iic
 from geoseg.training import Limits, fit
 
 def die(step):
@@ -36,29 +35,6 @@ fit(method, NoiseLoader(), run=run, limits=Limits(max_steps=14), resume=True,
     checkpoint_steps=2, on_step=die, seed=3)
 torch.save(method.state_dict(), run / "weights.pt")
 """
-
-
-class NoiseLoader:
-    """Five batches an epoch that depend on the epoch and their number alone."""
-
-    def __len__(self) -> int:
-        return 5
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
-        for number in range(start, len(self)):
-            generator = torch.Generator().manual_seed(1000 * epoch + number)
-            image = torch.rand((2, 3, 24, 24), generator=generator)
-            yield PatchBatch(
-                image,
-                torch.ones((2, 24, 24), dtype=torch.bool),
-                torch.full((2, 24, 24), IGNORE),
-                torch.arange(2) + 2 * number,
-            )
-
-
-def small_iic(**changes: object) -> Method:
-    parameters = {"width": 2, "over_clusters": 5, "half_width": 2, **changes}
-    return build_method("iic", 3, parameters)
 
 
 def train_in_a_process(run, kill_at: int) -> int:
@@ -167,3 +143,44 @@ def test_the_areas_of_a_trained_head_are_logged_and_sum_to_one(tmp_path):
         shares = [row[f"area_{k}"] for k in range(5)]
         assert sum(float(share) for share in shares if share) == pytest.approx(1)
         assert shares.count("") == (2 if row["head"] == "main" else 0)
+
+
+def test_the_parts_of_a_batch_add_up_to_it_where_the_loss_is_a_mean(tmp_path):
+    states = []
+    for parts in (1, 2, 4):
+        run = tmp_path / str(parts)
+        run.mkdir()
+        method = seeded(PixelMean)
+        loader = NoiseLoader(patches=4)
+        limits = Limits(max_epochs=2)
+        result = fit(method, loader, run=run, limits=limits, accumulate=parts)
+        assert result.steps == 10
+        assert [int(row["step"]) for row in rows(run)] == list(range(1, 11))
+        states.append((method.state_dict(), [float(row["loss"]) for row in rows(run)]))
+    (expected, losses), *others = states
+    for found, found_losses in others:
+        assert found_losses == pytest.approx(losses, rel=1e-5)
+        for name in expected:
+            torch.testing.assert_close(found[name], expected[name])
+
+
+def test_a_loss_that_couples_the_batch_does_not_accumulate(tmp_path):
+    with pytest.raises(ParameterError, match="give a larger --batch-size, more --dev"):
+        fit(
+            small_iic(),
+            NoiseLoader(),
+            run=tmp_path,
+            limits=Limits(max_steps=1),
+            accumulate=2,
+        )
+
+
+def test_a_batch_that_does_not_fall_into_equal_parts_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="4 patches does not fall into 3 equal"):
+        fit(
+            seeded(PixelMean),
+            NoiseLoader(patches=4),
+            run=tmp_path,
+            limits=Limits(max_steps=1),
+            accumulate=3,
+        )

@@ -1,0 +1,133 @@
+"""From the settings of a run to its training: limits, devices, what they allow."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from geoseg.errors import ParameterError
+from geoseg.methods import method_class
+from geoseg.methods.base import Method
+from geoseg.settings import RunSettings
+
+if TYPE_CHECKING:
+    from geoseg.geo.dataset import PatchLoader
+    from geoseg.training import FitResult, Limits
+
+#: Steps of a training for which no limit is given.
+DEFAULT_STEPS = 600
+
+
+def check_device(device: str, devices: int = 1) -> None:
+    """Refuse devices that are not there.
+
+    Raises:
+        ParameterError: If there are none, or fewer, of that name.
+    """
+    if device != "cuda":
+        return
+    if not torch.cuda.is_available():
+        raise ParameterError(
+            "there is no device 'cuda' here: choose --device cpu, or install the "
+            "driver and a torch that was built for it"
+        )
+    found = torch.cuda.device_count()
+    if devices > found:
+        raise ParameterError(
+            f"--devices is {devices}, but there are {found} CUDA devices here: choose "
+            "as many at most"
+        )
+
+
+def check_training(settings: RunSettings, steps_per_epoch: int) -> None:
+    """Refuse what cannot be trained, before there is a run folder.
+
+    Args:
+        settings: Of the run.
+        steps_per_epoch: Optimiser steps in a pass over the patches.
+
+    Raises:
+        ParameterError: If devices are absent, the method has no steps to share out or
+            none that accumulates, or the schedule needs a number of steps.
+        OutputError: If TensorBoard is asked for and not installed.
+    """
+    from geoseg import training  # lightning: only where something is trained
+    from geoseg.training.logs import import_summary_writer
+
+    check_device(settings.device, settings.devices)
+    method = method_class(settings.method)
+    if not method.gradient:
+        if settings.devices > 1:
+            raise ParameterError(
+                f"--devices {settings.devices} shares out optimiser steps, and "
+                f"{settings.method} makes none: leave it out"
+            )
+        return
+    training.check_accumulation(method, settings.accumulate)
+    limits = limits_of(settings)
+    training.Schedule(settings.lr_schedule, settings.warmup_steps).check(
+        limits.steps(steps_per_epoch)
+    )
+    if settings.tensorboard:
+        import_summary_writer()
+
+
+def limits_of(settings: RunSettings) -> "Limits":
+    """Return when the training stops: by default after :data:`DEFAULT_STEPS`."""
+    from geoseg.training import Limits
+
+    limits = Limits(max_steps=settings.max_steps, max_epochs=settings.max_epochs)
+    if settings.max_seconds is not None:
+        limits = replace(limits, max_time=timedelta(seconds=settings.max_seconds))
+    return Limits(max_steps=DEFAULT_STEPS) if limits == Limits() else limits
+
+
+def train_method(
+    settings: RunSettings,
+    method: Method,
+    loader: "PatchLoader",
+    loaders: "Callable[[int, int], PatchLoader]",
+    *,
+    run: Path,
+    resume: bool,
+) -> "FitResult":
+    """Train a method as the settings say, on one device or several.
+
+    Args:
+        settings: Of the run.
+        method: Trained in place, and left on the CPU.
+        loader: Of all patches, for one device.
+        loaders: Gives the loader of a rank in a group of several devices.
+        run: The run's folder.
+        resume: Go on from its checkpoint.
+
+    Raises:
+        GeosegError: As :func:`geoseg.training.fit` and ``fit_on_devices``.
+    """
+    from geoseg import training
+
+    schedule = training.Schedule(settings.lr_schedule, settings.warmup_steps)
+    if settings.devices == 1:
+        train = partial(training.fit, method, loader)
+    else:
+        train = partial(
+            training.fit_on_devices, method, loaders, devices=settings.devices
+        )
+    result: FitResult = train(
+        run=run,
+        limits=limits_of(settings),
+        seed=settings.seed,
+        resume=resume,
+        accelerator=settings.device,
+        precision=settings.precision,
+        accumulate=settings.accumulate,
+        schedule=schedule,
+        checkpoint_steps=settings.checkpoint_steps,
+        tensorboard=settings.tensorboard,
+    )
+    method.cpu()
+    return result

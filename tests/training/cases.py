@@ -1,0 +1,108 @@
+"""Small methods and loaders that other processes can import too."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from geoseg.methods import build_method
+from geoseg.methods.base import Method, StepOutput
+from geoseg.methods.iic import IIC
+from geoseg.patches import IGNORE, PatchBatch
+
+
+class NoiseLoader:
+    """Five batches an epoch that depend on the epoch and their number alone.
+
+    A group of several ranks shares out the patches that one rank would see in a larger
+    batch.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, *, patches: int = 2) -> None:
+        self.rank, self.size, self.patches = rank, size, patches
+
+    def __len__(self) -> int:
+        return 5
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
+        whole = self.patches * self.size
+        own = slice(self.rank * self.patches, (self.rank + 1) * self.patches)
+        for number in range(start, len(self)):
+            generator = torch.Generator().manual_seed(1000 * epoch + number)
+            image = torch.rand((whole, 3, 24, 24), generator=generator)[own]
+            yield PatchBatch(
+                image,
+                torch.ones((self.patches, 24, 24), dtype=torch.bool),
+                torch.full((self.patches, 24, 24), IGNORE),
+                (torch.arange(whole) + whole * number)[own],
+            )
+
+
+def four_patches(rank: int, size: int) -> NoiseLoader:
+    """Share out batches of four patches."""
+    return NoiseLoader(rank, size, patches=4 // size)
+
+
+def small_iic(**changes: object) -> Method:
+    parameters = {"width": 2, "over_clusters": 5, "half_width": 2, **changes}
+    return build_method("iic", 3, parameters)
+
+
+class PlainIIC(IIC):
+    """Without batch normalisation, so that a batch is the sum of its parts."""
+
+    def __init__(self) -> None:
+        super().__init__(3, width=2, over_clusters=5, half_width=2)
+        norms = [n for n, m in self.named_modules() if isinstance(m, nn.BatchNorm2d)]
+        assert norms
+        for name in norms:
+            parent, _, child = name.rpartition(".")
+            setattr(self.get_submodule(parent), child, nn.Identity())
+
+    def configure_optimizer(self):
+        # not Adam, which makes much of the rounding of small gradients
+        return torch.optim.SGD(self.parameters(), lr=0.5)
+
+
+class PixelMean(Method):
+    """Its loss is a mean over pixels: minus the confidence of a linear classifier."""
+
+    def __init__(self) -> None:
+        super().__init__(3)
+        self.heads, self.default_head = {"main": 4}, "main"
+        self.convolution = nn.Conv2d(3, 4, 3)
+
+    def configure_optimizer(self):
+        return torch.optim.SGD(self.parameters(), lr=0.5, momentum=0.9)
+
+    def training_step(self, batch, context):
+        probabilities = self.convolution(batch.image).softmax(dim=1)
+        best = probabilities.amax(dim=1).mean()
+        return StepOutput(-best, {"confidence": best.detach()})
+
+
+class Dying(PixelMean):
+    """Kills its own process in the third step, where it is the second of a group."""
+
+    def training_step(self, batch, context):
+        if context.step == 2 and torch.distributed.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().training_step(batch, context)
+
+
+class Diverging(PixelMean):
+    """Has no finite loss on the second process."""
+
+    def training_step(self, batch, context):
+        loss, logs, _ = super().training_step(batch, context)
+        bad = torch.distributed.get_rank() == 1
+        return StepOutput(loss * float("nan") if bad else loss, logs)
+
+
+def seeded(make, seed: int = 0) -> Method:
+    """Build a method with weights of a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
