@@ -6,7 +6,7 @@ too few pixels to tell.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -286,7 +286,8 @@ def _check_labels(total: NDArray[np.int64], tiles: int) -> None:
         )
     if len(present) < 2:
         what = {BACKGROUND: "no building", BUILDING: "nothing but building"}
-        found = what.get(int(present[0]), f"nothing but class {present[0]}")
+        only = int(present[0])
+        found = f"nothing but class {only}" if total.shape[1] > 2 else what[only]
         raise MatchingError(
             f"the labels of the {tiles} matching tiles hold {found}, so clusters cannot "
             "be told apart: match on more tiles, or on tiles that show both"
@@ -325,6 +326,18 @@ def _f1_threshold(building: NDArray[Any], total: NDArray[np.int64]) -> float:
             below = candidates[number + 1 :]
             best, threshold = f1, float(below[0]) if len(below) else 0.0
     return threshold
+
+
+def one_to_one(matching: Matching) -> Matching:
+    """Return the matching of the same counts by :func:`hungarian`.
+
+    Raises:
+        MatchingError: If there are fewer clusters than classes.
+    """
+    classes = hungarian(torch.tensor(matching.counts))
+    return replace(
+        matching, cluster_to_class=classes, threshold=None, objective="accuracy"
+    )
 
 
 def hungarian(table: Tensor) -> tuple[int, ...]:

@@ -81,6 +81,19 @@ def predicted_share(confusion: NDArray[Any]) -> Floats:
     return _ratio(matrix[..., BUILDING].sum(-1), matrix.sum((-2, -1)))
 
 
+def target_first(confusion: NDArray[Any], class_id: int) -> NDArray[Any]:
+    """Swap a class with class 1, so that the scores of building are those of the class.
+
+    Args:
+        confusion: ``(..., C, C)``.
+        class_id: 0 to C - 1.
+    """
+    matrix = _checked(confusion)
+    order = np.arange(matrix.shape[-1])
+    order[[BUILDING, class_id]] = class_id, BUILDING
+    return matrix[..., order[:, None], order]
+
+
 def class_iou(confusion: NDArray[Any]) -> Floats:
     """Return intersection over union of every class, ``(..., C)`` in [0, 1]."""
     matrix = _checked(confusion)

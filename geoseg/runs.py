@@ -107,6 +107,7 @@ def start(settings: RunSettings, run: Path | None = None) -> RunResult:
     if run is not None:
         _refuse_filled(run)
     tiles = tiles_of(settings)
+    _say_objective(settings)
     split = split_of(settings, tiles)
     normalization = normalization_of(settings, training_tiles(split))
     plan = _plan(settings, split, normalization)
@@ -171,6 +172,7 @@ def match_again(model: Model, settings: RunSettings) -> Model:
         raise LabelError(
             f"no tile of {settings.source} has labels: name them with --labels"
         )
+    _say_objective(settings)
     if settings.match_tiles < len(tiles):
         tiles = list(split_of(settings, tiles).match)
     provenance = {**model.card.provenance, "matched_on": [tile.id for tile in tiles]}
@@ -292,14 +294,29 @@ def _last_logs(folder: Path) -> dict[str, float]:
     return {k: float(v) for k, v in last.items() if v and k not in ("step", "epoch")}
 
 
+def _say_objective(settings: RunSettings) -> None:
+    """Say that with several classes there is but one objective."""
+    classes = settings.label_classes.names
+    if len(classes) > 2 and settings.objective != "accuracy":
+        log.info(
+            "%d classes: every cluster takes the class of its largest share, as for "
+            "--objective accuracy",
+            len(classes),
+        )
+
+
 def _select_head(model: Model, tiles: Sequence[Tile]) -> Model:
-    """Choose the head whose classes have the best building IoU on selection tiles."""
+    """Choose the head with the best IoU of building on selection tiles.
+
+    With more than two classes, with the best mean IoU.
+    """
     from geoseg.geo.evaluation import evaluate_model
-    from geoseg.metrics import iou
+    from geoseg.metrics import iou, mean_iou
 
     evaluate = partial(evaluate_model, tiles=tiles, name="selection", polygons=False)
+    score = iou if len(model.card.class_names) == 2 else mean_iou
     ious = {
-        head: float(iou(evaluate(model.with_card(head=head)).confusions.sum(0)))
+        head: float(score(evaluate(model.with_card(head=head)).confusions.sum(0)))
         for head in model.card.matchings
     }
     best = max(ious, key=lambda head: ious[head])

@@ -6,17 +6,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from geoseg.errors import DatasetError, LabelError, MatchingError
-from geoseg.geo.aoi import Tile
+from geoseg.classes import footprint_ids
+from geoseg.errors import DatasetError, LabelError, MatchingError, ParameterError
+from geoseg.geo.aoi import VECTOR_SUFFIXES, Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.evaluation import evaluate_model, evaluate_output
-from geoseg.geo.scores import (
-    Scores,
-    majority_scores,
-    markdown_table,
-    write_scores,
-)
-from geoseg.matching import Objective
+from geoseg.geo.score_tables import markdown_table
+from geoseg.geo.scores import Scores, majority_scores, write_scores
+from geoseg.matching import Objective, one_to_one
 from geoseg.methods import build_method
 from geoseg.methods.base import Batches
 from geoseg.model import Model
@@ -32,20 +29,28 @@ CONTROLS = {"colour k-means": "color_kmeans", "untrained network": "random_trunk
 def score_heads(
     model: Model, test: Sequence[Tile], match: Sequence[Tile]
 ) -> list[Scores]:
-    """Score every matched head on test tiles, the default head first."""
+    """Score every matched head on test tiles, the default head first.
+
+    With more than two classes each head is scored as matched, many-to-one, and by the
+    one-to-one matching of the same counts, if it has clusters enough.
+    """
     heads = sorted(model.card.matchings, key=lambda head: head != model.card.head)
-    return [
-        replace(
-            evaluate_model(
-                model.with_card(head=head),
-                test,
-                name=f"{model.card.method} ({head}, K={model.method.heads[head]})",
-                match_tiles=match,
-            ),
-            clusters=model.method.heads[head],
-        )
-        for head in heads
-    ]
+    found = []
+    for head in heads:
+        clusters = model.method.heads[head]
+        name = f"{model.card.method} ({head}, K={clusters})"
+        own = model.with_card(head=head)
+        scores = partial(evaluate_model, tiles=test, match_tiles=match)
+        if len(model.card.class_names) == 2:
+            entries = [scores(own, name=name)]
+        else:
+            entries = [scores(own, name=f"{name}, many-to-one")]
+            if clusters >= len(model.card.class_names):
+                strict = one_to_one(model.card.matchings[head])
+                own = own.with_card(matchings={head: strict})
+                entries.append(scores(own, name=f"{name}, one-to-one"))
+        found += [replace(entry, clusters=clusters) for entry in entries]
+    return found
 
 
 def score_controls(
@@ -123,8 +128,13 @@ def score_map(
     settings: RunSettings,
     model: Model | None = None,
     folder: Path | None = None,
+    *,
+    footprint_classes: Sequence[str] = (),
 ) -> str:
     """Score a map that lies on disk, and return the table in Markdown.
+
+    Footprints are one class: against labels of several, that class is scored against
+    all others.
 
     Args:
         prediction: Footprints, a class raster, or a folder of class rasters.
@@ -132,6 +142,8 @@ def score_map(
         model: The model that made the map. Its matching and training tiles are left
             out, and the controls are fitted on them and scored beside the map.
         folder: Where ``scores.json`` and, with a model, ``panel.png`` go.
+        footprint_classes: Whose footprints are counted; for footprints on disk, the one
+            that they are.
 
     Raises:
         LabelError: If no tile has labels.
@@ -148,8 +160,12 @@ def score_map(
         raise LabelError(
             f"no tile of {settings.source} has labels: name them with --labels"
         )
+    if prediction.suffix.lower() in VECTOR_SUFFIXES:
+        tiles = _one_class(tiles, footprint_classes)
+        labelled = [tile for tile in tiles if tile.labels is not None]
+    output = partial(evaluate_output, footprint_classes=footprint_classes)
     if model is None:
-        entries = [evaluate_output(prediction, labelled)]
+        entries = [output(prediction, labelled)]
         entries.append(majority_scores(entries[0]))
     else:
         roles = model.card.provenance.get("tiles", {})
@@ -162,7 +178,7 @@ def score_map(
                 f"{settings.source}: name others, or score without --model"
             )
         match = [tile for tile in labelled if tile.id in roles.get("match", ())]
-        entries = [evaluate_output(prediction, test)]
+        entries = [output(prediction, test)]
         if match:
             training = [tile for tile in tiles if tile.id in seen]
             card = model.card
@@ -201,6 +217,8 @@ def write_report(
 
 def matching_table(model: Model) -> str:
     """Tabulate in Markdown what every cluster of every head means, and why."""
+    if len(model.card.class_names) > 2:
+        return _class_table(model)
     lines = []
     for head, matching in model.card.matchings.items():
         limit = "" if matching.threshold is None else f" > {matching.threshold:.3f}"
@@ -218,3 +236,43 @@ def matching_table(model: Model) -> str:
             )
         lines.append("")
     return "\n".join(lines)
+
+
+def _class_table(model: Model) -> str:
+    """Tabulate the clusters of every head: their class, their shares of all classes."""
+    names = model.card.class_names
+    lines = []
+    for head, matching in model.card.matchings.items():
+        strict = len(matching.counts) >= len(names)
+        others = one_to_one(matching).cluster_to_class if strict else ()
+        columns = ["class", *(["one-to-one"] if strict else []), "share of pixels"]
+        lines += [
+            f"head {head}: {matching.tiles} tiles, the class of the largest share",
+            f"| cluster | {' | '.join((*columns, *names))} |",
+            f"|---:|{'---|' * (1 + strict)}---:|{'---:|' * len(names)}",
+        ]
+        total = max(sum(map(sum, matching.counts)), 1)
+        for cluster, class_id in enumerate(matching.cluster_to_class):
+            cells = [
+                names[class_id],
+                *(names[c] for c in others[cluster : cluster + 1]),
+            ]
+            share = sum(matching.counts[cluster]) / total
+            shares = [f"{value:.3f}" for value in (share, *matching.scores[cluster])]
+            lines.append(f"| {cluster} | {' | '.join((*cells, *shares))} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _one_class(tiles: Sequence[Tile], wanted: Sequence[str]) -> list[Tile]:
+    """Return the tiles with one class of their labels against all others."""
+    names = tiles[0].classes.names
+    ids = footprint_ids(names, wanted)
+    if len(ids) > 1:
+        raise ParameterError(
+            f"footprints are scored as one class, found "
+            f"{', '.join(names[i] for i in ids)}: name one with --footprint-class"
+        )
+    if len(names) == 2:
+        return list(tiles)
+    return [replace(tile, classes=tile.classes.alone(ids[0])) for tile in tiles]

@@ -5,10 +5,11 @@ import math
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from geoseg.classes import TWO_CLASSES, LabelClasses
 from geoseg.errors import DatasetError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile, aoi_tiles, find_tiles
@@ -33,6 +34,9 @@ class RunSettings:
     Attributes:
         images: Folder or file of tiles; or ``aoi``, a name from the catalogue.
         labels: Folder or file of labels, or None for those of the layout.
+        classes: Of the labels, as ``--classes`` has them; None: building or not.
+        class_field: Attribute of label polygons that holds the class.
+        label_layer: Layer of label files that have several.
         data: Where AOIs live.
         method: Name in ``METHODS``, with its ``parameters``.
         bands: Preset, names or numbers; None for red, green, blue and near infrared.
@@ -62,6 +66,9 @@ class RunSettings:
 
     images: str | None = None
     labels: str | None = None
+    classes: str | None = None
+    class_field: str | None = None
+    label_layer: str | None = None
     aoi: str | None = None
     data: str | None = None
     method: str = "iic"
@@ -96,6 +103,18 @@ class RunSettings:
     def source(self) -> str:
         """A short name of where the tiles come from."""
         return Path(self.aoi or self.images or "tiles").resolve().stem
+
+    @property
+    def label_classes(self) -> LabelClasses:
+        """The classes of the labels.
+
+        Raises:
+            ParameterError: If they cannot be understood.
+        """
+        found = (
+            TWO_CLASSES if self.classes is None else LabelClasses.parse(self.classes)
+        )
+        return replace(found, field=self.class_field, layer=self.label_layer)
 
     def command(self) -> str:
         """Return the command line that makes such a run."""
@@ -148,6 +167,7 @@ def tiles_of(settings: RunSettings) -> list[Tile]:
         data=settings.data,
         blocks=settings.blocks,
         nodata=settings.nodata,
+        classes=settings.label_classes,
     )
 
 
@@ -159,6 +179,7 @@ def load_tiles(
     data: Path | str | None,
     blocks: int = 1,
     nodata: str = "auto",
+    classes: LabelClasses = TWO_CLASSES,
 ) -> list[Tile]:
     """Find tiles by folder or AOI name, cut into blocks where asked; check them.
 
@@ -173,6 +194,7 @@ def load_tiles(
     else:
         raise DatasetError("no tiles are named: give --images DIR or --aoi NAME")
     check_mixture(tiles, nodata)
+    tiles = [replace(tile, classes=classes) for tile in tiles]
     check_labels(tiles)
     if blocks > 1:
         tiles = split_blocks(tiles, blocks, BLOCK_GAP)

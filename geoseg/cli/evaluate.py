@@ -10,7 +10,7 @@ from geoseg.cli import options
 @click.command("evaluate")
 @click.argument("prediction", type=click.Path(path_type=Path))
 @options.images_opt
-@options.labels_opt
+@options.label_options
 @options.aoi_opt
 @options.data_opt
 @click.option(
@@ -19,6 +19,7 @@ from geoseg.cli import options
     help="Model file or run folder that made the map: leave out the tiles that it was "
     "matched on or trained on, and score the controls beside it.",
 )
+@options.footprint_class_opt
 @options.blocks_opt
 @options.objective_opt
 @options.seed_opt
@@ -35,9 +36,13 @@ def command(
     *,
     images: str | None,
     labels: str | None,
+    classes: str | None,
+    class_field: str | None,
+    label_layer: str | None,
     aoi: str | None,
     data: Path | None,
     model: Path | None,
+    footprint_classes: tuple[str, ...],
     blocks: int,
     objective: str,
     seed: int,
@@ -67,6 +72,9 @@ def command(
     settings = RunSettings(
         images=images,
         labels=labels,
+        classes=classes,
+        class_field=class_field,
+        label_layer=label_layer,
         aoi=aoi,
         data=None if data is None else str(data),
         blocks=blocks,
@@ -74,5 +82,7 @@ def command(
         seed=seed,
     )
     loaded = None if model is None else load_model(newest_model(model))
-    table = scoring.score_map(prediction, settings, loaded, output)
+    table = scoring.score_map(
+        prediction, settings, loaded, output, footprint_classes=footprint_classes
+    )
     click.echo(table)

@@ -10,7 +10,7 @@ from geoseg.cli import options
 @click.command("match")
 @click.argument("model", type=click.Path(path_type=Path))
 @options.images_opt
-@options.labels_opt
+@options.label_options
 @options.aoi_opt
 @options.data_opt
 @click.option(
@@ -37,6 +37,9 @@ def command(
     *,
     images: str | None,
     labels: str | None,
+    classes: str | None,
+    class_field: str | None,
+    label_layer: str | None,
     aoi: str | None,
     data: Path | None,
     match_tiles: int,
@@ -64,6 +67,9 @@ def command(
     settings = RunSettings(
         images=images,
         labels=labels,
+        classes=classes,
+        class_field=class_field,
+        label_layer=label_layer,
         aoi=aoi,
         data=None if data is None else str(data),
         match_tiles=match_tiles,

@@ -21,6 +21,29 @@ labels_opt = click.option(
     metavar="PATH",
     help="Folder of vectors or masks paired by name, or one file for all tiles.",
 )
+classes_opt = click.option(
+    "--classes",
+    metavar="NAMES",
+    help="Classes of the labels, background first: names of the values 0, 1, 2 … such as "
+    "background,building,road, or pairs such as building=2,building=4,road=#ff0000,"
+    "background=*; default: all values but 0 are building.",
+)
+class_field_opt = click.option(
+    "--class-field",
+    metavar="NAME",
+    help="Attribute of label polygons that holds the class.",
+)
+label_layer_opt = click.option(
+    "--label-layer", metavar="NAME", help="Layer of label files that have several."
+)
+footprint_class_opt = click.option(
+    "--footprint-class",
+    "footprint_classes",
+    metavar="NAME",
+    multiple=True,
+    help="Class whose polygons count, may be given several times; default: building if "
+    "there is one, else all but the first.",
+)
 aoi_opt = click.option(
     "--aoi",
     metavar="NAME",
@@ -126,6 +149,13 @@ def refuse_to_clobber(path: Path, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{path} exists already: give --overwrite or another name"
         )
+
+
+def label_options(command: F) -> F:
+    """Add the options that say what labels mean."""
+    for option in (label_layer_opt, class_field_opt, classes_opt, labels_opt):
+        command = option(command)
+    return command
 
 
 def need_one_source(images: str | None, aoi: str | None, labels: str | None) -> None:

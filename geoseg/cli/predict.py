@@ -57,6 +57,7 @@ log = logging.getLogger(__name__)
     help="Metres that simplified outlines may lie off; 0 keeps the pixels' outlines; "
     "default: 0.75 of a pixel.",
 )
+@options.footprint_class_opt
 @click.option("--window", type=click.IntRange(32), default=256, show_default=True)
 @click.option("--overlap", type=click.IntRange(0), default=32, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)

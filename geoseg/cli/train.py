@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @click.command("train")
 @options.images_opt
-@options.labels_opt
+@options.label_options
 @options.aoi_opt
 @options.data_opt
 @click.option("--method", default="iic", show_default=True, help="See geoseg methods.")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg.classes import TWO_CLASSES, LabelClasses
 from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.catalogue import AOIS as AOIS
 from geoseg.geo.layouts import IMAGE_SUFFIXES as IMAGE_SUFFIXES
@@ -34,12 +35,14 @@ class Tile:
         image: Path or URL of the image.
         labels: Path of the vector or mask file with its labels; None: unlabelled.
         window: The part of the image that is the tile; None: all of it.
+        classes: What the values of the labels mean.
     """
 
     id: str
     image: str
     labels: str | None = None
     window: PixelWindow | None = None
+    classes: LabelClasses = TWO_CLASSES
 
     def extent(self, description: RasterDescription) -> PixelWindow:
         """The tile's window in its image, which ``description`` describes."""

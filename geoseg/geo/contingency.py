@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geoseg.errors import LabelError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.labels import read_labels
@@ -72,7 +73,6 @@ def contingency_tables(
         ``(tiles, K, C)`` long.
     """
     num_clusters = model.method.heads[head]
-    num_classes = len(model.card.class_names)
     tables = []
     for tile in tiles:
         clusters = cluster_map(model, tile, head, **options)
@@ -85,7 +85,7 @@ def contingency_tables(
                 clusters[seen],
                 classes[seen],
                 num_clusters=num_clusters,
-                num_classes=num_classes,
+                num_classes=len(tile.classes.names),
             )
         )
     return torch.stack(tables)
@@ -96,13 +96,25 @@ def match_model(
 ) -> Model:
     """Return the model with a matching for every head, fitted on labelled tiles.
 
+    The model's classes become those of the tiles' labels. With more than two, clusters
+    are matched for accuracy whatever the objective: F1 is that of one class.
+
     Raises:
-        MatchingError: If no tile shows a building.
+        MatchingError: If the labels show fewer than two classes.
+        LabelError: If the tiles' labels have different classes.
     """
+    names = tiles[0].classes.names if tiles else model.card.class_names
+    if any(tile.classes.names != names for tile in tiles):
+        raise LabelError(
+            f"the labels of {len(tiles)} matching tiles have different classes, expected "
+            f"{', '.join(names)} in all"
+        )
+    if len(names) > 2:
+        objective = "accuracy"
     matchings = {
         head: match_clusters(
             contingency_tables(model, tiles, head, **options), objective=objective
         )
         for head in model.method.heads
     }
-    return model.with_card(matchings=matchings)
+    return model.with_card(matchings=matchings, class_names=names)

@@ -72,7 +72,6 @@ class TileDataset(GeoDataset):
         tiles: At least one.
         normalization: Names the bands and scales them.
         nodata: How nodata is recognised.
-        multiclass: Keep the class ids of mask files.
         cache_mib: Decoded tiles kept in memory, in MiB.
 
     Raises:
@@ -86,7 +85,6 @@ class TileDataset(GeoDataset):
         normalization: Normalization,
         *,
         nodata: NodataRule = "auto",
-        multiclass: bool = False,
         cache_mib: float = CACHE_MIB,
     ) -> None:
         if not tiles:
@@ -98,7 +96,6 @@ class TileDataset(GeoDataset):
             tiles,
             normalization.bands,
             nodata=nodata,
-            multiclass=multiclass,
             cache_mib=cache_mib,
         )
         self.descriptions, self.extents = self.reader.descriptions, self.reader.extents
@@ -231,7 +228,6 @@ class PatchLoader:
             tiles' area once.
         seed: Seed of all epochs.
         nodata: How nodata is recognised.
-        multiclass: Keep the class ids of mask files.
         cache_mib: Decoded tiles kept in memory, shared out among the workers.
         num_workers: Reading processes, of one thread each; 0: read here.
         rank: Number of this process in distributed training.
@@ -252,7 +248,6 @@ class PatchLoader:
         patches_per_epoch: int | None = None,
         seed: int = 0,
         nodata: NodataRule = "auto",
-        multiclass: bool = False,
         cache_mib: float = CACHE_MIB,
         num_workers: int = 0,
         rank: int = 0,
@@ -265,7 +260,6 @@ class PatchLoader:
             tiles,
             normalization,
             nodata=nodata,
-            multiclass=multiclass,
             cache_mib=cache_mib / max(1, num_workers),
         )
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size

@@ -5,7 +5,7 @@ A tile gives a confusion matrix of its labelled pixels and the counts of its foo
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from shapely import Polygon
 
+from geoseg.classes import TWO_CLASSES, LabelClasses, footprint_ids, value_key
 from geoseg.errors import DatasetError, LabelError, ParameterError, RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import grids_agree, locate, shift
@@ -31,11 +32,10 @@ from geoseg.geo.raster import (
 from geoseg.geo.scores import Scores, TileCounts
 from geoseg.geo.strips import classify
 from geoseg.matching import contingency_table
-from geoseg.metrics import BACKGROUND, BUILDING
+from geoseg.metrics import BACKGROUND, BUILDING, PolygonCounts
 from geoseg.patches import IGNORE
 
 Classes = npt.NDArray[np.uint8]
-CLASS_NAMES = ("background", "building")
 
 
 def evaluate_model(
@@ -48,6 +48,7 @@ def evaluate_model(
     overlap: int = 32,
     batch_size: int = 8,
     polygons: bool = True,
+    footprint_classes: Sequence[str] = (),
 ) -> Scores:
     """Score the very maps that prediction would write, one tile in memory at a time.
 
@@ -61,12 +62,15 @@ def evaluate_model(
         window: Side of the predictor's windows in pixels.
         overlap: Least overlap of windows in pixels.
         batch_size: Windows per call of the network.
-        polygons: Count footprints too: outlines of 4-connected building pixels, as they
-            are, without any regularisation.
+        polygons: Count footprints too: outlines of 4-connected pixels of a class, as
+            they are, without any regularisation.
+        footprint_classes: Whose; the first is the scores' target. None: ``building`` if
+            there is one, else all but background.
 
     Raises:
         DatasetError: If there is no tile, or one was used for matching.
-        LabelError: If a tile has no labels.
+        LabelError: If a tile has no labels, or labels of other classes.
+        ParameterError: If a footprint class is unknown.
         RasterError: If an image cannot be read.
     """
     both = sorted({tile.id for tile in tiles} & {tile.id for tile in match_tiles})
@@ -76,8 +80,9 @@ def evaluate_model(
             "on them says nothing about new tiles"
         )
     class_names = tuple(model.card.class_names)
+    targets = _targets(class_names, footprint_classes)
     counted = []
-    for tile, grid, extent, reference in _labelled(tiles, len(class_names)):
+    for tile, grid, extent, reference in _labelled(tiles, class_names):
         strips = predict_strips(
             model,
             tile.image,
@@ -89,13 +94,15 @@ def evaluate_model(
         predicted = np.concatenate([classify(strip).classes for strip in strips])
         known = np.where(predicted == IGNORE, np.uint8(IGNORE), reference)
         confusion = count_classes(predicted, known, num_classes=len(class_names))
-        counts = None
-        if polygons:
-            proposals = _proposals(predicted, known, extent)
-            truth = _reference(tile, grid, extent, known, len(class_names))
-            counts = polygon_counts(proposals, truth)
-        counted.append(TileCounts(tile.id, confusion, counts))
-    return Scores(name, class_names, tuple(counted))
+        counts = {
+            k: polygon_counts(
+                _proposals(predicted, known, extent, k),
+                read_footprints(tile, grid, pixels=True, class_id=k),
+            )
+            for k in (targets if polygons else ())
+        }
+        counted.append(_tile_counts(tile, confusion, counts, targets[0]))
+    return Scores(name, class_names, tuple(counted), target=targets[0])
 
 
 def evaluate_output(
@@ -103,9 +110,9 @@ def evaluate_output(
     tiles: Sequence[Tile],
     *,
     name: str | None = None,
-    class_names: tuple[str, ...] = CLASS_NAMES,
     nodata: str = "auto",
     polygons: bool = True,
+    footprint_classes: Sequence[str] = (),
 ) -> Scores:
     """Score class rasters or footprints against the labels of tiles.
 
@@ -116,14 +123,16 @@ def evaluate_output(
         prediction: A class raster, a folder of them, or a vector file of footprints. A
             class raster has the tile's grid, shifted by whole pixels at most, and covers
             the tile; of a folder's, the one named like the tile's image is taken, else
-            one that covers it. Footprints are rasterised on the tile's grid: a pixel is
-            building if its centre is inside one, whatever its attributes; for their own
-            count they are clipped to the tile and choose in the file's order.
-        tiles: Labelled tiles.
+            one that covers it. Its values are the ids that it names itself (geoseg's do)
+            or else the values that the labels' classes name. Footprints are rasterised
+            on the tile's grid: a pixel is building if its centre is inside one, whatever
+            its attributes (of another class: if ``class`` says so); for their own count
+            they are clipped to the tile and choose in the file's order.
+        tiles: Labelled tiles, all of the same classes.
         name: Of the scores in tables; the file's name by default.
-        class_names: Of the ids, background first.
         nodata: The nodata rule of the images.
         polygons: Count footprints too.
+        footprint_classes: As :func:`evaluate_model`.
 
     Raises:
         DatasetError: If there is no tile.
@@ -132,44 +141,73 @@ def evaluate_output(
         ParameterError: If footprints are to be scored as more than two classes.
     """
     vector = prediction.suffix.lower() in VECTOR_SUFFIXES
-    if vector and len(class_names) != 2:
+    classes = tiles[0].classes if tiles else TWO_CLASSES
+    if vector and len(classes.names) != 2:
         raise ParameterError(
-            f"footprints of {prediction} are scored as building or not, found "
-            f"{len(class_names)} classes: score the class raster"
+            f"footprints of {prediction} are scored as one class or not, found "
+            f"{len(classes.names)} classes: score the class raster"
         )
+    targets = _targets(classes.names, footprint_classes)
     rasters = [] if vector else _class_rasters(prediction)
     counted = []
-    for tile, grid, extent, reference in _labelled(tiles, len(class_names)):
+    for tile, grid, extent, reference in _labelled(tiles, classes.names):
         with open_raster(tile.image) as image:
             _, valid = read_window(image, grid.band_indexes, extent, nodata=nodata)
         known = np.where(valid, reference, np.uint8(IGNORE))
         # Footprints are read as labels are: same CRS rules, same pixel-centre rule.
-        called = replace(tile, labels=str(prediction))
+        called = replace(tile, labels=str(prediction), classes=_called(classes))
         if vector:
             predicted = read_labels(called, grid)
         else:
-            predicted = _read_classes(rasters, tile, grid, extent, len(class_names))
-        confusion = count_classes(predicted, known, num_classes=len(class_names))
-        counts = None
-        if polygons:
-            truth = _reference(tile, grid, extent, known, len(class_names))
-            proposals = (
-                read_footprints(called, grid, pixels=True)
-                if vector
-                else _proposals(predicted, known, extent)
+            predicted = _read_classes(rasters, tile, grid, extent)
+        confusion = count_classes(predicted, known, num_classes=len(classes.names))
+        counts = {
+            k: polygon_counts(
+                (
+                    read_footprints(called, grid, pixels=True)
+                    if vector
+                    else _proposals(predicted, known, extent, k)
+                ),
+                read_footprints(tile, grid, pixels=True, class_id=k),
             )
-            counts = polygon_counts(proposals, truth)
-        counted.append(TileCounts(tile.id, confusion, counts))
-    return Scores(name or prediction.name, class_names, tuple(counted))
+            for k in (targets if polygons else ())
+        }
+        counted.append(_tile_counts(tile, confusion, counts, targets[0]))
+    return Scores(
+        name or prediction.name, classes.names, tuple(counted), target=targets[0]
+    )
 
 
-def read_map(prediction: Path, tile: Tile, *, num_classes: int = 2) -> Classes:
+def _targets(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    """Return the ids of the footprint classes, the first that was asked for first."""
+    ids = footprint_ids(tuple(class_names), wanted)
+    first = class_names.index(wanted[0]) if wanted else ids[0]
+    return (first, *(k for k in ids if k != first))
+
+
+def _tile_counts(
+    tile: Tile,
+    confusion: npt.NDArray[np.int64],
+    counts: dict[int, PolygonCounts],
+    target: int,
+) -> TileCounts:
+    return TileCounts(tile.id, confusion, counts.pop(target, None), counts)
+
+
+def _called(classes: LabelClasses) -> LabelClasses:
+    """Say what footprints on disk mean: building, or what ``class`` says."""
+    if classes.names == TWO_CLASSES.names:
+        return TWO_CLASSES
+    named = tuple((value_key(n), i) for i, n in enumerate(classes.names) if i)
+    return LabelClasses(classes.names, named, rest=BACKGROUND, field="class")
+
+
+def read_map(prediction: Path, tile: Tile) -> Classes:
     """Read the part of a map that covers a tile, as :func:`evaluate_output` scores it.
 
     Args:
         prediction: A class raster, a folder of them, or a vector file of footprints.
-        tile: Its window is read.
-        num_classes: ``C``.
+        tile: Its window is read; its classes name the map's values.
 
     Returns:
         ``(H, W)`` class ids, IGNORE where a class raster has no data.
@@ -180,9 +218,10 @@ def read_map(prediction: Path, tile: Tile, *, num_classes: int = 2) -> Classes:
     """
     grid = describe(tile.image)
     if prediction.suffix.lower() in VECTOR_SUFFIXES:
-        return read_labels(replace(tile, labels=str(prediction)), grid)
+        called = _called(tile.classes)
+        return read_labels(replace(tile, labels=str(prediction), classes=called), grid)
     rasters = _class_rasters(prediction)
-    return _read_classes(rasters, tile, grid, tile.extent(grid), num_classes)
+    return _read_classes(rasters, tile, grid, tile.extent(grid))
 
 
 def count_classes(
@@ -204,7 +243,7 @@ def count_classes(
 
 
 def _labelled(
-    tiles: Sequence[Tile], num_classes: int
+    tiles: Sequence[Tile], class_names: tuple[str, ...]
 ) -> Iterator[tuple[Tile, RasterDescription, PixelWindow, Classes]]:
     """Yield each tile with its image's grid, its part of it and its labels."""
     if not tiles:
@@ -216,30 +255,21 @@ def _labelled(
             "one), expected labels for all that are scored"
         )
     for tile in tiles:
+        if tile.classes.names != class_names:
+            raise LabelError(
+                f"the labels of tile {tile.id} have classes "
+                f"{', '.join(tile.classes.names)}, expected {', '.join(class_names)}: "
+                "give --classes"
+            )
         grid = describe(tile.image)
-        yield tile, grid, tile.extent(grid), read_labels(
-            tile, grid, multiclass=num_classes > 2
-        )
+        yield tile, grid, tile.extent(grid), read_labels(tile, grid)
 
 
 def _proposals(
-    predicted: Classes, known: Classes, extent: PixelWindow
+    predicted: Classes, known: Classes, extent: PixelWindow, class_id: int
 ) -> list[Polygon]:
-    buildings = (predicted == BUILDING) & (known != IGNORE)
-    return mask_polygons(buildings, row=extent.row, col=extent.col)
-
-
-def _reference(
-    tile: Tile,
-    grid: RasterDescription,
-    extent: PixelWindow,
-    known: Classes,
-    num_classes: int,
-) -> list[Polygon]:
-    """Return the reference's buildings in pixel coordinates of the image."""
-    if num_classes == 2:
-        return read_footprints(tile, grid, pixels=True)
-    return mask_polygons(known == BUILDING, row=extent.row, col=extent.col)
+    called = (predicted == class_id) & (known != IGNORE)
+    return mask_polygons(called, row=extent.row, col=extent.col)
 
 
 def _class_rasters(prediction: Path) -> list[RasterDescription]:
@@ -270,7 +300,6 @@ def _read_classes(
     tile: Tile,
     grid: RasterDescription,
     extent: PixelWindow,
-    num_classes: int,
 ) -> Classes:
     """Read the tile's part of the class raster that covers it."""
     stem = re.escape(Path(tile.image).stem)
@@ -282,7 +311,7 @@ def _read_classes(
     for raster in candidates:
         area = _shared_window(raster, grid, extent)
         if area is not None:
-            return _checked_classes(raster, area, num_classes)
+            return _checked_classes(raster, area, tile.classes)
     what = (candidates or rasters)[0].path
     raise RasterError(
         f"no class raster covers tile {tile.id} on the grid of {tile.image} (looked at "
@@ -308,8 +337,9 @@ def _shared_window(
 
 
 def _checked_classes(
-    raster: RasterDescription, area: PixelWindow, num_classes: int
+    raster: RasterDescription, area: PixelWindow, classes: LabelClasses
 ) -> Classes:
+    """Read class ids from a class raster's values."""
     if raster.count != 1 or not np.issubdtype(np.dtype(raster.dtypes[0]), np.integer):
         raise RasterError(
             f"{raster.path} has {raster.count} bands of {raster.dtypes[0]}, expected a "
@@ -317,11 +347,35 @@ def _checked_classes(
         )
     with open_raster(raster.path) as dataset:
         pixels, valid = read_window(dataset, raster.band_indexes, area)
-    classes = np.where(valid & (pixels[0] != IGNORE), pixels[0], IGNORE)
-    strange = np.setdiff1d(classes, [*range(num_classes), IGNORE])
-    if strange.size:
+        ids = _meanings(dataset.tags(), classes)
+    values = pixels[0]
+    found = np.full(values.shape, IGNORE, np.uint8)
+    known = ~valid | (values == IGNORE)
+    for value, class_id in ids.items():
+        found[valid & (values == value)] = class_id
+        known |= values == value
+    if not known.all():
+        expected = ", ".join(f"{v} ({classes.names[c]})" for v, c in ids.items())
         raise RasterError(
-            f"{raster.path} holds value {strange[0]}, expected class ids 0 to "
-            f"{num_classes - 1} and {IGNORE} for nodata"
+            f"{raster.path} holds value {values[~known][0]}, expected class ids {expected} and "
+            f"{IGNORE} for nodata: name the classes with --classes"
         )
-    return classes.astype(np.uint8)
+    return found
+
+
+def _meanings(tags: Mapping[str, str], classes: LabelClasses) -> dict[int, int]:
+    """Return the class id of each value: by the names in geoseg's tags, else as labels."""
+    named = {
+        int(key.removeprefix("CLASS_")): name
+        for key, name in tags.items()
+        if re.fullmatch(r"CLASS_\d+", key)
+    }
+    if named:
+        return {
+            value: classes.names.index(name)
+            for value, name in sorted(named.items())
+            if name in classes.names
+        }
+    if classes.any_building:
+        return {BACKGROUND: BACKGROUND, BUILDING: BUILDING}
+    return {int(number): class_id for number, class_id in classes.numbers}

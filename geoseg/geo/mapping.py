@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from geoseg.classes import footprint_ids
 from geoseg.errors import OutputExistsError, ParameterError, RasterError
 from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.contingency import ClusterView
 from geoseg.geo.predictor import ClassModel, predict_raster
-from geoseg.geo.strips import ClassStrip
+from geoseg.geo.strips import ClassStrip, keep_classes
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import check_format, write_footprints
 from geoseg.model import Model
@@ -31,6 +32,8 @@ class MapOptions:
         window: Side of a window in pixels.
         overlap: Least overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.
+        footprint_classes: Whose polygons are written; none: ``building`` if there is
+            one, else all but background.
         overwrite: Replace outputs that exist.
     """
 
@@ -40,6 +43,7 @@ class MapOptions:
     window: int = 256
     overlap: int = 32
     batch_size: int = 8
+    footprint_classes: tuple[str, ...] = ()
     overwrite: bool = False
 
 
@@ -83,9 +87,11 @@ def map_buildings(
         MatchingError: If no cluster of the model has a class yet.
         RasterError: If an image cannot be read or has no CRS, or the CRSs differ.
         BandMismatchError: If an image lacks bands of the model.
+        ParameterError: If the model has no such footprint class.
     """
     check_format(output)
     model.require_matching()
+    footprint_ids(model.card.class_names, options.footprint_classes)
     grids = [raster.describe(image) for image in images]
     for grid in grids:
         raster.require_crs(grid)
@@ -127,10 +133,12 @@ def _map_one(
         overlap=options.overlap,
         batch_size=options.batch_size,
     )
+    names = model.card.class_names
+    wanted = footprint_ids(names, options.footprint_classes)
     yield from footprints(
-        _warn_if_blank(strips, grid.path),
+        keep_classes(_warn_if_blank(strips, grid.path), wanted),
         grid,
-        class_names=model.card.class_names,
+        class_names=names,
         min_area_m2=options.min_area_m2,
         min_hole_area_m2=min(10.0, options.min_area_m2) if hole is None else hole,
         tolerance_m=options.tolerance_m,

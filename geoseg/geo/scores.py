@@ -4,8 +4,8 @@ A score is that of the tiles' summed counts; its interval comes from resampling 
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from geoseg.metrics import (
     PolygonCounts,
     bootstrap_interval,
     class_iou,
+    target_first,
     to_json,
 )
 
@@ -33,12 +34,15 @@ class TileCounts:
     Attributes:
         tile: Its id.
         confusion: ``(C, C)`` int64, reference classes in rows.
-        polygons: Footprints found, invented, missed; None where not counted.
+        polygons: Footprints of the scores' target class found, invented, missed; None
+            where not counted.
+        other_polygons: Those of other classes, by class id.
     """
 
     tile: str
     confusion: npt.NDArray[np.int64]
     polygons: PolygonCounts | None = None
+    other_polygons: Mapping[int, PolygonCounts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,8 @@ class Scores:
         tiles: One or more.
         role: Whether this is what is judged or a control to judge it by.
         clusters: K, where it is known.
+        target: Id of the class that scores of one class are of: IoU, F1, precision,
+            recall, shares and footprints.
     """
 
     name: str
@@ -58,15 +64,27 @@ class Scores:
     tiles: tuple[TileCounts, ...]
     role: Literal["model", "control"] = "model"
     clusters: int | None = None
+    target: int = BUILDING
 
     @property
     def confusions(self) -> npt.NDArray[np.int64]:
         """``(T, C, C)``, one matrix per tile."""
         return np.stack([tile.confusion for tile in self.tiles])
 
+    def of_class(self, class_id: int) -> "Scores":
+        """Return the same counts with another class as target."""
+        tiles = []
+        for tile in self.tiles:
+            counts = dict(tile.other_polygons)
+            if tile.polygons is not None:
+                counts[self.target] = tile.polygons
+            own = counts.pop(class_id, None)
+            tiles.append(TileCounts(tile.tile, tile.confusion, own, counts))
+        return replace(self, tiles=tuple(tiles), target=class_id)
+
     @property
     def polygons(self) -> npt.NDArray[np.int64] | None:
-        """``(T, 3)`` counts tp, fp, fn, or None where they were not counted."""
+        """``(T, 3)`` counts tp, fp, fn of the target, None where not counted."""
         counts = [tile.polygons for tile in self.tiles if tile.polygons is not None]
         if len(counts) != len(self.tiles):
             return None
@@ -77,12 +95,14 @@ class Scores:
     ) -> dict[str, Interval]:
         """Return every score with its interval over tiles, by name.
 
-        The names are those of :data:`geoseg.metrics.PIXEL_METRICS` and, where footprints
-        were counted, :data:`geoseg.metrics.POLYGON_METRICS`.
+        The names are those of :data:`geoseg.metrics.PIXEL_METRICS`, whose building is
+        the target, and, where footprints were counted,
+        :data:`geoseg.metrics.POLYGON_METRICS`.
         """
         options = {"samples": samples, "seed": seed}
+        confusions = target_first(self.confusions, self.target)
         found = {
-            name: bootstrap_interval(self.confusions, metric, level=level, **options)
+            name: bootstrap_interval(confusions, metric, level=level, **options)
             for name, metric in PIXEL_METRICS.items()
         }
         if (counts := self.polygons) is not None:
@@ -93,35 +113,68 @@ class Scores:
     def to_json(self, *, samples: int = 1000, seed: int = 0) -> dict[str, Any]:
         """Return plain JSON values; a score that is undefined is None."""
         total = self.confusions.sum(0)
+        options = {"samples": samples, "seed": seed}
         return {
             "name": self.name,
             "role": self.role,
             "clusters": self.clusters,
             "class_names": list(self.class_names),
             "num_tiles": len(self.tiles),
-            "metrics": {
-                name: {
-                    "value": to_json(score.value),
-                    "interval": [to_json(score.low), to_json(score.high)],
-                }
-                for name, score in self.metrics(samples=samples, seed=seed).items()
-            },
+            "metrics": _metrics_json(self.metrics(**options)),
+            **self._classes_json(options),
             "class_iou": {
                 name: to_json(value)
                 for name, value in zip(self.class_names, class_iou(total), strict=True)
             },
             "confusion": total.tolist(),
-            "tiles": [_tile_json(tile) for tile in self.tiles],
+            "tiles": [self._tile_json(tile) for tile in self.tiles],
+        }
+
+    def _classes_json(self, options: Mapping[str, int]) -> dict[str, Any]:
+        """Return the scores of every class where there are more than two."""
+        if len(self.class_names) == 2:
+            return {}
+        classes = {}
+        for class_id, name in enumerate(self.class_names):
+            scores = self.of_class(class_id).metrics(**options)
+            found = {
+                CLASS_METRICS[k]: v for k, v in scores.items() if k in CLASS_METRICS
+            }
+            classes[name] = _metrics_json(found)
+        return {"target": self.class_names[self.target], "classes": classes}
+
+    def _tile_json(self, tile: TileCounts) -> dict[str, Any]:
+        scores = {name: PIXEL_METRICS[name] for name in ("iou", "f1", "accuracy")}
+        confusion = target_first(tile.confusion, self.target)
+        others = {
+            self.class_names[k]: counts._asdict()
+            for k, counts in tile.other_polygons.items()
+        }
+        return {
+            "tile": tile.tile,
+            "confusion": tile.confusion.tolist(),
+            "polygons": None if tile.polygons is None else tile.polygons._asdict(),
+            **({"other_polygons": others} if others else {}),
+            **{name: to_json(float(f(confusion))) for name, f in scores.items()},
         }
 
 
-def _tile_json(tile: TileCounts) -> dict[str, Any]:
-    scores = {name: PIXEL_METRICS[name] for name in ("iou", "f1", "accuracy")}
+#: Scores of one class → their names in ``scores.json``.
+CLASS_METRICS = {
+    **{name: name for name in ("iou", "f1", "precision", "recall")},
+    "building_share": "share",
+    "predicted_share": "predicted_share",
+    **{name: name for name in POLYGON_METRICS},
+}
+
+
+def _metrics_json(scores: Mapping[str, Interval]) -> dict[str, Any]:
     return {
-        "tile": tile.tile,
-        "confusion": tile.confusion.tolist(),
-        "polygons": None if tile.polygons is None else tile.polygons._asdict(),
-        **{name: to_json(float(f(tile.confusion))) for name, f in scores.items()},
+        name: {
+            "value": to_json(score.value),
+            "interval": [to_json(score.low), to_json(score.high)],
+        }
+        for name, score in scores.items()
     }
 
 
@@ -137,13 +190,20 @@ def majority_scores(scores: Scores) -> Scores:
     for tile, confusion in zip(scores.tiles, confusions, strict=True):
         constant = np.zeros_like(confusion)
         constant[:, winner] = confusion.sum(1)
-        counts = tile.polygons
-        if counts is not None and winner != BUILDING:
-            counts = PolygonCounts(0, 0, counts.tp + counts.fn)
+        missed = {
+            class_id: PolygonCounts(0, 0, counts.tp + counts.fn)
+            for class_id, counts in tile.other_polygons.items()
+            if class_id != winner
+        }
+        own = tile.polygons
+        if own is not None and winner != scores.target:
+            own = PolygonCounts(0, 0, own.tp + own.fn)
         else:
-            counts = None
-        tiles.append(TileCounts(tile.tile, constant, counts))
-    return Scores("majority", scores.class_names, tuple(tiles), role="control")
+            own = None
+        tiles.append(TileCounts(tile.tile, constant, own, missed))
+    return replace(
+        scores, name="majority", tiles=tuple(tiles), role="control", clusters=None
+    )
 
 
 def write_scores(
@@ -174,47 +234,3 @@ def write_scores(
 
 def _parse(path: Path) -> None:
     json.loads(path.read_text(encoding="utf-8"))
-
-
-#: Columns of the table: heading, score, whether its interval is shown.
-TABLE_COLUMNS = (
-    ("IoU", "iou", True),
-    ("F1", "f1", True),
-    ("precision", "precision", False),
-    ("recall", "recall", False),
-    ("accuracy", "accuracy", False),
-    ("balanced", "balanced_accuracy", False),
-    ("κ", "kappa", False),
-    ("footprint F1", "polygon_f1", True),
-)
-
-
-def markdown_table(entries: Sequence[Scores], *, seed: int = 0) -> str:
-    """Tabulate entries, building scores with their 95 % intervals over tiles.
-
-    Below it: tiles, building share and the accuracy of the commonest class, without
-    which no accuracy can be read.
-    """
-    heads = [head for head, _, _ in TABLE_COLUMNS]
-    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for entry in entries:
-        scores = entry.metrics(seed=seed)
-        cells = [_cell(scores.get(key), shown) for _, key, shown in TABLE_COLUMNS]
-        lines.append(f"| {entry.name} | {' | '.join(cells)} |")
-    for entry in entries[:1]:
-        total = entry.confusions.sum(0)
-        share = float(PIXEL_METRICS["building_share"](total))
-        majority = float(PIXEL_METRICS["majority_accuracy"](total))
-        lines.append(
-            f"\n{len(entry.tiles)} tiles, {100 * share:.1f} % of the labelled pixels are "
-            f"building; calling every pixel the commonest class scores {majority:.3f} "
-            "accuracy. In brackets: 95 % interval over resampled tiles."
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _cell(score: Interval | None, interval: bool) -> str:
-    if score is None or np.isnan(score.value):
-        return "–"
-    ends = f" [{score.low:.2f}, {score.high:.2f}]"
-    return f"{score.value:.3f}{ends if interval and not np.isnan(score.low) else ''}"

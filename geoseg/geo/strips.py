@@ -1,10 +1,12 @@
 """What travels from the predictor to the maps: strips of raster rows, top to bottom."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.metrics import BACKGROUND
 from geoseg.patches import IGNORE
 
 
@@ -47,3 +49,13 @@ def classify(strip: Strip) -> ClassStrip:
         np.maximum(score, probability, out=score)
     classes[~strip.valid] = IGNORE
     return ClassStrip(strip.row, classes, score)
+
+
+def keep_classes(
+    strips: Iterable[ClassStrip], class_ids: Sequence[int]
+) -> Iterator[ClassStrip]:
+    """Make background of all classes but some; what has no data stays."""
+    kept = [*class_ids, IGNORE]
+    for strip in strips:
+        classes = np.where(np.isin(strip.classes, kept), strip.classes, BACKGROUND)
+        yield strip._replace(classes=classes.astype(np.uint8))

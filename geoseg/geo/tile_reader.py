@@ -44,7 +44,6 @@ class TileReader:
         tiles: The tiles, known by their number from here on.
         bands: Band names, in channel order.
         nodata: How nodata is recognised.
-        multiclass: Keep the class ids of mask files.
         cache_mib: Memory for decoded tiles, in MiB.
 
     Raises:
@@ -57,12 +56,10 @@ class TileReader:
         bands: Sequence[str],
         *,
         nodata: NodataRule = "auto",
-        multiclass: bool = False,
         cache_mib: float = CACHE_MIB,
     ) -> None:
         self.tiles = tuple(tiles)
         self.nodata = nodata
-        self.multiclass = multiclass
         self.cache_bytes = int(cache_mib * 2**20)
         self.descriptions = tuple(describe(tile.image) for tile in tiles)
         self.numbers = tuple(
@@ -141,7 +138,7 @@ class TileReader:
         if tile.labels is None:
             return Decoded(pixels, valid, np.full(valid.shape, IGNORE, np.uint8))
         part = replace(tile, window=window)
-        mask = read_labels(part, self.descriptions[number], multiclass=self.multiclass)
+        mask = read_labels(part, self.descriptions[number])
         mask[~valid] = IGNORE
         return Decoded(pixels, valid, mask)
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from geoseg.geo.scores import TABLE_COLUMNS, Scores
+from geoseg.geo.score_tables import TABLE_COLUMNS
+from geoseg.geo.scores import Scores
 from geoseg.metrics import PIXEL_METRICS, Interval
 from geoseg.palette import FOUND, INVENTED, MISSED, cluster_colours
 from geoseg.report.charts import area_chart, css_colour, interval_bar, line_chart

@@ -164,7 +164,6 @@ def _look(material: Material, tile: Tile, surveys: Surveys) -> TileLook:
     part = shown_part(tile, raster.describe(tile.image))
     nodata = "auto" if model is None else model.card.nodata
     bands = None if model is None else model.card.normalization.bands
-    classes = len(material.entries[0].class_names)
     image, valid = shown_image(part, nodata, bands=bands)
     heads = []
     for head, by_tile in surveys.items():
@@ -173,8 +172,8 @@ def _look(material: Material, tile: Tile, surveys: Surveys) -> TileLook:
             heads.append(HeadLook(head, said.clusters, said.classes))
     mapped = None
     if material.prediction is not None:
-        mapped = judged_map(material.prediction, part, valid, num_classes=classes)
-    truth = truth_of(part, valid, multiclass=classes > 2)
+        mapped = judged_map(material.prediction, part, valid)
+    truth = truth_of(part, valid)
     return TileLook(part, image, truth, heads, mapped)
 
 

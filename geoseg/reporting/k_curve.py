@@ -142,7 +142,6 @@ def _tables(
         tiles,
         card.normalization.bands,
         nodata=card.nodata,
-        multiclass=classes > 2,
         cache_mib=0,
     )
     sums = [

@@ -235,12 +235,12 @@ def _coordinates(polygon: Any) -> Iterable[list[tuple[float, float]]]:
     return [[(float(point[0]), float(point[1])) for point in ring] for ring in rings]
 
 
-def judged_map(source: Path, tile: Tile, valid: Pixels, *, num_classes: int) -> Pixels:
+def judged_map(source: Path, tile: Tile, valid: Pixels) -> Pixels:
     """Return ``(H, W)`` classes of a map over a tile, as it is scored.
 
     Where the image has no data there is nothing to show; where the map has none, it is
     background.
     """
-    classes = read_map(source, tile, num_classes=num_classes)
+    classes = read_map(source, tile)
     classes = np.where(classes == IGNORE, np.uint8(0), classes)
     return np.where(valid, classes, np.uint8(IGNORE))

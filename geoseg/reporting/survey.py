@@ -78,7 +78,7 @@ def survey_tile(
     """
     grid = raster.describe(tile.image)
     extent = tile.extent(grid)
-    labels = _labels(model, tile, grid)
+    labels = _labels(tile, grid)
     part = shown_part(tile, grid).extent(grid)
     clusters = model.method.heads[head]
     table = np.zeros((clusters, len(model.card.class_names)), dtype=np.int64)
@@ -123,10 +123,10 @@ def _columns(part: PixelWindow, extent: PixelWindow) -> slice:
     return slice(left, left + part.width)
 
 
-def _labels(model: Model, tile: Tile, grid: RasterDescription) -> Any:
+def _labels(tile: Tile, grid: RasterDescription) -> Any:
     if tile.labels is None:
         return None
-    return read_labels(tile, grid, multiclass=len(model.card.class_names) > 2)
+    return read_labels(tile, grid)
 
 
 def _count(
@@ -192,10 +192,10 @@ def spread(places: Sequence[Place], count: int) -> list[Place]:
     return chosen
 
 
-def truth_of(tile: Tile, valid: NDArray[Any], *, multiclass: bool) -> NDArray[Any]:
+def truth_of(tile: Tile, valid: NDArray[Any]) -> NDArray[Any]:
     """Return ``(H, W)`` reference classes, IGNORE where the image has no data."""
     grid = raster.describe(tile.image)
-    labels = read_labels(tile, grid, multiclass=multiclass)
+    labels = read_labels(tile, grid)
     return np.where(valid, labels, np.uint8(IGNORE)).astype(np.uint8)
 
 

@@ -1,6 +1,7 @@
 """Tests of geoseg.geo.evaluation and geoseg.geo.scores."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import rasterio
 import torch
 from affine import Affine
 
+from geoseg.classes import LabelClasses
 from geoseg.errors import (
     DatasetError,
     LabelError,
@@ -20,11 +22,11 @@ from geoseg.errors import (
 from geoseg.geo.aoi import Tile
 from geoseg.geo.evaluation import count_classes, evaluate_model, evaluate_output
 from geoseg.geo.raster import PixelWindow
+from geoseg.geo.score_tables import markdown_table
 from geoseg.geo.scores import (
     Scores,
     TileCounts,
     majority_scores,
-    markdown_table,
     write_scores,
 )
 from geoseg.metrics import PolygonCounts
@@ -205,9 +207,9 @@ def test_what_cannot_be_scored_is_refused(tile, tmp_path):
     with pytest.raises(RasterError, match="no class raster in"):
         (tmp_path / "empty").mkdir()
         evaluate_output(tmp_path / "empty", [tile])
-    names = ("background", "building", "road")
+    three = replace(tile, classes=LabelClasses.parse("background,building,road"))
     with pytest.raises(ParameterError, match="found 3 classes: score the class raster"):
-        evaluate_output(tmp_path / "f.geojson", [tile], class_names=names)
+        evaluate_output(tmp_path / "f.geojson", [three])
 
 
 class BrightIsBuilding:

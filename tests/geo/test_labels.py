@@ -1,6 +1,7 @@
 """Labels on the tile's own grid."""
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
-from rasterio.warp import transform_geom
+from rasterio.features import rasterize
+from rasterio.transform import from_bounds
+from rasterio.warp import transform_bounds, transform_geom
 
+from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.labels import check_labels, read_footprints, read_labels
@@ -32,8 +36,8 @@ def burn(*rectangles, shape=(12, 16)):
 
 
 def labels_of(image, labels, window=None, **options):
-    tile = Tile("a", image, str(labels), window)
-    return read_labels(tile, describe(image), **options)
+    tile = Tile("a", image, str(labels), window, **options)
+    return read_labels(tile, describe(image))
 
 
 def test_a_rectangle_on_the_grid_is_burnt_exactly(image, write_geojson, rectangle):
@@ -161,7 +165,8 @@ def test_every_mask_value_is_building_unless_classes_are_kept(image, write_tiff)
     binary = labels_of(image, path)
     assert binary[1].tolist() == [0] + [1] * 8 + [255] + [1] * 6
     assert binary[0, 5] == 255
-    classes = labels_of(image, path, multiclass=True)
+    names = ",".join(map(str, range(100, 116)))
+    classes = labels_of(image, path, classes=LabelClasses.parse(names))
     assert classes[1].tolist() == [*range(9), 255, *range(10, 16)]
 
 
@@ -179,19 +184,65 @@ def test_a_mask_without_georeferencing_is_taken_by_its_size(image, write_tiff):
     np.testing.assert_array_equal(labels_of(image, path), mask)
 
 
+def test_a_mask_without_a_crs_must_have_the_images_size(image, write_tiff):
+    path = write_tiff("m.tif", np.ones((1, 12, 15), np.uint8), crs=None)
+    with pytest.raises(LabelError, match="is 12 x 15 .* expected 12 x 16"):
+        check_labels([Tile("a", image, path)])
+
+
+def test_a_mask_elsewhere_is_refused(image, write_tiff):
+    far = Affine(0.5, 0, 670000, 0, -0.5, 4000000)
+    path = write_tiff("m.tif", np.ones((1, 12, 16), np.uint8), transform=far)
+    with pytest.raises(LabelError, match="labels elsewhere: .*m.tif"):
+        check_labels([Tile("a", image, path)])
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("shape", "transform"),
     [
-        ({"transform": Affine(0.5, 0, 664000.4, 0, -0.5, 4000000)}, "gdalwarp"),
-        ({"crs": "EPSG:32612"}, "is in EPSG:32612, expected EPSG:32611"),
-        ({"pixels": np.ones((1, 12, 15), np.uint8)}, "expected 12 x 16"),
+        ((40, 60), Affine(0.5, 0, 663995, 0, -0.5, 4000006)),  # a mosaic, 12 rows up
+        ((36, 48), Affine(0.5 / 3, 0, 664000, 0, -0.5 / 3, 4000000)),  # finer
+        ((3, 4), Affine(2, 0, 664000, 0, -2, 4000000)),  # coarser
+        ((6, 16), Affine(0.5, 0, 664000, 0, -0.5, 4000000)),  # covers half
     ],
 )
-def test_a_mask_on_another_grid_is_refused(image, write_tiff, change, message):
-    values = {"pixels": burn((1, 1, 3, 3))[None]} | change
-    path = write_tiff("m.tif", values.pop("pixels"), **values)
-    with pytest.raises(LabelError, match=message):
-        check_labels([Tile("a", image, path)])
+def test_a_mask_on_another_grid_is_taken_by_its_nearest_pixels(
+    image, write_tiff, shape, transform, caplog
+):
+    values = np.random.default_rng(0).integers(0, 2, shape).astype(np.uint8)
+    path = write_tiff("m.tif", values[None], transform=transform)
+    expected = np.full((12, 16), 255)
+    for row in range(12):
+        for col in range(16):
+            x, y = 664000 + 0.5 * (col + 0.5), 4000000 - 0.5 * (row + 0.5)
+            r = math.floor((transform.f - y) / -transform.e)
+            c = math.floor((x - transform.c) / transform.a)
+            if r < shape[0] and c < shape[1]:
+                expected[row, col] = values[r, c]
+    np.testing.assert_array_equal(labels_of(image, path), expected)
+    window = PixelWindow(3, 4, 5, 6)
+    part = labels_of(image, path, window)
+    np.testing.assert_array_equal(part, expected[3:8, 4:10])
+    with caplog.at_level("INFO"):
+        check_labels([Tile("a", image, path), Tile("b", image, path)])
+    (line,) = caplog.messages
+    assert "masks of 2 tiles" in line and "nearest pixel" in line
+
+
+def test_a_mask_in_another_crs_agrees_with_polygons_reprojected(
+    image, write_tiff, write_geojson, rectangle
+):
+    # a mask of 2 cm pixels in longitude and latitude, and the same as a polygon
+    polygon = transform_geom(UTM, "EPSG:4326", rectangle(2.3, 3.3, 4.4, 5.4))
+    vector = write_geojson("l.geojson", [json.loads(json.dumps(polygon))])
+    west, south, east, north = transform_bounds(
+        UTM, "EPSG:4326", 663999, 3999993, 664009, 4000001
+    )
+    transform = from_bounds(west, south, east, north, 500, 400)
+    fine = rasterize([polygon], (400, 500), transform=transform, dtype="uint8")
+    mask = write_tiff("m.tif", fine[None], crs="EPSG:4326", transform=transform)
+    np.testing.assert_array_equal(labels_of(image, mask), labels_of(image, vector))
+    check_labels([Tile("a", image, mask)])
 
 
 def test_labels_elsewhere_are_refused_before_the_run(image, write_geojson, rectangle):

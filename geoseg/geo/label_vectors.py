@@ -1,0 +1,274 @@
+"""Reference labels in vector files: polygons with their classes, burnt on a grid."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+from affine import Affine
+from rasterio import features
+from rasterio.crs import CRS
+from rasterio.warp import transform as warp_points
+from shapely import affinity
+from shapely.geometry import shape
+
+from geoseg.classes import LabelClasses
+from geoseg.errors import LabelError
+from geoseg.geo.aoi import Tile
+from geoseg.geo.georeference import shift
+from geoseg.geo.raster import PixelWindow, RasterDescription
+from geoseg.metrics import BUILDING
+from geoseg.patches import IGNORE
+
+Array = np.ndarray[Any, Any]
+
+
+class Layer(NamedTuple):
+    """Polygons of a vector file, in one CRS, with a spatial index.
+
+    Attributes:
+        polygons: ``(n,)`` valid polygons or multipolygons, in the file's order.
+        class_ids: ``(n,)`` uint8, IGNORE where the value belongs to no class.
+        tree: Of the polygons.
+        unknown: How many features have each value that belongs to no class.
+    """
+
+    polygons: Array
+    class_ids: Array
+    tree: shapely.STRtree
+    unknown: Mapping[str, int]
+
+
+class _Shapes(NamedTuple):
+    """Geometries of a file and the values of the class field, None without one."""
+
+    geometries: list[shapely.Geometry]
+    values: list[Any]
+    crs: CRS | None
+
+
+def read_layer(tile: Tile, grid: RasterDescription) -> Layer:
+    """Read a tile's vector file, in the CRS of its image, once for all tiles.
+
+    Raises:
+        LabelError: If the file is absent or unreadable, lacks the layer or the class
+            field, or only one of file and image has a CRS.
+    """
+    path = Path(str(tile.labels))
+    try:
+        status = path.stat()
+    except OSError:
+        raise LabelError(
+            f"labels {path} of tile {tile.id} do not exist, expected a vector file"
+        ) from None
+    crs = grid.crs.to_wkt() if grid.crs else ""
+    return _cached_layer(
+        str(path), status.st_mtime_ns, status.st_size, crs, tile.classes
+    )
+
+
+def polygons_of(
+    tile: Tile, grid: RasterDescription
+) -> tuple[list[shapely.Geometry], list[int]]:
+    """Return the polygons that meet the tile and their class ids, in the file's order."""
+    layer = read_layer(tile, grid)
+    outline = outline_of(grid, tile.extent(grid))
+    hits = np.sort(layer.tree.query(outline, predicate="intersects"))
+    return list(layer.polygons[hits]), layer.class_ids[hits].tolist()
+
+
+def burn(
+    polygons: Sequence[shapely.Geometry],
+    class_ids: Sequence[int],
+    transform: Affine,
+    window: PixelWindow,
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Burn polygons by the pixel-centre rule, background elsewhere.
+
+    Where polygons overlap the smaller one is on top, whatever its class: a car on a
+    road, a house in a park. Of equal ones the later in the file is.
+    """
+    shape_ = (window.height, window.width)
+    if not polygons:
+        return np.zeros(shape_, np.uint8)
+    order = np.argsort(-shapely.area(np.array(polygons, object)), kind="stable")
+    burnt = features.rasterize(
+        ((polygons[i], class_ids[i]) for i in order),
+        out_shape=shape_,
+        transform=shift(transform, window.col, window.row),
+        fill=0,
+        all_touched=False,
+        dtype="uint8",
+    )
+    return np.asarray(burnt, np.uint8)
+
+
+def outline_of(
+    grid: RasterDescription, window: PixelWindow | None = None
+) -> shapely.Polygon:
+    """The window's outline in the image's CRS; a rotated image's is not a box."""
+    return affinity.affine_transform(
+        rectangle(window or grid.window), shapely_affine(grid.transform)
+    )
+
+
+def rectangle(window: PixelWindow) -> shapely.Polygon:
+    """The window in pixel coordinates."""
+    row, col, height, width = window
+    return shapely.box(col, row, col + width, row + height)
+
+
+def shapely_affine(transform: Affine) -> tuple[float, ...]:
+    """The transform in shapely's order."""
+    return (
+        *(transform.a, transform.b, transform.d, transform.e),
+        *(transform.c, transform.f),
+    )
+
+
+def polygon_parts(geometry: shapely.Geometry) -> list[shapely.Polygon]:
+    """The polygons in a geometry; points and lines are dropped."""
+    if geometry.geom_type == "Polygon":
+        return [] if geometry.is_empty else [geometry]
+    return [
+        part
+        for child in getattr(geometry, "geoms", ())
+        for part in polygon_parts(child)
+    ]
+
+
+@lru_cache(maxsize=64)
+def _cached_layer(
+    path: str, _mtime: int, size: int, wkt: str, classes: LabelClasses
+) -> Layer:
+    """Read a file once per CRS; time and size in the key notice when it changes."""
+    found = _read_vectors(path, classes) if size else _Shapes([], [], None)
+    ids, unknown = _class_ids(found.values, classes)
+    pairs = [
+        (part, class_id)
+        for item, class_id in zip(found.geometries, ids, strict=True)
+        for part in polygon_parts(item)
+    ]
+    flat = shapely.force_2d(np.array([part for part, _ in pairs], object))
+    polygons = np.atleast_1d(flat)
+    class_ids = np.array([class_id for _, class_id in pairs], np.uint8)
+    if len(polygons):
+        target = CRS.from_wkt(wkt) if wkt else None
+        polygons, finite = _reproject(path, polygons, found.crs, target)
+        class_ids = class_ids[finite]
+        broken = ~shapely.is_valid(polygons)
+        polygons[broken] = shapely.make_valid(polygons[broken])
+    return Layer(polygons, class_ids, shapely.STRtree(polygons), unknown)
+
+
+def _class_ids(
+    values: Iterable[Any], classes: LabelClasses
+) -> tuple[list[int], dict[str, int]]:
+    """Return the class id of every feature, and how often each unknown value occurs."""
+    if classes.field is None:
+        return [BUILDING for _ in values], {}
+    ids, unknown = [], Counter[str]()
+    for value in values:
+        class_id = classes.id_of(value)
+        if class_id is None:
+            unknown[str(value)] += 1
+        ids.append(IGNORE if class_id is None else class_id)
+    return ids, dict(unknown)
+
+
+def _read_vectors(path: str, classes: LabelClasses) -> _Shapes:
+    """Geometries of a vector file, their values, and the file's CRS."""
+    # fiona brings a GDAL of its own and takes a while to import
+    import fiona
+
+    if classes.field is None and len(classes.names) > 2:
+        raise LabelError(
+            f"labels {path} are polygons and there are {len(classes.names)} classes, "
+            "expected the attribute that tells them apart: name it with --class-field"
+        )
+    try:
+        if Path(path).suffix.lower() in (".geojson", ".json"):
+            _check_json(path)
+        with fiona.open(path, layer=_layer_name(path, classes.layer)) as source:
+            wkt, schema = source.crs_wkt, source.schema["properties"]
+            items = [item for item in source if item.geometry]
+            geometries = [shape(item.geometry) for item in items]
+            if classes.field is not None and items and classes.field not in schema:
+                raise LabelError(
+                    f"labels {path} have no attribute {classes.field!r}, expected one "
+                    f"of {', '.join(schema) or 'none at all'}: give --class-field"
+                )
+            values = [item.properties.get(classes.field) for item in items]
+    except (fiona.errors.FionaError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise LabelError(
+            f"labels {path} cannot be read ({reason}), expected a vector file: check "
+            "it with ogrinfo"
+        ) from error
+    return _Shapes(geometries, values, CRS.from_wkt(wkt) if wkt else None)
+
+
+def _layer_name(path: str, wanted: str | None) -> str | None:
+    """The layer to read: the one that is wanted, or the only one with geometries.
+
+    Raises:
+        LabelError: If there is no such layer, or several and none is named.
+    """
+    import fiona
+
+    if Path(path).suffix.lower() != ".gpkg":
+        return None
+    names = fiona.listlayers(path)
+    if wanted is not None:
+        if wanted not in names:
+            raise LabelError(
+                f"labels {path} have no layer {wanted!r}, expected one of "
+                f"{', '.join(names)}: give --label-layer"
+            )
+        return wanted
+    found = [name for name in names if _has_geometries(path, name)]
+    if len(found) > 1:
+        raise LabelError(
+            f"labels {path} have {len(found)} layers ({', '.join(found)}), expected one: "
+            "name it with --label-layer"
+        )
+    return str(found[0] if found else names[0])
+
+
+def _has_geometries(path: str, layer: str) -> bool:
+    import fiona
+
+    with fiona.open(path, layer=layer) as source:
+        return bool(source.schema["geometry"] != "None")
+
+
+def _check_json(path: str) -> None:
+    # GDAL reads what it can of a truncated GeoJSON; half the labels would be missing
+    with open(path, encoding="utf-8") as file:
+        json.load(file)
+
+
+def _reproject(
+    path: str, polygons: Array, source: CRS | None, target: CRS | None
+) -> tuple[Array, Array]:
+    """Return the polygons that have a place in the target CRS, and which those are."""
+    if source == target:
+        return polygons, np.ones(len(polygons), bool)
+    if source is None or target is None:
+        without, has = ("labels", "image") if source is None else ("image", "labels")
+        raise LabelError(
+            f"the {without} of {path} have no CRS and the {has} do, expected both or "
+            "neither: set the CRS with ogr2ogr -a_srs or gdal_edit.py -a_srs"
+        )
+
+    def warp(points: Array) -> Array:
+        xs, ys = warp_points(source, target, points[:, 0], points[:, 1])
+        return np.column_stack([xs, ys])
+
+    moved = np.asarray(shapely.transform(polygons, warp))
+    finite = np.isfinite(shapely.bounds(moved)).all(axis=1)
+    return np.asarray(moved[finite]), finite
