@@ -1,18 +1,114 @@
 """What an image looks like, measured on few of its pixels."""
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import rasterio
+from affine import Affine
 
-from geoseg.geo.raster import NodataRule, RasterDescription, open_raster, read_window
+from geoseg.geo.nodata import nodata_in_words
+from geoseg.geo.raster import (
+    NodataRule,
+    PixelWindow,
+    RasterDescription,
+    describe_open,
+    open_raster,
+    read_window,
+)
+from geoseg.normalization import Normalization
+
+#: Images without overviews are thinned out whole up to so many pixels; of larger ones,
+#: that would decode all of the file, some windows are read.
+WHOLE_PIXELS = 2**24
+#: Windows a side, and pixels a side of a window.
+_WINDOWS, _WINDOW = 8, 64
+#: Share of the values beyond a stretch from which images are thought to be of another
+#: kind than the training's, of which 2 % lie there.
+BEYOND = 0.3
+#: Share of a stretch that an image has to fill at least, likewise.
+FILLED = 0.1
+
+
+@dataclass(frozen=True)
+class BandFacts:
+    """A band, with percentiles of its valid values; None where there are none."""
+
+    number: int
+    name: str
+    dtype: str
+    low: float | None
+    median: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a file says about itself, and what its pixels say.
+
+    Attributes:
+        grid: What the file says.
+        bands: Its image bands; ``low`` and ``high`` are the percentiles 1 and 99.
+        valid_share: Of the sampled pixels, in [0, 1].
+        nodata: In words, what counts as no data.
+        layout: In words, how the pixels lie in the file.
+        overviews: Factors of the overviews.
+        cog: Whether the file says that it is a cloud-optimised GeoTIFF.
+        orientation: In words.
+        tags: What geoseg wrote into the file about its making.
+    """
+
+    grid: RasterDescription
+    bands: tuple[BandFacts, ...]
+    valid_share: float
+    nodata: str
+    layout: str
+    overviews: tuple[int, ...]
+    cog: bool
+    orientation: str
+    tags: dict[str, str]
+
+
+def inspect_image(path: str, *, nodata: NodataRule = "auto") -> ImageFacts:
+    """Look at an image.
+
+    Raises:
+        RasterError: If the file cannot be opened or read.
+    """
+    with open_raster(path) as dataset:
+        grid = describe_open(dataset)
+        structure = dataset.tags(ns="IMAGE_STRUCTURE")
+        tags = {k: v for k, v in dataset.tags().items() if k.startswith("GEOSEG_")}
+        layout, words = _layout(dataset), nodata_in_words(dataset, nodata)
+        overviews = tuple(dataset.overviews(1))
+    pixels, valid = sample(grid, nodata=nodata)
+    return ImageFacts(
+        grid=grid,
+        bands=tuple(
+            BandFacts(number, name, dtype, *_percentiles(band[valid]))
+            for number, name, dtype, band in zip(
+                grid.band_indexes, grid.band_names, grid.dtypes, pixels, strict=True
+            )
+        ),
+        valid_share=float(valid.mean()),
+        nodata=words,
+        layout=layout,
+        overviews=overviews,
+        cog=structure.get("LAYOUT") == "COG",
+        orientation=orientation(grid.transform),
+        tags=tags,
+    )
 
 
 def sample(
     grid: RasterDescription, *, nodata: NodataRule = "auto", side: int = 512
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Read an image thinned out to ``side`` pixels a side at most.
+    """Read some of an image's pixels, evenly spread.
 
-    Takes overviews where there are some: then this is quick also over a network.
+    Takes overviews where there are some; without them, the image thinned out or, if it
+    is large, some windows of it. So this is quick, also over a network.
 
     Returns:
         Pixels ``(B, h, w)`` of all image bands, in one type; valid ``(h, w)`` bool.
@@ -20,8 +116,97 @@ def sample(
     Raises:
         RasterError: If the file cannot be read.
     """
-    shape = (min(side, grid.height), min(side, grid.width))
     with open_raster(grid.path) as dataset:
-        return read_window(
-            dataset, grid.band_indexes, grid.window, nodata=nodata, shape=shape
-        )
+        if dataset.overviews(1) or grid.height * grid.width <= WHOLE_PIXELS:
+            shape = (min(side, grid.height), min(side, grid.width))
+            return read_window(
+                dataset, grid.band_indexes, grid.window, nodata=nodata, shape=shape
+            )
+        parts = [
+            read_window(dataset, grid.band_indexes, window, nodata=nodata)
+            for window in _spread(grid)
+        ]
+    pixels = np.concatenate([part.reshape(grid.count, 1, -1) for part, _ in parts], 2)
+    return pixels, np.concatenate([part.reshape(1, -1) for _, part in parts], 1)
+
+
+def _spread(grid: RasterDescription) -> Iterator[PixelWindow]:
+    height, width = min(_WINDOW, grid.height), min(_WINDOW, grid.width)
+    for row in np.linspace(0, grid.height - height, _WINDOWS, dtype=int):
+        for col in np.linspace(0, grid.width - width, _WINDOWS, dtype=int):
+            yield PixelWindow(int(row), int(col), height, width)
+
+
+def _percentiles(
+    values: np.ndarray[Any, Any],
+) -> tuple[float | None, float | None, float | None]:
+    if not len(values):
+        return None, None, None
+    low, median, high = np.percentile(values.astype(np.float64), [1, 50, 99])
+    return float(low), float(median), float(high)
+
+
+def _layout(dataset: rasterio.DatasetReader) -> str:
+    height, width = dataset.block_shapes[0]
+    if width == dataset.width:
+        layout = f"strips of {height} rows"
+    else:
+        layout = f"blocks of {height} x {width}"
+    packed = dataset.compression
+    return f"{layout}, {packed.value.lower() if packed else 'not compressed'}"
+
+
+def orientation(transform: Affine) -> str:
+    """Say in words how rows and columns lie on the map.
+
+    Example:
+        >>> orientation(Affine(0.5, 0, 0, 0, -0.5, 0))
+        'north up'
+        >>> orientation(Affine.rotation(30) @ Affine.scale(2, -2))
+        'rotated by 30.0°'
+    """
+    right = math.degrees(math.atan2(transform.d, transform.a))
+    down = math.degrees(math.atan2(transform.e, transform.b))
+    between = (right - down) % 360  # 90 where rows run to the right of columns
+    words = []
+    if abs(right) > 1e-6:
+        words.append(f"rotated by {right:.1f}°")
+    if between > 180:
+        words.append("mirrored" if words else "south up")
+        between = 360 - between
+    if abs(between - 90) > 1e-6:
+        words.append(f"sheared to {between:.1f}°")
+    return ", ".join(words) or "north up"
+
+
+def stretch_mismatch(
+    pixels: np.ndarray[Any, Any],
+    valid: np.ndarray[Any, Any],
+    names: tuple[str, ...],
+    stretch: Normalization,
+) -> str | None:
+    """Say why an image's values are not like those that a stretch was measured on.
+
+    Args:
+        pixels: ``(B, h, w)``.
+        valid: ``(h, w)`` bool.
+        names: Of the bands; all bands of the stretch are among them.
+        stretch: Of a model.
+
+    Returns:
+        One sentence about the worst band, or None where all is well.
+    """
+    if not valid.any():
+        return None
+    worst, message = BEYOND, None
+    for band, low, high in zip(stretch.bands, stretch.low, stretch.high, strict=True):
+        values = pixels[names.index(band)][valid].astype(np.float64)
+        beyond = float(((values < low) | (values > high)).mean())
+        least, most = np.percentile(values, [1, 99])
+        seen = f"the model's training had {low:.4g} to {high:.4g}"
+        if beyond > worst:
+            worst = beyond
+            message = f"{100 * beyond:.0f} % of band {band} lie outside: {seen}"
+        elif message is None and 0 < most - least < FILLED * (high - low):
+            message = f"band {band} has {least:.4g} to {most:.4g} alone: {seen}"
+    return message

@@ -64,6 +64,32 @@ def declared_valid(
     return np.asarray(valid & ~is_nodata(pixels, values))
 
 
+def nodata_in_words(dataset: rasterio.DatasetReader, rule: NodataRule) -> str:
+    """Say what counts as no data in an image under a rule; NaN and infinity always do.
+
+    Raises:
+        ParameterError: If the rule is unknown.
+    """
+    rule = check_nodata(rule)
+    if rule != "auto":
+        return "nothing is" if rule == "none" else f"{rule}, as asked for"
+    alpha = alpha_band(dataset)
+    values = sorted({value for value in dataset.nodatavals if value is not None})
+    flags = dataset.mask_flag_enums[0]
+    declared = [f"the value {value:g}" for value in values]
+    if alpha is not None:
+        declared.insert(0, f"alpha 0 in band {alpha}")
+    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        declared.insert(0, "the file's mask")
+    if declared:
+        return " and ".join(declared) + ", as the file says"
+    kinds = [np.dtype(dtype) for dtype in dataset.dtypes]
+    if max(kind.itemsize for kind in kinds) == 1:
+        return "the file names none, and in 8 bit 0 is a value like others"
+    limits = ", or a limit of float32" if any(k.kind == "f" for k in kinds) else ""
+    return f"the file names none; 0 in all bands{limits}"
+
+
 def is_nodata(
     pixels: np.ndarray[Any, Any], values: Sequence[float | None]
 ) -> np.ndarray[Any, Any]:

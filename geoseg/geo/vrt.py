@@ -18,6 +18,8 @@ LARGEST = 64 * 2**20
 #: VRTs may name VRTs so many times over.
 DEEPEST = 4
 _SOURCES = (".tif", ".tiff", ".vrt")
+#: How TIFF and BigTIFF begin, in either byte order.
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def check_vrt(path: Path) -> None:
@@ -88,19 +90,37 @@ def _check_tree(name: str, tree: ElementTree.Element) -> list[ElementTree.Elemen
 
 def _check_source(owner: Path, source: ElementTree.Element, depth: int) -> None:
     text = (source.text or "").strip()
-    if Path(text).suffix.lower() not in _SOURCES or "://" in text or text[:4] == "/vsi":
+    # a colon beyond that of a drive: a URL, or the name of a driver
+    if (
+        Path(text).suffix.lower() not in _SOURCES
+        or ":" in text[2:]
+        or text.startswith("/vsi")
+    ):
         raise RasterError(
             f"{owner} reads {text!r}, expected GeoTIFF or VRT files on this disk alone: "
             "copy them here and make the mosaic again with gdalbuildvrt"
         )
-    if Path(text).suffix.lower() != ".vrt":
+    relative = source.get("relativeToVRT", source.get("relativetoVRT")) == "1"
+    path = owner.parent / text if relative else Path(text)
+    if not path.is_file():  # GDAL says so when it reads
         return
-    if depth == 0:
+    if path.suffix.lower() != ".vrt":
+        _check_tiff(owner, path)
+    elif depth == 0:
         raise RasterError(
             f"{owner} is a VRT of VRTs, more than {DEEPEST} deep: make one of the images"
         )
-    relative = source.get("relativeToVRT", source.get("relativetoVRT")) == "1"
-    path = owner.parent / text if relative else Path(text)
-    if path.exists():  # GDAL itself says it well where it does not
+    else:
         state = path.stat()
         _check_file(str(path), state.st_mtime_ns, state.st_size, depth - 1)
+
+
+def _check_tiff(owner: Path, path: Path) -> None:
+    """Refuse a file that only calls itself a TIFF: GDAL goes by what it holds."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start not in _TIFF:
+        raise RasterError(
+            f"{owner} reads {path}, which is no TIFF, expected GeoTIFF or VRT files: "
+            "convert it with gdal_translate"
+        )

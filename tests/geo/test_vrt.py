@@ -113,12 +113,15 @@ RAW = "<SourceFilename>/etc/hostname</SourceFilename>"
         (band(source("https://host/a.tif", relative=0)), "reads 'https://host/a.tif'"),
         (band(source("/vsicurl/http://h/a.tif", relative=0)), "on this disk alone"),
         (band(source("WMS:http://host/?")), "expected GeoTIFF or VRT"),
+        (band(source("ZARR:part0.tif")), "reads 'ZARR:part0.tif'"),
+        (band(source("text.tif")), "text.tif, which is no TIFF"),
         (band(source("secrets.csv")), "reads 'secrets.csv'"),
     ],
 )
 def test_what_is_more_than_a_mosaic_is_refused_before_gdal_sees_it(
-    write_vrt, parts, monkeypatch, body, message
+    write_vrt, parts, tmp_path, monkeypatch, body, message
 ):
+    (tmp_path / "text.tif").write_text("P3 1 1 1 0 0 0")
     path = write_vrt("odd.vrt", body)
     monkeypatch.setattr("rasterio.open", lambda *a, **k: pytest.fail("GDAL opened it"))
     with pytest.raises(RasterError, match=message):
