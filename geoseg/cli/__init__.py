@@ -21,6 +21,7 @@ COMMANDS = {
     "match": "Say which clusters of a model are buildings.",
     "predict": "Map the buildings of images.",
     "evaluate": "Score a map against reference labels.",
+    "info": "Say what geoseg sees in images, labels and models.",
     "methods": "List the methods and their parameters.",
 }
 

@@ -87,7 +87,7 @@ def inspect_image(path: str, *, nodata: NodataRule = "auto") -> ImageFacts:
     return ImageFacts(
         grid=grid,
         bands=tuple(
-            BandFacts(number, name, dtype, *_percentiles(band[valid]))
+            BandFacts(number, name, dtype, *percentiles(band[valid]))
             for number, name, dtype, band in zip(
                 grid.band_indexes, grid.band_names, grid.dtypes, pixels, strict=True
             )
@@ -137,9 +137,10 @@ def _spread(grid: RasterDescription) -> Iterator[PixelWindow]:
             yield PixelWindow(int(row), int(col), height, width)
 
 
-def _percentiles(
+def percentiles(
     values: np.ndarray[Any, Any],
 ) -> tuple[float | None, float | None, float | None]:
+    """Percentiles 1, 50 and 99 of some values; None where there are none."""
     if not len(values):
         return None, None, None
     low, median, high = np.percentile(values.astype(np.float64), [1, 50, 99])
@@ -162,8 +163,8 @@ def orientation(transform: Affine) -> str:
     Example:
         >>> orientation(Affine(0.5, 0, 0, 0, -0.5, 0))
         'north up'
-        >>> orientation(Affine.rotation(30) @ Affine.scale(2, -2))
-        'rotated by 30.0°'
+        >>> orientation(Affine(0, 1, 0, 1, 0, 0))
+        'rotated by 90.0°'
     """
     right = math.degrees(math.atan2(transform.d, transform.a))
     down = math.degrees(math.atan2(transform.e, transform.b))

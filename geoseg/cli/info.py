@@ -1,0 +1,66 @@
+"""``geoseg info``."""
+
+import json
+from pathlib import Path
+
+import click
+
+from geoseg.cli import options
+
+
+@click.command("info")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE|FOLDER…")
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="Model file or run folder: say whether the images fit it.",
+)
+@options.labels_opt
+@click.option("-b", "--bands", help="As for geoseg train.")
+@click.option(
+    "--nodata", default="auto", show_default=True, help="As for geoseg train."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def command(
+    paths: tuple[str, ...],
+    *,
+    model: Path | None,
+    labels: str | None,
+    bands: str | None,
+    nodata: str,
+    as_json: bool,
+) -> None:
+    """Say what geoseg sees in files and folders, and what it would do with them.
+
+    Images (also by URL), folders of tiles, vector files, models and runs. Values are
+    percentiles 1 to 99 of a sample: this is quick for images of any size. What cannot be
+    read is named, the rest is shown; then the exit status is 1.
+
+    \b
+        geoseg info tile.tif
+        geoseg info tiles/ --labels buildings.geojson
+        geoseg info tile.tif --model runs/tiles-iic-001
+        geoseg info runs/tiles-iic-001 --json
+    """
+    from geoseg import info  # heavy: after the checks
+    from geoseg.errors import GeosegError
+    from geoseg.model import load_card, newest_model
+
+    card = None if model is None else load_card(newest_model(model))
+    choices = info.Choices(labels=labels, bands=bands, nodata=nodata)
+    sheets, failed = [], []
+    for path in paths:
+        try:
+            sheets.append(info.inspect(path, choices, card))
+        except GeosegError as error:
+            if len(paths) == 1:
+                raise
+            failed.append(error)
+            click.echo(f"Error: {error}", err=True)
+    if as_json:
+        found = [sheet.to_json() for sheet in sheets]
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    elif sheets:
+        click.echo("\n\n".join(sheet.text() for sheet in sheets))
+    if failed:
+        raise click.exceptions.Exit(max(error.exit_code for error in failed))

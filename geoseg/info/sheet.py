@@ -1,0 +1,67 @@
+"""A sheet of facts: rows for people, plain values for scripts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Columns before the values.
+_LABEL = 12
+
+
+@dataclass
+class Sheet:
+    """Facts about one thing.
+
+    Attributes:
+        path: Of the thing.
+        kind: ``image``, ``folder``, ``vector``, ``model`` or ``run``.
+        facts: Plain JSON values.
+        rows: (label, text) pairs.
+    """
+
+    path: str
+    kind: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    rows: list[tuple[str, str]] = field(default_factory=list)
+
+    def say(self, label: str, *lines: str) -> None:
+        """Add lines; the label stands before the first."""
+        for number, line in enumerate(lines):
+            self.rows.append(("" if number else label, line))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"path": self.path, "kind": self.kind, **self.facts}
+
+    def text(self) -> str:
+        """Return aligned text."""
+        lines = [f"  {label:<{_LABEL}}{text}".rstrip() for label, text in self.rows]
+        return "\n".join([f"{self.path}: {self.kind}", *lines])
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align the cells of rows under one another.
+
+    Example:
+        >>> columns([("1", "red"), ("12", "nir")])
+        ['1   red', '12  nir']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def number(value: float | None) -> str:
+    """Write a number of any size in few digits."""
+    return "–" if value is None else f"{value:.4g}"
+
+
+def percent(share: float) -> str:
+    """Write a share; neither all nor nothing is rounded to."""
+    if 0 < share < 0.001 or 0.999 < share < 1:
+        return "under 0.1 %" if share < 0.5 else "over 99.9 %"
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,44 @@
+"""What geoseg sees in a vector file: labels, or footprints of its own."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from geoseg.geo.vector_inspection import LayerFacts, inspect_vector
+from geoseg.info.sheet import Sheet
+
+
+def vector_sheet(path: Path) -> Sheet:
+    """Look at a vector file.
+
+    Raises:
+        LabelError: If it cannot be read.
+    """
+    layers = inspect_vector(path)
+    sheet = Sheet(str(path), "vector", {"layers": [asdict(layer) for layer in layers]})
+    for layer in layers:
+        _say(sheet, layer)
+    if len(layers) > 1:
+        sheet.say("as labels", f"layer {layers[0].name} alone would be read")
+    return sheet
+
+
+def _say(sheet: Sheet, layer: LayerFacts) -> None:
+    kinds = ", ".join(f"{count} {kind}" for kind, count in layer.geometries.items())
+    sheet.say("layer", f"{layer.name}, {layer.driver}")
+    sheet.say("features", f"{layer.features}" + (f": {kinds}" if kinds else ""))
+    sheet.say("CRS", layer.crs or "none: expected to be that of the images")
+    if layer.bounds:
+        sheet.say("bounds", " ".join(f"{value:.7g}" for value in layer.bounds))
+    names = ", ".join(f"{name} ({kind})" for name, kind in layer.attributes.items())
+    sheet.say("attributes", names or "none")
+    if layer.invalid:
+        sheet.say(
+            "invalid",
+            f"{layer.invalid} geometries, the first: {layer.why}; labels are repaired "
+            "when read",
+        )
+    else:
+        sheet.say("invalid", "none")
+    polygons = sum(n for kind, n in layer.geometries.items() if "Polygon" in kind)
+    if layer.features and not polygons:
+        sheet.say("as labels", "no polygon: nothing would be burnt")

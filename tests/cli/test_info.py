@@ -1,0 +1,162 @@
+"""``geoseg info``, on what a user has."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+
+from geoseg.model import load_card
+
+
+@pytest.fixture
+def info(geoseg):
+    """Return ``info(*words) -> text`` of a successful call."""
+
+    def call(*words):
+        done = geoseg("-q", "info", *words)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return call
+
+
+def facts(info, *words):
+    (found,) = json.loads(info(*words, "--json"))
+    return found
+
+
+def write(path, pixels, crs="EPSG:32611", **more):
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=len(pixels),
+        height=pixels.shape[1],
+        width=pixels.shape[2],
+        dtype=pixels.dtype,
+        crs=crs,
+        transform=Affine(0.3, 0, 664000, 0, -0.3, 4000000),
+        **more,
+    ) as dataset:
+        dataset.write(pixels)
+    return path
+
+
+def test_an_image(there, info):
+    found = facts(info, there.images[0])
+    assert (found["kind"], found["width"], found["height"]) == ("image", 128, 128)
+    assert found["crs"] and found["valid_share"] > 0
+    training = found["training"]
+    assert set(training["stretch"]) <= {band["name"] for band in found["bands"]}
+    assert training["patches_per_epoch"] == 1
+    text = info(there.images[0])
+    assert text.startswith(f"{there.images[0]}: image\n  size        128 x 128 pixels")
+    assert "training" in text
+
+
+def test_bands_are_those_asked_for(there, info):
+    found = facts(info, there.images[0], "-b", "red")
+    assert list(found["training"]["stretch"]) == ["red"]
+
+
+def test_a_folder_and_its_split(there, info):
+    folder = there.images[0].parent
+    found = facts(info, folder)
+    assert (found["tiles"], found["labelled"], found["differences"]) == (6, 6, [])
+    assert found["split"] == {"match": 3, "select": 0, "test": 3, "unlabelled": 0}
+    assert "6 images, 6 with labels" in info(folder)
+
+
+def test_a_folder_that_training_would_refuse_says_why(tmp_path, info):
+    write(tmp_path / "a.tif", np.full((1, 40, 40), 900, np.uint16))
+    write(tmp_path / "b.tif", np.full((1, 40, 40), 90, np.uint8))
+    found = facts(info, tmp_path)
+    assert found["differences"] == ["type uint16 (1: a.tif), uint8 (1: b.tif)"]
+    assert "b.tif holds uint8 with values up to 90" in found["problem"]
+
+
+def test_a_model_and_a_run(there, info):
+    model = there.run / "model.safetensors"
+    card = facts(info, model)["card"]
+    assert card == load_card(model).to_json()
+    found = facts(info, there.run)
+    assert found["steps"] == 2
+    assert found["command"].startswith("geoseg train --aoi sample")
+    assert "--max-steps 2" in found["command"]
+    assert found["model"]["card"] == card
+    text = info(there.run)
+    assert "test tiles, 95 % interval" in text and "clusters, matched on" in text
+
+
+def test_a_run_without_a_model_says_how_to_go_on(tmp_path, there, info):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text((there.run / "run.json").read_text())
+    assert f"geoseg train --resume {folder}" in info(folder)
+
+
+def test_a_damaged_run_is_one_line(tmp_path, geoseg):
+    (tmp_path / "run.json").write_text("{}")
+    done = geoseg("info", tmp_path)
+    assert done.exit_code == 1
+    assert "run.json is damaged" in done.stderr
+
+
+def test_images_that_fit_a_model_and_images_that_do_not(there, tmp_path, info):
+    assert facts(info, there.images[0], "--model", there.run)["model"]["fits"]
+    folder = there.images[0].parent
+    assert facts(info, folder, "--model", there.run)["model"]["problems"] == []
+    pan = write(tmp_path / "pan.tif", np.ones((1, 40, 40), np.uint16), crs=None)
+    verdict = facts(info, pan, "--model", there.run)["model"]
+    assert not verdict["fits"]
+    crs, bands = verdict["problems"]
+    assert "has no CRS" in crs and "absent" in bands
+
+
+def test_other_values_and_pixel_sizes_are_warned_of(there, tmp_path, info):
+    names = load_card(there.run / "model.safetensors").normalization.bands
+    pixels = np.full((len(names), 40, 40), 60000, np.uint16)
+    with rasterio.open(write(tmp_path / "a.tif", pixels), "r+") as dataset:
+        dataset.descriptions = names
+        dataset.transform = Affine(5, 0, 664000, 0, -5, 4000000)
+    verdict = facts(info, tmp_path / "a.tif", "--model", there.run)["model"]
+    assert verdict["fits"]
+    gsd, values = verdict["warnings"]
+    assert "pixels of 5 m, trained at" in gsd
+    assert "100 % of band" in values and "lie outside" in values
+
+
+def test_labels_and_own_outputs(there, tmp_path, info, geoseg):
+    outputs = tmp_path / "b.gpkg", tmp_path / "c.tif"
+    done = geoseg(
+        *("predict", there.images[0], "--model", there.run),
+        *("-o", outputs[0], "--raster", outputs[1]),
+    )
+    assert done.exit_code == 0, done.output
+    (layer,) = facts(info, outputs[0])["layers"]
+    assert {"id", "class", "score", "area_m2"} <= set(layer["attributes"])
+    found = facts(info, outputs[1])
+    assert found["tags"]["GEOSEG_METHOD"] == "iic"
+    assert "numbers of a colour table" in found["training"]["problem"]
+    labels = sorted(there.folder.rglob("*.geojson"))[0]
+    assert facts(info, labels)["kind"] == "vector"
+    assert "attributes" in info(labels)
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_shown(there, tmp_path, geoseg):
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"II*\0")
+    done = geoseg("-q", "info", broken, there.images[0], tmp_path / "none.tif")
+    assert done.exit_code == 1
+    assert f"{there.images[0]}: image" in done.stdout
+    first, second = done.stderr.strip().splitlines()
+    assert f"{broken} cannot be opened" in first
+    assert "none.tif does not exist, expected an image, a folder" in second
+
+
+def test_a_single_thing_that_is_none_is_one_line(tmp_path, geoseg):
+    done = geoseg("info", tmp_path / "nothing")
+    assert done.exit_code == 1
+    assert len(done.stderr.strip().splitlines()) == 1
