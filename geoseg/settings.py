@@ -15,6 +15,7 @@ from geoseg.geo import raster
 from geoseg.geo.aoi import Tile, aoi_tiles, find_tiles
 from geoseg.geo.labels import check_labels
 from geoseg.geo.mixture import check_mixture
+from geoseg.geo.remote import file_name, is_remote
 from geoseg.geo.splits import Split, split_blocks, split_tiles
 from geoseg.matching import Objective
 from geoseg.normalization import Normalization
@@ -102,6 +103,8 @@ class RunSettings:
     @property
     def source(self) -> str:
         """A short name of where the tiles come from."""
+        if self.images is not None and is_remote(self.images):
+            return file_name(self.images.rstrip("/")).stem
         return Path(self.aoi or self.images or "tiles").resolve().stem
 
     @property

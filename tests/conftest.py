@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,13 +151,14 @@ def _reset_log() -> None:
     logger.propagate = True
 
 
-class Request(NamedTuple):
+@dataclass
+class Request:
     """What a server was asked, and how many bytes of body it gave."""
 
     method: str
     path: str
     range: str | None
-    sent: int
+    sent: int = 0
 
 
 class S3Server:
@@ -165,6 +167,7 @@ class S3Server:
     Attributes:
         requests: Those answered since the last ``fresh``.
         cuts: Each GET takes one away and ends after so many bytes of body.
+        failures: So many next requests are answered with 503.
         pause_s: Waited after every 64 KiB sent.
     """
 
@@ -194,6 +197,7 @@ class S3Server:
                 backend.reset()
         self.requests: list[Request] = []
         self.cuts: deque[int] = deque()
+        self.failures = 0
         self.pause_s = 0.0
         self.bucket = bucket
         self.client = boto3.client(
@@ -227,16 +231,18 @@ class S3Server:
     def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         asked = environ.get("HTTP_RANGE")
+        if self.failures:
+            self.failures -= 1
+            start_response("503 Slow Down", [("Content-Length", "0")])
+            return
         cut = self.cuts.popleft() if method == "GET" and self.cuts else None
         body = b"".join(self._app(environ, start_response))[:cut]
-        sent = 0
-        try:
-            for start in range(0, len(body), 2**16):
-                yield body[start : start + 2**16]
-                sent += len(body[start : start + 2**16])
-                time.sleep(self.pause_s)
-        finally:
-            self.requests.append(Request(method, path, asked, sent))
+        request = Request(method, path, asked)
+        self.requests.append(request)
+        for start in range(0, len(body), 2**16):
+            request.sent += len(body[start : start + 2**16])
+            yield body[start : start + 2**16]
+            time.sleep(self.pause_s)
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 images_opt = click.option(
     "--images",
     metavar="DIR",
-    help="Folder of GeoTIFF tiles, a SpaceNet folder, or one file.",
+    help="Folder of GeoTIFF tiles, a SpaceNet folder, one file or URL, s3://bucket/"
+    "prefix, or a .txt list of files and URLs.",
 )
 labels_opt = click.option(
     "--labels",
     metavar="PATH",
-    help="Folder of vectors or masks paired by name, or one file for all tiles.",
+    help="Folder (or s3:// prefix) of vectors or masks paired by name, or one file "
+    "for all tiles.",
 )
 classes_opt = click.option(
     "--classes",

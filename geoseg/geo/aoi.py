@@ -3,12 +3,13 @@
 import logging
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.classes import TWO_CLASSES, LabelClasses
 from geoseg.errors import DatasetError, LabelError, RasterError
-from geoseg.geo.catalogue import AOIS as AOIS
+from geoseg.geo.catalogue import AOIS
 from geoseg.geo.layouts import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from geoseg.geo.layouts import LABEL_SUFFIXES
 from geoseg.geo.layouts import VECTOR_SUFFIXES as VECTOR_SUFFIXES  # noqa: F401
@@ -21,7 +22,8 @@ from geoseg.geo.layouts import (
     spacenet_layouts,
     tile_id,
 )
-from geoseg.geo.raster import PixelWindow, RasterDescription, describe, is_remote
+from geoseg.geo.raster import PixelWindow, RasterDescription, describe
+from geoseg.geo.remote import file_name, is_remote, list_remote
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +56,13 @@ def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Til
 
     Args:
         images: A folder of GeoTIFFs (every one in it is taken for an image: keep masks
-            elsewhere, or name the image); one image; or a folder in a layout that is
-            recognised: SpaceNet's two, or ``images*/`` beside ``labels*/``, ``masks*/``
+            elsewhere, or name the image), also a bucket's prefix (``s3://…``) or an
+            archive (``/vsizip/…``); one image or URL; a ``.txt`` file with one of them
+            per line; or a folder in a layout that is recognised: SpaceNet's two, or ``images*/`` beside ``labels*/``, ``masks*/``
             or ``labels.geojson``.
         labels: A folder of vector or mask files, paired by name: equal stems, equal
             SpaceNet image numbers, or stems equal but for ``mask_``, ``_labels`` and
-            the like; or one file for all tiles. None: those of the layout, if any.
+            the like; or one file for all tiles; remote ones likewise. None: those of the layout, if any.
 
     Returns:
         Tiles sorted by id. Tiles without a label file have ``labels = None``; they are
@@ -67,11 +70,11 @@ def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Til
 
     Raises:
         DatasetError: If there is no image, or images are unreadable or differ in their
-            number of bands (all are named), or two have the same id.
+            number of bands (they are named), or two have the same id.
         LabelError: If the labels are absent or none belongs to an image.
     """
     if is_remote(images) or Path(images).is_file():
-        paths = [str(images)]
+        paths = _named_images(str(images))
         return _pair(paths, _label_files(labels, paths))
     folder = Path(images)
     if not folder.is_dir():
@@ -154,12 +157,35 @@ def _sample_folder(base: Path | None) -> Path:
     )
 
 
+def _named_images(name: str) -> list[str]:
+    """The images of a remote folder or a text file, or the one that is named."""
+    suffix = file_name(name).suffix.lower()
+    if is_remote(name):
+        whole = suffix in IMAGE_SUFFIXES or name.startswith("http") and name[-1] != "/"
+        return [name] if whole else list_remote(name, IMAGE_SUFFIXES)
+    if suffix != ".txt":
+        return [name]
+    lines = [line.strip() for line in Path(name).read_text().splitlines()]
+    folder = Path(name).parent
+    listed = [
+        line if is_remote(line) else str(folder / line)
+        for line in lines
+        if line and not line.startswith("#")
+    ]
+    if not listed:
+        raise DatasetError(f"{name} names no image, expected one path or URL per line")
+    return listed
+
+
 def _label_files(
     labels: Path | str | None, images: Sequence[str]
-) -> str | list[Path] | None:
+) -> str | list[str] | None:
     """One file for all, the files of a folder, or None."""
     if labels is None:
         return None
+    if is_remote(labels):
+        one = file_name(labels).suffix.lower() in LABEL_SUFFIXES
+        return str(labels) if one else list_remote(str(labels), LABEL_SUFFIXES)
     path = Path(labels)
     if path.is_file():
         if path.suffix.lower() not in LABEL_SUFFIXES:
@@ -172,7 +198,9 @@ def _label_files(
         raise LabelError(f"labels {path} do not exist, expected a folder or one file")
     taken = {Path(image).resolve() for image in images}
     files = [
-        file for file in list_files(path, LABEL_SUFFIXES) if file.resolve() not in taken
+        str(file)
+        for file in list_files(path, LABEL_SUFFIXES)
+        if file.resolve() not in taken
     ]
     if not files:
         raise LabelError(
@@ -181,8 +209,8 @@ def _label_files(
     return files
 
 
-def _pair(images: Sequence[str], labels: str | list[Path] | None) -> list[Tile]:
-    stems = {image: Path(image).stem for image in images}
+def _pair(images: Sequence[str], labels: str | list[str] | None) -> list[Tile]:
+    stems = {image: file_name(image).stem for image in images}
     _check_unique([tile_id(stem) for stem in stems.values()], images)
     _check_readable(images)
     if labels is None or isinstance(labels, str):
@@ -196,18 +224,18 @@ def _pair(images: Sequence[str], labels: str | list[Path] | None) -> list[Tile]:
         if len(file) > 1:
             raise LabelError(
                 f"{image} has {len(file)} label files "
-                f"({', '.join(str(path) for path in file)}), expected one"
+                f"({', '.join(file)}), expected one"
             )
         used.update(file)
-        tiles.append(Tile(tile_id(stem), image, str(file[0]) if file else None))
+        tiles.append(Tile(tile_id(stem), image, file[0] if file else None))
     _report_unpaired(tiles, [path for path in labels if path not in used], labels)
     return tiles
 
 
-def _by_name(labels: list[Path], key: Callable[[str], str]) -> dict[str, list[Path]]:
-    names: dict[str, list[Path]] = {}
+def _by_name(labels: list[str], key: Callable[[str], str]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
     for path in labels:
-        names.setdefault(key(path.stem), []).append(path)
+        names.setdefault(key(file_name(path).stem), []).append(path)
     return names
 
 
@@ -216,12 +244,12 @@ def _some(names: Sequence[str], limit: int = 10) -> str:
     return ", ".join(names[:limit]) + rest
 
 
-def _report_unpaired(tiles: list[Tile], unused: list[Path], labels: list[Path]) -> None:
-    without = [Path(tile.image).name for tile in tiles if tile.labels is None]
+def _report_unpaired(tiles: list[Tile], unused: list[str], labels: list[str]) -> None:
+    without = [file_name(tile.image).name for tile in tiles if tile.labels is None]
     if len(without) == len(tiles):
         raise LabelError(
             f"no label file belongs to an image: images are named {without[0]}, labels "
-            f"{labels[0].name}; expected equal names or image numbers"
+            f"{file_name(labels[0]).name}; expected equal names or image numbers"
         )
     if without:
         log.warning(
@@ -231,7 +259,7 @@ def _report_unpaired(tiles: list[Tile], unused: list[Path], labels: list[Path]) 
             _some(without),
         )
     if unused:
-        names = [path.name for path in unused]
+        names = [file_name(path).name for path in unused]
         log.warning("%d label files have no image: %s", len(names), _some(names))
 
 
@@ -246,19 +274,30 @@ def _check_unique(ids: Sequence[str], images: Sequence[str]) -> None:
         first[name] = image
 
 
+def _count_bands(image: str) -> int | RasterError:
+    try:
+        return describe(image).count
+    except RasterError as error:
+        return error
+
+
 def _check_readable(images: Sequence[str]) -> None:
     """Open every image; name all that cannot be opened or have other bands."""
     counts: dict[int, list[str]] = {}
     broken = []
-    for image in images:
-        try:
-            counts.setdefault(describe(image).count, []).append(image)
-        except RasterError as error:
-            broken.append(str(error))
+    # side by side, because a remote one takes some round trips
+    with ThreadPoolExecutor(8 if is_remote(images[0]) else 1) as pool:
+        for image, found in zip(images, pool.map(_count_bands, images), strict=True):
+            if isinstance(found, int):
+                counts.setdefault(found, []).append(image)
+            else:
+                broken.append(str(found))
     if broken:
+        rest = f" | and {len(broken) - 20} more" if len(broken) > 20 else ""
         raise DatasetError(
             f"{len(broken)} of {len(images)} images cannot be used: "
-            + " | ".join(broken)
+            + " | ".join(broken[:20])
+            + rest
         )
     if len(counts) > 1:
         usual = max(counts, key=lambda count: len(counts[count]))

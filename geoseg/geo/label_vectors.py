@@ -1,10 +1,10 @@
 """Reference labels in vector files: polygons with their classes, burnt on a grid."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,13 @@ from geoseg.errors import LabelError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import shift
 from geoseg.geo.raster import PixelWindow, RasterDescription
+from geoseg.geo.remote import (
+    explain,
+    file_name,
+    is_remote,
+    remote_access,
+    user_name,
+)
 from geoseg.metrics import BUILDING
 from geoseg.patches import IGNORE
 
@@ -58,17 +65,17 @@ def read_layer(tile: Tile, grid: RasterDescription) -> Layer:
         LabelError: If the file is absent or unreadable, lacks the layer or the class
             field, or only one of file and image has a CRS.
     """
-    path = Path(str(tile.labels))
+    path = str(tile.labels)
+    crs = grid.crs.to_wkt() if grid.crs else ""
+    if is_remote(path):  # counts as unchanging
+        return _cached_layer(path, 0, 1, crs, tile.classes)
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         raise LabelError(
             f"labels {path} of tile {tile.id} do not exist, expected a vector file"
         ) from None
-    crs = grid.crs.to_wkt() if grid.crs else ""
-    return _cached_layer(
-        str(path), status.st_mtime_ns, status.st_size, crs, tile.classes
-    )
+    return _cached_layer(path, status.st_mtime_ns, status.st_size, crs, tile.classes)
 
 
 def polygons_of(
@@ -191,9 +198,12 @@ def _read_vectors(path: str, classes: LabelClasses) -> _Shapes:
             "expected the attribute that tells them apart: name it with --class-field"
         )
     try:
-        if Path(path).suffix.lower() in (".geojson", ".json"):
+        if not is_remote(path) and _suffix(path) in (".geojson", ".json"):
             _check_json(path)
-        with fiona.open(path, layer=_layer_name(path, classes.layer)) as source:
+        with (
+            remote_access(path) as name,
+            fiona.open(name, layer=_layer_name(name, classes.layer)) as source,
+        ):
             wkt, schema = source.crs_wkt, source.schema["properties"]
             items = [item for item in source if item.geometry]
             geometries = [shape(item.geometry) for item in items]
@@ -204,7 +214,10 @@ def _read_vectors(path: str, classes: LabelClasses) -> _Shapes:
                 )
             values = [item.properties.get(classes.field) for item in items]
     except (fiona.errors.FionaError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error.__cause__ or error).split())
+        remote = explain(path, reason)
+        if remote is not None:
+            raise LabelError(f"labels {remote}") from error
         raise LabelError(
             f"labels {path} cannot be read ({reason}), expected a vector file: check "
             "it with ogrinfo"
@@ -220,7 +233,7 @@ def _layer_name(path: str, wanted: str | None) -> str | None:
     """
     import fiona
 
-    if Path(path).suffix.lower() != ".gpkg":
+    if _suffix(path) != ".gpkg":
         return None
     names = fiona.listlayers(path)
     if wanted is not None:
@@ -244,6 +257,10 @@ def _has_geometries(path: str, layer: str) -> bool:
 
     with fiona.open(path, layer=layer) as source:
         return bool(source.schema["geometry"] != "None")
+
+
+def _suffix(path: str) -> str:
+    return file_name(user_name(path)).suffix.lower()
 
 
 def _check_json(path: str) -> None:

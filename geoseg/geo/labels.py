@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from geoseg.geo.label_vectors import (
 )
 from geoseg.geo.layouts import VECTOR_SUFFIXES
 from geoseg.geo.raster import RasterDescription, describe
+from geoseg.geo.remote import file_name
 from geoseg.metrics import BUILDING
 
 log = logging.getLogger(__name__)
@@ -210,4 +210,4 @@ def _is_vector(tile: Tile) -> bool:
             f"tile {tile.id} ({tile.image}) has no labels, expected a vector or mask "
             "file: choose labelled tiles"
         )
-    return Path(tile.labels).suffix.lower() in VECTOR_SUFFIXES
+    return file_name(tile.labels).suffix.lower() in VECTOR_SUFFIXES

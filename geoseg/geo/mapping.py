@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from geoseg.classes import footprint_ids
 from geoseg.errors import OutputExistsError, ParameterError, RasterError
@@ -11,6 +11,7 @@ from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.contingency import ClusterView
 from geoseg.geo.predictor import ClassModel, predict_raster
+from geoseg.geo.remote import file_name
 from geoseg.geo.strips import ClassStrip, keep_classes
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import check_format, write_footprints
@@ -183,7 +184,7 @@ def _places(
                 f"{path} is one file for {len(images)} images: name a folder for the "
                 "rasters"
             )
-    names = [PurePosixPath(image).stem + ".tif" for image in images]
+    names = [file_name(image).stem + ".tif" for image in images]
     double = {name for name in names if names.count(name) > 1}
     if double and (classes or probability or clusters):
         raise ParameterError(

@@ -36,6 +36,7 @@ from geoseg.geo.georeference import (
 from geoseg.geo.nodata import NodataRule as NodataRule
 from geoseg.geo.nodata import check_nodata as check_nodata
 from geoseg.geo.nodata import declared_valid, is_nodata
+from geoseg.geo.remote import explain, file_name, is_remote, remote_access, user_name
 from geoseg.geo.vrt import check_open_vrt, check_vrt
 
 
@@ -97,11 +98,6 @@ class RasterDescription:
         return PixelWindow(0, 0, self.height, self.width)
 
 
-def is_remote(path: str | Path) -> bool:
-    """Tell whether a path is for GDAL alone: a URL or ``/vsi…``."""
-    return "://" in str(path) or str(path).startswith("/vsi")
-
-
 def open_raster(path: str | Path) -> rasterio.DatasetReader:
     """Open a GeoTIFF (COG) or VRT for reading.
 
@@ -122,12 +118,14 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            driver = "VRT" if name.lower().endswith(".vrt") else "GTiff"
-            dataset = rasterio.open(name, driver=driver)
+            driver = "VRT" if file_name(name).suffix.lower() == ".vrt" else "GTiff"
+            with remote_access(name) as gdal_name:
+                dataset = rasterio.open(gdal_name, driver=driver)
     except RasterioError as error:
         reason = " ".join(str(error).split())
         raise RasterError(
-            f"{name} cannot be opened as GeoTIFF or VRT ({reason}); check the file "
+            explain(name, reason)
+            or f"{name} cannot be opened as GeoTIFF or VRT ({reason}); check the file "
             "with gdalinfo or convert it with gdal_translate"
         ) from error
     if driver == "VRT" and is_remote(name):
@@ -159,7 +157,7 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
         )
     names, named_by = name_bands(dataset, indexes)
     return RasterDescription(
-        path=dataset.name,
+        path=user_name(dataset.name),
         width=dataset.width,
         height=dataset.height,
         count=len(indexes),
@@ -241,8 +239,9 @@ def read_window(
     except RasterioError as error:
         reason = " ".join(str(error.__cause__ or error).split())
         raise RasterError(
-            f"{dataset.name} cannot be read at window {tuple(window)} ({reason}); the "
-            "file may be truncated: copy or download it again"
+            f"{user_name(dataset.name)} cannot be read at window {tuple(window)} "
+            f"({reason}); the file may be truncated or the connection cut: copy or "
+            "download it again"
         ) from error
     return pixels, valid
 

@@ -149,13 +149,13 @@ class Bucket:
                 f"{where} changed while it was downloaded: run the same command again, "
                 "it starts that file anew"
             )
-        if isinstance(error, FileNotFoundError) or " 404 " in text:
+        if isinstance(error, FileNotFoundError) or "status code: 404" in text:
             return DownloadError(
                 f"{where} does not exist (404), expected a mirror of bucket "
                 f"{self.name}: check --endpoint"
             )
         denied = (PermissionDeniedError, UnauthenticatedError)
-        if isinstance(error, denied) or re.search(r" 40[13] ", text):
+        if isinstance(error, denied) or re.search("status code: 40[13]", text):
             return DownloadError(
                 f"{where} may not be read without credentials (403), expected a public "
                 "bucket: check --endpoint"

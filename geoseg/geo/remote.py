@@ -1,0 +1,188 @@
+"""Inputs that are not on disk: ``s3://``, ``https://`` and GDAL's ``/vsi…`` names.
+
+GDAL reads them by range requests. All that tells it how lies here.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import rasterio
+
+from geoseg.errors import DatasetError
+
+_SCHEMES = {"s3://": "/vsis3/", "gs://": "/vsigs/", "az://": "/vsiaz/"}
+_WEB = ("https://", "http://")
+_NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)(_streaming)?[/?]")
+
+#: How GDAL reads over a network, where the user has not said otherwise.
+_OPTIONS = {
+    # servers have bad moments: 429, 5xx and cut connections are tried again
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    # a server that does not answer, or sends less than a byte a second for so long
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    # headers of some thousand tiles, which are opened several times in a run
+    "CPL_VSIL_CURL_CACHE_SIZE": str(128 * 2**20),
+}
+
+#: Any of them says that requests to S3 can be signed.
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
+
+
+def is_remote(path: str | Path) -> bool:
+    """Tell whether a path is for GDAL alone: a URL or ``/vsi…``."""
+    return "://" in str(path) or str(path).startswith("/vsi")
+
+
+def gdal_name(path: str | Path) -> str:
+    """What GDAL calls a path.
+
+    Example:
+        >>> gdal_name("s3://bucket/a.tif"), gdal_name("https://host/a.tif")
+        ('/vsis3/bucket/a.tif', '/vsicurl/https://host/a.tif')
+    """
+    name = str(path)
+    if name.startswith(_WEB):
+        return "/vsicurl/" + name
+    for scheme, prefix in _SCHEMES.items():
+        if name.startswith(scheme):
+            return prefix + name.removeprefix(scheme)
+    return name
+
+
+def user_name(name: str) -> str:
+    """What users call what GDAL calls so: the inverse of :func:`gdal_name`."""
+    if name.startswith(tuple("/vsicurl/" + scheme for scheme in _WEB)):
+        return name.removeprefix("/vsicurl/")
+    for scheme, prefix in _SCHEMES.items():
+        if name.startswith(prefix):
+            return scheme + name.removeprefix(prefix)
+    return name
+
+
+def file_name(path: str | Path) -> PurePosixPath:
+    """The name of a local or remote file, without the query of a signed URL.
+
+    Example:
+        >>> file_name("https://host/some/tile%201.tif?signature=a/b").stem
+        'tile 1'
+    """
+    name = str(path)
+    if name.startswith(_WEB):
+        name = unquote(urlsplit(name).path)
+    return PurePosixPath(PurePosixPath(name).name)
+
+
+@contextmanager
+def remote_access(path: str | Path) -> Iterator[str]:
+    """Give GDAL's name of a path; while open, GDAL looks for no files beside it.
+
+    A bucket with a million keys would be listed for an ``.aux.xml`` otherwise.
+    """
+    name = gdal_name(path)
+    if not _NETWORK.search(name):
+        yield name
+        return
+    configure()
+    if "GDAL_DISABLE_READDIR_ON_OPEN" in os.environ:
+        yield name
+        return
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+        yield name
+
+
+def configure() -> None:
+    """Tell GDAL how to read over a network; what the user has set is left alone.
+
+    Through the environment, because rasterio and fiona each bring a GDAL of their own,
+    threads too. Requests to S3 are signed only if there are credentials.
+    """
+    for name, value in _OPTIONS.items():
+        os.environ.setdefault(name, value)
+    endpoint = os.environ.get("GEOSEG_S3_ENDPOINT")
+    if endpoint and "AWS_S3_ENDPOINT" not in os.environ:
+        scheme, _, host = endpoint.rstrip("/").partition("://")
+        os.environ["AWS_S3_ENDPOINT"] = host
+        os.environ.setdefault("AWS_HTTPS", "YES" if scheme == "https" else "NO")
+        os.environ.setdefault("AWS_VIRTUAL_HOSTING", "FALSE")
+    if not _has_credentials():
+        os.environ.setdefault("AWS_NO_SIGN_REQUEST", "YES")
+
+
+def _has_credentials() -> bool:
+    default = Path.home() / ".aws" / "credentials"
+    file = Path(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", default))
+    return any(os.environ.get(name) for name in _CREDENTIALS) or file.is_file()
+
+
+def list_remote(folder: str, suffixes: Sequence[str]) -> list[str]:
+    """Files of a bucket's prefix or of an archive, by name.
+
+    Args:
+        folder: ``s3://bucket/prefix``, ``/vsizip/…`` and the like.
+        suffixes: Lower-case; what else is there is left out.
+
+    Raises:
+        DatasetError: If it cannot be listed or holds no such file.
+    """
+    if gdal_name(folder).startswith("/vsicurl"):
+        raise DatasetError(
+            f"{folder} is a web address, which cannot be listed, expected one file "
+            f"({', '.join(suffixes)}): name the files in a text file (one address per "
+            "line, --images list.txt), or use s3:// if it is a bucket"
+        )
+    # fiona brings a GDAL of its own and takes a while to import
+    import fiona
+
+    try:
+        with remote_access(folder) as name:
+            found = fiona.listdir(name.rstrip("/"))
+    except (fiona.errors.FionaError, ValueError) as error:
+        raise DatasetError(
+            f"{folder} cannot be listed ({error}), expected a prefix or archive with "
+            f"{', '.join(suffixes)}: check its name; private ones need credentials "
+            "(AWS_PROFILE, AWS_ACCESS_KEY_ID)"
+        ) from error
+    names = [name for name in found if file_name(name).suffix.lower() in suffixes]
+    if not names:
+        folders = [name for name in found if not PurePosixPath(name).suffix]
+        hint = f"; folders in it: {', '.join(folders[:10])}" if folders else ""
+        raise DatasetError(
+            f"{folder} holds no {', '.join(suffixes)} file, expected one at least{hint}"
+        )
+    return [f"{folder.rstrip('/')}/{name}" for name in names]
+
+
+def explain(path: str, reason: str) -> str | None:
+    """Say in a line why a remote file cannot be opened; None: for no remote reason.
+
+    Args:
+        path: As the user gave it.
+        reason: GDAL's message.
+    """
+    if not _NETWORK.search(gdal_name(path)):
+        return None
+    if re.search(r"code: 404|does not exist|NoSuchKey", reason):
+        return f"{path} does not exist (404): check the address"
+    if re.search(r"code: 40[13]|Access ?Denied|Forbidden", reason):
+        return (
+            f"{path} may not be read (403), expected a public file or credentials: set "
+            "AWS_PROFILE or AWS_ACCESS_KEY_ID for s3://, or sign the address"
+        )
+    if re.search(r"CURL error|[Tt]imed? ?out|HTTP response code: 5", reason):
+        return f"{path} cannot be reached ({reason}): check the network and the address"
+    return None
