@@ -61,6 +61,11 @@ log = logging.getLogger(__name__)
 @click.option("--window", type=click.IntRange(32), default=256, show_default=True)
 @click.option("--overlap", type=click.IntRange(0), default=32, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--style/--no-style",
+    default=True,
+    help="Make QGIS show the outputs in the colours of their classes; see docs/qgis.md.",
+)
 @options.threads_opt
 @options.device_opt
 @options.overwrite_opt

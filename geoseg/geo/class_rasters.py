@@ -14,10 +14,12 @@ from rasterio.windows import Window
 
 import geoseg
 from geoseg.errors import OutputError
+from geoseg.geo.attribute_tables import SUFFIX, auxiliary_xml
+from geoseg.geo.legend import Legend
 from geoseg.geo.outputs import write_aside
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.strips import ClassStrip, Strip
-from geoseg.palette import class_colours
+from geoseg.palette import NODATA
 from geoseg.patches import IGNORE
 
 #: Side of the GeoTIFFs' tiles, pixels.
@@ -45,16 +47,19 @@ def class_raster(
     path: Path,
     grid: RasterDescription,
     *,
-    class_names: tuple[str, ...],
+    legend: Legend,
     tags: RasterTags = RasterTags(),
     overwrite: bool = False,
 ) -> Iterator[Callable[[ClassStrip], None]]:
-    """Open a class GeoTIFF for strips: uint8, 0 background, 255 nodata, a palette.
+    """Open a class GeoTIFF for strips: uint8, 255 nodata, a palette.
+
+    A sidecar ``.tif.aux.xml`` holds what a GeoTIFF cannot: the names of the values, an
+    attribute table and exact statistics.
 
     Args:
         path: the output.
         grid: size, CRS and affine of the raster.
-        class_names: names of the classes, background first.
+        legend: names and colours of the values.
         tags: provenance.
         overwrite: replace an existing output.
 
@@ -67,12 +72,13 @@ def class_raster(
     """
 
     def describe(dataset: Any) -> None:
-        dataset.write_colormap(1, dict(enumerate(class_colours(len(class_names)))))
+        colours = {entry.value: entry.colour for entry in legend}
+        dataset.write_colormap(1, colours | {IGNORE: NODATA})
         dataset.set_band_description(1, "class")
-        names = {f"CLASS_{i}": name for i, name in enumerate(class_names)}
+        names = {f"CLASS_{entry.value}": entry.name for entry in legend}
         dataset.update_tags(**tags.items(), **names)
 
-    with _strip_writer(path, grid, 1, describe, overwrite) as write:
+    with _strip_writer(path, grid, 1, describe, overwrite, legend) as write:
         yield lambda strip: write(strip.classes[np.newaxis])
 
 
@@ -124,6 +130,7 @@ def _strip_writer(
     bands: int,
     describe: Callable[[Any], None],
     overwrite: bool,
+    legend: Legend | None = None,
 ) -> Iterator[Callable[[npt.NDArray[np.uint8]], None]]:
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -141,27 +148,38 @@ def _strip_writer(
         "interleave": "band",
         "BIGTIFF": "IF_SAFER",
     }
-    sums: list[int] = []
-    verify = partial(_verify, grid=grid, bands=bands, sums=sums)
-    with write_aside(path, verify=verify, overwrite=overwrite) as temporary:
+    stored = _Stored(np.zeros((bands, 256), dtype=np.int64), [])
+    verify = partial(_verify, grid=grid, bands=bands, sums=stored.sums)
+    with write_aside(
+        path, verify=verify, overwrite=overwrite, sidecar=SUFFIX
+    ) as temporary:
         with ThreadPoolExecutor(1, thread_name_prefix="writer") as thread:
             dataset = thread.submit(rasterio.open, temporary, "w", **profile).result()
-            blocks = _BlockRows(dataset, thread, sums)
+            blocks = _BlockRows(dataset, thread, stored)
             try:
                 thread.submit(describe, dataset).result()
                 yield blocks.write
                 blocks.finish()
             finally:
                 thread.submit(dataset.close).result()
+        table = auxiliary_xml(stored.counts, nodata=IGNORE, legend=legend)
+        temporary.with_name(temporary.name + SUFFIX).write_text(table, encoding="utf-8")
+
+
+class _Stored(NamedTuple):
+    """What has been written: how often each value by band, the sums of block rows."""
+
+    counts: npt.NDArray[np.int64]
+    sums: list[int]
 
 
 class _BlockRows:
     """Collect strips into whole rows of tiles, so that each is compressed once."""
 
-    def __init__(self, dataset: Any, thread: ThreadPoolExecutor, sums: list[int]):
+    def __init__(self, dataset: Any, thread: ThreadPoolExecutor, stored: _Stored):
         self._dataset = dataset
         self._thread = thread
-        self._sums = sums
+        self._stored = stored
         self._row = 0
         self._parts: list[npt.NDArray[np.uint8]] = []
         self._pending: Future[None] | None = None
@@ -191,7 +209,9 @@ class _BlockRows:
     def _store(self, row: int, rows: npt.NDArray[np.uint8]) -> None:
         window = Window(0, row, rows.shape[2], rows.shape[1])
         self._dataset.write(rows, window=window)
-        self._sums.append(int(rows.sum(dtype=np.int64)))
+        for band, values in enumerate(rows):
+            self._stored.counts[band] += np.bincount(values.ravel(), minlength=256)
+        self._stored.sums.append(int(rows.sum(dtype=np.int64)))
 
 
 def _verify(

@@ -4,15 +4,19 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 from geoseg.classes import footprint_ids
 from geoseg.errors import OutputExistsError, ParameterError, RasterError
 from geoseg.geo import raster
+from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.contingency import ClusterView
+from geoseg.geo.legend import Legend, class_legend, cluster_legend
 from geoseg.geo.predictor import ClassModel, predict_raster
 from geoseg.geo.remote import file_name
 from geoseg.geo.strips import ClassStrip, keep_classes
+from geoseg.geo.styles import layer_style, plan_styles, styled_outputs, write_style
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import check_format, write_footprints
 from geoseg.model import Model
@@ -36,6 +40,7 @@ class MapOptions:
         footprint_classes: Whose polygons are written; none: ``building`` if there is
             one, else all but background.
         overwrite: Replace outputs that exist.
+        style: Make QGIS show the outputs in the colours of their classes.
     """
 
     min_area_m2: float = 10.0
@@ -46,6 +51,7 @@ class MapOptions:
     batch_size: int = 8
     footprint_classes: tuple[str, ...] = ()
     overwrite: bool = False
+    style: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,10 @@ def map_buildings(
         _compare_gsd(grid, model)
     _one_crs(grids)
     places = _places(images, classes, probability, clusters)
-    wanted = [output, *(p for o in places for p in vars(o).values() if p is not None)]
+    styles = _styles(model, output, places, options)
+    rasters = [p for o in places for p in vars(o).values() if p is not None]
+    tables = [path.with_name(path.name + SUFFIX) for path in rasters]
+    wanted = [output, *rasters, *tables, *styles]
     _refuse_clashes(wanted, images)
     _refuse_existing(wanted, options.overwrite)
     for folder in {path.parent for path in wanted}:
@@ -110,9 +119,43 @@ def map_buildings(
         for grid, place in zip(grids, places, strict=True):
             yield from _map_one(model, grid, place, tags, options)
 
-    return write_footprints(
-        output, everything(), crs=grids[0].crs, overwrite=options.overwrite
+    legend = _footprint_legend(model, options)
+    count = write_footprints(
+        output,
+        everything(),
+        crs=grids[0].crs,
+        overwrite=options.overwrite,
+        style=layer_style(output.stem, legend) if options.style else None,
     )
+    for path, elements in styles.items():
+        write_style(path, elements, overwrite=options.overwrite)
+    if not count and output.suffix.lower() == ".geojson":
+        log.warning("%s is empty: QGIS takes it for a table, not a .gpkg", output.name)
+    return count
+
+
+def _footprint_legend(model: Model, options: MapOptions) -> Legend:
+    """Return the names and colours of the classes that have footprints."""
+    names = model.card.class_names
+    wanted = footprint_ids(names, options.footprint_classes)
+    return tuple(entry for entry in class_legend(names) if entry.value in wanted)
+
+
+def _styles(
+    model: Model, output: Path, places: Sequence[_Outputs], options: MapOptions
+) -> dict[Path, list[Element]]:
+    """Plan the styles beside the outputs."""
+    if not options.style:
+        return {}
+    outputs = styled_outputs(_footprint_legend(model, options), footprints=output)
+    classes = class_legend(model.card.class_names)
+    clusters = cluster_legend(model.method.heads[model.card.head])
+    for place in places:
+        outputs += styled_outputs(
+            classes, classes=place.classes, probability=place.probability
+        )
+        outputs += styled_outputs(clusters, classes=place.clusters)
+    return plan_styles(outputs)
 
 
 def _map_one(
@@ -150,6 +193,7 @@ def _map_one(
             view,
             grid.path,
             classes=place.clusters,
+            legend=cluster_legend(len(view.card.class_names)),
             overwrite=options.overwrite,
             tags=tags,
             window=options.window,

@@ -8,6 +8,10 @@ from pathlib import Path
 
 from geoseg.errors import OutputError, OutputExistsError
 
+# What GDAL keeps beside a raster and SQLite beside a database that is open.
+_SIDECARS = (".aux.xml", ".ovr", ".msk")
+_JOURNALS = ("-wal", "-journal")
+
 
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Refuse an output that exists or whose folder does not, before any work is done.
@@ -28,21 +32,36 @@ def check_output(path: Path, *, overwrite: bool) -> None:
             f"{path} exists already, expected a new file; choose another name or pass "
             "--overwrite"
         )
+    for suffix in _JOURNALS:
+        journal = _beside(path, suffix)
+        if journal.exists():
+            # SQLite would play it into the new file and so destroy it.
+            raise OutputError(
+                f"{journal.name} lies beside {path}, expected a closed file; close it "
+                "in the program that has it open (QGIS?), or remove the journal"
+            )
 
 
 @contextmanager
 def write_aside(
-    path: Path, *, verify: Callable[[Path], None], overwrite: bool = False
+    path: Path,
+    *,
+    verify: Callable[[Path], None],
+    overwrite: bool = False,
+    sidecar: str | None = None,
 ) -> Iterator[Path]:
     """Give a temporary path in the same folder; on success it becomes ``path``.
 
     Whatever happens in between (a full disk, Ctrl-C), the old file stays untouched and
-    the temporary one goes away.
+    the temporary one goes away. What GDAL or QGIS kept beside an old file (statistics,
+    overviews) goes with it: it would be taken for the new one's.
 
     Args:
         path: the output.
         verify: opens the closed temporary file and raises if it is not right.
         overwrite: replace an existing output.
+        sidecar: what is appended to the name of a file that belongs to the output; it
+            is written beside the temporary path and appears with the output.
 
     Yields:
         The path to write to. It must be closed when the block ends.
@@ -51,7 +70,9 @@ def write_aside(
         OutputExistsError: If the output exists and ``overwrite`` is False.
         OutputError: If the file cannot be written or does not verify.
     """
-    check_output(path, overwrite=overwrite)
+    outputs = [path] if sidecar is None else [path, _beside(path, sidecar)]
+    for output in outputs:
+        check_output(output, overwrite=overwrite)
     token = secrets.token_hex(4)
     temporary = path.with_name(f".{path.stem}.{token}{path.suffix}")
     try:
@@ -59,8 +80,16 @@ def write_aside(
             yield temporary
             verify(temporary)
             _flush(temporary)
-            check_output(path, overwrite=overwrite)
+            if sidecar is not None:
+                _flush(_beside(temporary, sidecar))
+            for output in outputs:
+                check_output(output, overwrite=overwrite)
+            for suffix in _SIDECARS:
+                # Before the rename: at no time does an old one describe the new file.
+                _beside(path, suffix).unlink(missing_ok=True)
             os.replace(temporary, path)
+            if sidecar is not None:
+                os.replace(_beside(temporary, sidecar), _beside(path, sidecar))
         except OSError as error:
             raise OutputError(
                 f"{path} could not be written ({error}); check the free space and the "
@@ -70,6 +99,10 @@ def write_aside(
         # Drivers leave journals and sidecars next to the file they write.
         for left in path.parent.glob(f".{_escape(path.stem)}.{token}*"):
             left.unlink(missing_ok=True)
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def _flush(path: Path) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from geoseg.errors import ParameterError
 from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags, class_raster, probability_raster
+from geoseg.geo.legend import Legend, class_legend
 from geoseg.geo.raster import PixelWindow
 from geoseg.geo.stitching import Tiling, WindowSums, tile
 from geoseg.geo.strips import ClassStrip, Strip, classify
@@ -234,6 +235,7 @@ def predict_raster(
     *,
     classes: Path | None = None,
     probability: Path | None = None,
+    legend: Legend | None = None,
     overwrite: bool = False,
     tags: RasterTags = RasterTags(),
     window: int = 256,
@@ -251,6 +253,7 @@ def predict_raster(
         path: the raster.
         classes: class GeoTIFF to write: uint8, 0 background, 255 nodata.
         probability: probability GeoTIFF to write: uint8 percent, 255 nodata.
+        legend: names and colours of the class raster; by default those of classes.
         overwrite: replace existing outputs.
         tags: provenance for the rasters' metadata.
         window: side of a window, pixels.
@@ -272,7 +275,11 @@ def predict_raster(
         if classes is not None:
             write_classes = stack.enter_context(
                 class_raster(
-                    classes, grid, class_names=names, tags=tags, overwrite=overwrite
+                    classes,
+                    grid,
+                    legend=legend or class_legend(names),
+                    tags=tags,
+                    overwrite=overwrite,
                 )
             )
         if probability is not None:

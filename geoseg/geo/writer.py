@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fiona
 import numpy as np
@@ -13,6 +13,7 @@ import shapely
 from pyproj import Transformer
 
 from geoseg.errors import OutputError, ParameterError, RasterError
+from geoseg.geo.layer_styles import add_layer_style
 from geoseg.geo.outputs import write_aside
 from geoseg.geo.vectorize import Footprint
 
@@ -40,6 +41,18 @@ _OPTIONS: dict[str, dict[str, str]] = {
 CHUNK = 1000
 
 
+class LayerStyle(NamedTuple):
+    """How a GeoPackage shows its footprints by itself.
+
+    Attributes:
+        qml: For QGIS.
+        sld: For other programs.
+    """
+
+    qml: str
+    sld: str
+
+
 def check_format(path: Path) -> str:
     """Name the driver for a file, by its extension.
 
@@ -61,6 +74,7 @@ def write_footprints(
     *,
     crs: rasterio.crs.CRS | None,
     overwrite: bool = False,
+    style: LayerStyle | None = None,
 ) -> int:
     """Write footprints to GeoJSON (RFC 7946, WGS 84) or GeoPackage (the raster's CRS).
 
@@ -72,6 +86,8 @@ def write_footprints(
         footprints: in the order of their ids.
         crs: CRS of the footprints.
         overwrite: replace an existing output.
+        style: stored in a GeoPackage as the default of its layer; GeoJSON has no place
+            for one.
 
     Returns:
         How many were written.
@@ -112,6 +128,8 @@ def write_footprints(
             raise OutputError(
                 f"{path} could not be written ({error}); check the free space"
             ) from error
+        if style is not None and driver == "GPKG":
+            add_layer_style(temporary, path.stem, qml=style.qml, sld=style.sld)
     return expected.count
 
 

@@ -79,7 +79,7 @@ def test_predict_takes_several_images(geoseg, there, tmp_path):
     words = ["-o", tmp_path / "b.geojson", "--raster", tmp_path / "classes"]
     result = geoseg("predict", *there.images[:2], *words)
     assert result.exit_code == 0, result.output
-    names = sorted(path.name for path in (tmp_path / "classes").iterdir())
+    names = sorted(path.name for path in (tmp_path / "classes").glob("*.tif"))
     assert names == [path.name for path in there.images[:2]]
 
 
@@ -163,10 +163,10 @@ def test_the_demo_makes_its_tiles_and_maps_those_not_seen(tmp_path, monkeypatch)
         found = {path.name for path in (tmp_path / "demo").iterdir()}
         assert found == {
             *("run", "classes", "sample_tiles"),
-            *("buildings.geojson", "buildings.png"),
+            *("buildings.geojson", "buildings.png", "buildings.qml"),
         }
     card = load_model(tmp_path / "demo" / "run" / "model.safetensors").card
     tested = [name for name in card.provenance["tiles"]["test"]]
-    mapped = sorted(path.stem for path in (tmp_path / "demo" / "classes").iterdir())
+    mapped = sorted(path.stem for path in (tmp_path / "demo" / "classes").glob("*.tif"))
     assert len(mapped) == len(tested) == 3
     assert all(any(name.endswith(tile) for name in mapped) for tile in tested)

@@ -115,7 +115,10 @@ def test_rasters_of_several_images_go_to_folders_by_name(
     outputs = {name: tmp_path / name for name in ("classes", "probability", "clusters")}
     map_buildings(bright_model(), images, tmp_path / "b.geojson", **outputs)
     for folder in outputs.values():
-        assert sorted(os.listdir(folder)) == ["a.tif", "b.tif"]
+        assert sorted(os.listdir(folder)) == [
+            *("a.qml", "a.tif", "a.tif.aux.xml"),
+            *("b.qml", "b.tif", "b.tif.aux.xml"),
+        ]
     expected = dark_with((20, 20, 12, 12))[0] == 850
     np.testing.assert_array_equal(read(tmp_path / "classes/b.tif"), expected)
     np.testing.assert_array_equal(read(tmp_path / "clusters/b.tif"), expected)
