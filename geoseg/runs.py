@@ -35,6 +35,14 @@ from geoseg.geo.splits import Split
 from geoseg.methods import build_method, check_parameters, method_defaults
 from geoseg.model import MODEL_NAME, RUNS, Model, ModelCard, save_model
 from geoseg.normalization import Normalization
+from geoseg.run_files import (
+    CURVES_NAME,
+    METRICS_NAME,
+    PANEL_NAME,
+    REPORT_NAME,
+    SETTINGS_NAME,
+    TIMES_NAME,
+)
 from geoseg.settings import (
     RunSettings,
     fingerprint,
@@ -44,18 +52,11 @@ from geoseg.settings import (
     tiles_of,
     training_tiles,
 )
-from geoseg.stopwatch import read_seconds, timed
+from geoseg.stopwatch import timed
 
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
     from geoseg.training import FitResult
-
-SETTINGS_NAME = "run.json"
-METRICS_NAME = "metrics.csv"
-PANEL_NAME = "panel.png"
-CURVES_NAME = "curves.png"
-REPORT_NAME = "report.html"
-TIMES_NAME = "times.json"
 
 log = logging.getLogger(__name__)
 
@@ -258,10 +259,8 @@ def _score(plan: _Plan, result: RunResult) -> RunResult:
             model=model,
             batches=batches if settings.report == "full" else None,
             run=folder,
-            settings=settings.to_json(),
             command=command,
             seed=settings.seed,
-            seconds=read_seconds(folder / TIMES_NAME),
         )
         reporting.write_report_page(folder / REPORT_NAME, material, overwrite=True)
     return replace(result, model=model, table=table)

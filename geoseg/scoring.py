@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from geoseg.classes import footprint_ids
 from geoseg.errors import DatasetError, LabelError, MatchingError, ParameterError
 from geoseg.geo.aoi import VECTOR_SUFFIXES, Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.evaluation import evaluate_model, evaluate_output
+from geoseg.geo.outputs import check_output
 from geoseg.geo.score_tables import markdown_table
 from geoseg.geo.scores import Scores, majority_scores, write_scores
 from geoseg.matching import Objective, one_to_one
@@ -18,6 +20,7 @@ from geoseg.methods import build_method
 from geoseg.methods.base import Batches
 from geoseg.model import Model
 from geoseg.pictures import draw_panel
+from geoseg.reporting import Material, write_report_page
 from geoseg.settings import RunSettings, loader_of, tiles_of
 
 log = logging.getLogger(__name__)
@@ -123,6 +126,16 @@ def score_all(
     return [*entries, majority_scores(entries[0])]
 
 
+class Judged(NamedTuple):
+    """What a map was scored on, and how it did."""
+
+    entries: list[Scores]
+    test: list[Tile]
+    match: list[Tile]
+    training: list[Tile]
+    batches: Batches | None
+
+
 def score_map(
     prediction: Path,
     settings: RunSettings,
@@ -130,6 +143,10 @@ def score_map(
     folder: Path | None = None,
     *,
     footprint_classes: Sequence[str] = (),
+    report: Path | None = None,
+    run: Path | None = None,
+    command: str = "",
+    overwrite: bool = False,
 ) -> str:
     """Score a map that lies on disk, and return the table in Markdown.
 
@@ -144,16 +161,56 @@ def score_map(
         folder: Where ``scores.json`` and, with a model, ``panel.png`` go.
         footprint_classes: Whose footprints are counted; for footprints on disk, the one
             that they are.
+        report: Page to write; with a model it has the curves over K.
+        run: Folder of the model's run, for the page's training curves.
+        command: The command line that does this again.
+        overwrite: Replace a page that exists.
 
     Raises:
         LabelError: If no tile has labels.
         DatasetError: If there is no such map, or the model has seen all labelled tiles.
+        OutputExistsError: If the page exists and ``overwrite`` is False.
     """
     if not prediction.exists():
         raise DatasetError(
             f"{prediction} does not exist, expected footprints, a class raster, or a "
             "folder of class rasters: make them with geoseg predict"
         )
+    if report is not None:
+        check_output(report, overwrite=overwrite)
+    judged = _judge(prediction, settings, model, footprint_classes)
+    table = markdown_table(judged.entries, seed=settings.seed)
+    command = command or f"geoseg evaluate {prediction}"
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if model is not None:
+            draw_panel(folder / "panel.png", model, judged.test, seed=settings.seed)
+        write_report(folder, judged.entries, command=command, seed=settings.seed)
+    if report is not None:
+        material = Material(
+            title=f"Buildings in {settings.source}",
+            entries=judged.entries,
+            test=judged.test,
+            matching=judged.match,
+            training=judged.training,
+            model=model,
+            prediction=prediction,
+            batches=judged.batches,
+            run=run,
+            command=command,
+            seed=settings.seed,
+        )
+        write_report_page(report, material, overwrite=overwrite)
+    return table
+
+
+def _judge(
+    prediction: Path,
+    settings: RunSettings,
+    model: Model | None,
+    footprint_classes: Sequence[str],
+) -> Judged:
+    """Score a map, with the controls beside it where the model is known."""
     tiles = tiles_of(settings)
     labelled = [tile for tile in tiles if tile.labels is not None]
     if not labelled:
@@ -165,44 +222,34 @@ def score_map(
         labelled = [tile for tile in tiles if tile.labels is not None]
     output = partial(evaluate_output, footprint_classes=footprint_classes)
     if model is None:
-        entries = [output(prediction, labelled)]
-        entries.append(majority_scores(entries[0]))
-    else:
-        roles = model.card.provenance.get("tiles", {})
-        seen = {name for role in roles if role != "test" for name in roles[role]}
-        seen |= set(model.card.provenance.get("matched_on", ()))
-        test = [tile for tile in labelled if tile.id not in seen]
-        if not test:
-            raise DatasetError(
-                f"the model has seen all {len(labelled)} labelled tiles of "
-                f"{settings.source}: name others, or score without --model"
-            )
-        match = [tile for tile in labelled if tile.id in roles.get("match", ())]
-        entries = [output(prediction, test)]
-        if match:
-            training = [tile for tile in tiles if tile.id in seen]
-            card = model.card
-            loader = loader_of(
-                replace(settings, nodata=card.nodata, patch_size=card.patch_size),
-                training,
-                card.normalization,
-            )
-            entries += score_controls(
-                model,
-                test,
-                match,
-                partial(loader.batches, 0),
-                objective=settings.objective,
-            )
-        entries.append(majority_scores(entries[0]))
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            draw_panel(folder / "panel.png", model, test, seed=settings.seed)
-    if folder is None:
-        return markdown_table(entries, seed=settings.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    command = f"geoseg evaluate {prediction}"
-    return write_report(folder, entries, command=command, seed=settings.seed)
+        own = output(prediction, labelled)
+        return Judged([own, majority_scores(own)], labelled, [], [], None)
+    roles = model.card.provenance.get("tiles", {})
+    seen = {name for role in roles if role != "test" for name in roles[role]}
+    seen |= set(model.card.provenance.get("matched_on", ()))
+    test = [tile for tile in labelled if tile.id not in seen]
+    if not test:
+        raise DatasetError(
+            f"the model has seen all {len(labelled)} labelled tiles of "
+            f"{settings.source}: name others, or score without --model"
+        )
+    match = [tile for tile in labelled if tile.id in roles.get("match", ())]
+    training = [tile for tile in tiles if tile.id in seen]
+    entries, batches = [output(prediction, test)], None
+    if match:
+        card = model.card
+        loader = loader_of(
+            replace(settings, nodata=card.nodata, patch_size=card.patch_size),
+            training,
+            card.normalization,
+        )
+        batches = partial(loader.batches, 0)
+        entries += score_controls(
+            model, test, match, batches, objective=settings.objective
+        )
+    return Judged(
+        [*entries, majority_scores(entries[0])], test, match, training, batches
+    )
 
 
 def write_report(

@@ -30,8 +30,16 @@ from geoseg.cli import options
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for scores.json and, with --model, panel.png.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Page to write, such as report.html; with --model it shows clusters and curves.",
+)
 @options.overwrite_opt
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     prediction: Path,
     *,
     images: str | None,
@@ -48,6 +56,7 @@ def command(
     seed: int,
     threads: int | None,
     output: Path | None,
+    report: Path | None,
     overwrite: bool,
 ) -> None:
     """Score PREDICTION against reference labels, tile by tile.
@@ -60,10 +69,13 @@ def command(
     \b
         geoseg evaluate buildings.geojson --images tiles/ --labels labels/
         geoseg evaluate classes/ --aoi sample --model runs/sample-iic-001 -o scores/
+        geoseg evaluate buildings.gpkg --aoi sample --report report.html
     """
     options.need_one_source(images, aoi, labels)
     if output is not None:
         options.refuse_to_clobber(output / "scores.json", overwrite)
+    if report is not None:
+        options.refuse_to_clobber(report, overwrite)
     options.set_threads(threads)
     from geoseg import scoring  # heavy: after the checks
     from geoseg.model import load_model, newest_model
@@ -81,8 +93,16 @@ def command(
         objective=objective,  # type: ignore[arg-type]
         seed=seed,
     )
-    loaded = None if model is None else load_model(newest_model(model))
+    path = None if model is None else newest_model(model)
     table = scoring.score_map(
-        prediction, settings, loaded, output, footprint_classes=footprint_classes
+        prediction,
+        settings,
+        None if path is None else load_model(path),
+        output,
+        footprint_classes=footprint_classes,
+        report=report,
+        run=None if path is None else path.parent,
+        command=options.command_line(ctx),
+        overwrite=overwrite,
     )
     click.echo(table)

@@ -1,5 +1,6 @@
 """Options that several commands take."""
 
+import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -182,3 +183,22 @@ def set_threads(threads: int | None) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+def command_line(ctx: click.Context) -> str:
+    """Return the command line that was given, to be written down and given again."""
+    words = ctx.command_path.split()
+    for param in ctx.command.params:
+        name = param.name or ""
+        source = ctx.get_parameter_source(name)
+        if source is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[name]
+        values = value if isinstance(value, tuple) else (value,)
+        if isinstance(param, click.Argument):
+            words += map(str, values)
+        elif isinstance(value, bool):
+            words.append(param.opts[0] if value else param.secondary_opts[0])
+        else:
+            words += [part for v in values for part in (param.opts[-1], str(v))]
+    return shlex.join(words)

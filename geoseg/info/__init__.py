@@ -4,14 +4,14 @@ from pathlib import Path
 
 from geoseg.errors import DatasetError
 from geoseg.geo.layouts import VECTOR_SUFFIXES
-from geoseg.geo.raster import is_remote
+from geoseg.geo.remote import is_remote
 from geoseg.info.images import Choices as Choices
 from geoseg.info.images import folder_sheet, image_sheet
 from geoseg.info.models import model_sheet, run_sheet
 from geoseg.info.sheet import Sheet as Sheet
 from geoseg.info.vectors import vector_sheet
 from geoseg.model import MODEL_NAME, ModelCard
-from geoseg.runs import SETTINGS_NAME
+from geoseg.run_files import SETTINGS_NAME
 
 
 def inspect(

@@ -8,7 +8,7 @@ from typing import Any
 from geoseg.errors import TrainingError
 from geoseg.info.sheet import Sheet, columns, number, percent
 from geoseg.model import MODEL_NAME, ModelCard, file_sha256, load_card
-from geoseg.runs import METRICS_NAME, SETTINGS_NAME
+from geoseg.run_files import METRICS_NAME, SETTINGS_NAME
 from geoseg.settings import RunSettings
 
 

@@ -14,6 +14,8 @@ from geoseg.report.html import Html, element, join
 
 #: Points of a drawn line at most; more are invisible and make the page heavy.
 MOST_POINTS = 240
+#: Room left of the plot for the labels of its axis, and right of it.
+LEFT, RIGHT = 52.0, 14.0
 
 
 class Scale(NamedTuple):
@@ -81,9 +83,12 @@ def line_chart(
         size: Width and height of the drawing.
     """
     frame = _frame(curves, log_x, y_range, size)
-    marks = join(
-        _axes(frame, x_label, x_ticks), *(_curve(curve, frame) for curve in curves)
-    )
+    looks = _looks(curves)
+    drawn = [
+        _curve(curve, frame, look, dodge)
+        for curve, look, dodge in zip(curves, looks, _dodges(curves), strict=True)
+    ]
+    marks = join(_axes(frame, x_label, x_ticks), *drawn)
     width, height = size
     drawing = element(
         "svg",
@@ -93,7 +98,28 @@ def line_chart(
         role="img",
         class_="chart",
     )
-    return element("div", drawing, _legend(curves) if len(curves) > 1 else None)
+    return element("div", drawing, _legend(curves, looks) if len(curves) > 1 else None)
+
+
+def _looks(curves: Sequence[Curve]) -> list[str]:
+    """Return CSS classes: the role, and ``hollow`` for every second curve of a role."""
+    seen: dict[str, int] = {}
+    looks = []
+    for curve in curves:
+        number = seen[curve.role] = seen.get(curve.role, -1) + 1
+        looks.append(f"{curve.role} hollow" if number % 2 else curve.role)
+    return looks
+
+
+def _dodges(curves: Sequence[Curve]) -> list[float]:
+    """Return how far single points move aside, so that none hides another."""
+    points = [n for n, curve in enumerate(curves) if not curve.line]
+    dodges = [0.0] * len(curves)
+    for number in points:
+        x = curves[number].x[0]
+        same = [n for n in points if curves[n].x[0] == x]
+        dodges[number] = 14.0 * (same.index(number) - (len(same) - 1) / 2)
+    return dodges
 
 
 def _frame(
@@ -110,22 +136,25 @@ def _frame(
         room = 0.06 * (high - low) or 0.05 * (abs(high) or 1.0)
         low, high = low - room, high + room
     width, height = size
-    left, right, top, bottom = 52.0, 14.0, 12.0, 42.0
+    top, bottom = 12.0, 42.0
+    # Single points and their whiskers stand apart from the axis.
+    inset = 0.0 if all(len(curve.x) > 12 for curve in curves) else 26.0
     return Frame(
         width,
         height,
-        Scale(min(xs), max(xs), left, width - right, log_x),
+        Scale(min(xs), max(xs), LEFT + inset, width - RIGHT - inset, log_x),
         Scale(low, high, height - bottom, top),
     )
 
 
 def _axes(frame: Frame, x_label: str, x_ticks: Sequence[float] | None) -> Html:
     x, y = frame.x, frame.y
+    left, right = LEFT, frame.width - RIGHT
     parts = []
     for value in ticks(y.low, y.high):
         at = y(value)
-        parts.append(element("path", d=f"M{x.start} {at}H{x.end}", class_="grid"))
-        text = element("text", short(value), x=x.start - 8, y=at + 4, class_="end")
+        parts.append(element("path", d=f"M{left} {at}H{right}", class_="grid"))
+        text = element("text", short(value), x=left - 8, y=at + 4, class_="end")
         parts.append(text)
     values = ticks(x.low, x.high, 5) if x_ticks is None else x_ticks
     for value in values:
@@ -133,13 +162,13 @@ def _axes(frame: Frame, x_label: str, x_ticks: Sequence[float] | None) -> Html:
         parts.append(
             element("text", short(value), x=place, y=y.start + 18, class_="middle")
         )
-    parts.append(element("path", d=f"M{x.start} {y.start}H{x.end}", class_="axis"))
+    parts.append(element("path", d=f"M{left} {y.start}H{right}", class_="axis"))
     middle = (x.start + x.end) / 2
     label = element("text", x_label, x=middle, y=frame.height - 4, class_="label")
     return join(*parts, label)
 
 
-def _curve(curve: Curve, frame: Frame) -> Html:
+def _curve(curve: Curve, frame: Frame, look: str, dodge: float) -> Html:
     x, y = frame.x, frame.y
     step = max(1, math.ceil(len(curve.x) / MOST_POINTS))
     kept = [
@@ -147,7 +176,7 @@ def _curve(curve: Curve, frame: Frame) -> Html:
         for n in range(len(curve.x))
         if (n % step == 0 or n == len(curve.x) - 1) and math.isfinite(curve.y[n])
     ]
-    points = [(x(curve.x[n]), y(curve.y[n])) for n in kept]
+    points = [(x(curve.x[n]) + dodge, y(curve.y[n])) for n in kept]
     parts = []
     if curve.low and curve.line:
         lower = [(x(curve.x[n]), y(curve.low[n])) for n in kept]
@@ -157,23 +186,24 @@ def _curve(curve: Curve, frame: Frame) -> Html:
         )
     elif curve.low:
         for n in kept:
-            whisker = f"M{x(curve.x[n])} {y(curve.low[n])}V{y(curve.high[n])}"
+            at = x(curve.x[n]) + dodge
+            whisker = f"M{at} {y(curve.low[n])}V{y(curve.high[n])}"
             parts.append(element("path", d=whisker, class_="line"))
     if curve.line and len(points) > 1:
         parts.append(element("path", d=_path(points), class_="line"))
     if len(points) <= 12 or not curve.line:
         parts += [element("circle", cx=a, cy=b, r=4, class_="dot") for a, b in points]
-    return element("g", *parts, class_=f"curve {curve.role}")
+    return element("g", *parts, class_=f"curve {look}")
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{a} {b}" for a, b in points)
 
 
-def _legend(curves: Sequence[Curve]) -> Html:
+def _legend(curves: Sequence[Curve], looks: Sequence[str]) -> Html:
     items = [
-        element("li", element("span", class_=f"key {curve.role}"), " ", curve.name)
-        for curve in curves
+        element("li", element("span", class_=f"key round {look}"), " ", curve.name)
+        for curve, look in zip(curves, looks, strict=True)
     ]
     return element("ul", *items, class_="legend")
 

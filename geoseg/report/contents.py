@@ -83,7 +83,8 @@ class HeadTable:
         head: Its name.
         clusters: K.
         rows: By share, the largest first.
-        omitted: Clusters not among the rows, because they are too many.
+        omitted: Clusters not among the rows: too small, or too many.
+        omitted_share: Their share of the pixels, in [0, 1].
         tiles: Matching tiles.
         threshold: Above which building score a cluster is building, or None.
         is_default: Whether prediction takes this head.
@@ -93,6 +94,7 @@ class HeadTable:
     clusters: int
     rows: Sequence[ClusterRow]
     omitted: int
+    omitted_share: float
     tiles: int
     threshold: float | None
     is_default: bool
@@ -157,6 +159,7 @@ class Contents:
         label_curve: Score against the number of labelled tiles.
         label_note: Says how that was made.
         training: Curves of what was logged, by step.
+        training_note: Says how those are to be read.
         areas: Cluster areas over the training.
         card: Group → (label, value) of the run card.
         command: The command line that makes it again.
@@ -177,6 +180,7 @@ class Contents:
     label_curve: Curve | None = None
     label_note: str = ""
     training: Sequence[Curve] = ()
+    training_note: str = ""
     areas: Sequence[Areas] = ()
     card: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
     command: str = ""

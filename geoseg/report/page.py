@@ -74,9 +74,10 @@ def _top(contents: Contents) -> Html:
     ]
     warning = None
     if count := len(contents.caveats):
-        many = "one caveat" if count == 1 else f"{count} caveats"
+        many = "One caveat" if count == 1 else f"{count} caveats"
         link = element("a", many, href="#caveats")
-        warning = element("p", "Read it with ", link, ".", class_="lead")
+        verb = "applies" if count == 1 else "apply"
+        warning = element("p", link, f" {verb} to these numbers.", class_="lead")
     return element(
         "header",
         element("p", contents.subtitle, class_="over"),
@@ -96,7 +97,9 @@ def _parts(contents: Contents) -> list[Html]:
     """Return all sections; one without contents says why."""
     made = {
         "scores": sections.scores_table(contents),
-        "footprints": _footprints(contents),
+        "footprints": (
+            sections.footprints(contents.footprints) if contents.footprints else None
+        ),
         "tiles": sections.tile_stories(contents.tiles) if contents.tiles else None,
         "worst": sections.tile_stories(contents.worst) if contents.worst else None,
         "clusters": sections.head_tables(contents.heads) if contents.heads else None,
@@ -112,23 +115,25 @@ def _parts(contents: Contents) -> list[Html]:
             sections.caveat_list(contents.caveats) if contents.caveats else None
         ),
     }
-    return [
-        sections.section(
+    parts = {
+        key: sections.section(
             key,
             title,
             sections.or_absent(contents, key, made[key]),
             lead=LEADS[key] if made[key] is not None else "",
         )
         for key, title in SECTIONS.items()
-    ]
+    }
+    pair = element("div", parts.pop("k"), parts.pop("labels"), class_="pair")
+    before = list(SECTIONS).index("k")
+    return [*list(parts.values())[:before], pair, *list(parts.values())[before:]]
 
 
 #: How to read a section.
 LEADS = {
     "scores": "The first row is what maps are made with. Controls below it were matched "
     "and scored in the same way on the same tiles.",
-    "footprints": "What predict would write, over test tiles; dashed outlines are the "
-    "reference.",
+    "footprints": "What lands in the map, over test tiles.",
     "tiles": "Drawn from the test tiles by the seed, not chosen.",
     "worst": "The test tiles with the lowest IoU among those that hold buildings.",
     "clusters": "Training saw no label. Some labelled tiles said afterwards which "
@@ -143,19 +148,12 @@ LEADS = {
 }
 
 
-def _footprints(contents: Contents) -> Html | None:
-    if not contents.footprints:
-        return None
-    shown = [sections.picture(one) for one in contents.footprints]
-    return element("div", *shown, class_="large")
-
-
 def _training(contents: Contents) -> Html | None:
     if not contents.training and not contents.areas:
         return None
-    charts = sections.training_charts(contents)
-    if contents.areas:
-        return charts
     reason = contents.absent.get("areas", "")
-    note = element("p", reason, class_="absent") if reason else None
-    return join(charts, note)
+    return join(
+        sections.training_charts(contents),
+        element("p", contents.training_note, class_="note"),
+        element("p", reason, class_="absent") if reason else None,
+    )

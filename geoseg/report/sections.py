@@ -38,7 +38,7 @@ def or_absent(contents: Contents, key: str, shown: Html | None) -> Html:
 
 def scores_table(contents: Contents) -> Html:
     """The entries with intervals; the numbers are those of scores.json."""
-    heads = [element("th", "", scope="col"), element("th", "IoU, 95 %", scope="col")]
+    heads = [element("th", "", scope="col"), element("th", "IoU, 0 to 1", scope="col")]
     heads += [element("th", h, scope="col", class_="num") for h, _, _ in TABLE_COLUMNS]
     rows = [_score_row(entry, contents.seed) for entry in contents.entries]
     table = element(
@@ -131,6 +131,18 @@ def building_key() -> Html:
     return element("ul", *items, class_="legend")
 
 
+def footprints(shown: Sequence[Picture]) -> Html:
+    """Large pictures with outlines, and what the outlines mean."""
+    items = [
+        element("li", element("span", class_=f"key {kind}"), f" {words}")
+        for kind, words in (("found", "footprint"), ("reference", "reference"))
+    ]
+    return join(
+        element("ul", *items, class_="legend"),
+        element("div", *map(picture, shown), class_="large"),
+    )
+
+
 def tile_stories(stories: Sequence[TileStory]) -> Html:
     """Tiles one below another, each with its pictures side by side."""
     parts = [building_key()]
@@ -142,7 +154,7 @@ def tile_stories(stories: Sequence[TileStory]) -> Html:
                 "article",
                 element("h3", story.name),
                 notes if story.notes else None,
-                element("div", *shown, class_="panels"),
+                element("div", *shown, class_="panels", style=f"--across:{len(shown)}"),
             )
         )
     return join(*parts)
@@ -162,8 +174,8 @@ def _head(head: HeadTable, *, opened: bool) -> Html:
         what += f" A cluster is building when its score is above {head.threshold:.3f}."
     if head.omitted:
         what += (
-            f" The {head.omitted} smallest clusters are left out of the table, not of "
-            "the map."
+            f" The {head.omitted} smallest clusters, {100 * head.omitted_share:.2g} % "
+            "of the pixels, are left out of the table, not of the map."
         )
     names = ("cluster", "class", "share", "building score", "most typical places")
     numeric = {"share", "building score"}
@@ -202,7 +214,7 @@ def _cluster(row: ClusterRow) -> Html:
         )
         for place in row.places
     ]
-    none = element("span", "nowhere a whole window", class_="absent")
+    none = element("span", "nowhere fills a window", class_="absent")
     return element(
         "tr",
         element("th", swatch, f" {row.cluster}", scope="row"),
@@ -250,23 +262,21 @@ def _from_zero(curves: Sequence[Curve]) -> tuple[float, float]:
 def training_charts(contents: Contents) -> Html:
     """Small charts of what was logged, and of the cluster areas."""
     size = (340, 210)
-    charts = [
-        element(
-            "figure",
-            element("figcaption", element("span", curve.name)),
+    drawn = [
+        (
+            curve.name.replace("_", " "),
             line_chart([curve], title=curve.name, x_label="step", size=size),
         )
         for curve in contents.training
     ]
-    for areas in contents.areas:
-        label = f"cluster areas, head {areas.head}"
-        charts.append(
-            element(
-                "figure",
-                element("figcaption", element("span", label)),
-                area_chart(areas, size=size),
-            )
-        )
+    drawn += [
+        (f"cluster areas, head {areas.head}", area_chart(areas, size=size))
+        for areas in contents.areas
+    ]
+    charts = [
+        element("figure", element("figcaption", element("span", name)), chart)
+        for name, chart in drawn
+    ]
     return element("div", *charts, class_="charts")
 
 

@@ -66,7 +66,12 @@ def _compare(own: Scores, best: Scores, count: int, seed: int) -> tuple[str, str
         return f"That is better than {what} ({numbers}).", "better"
     if gain.high < 0:
         return f"That is worse than {what} ({numbers}).", "worse"
-    return f"It cannot be told apart from {what} ({numbers}).", "open"
+    side = "higher" if gain.value > 0 else "lower"
+    text = (
+        f"That is {side} than {what} ({numbers}): on so few or so unequal tiles the "
+        "difference may be chance."
+    )
+    return text, "open"
 
 
 def difference(first: Scores, second: Scores, *, seed: int = 0) -> Interval:

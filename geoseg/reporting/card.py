@@ -1,11 +1,15 @@
 """The run card and the caveats: facts of a run in words."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from geoseg.metrics import majority_accuracy
 from geoseg.model import ModelCard
 from geoseg.reporting.material import Material
+from geoseg.run_files import SETTINGS_NAME, TIMES_NAME
+from geoseg.stopwatch import read_seconds
 
 #: With fewer tiles than this an interval over tiles is itself uncertain, and the
 #: choice of building clusters depends on which tiles they are.
@@ -36,10 +40,11 @@ def run_card(material: Material) -> dict[str, Sequence[tuple[str, str]]]:
         card = material.model.card
         groups["Data"] = _data(card)
         groups["Method"] = _method(card)
-        groups["Training"] = _training(card, material.settings)
+        groups["Training"] = _training(card, _settings(material.run))
         groups["Software"] = _software(card)
-    if material.seconds:
-        groups["Time"] = [(what, clock(s)) for what, s in material.seconds.items()]
+    seconds = {} if material.run is None else read_seconds(material.run / TIMES_NAME)
+    if seconds:
+        groups["Time"] = [(stage, clock(value)) for stage, value in seconds.items()]
     return groups
 
 
@@ -82,6 +87,17 @@ def _training(card: ModelCard, settings: Mapping[str, Any]) -> Rows:
     names = ("batch_size", "device", "precision", "objective", "blocks")
     known = [(n.replace("_", " "), settings[n]) for n in names if n in settings]
     return rows + [(name, str(value)) for name, value in known]
+
+
+def _settings(run: Path | None) -> Mapping[str, Any]:
+    """Return the settings of a run; nothing where it has none that can be read."""
+    try:
+        if run is not None:
+            stored: dict[str, Any] = json.loads((run / SETTINGS_NAME).read_text())
+            return dict(stored["settings"])
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    return {}
 
 
 def _software(card: ModelCard) -> Rows:

@@ -13,16 +13,17 @@ from geoseg.report.contents import Areas, Curve
 from geoseg.report.figures import series
 from geoseg.reporting.k_curve import MOST_TILES, k_curves
 from geoseg.reporting.material import Material
+from geoseg.run_files import AREAS_NAME, METRICS_NAME
 
 #: Logged numbers in the order of a reader's interest; others follow.
 FIRST = ("loss", "entropy", "confidence", "lr")
 #: Random draws of matching tiles per number of tiles.
-DRAWS = 200
+DRAWS = 100
 
 
 def training_curves(run: Path | None, absent: dict[str, str]) -> list[Curve]:
     """Read ``metrics.csv`` of a run: a curve for each number that was logged."""
-    rows = _rows(run, "metrics.csv")
+    rows = _rows(run, METRICS_NAME)
     found = series(rows, "step")
     if not found:
         absent["training"] = (
@@ -36,7 +37,7 @@ def training_curves(run: Path | None, absent: dict[str, str]) -> list[Curve]:
 def area_curves(run: Path | None, absent: dict[str, str]) -> list[Areas]:
     """Read ``areas.csv`` of a run: the shares of each head's clusters by step."""
     by_head: dict[str, list[tuple[float, list[float]]]] = {}
-    for row in _rows(run, "areas.csv"):
+    for row in _rows(run, AREAS_NAME):
         shares = [float(v) for k, v in row.items() if k.startswith("area_") and v]
         if shares and row.get("step") and row.get("head"):
             by_head.setdefault(row["head"], []).append((float(row["step"]), shares))
@@ -48,6 +49,12 @@ def area_curves(run: Path | None, absent: dict[str, str]) -> list[Areas]:
     if not found:
         absent["areas"] = "The areas of the clusters were not logged."
     return found
+
+
+def in_turn(areas: Sequence[Areas]) -> bool:
+    """Tell whether several heads were trained, each in steps of its own."""
+    steps = [step for one in areas for step in one.steps]
+    return len(areas) > 1 and len(set(steps)) == len(steps)
 
 
 def _unit(shares: Sequence[float]) -> list[float]:

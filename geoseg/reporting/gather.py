@@ -19,6 +19,7 @@ from geoseg.report.page import write_page
 from geoseg.reporting import card
 from geoseg.reporting.curves import (
     area_curves,
+    in_turn,
     k_section,
     label_section,
     training_curves,
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 RANDOM, WORST, LARGE = 3, 3, 4
 #: Tiles that are looked at: matching and test tiles with the default head, and all
 #: with another head. They bound the time a report takes.
-MOST_MATCHING, MOST_TEST, MOST_OTHER = 50, 40, 8
+MOST_MATCHING, MOST_TEST, MOST_OTHER = 50, 24, 6
 
 
 def write_report_page(
@@ -82,7 +83,8 @@ def gather(material: Material) -> Contents:
         _tables(material.test, surveys),
         absent,
     )
-    training = training_curves(material.run, absent)
+    areas = area_curves(material.run, absent)
+    turns = "The heads were trained in turn: the curves jump from one to the next."
     return Contents(
         title=material.title,
         subtitle=card.subtitle(material),
@@ -96,8 +98,9 @@ def gather(material: Material) -> Contents:
         k_note=k_note,
         label_curve=label_curve,
         label_note=label_note,
-        training=training,
-        areas=area_curves(material.run, absent),
+        training=training_curves(material.run, absent),
+        training_note=turns if in_turn(areas) else "",
+        areas=areas,
         card=card.run_card(material),
         command=material.command,
         caveats=card.caveats(material),

@@ -101,7 +101,7 @@ def story(look: TileLook, *, explain: bool) -> TileStory:
     for head in look.heads:
         pictures += [
             _clusters(look, head),
-            _judged(look, head.name, head.classes.classes),
+            _judged(look, f"{head.name} map", head.classes.classes),
         ]
     return TileStory(name, pictures, explanation(look) if explain else ())
 
@@ -112,7 +112,7 @@ def _clusters(look: TileLook, head: HeadLook) -> Picture:
         paint_clusters(head.clusters),
         side=PANEL_SIDE,
         alt=f"Clusters of head {head.name} on {look.tile.id}, {used} of them used",
-        caption=f"{head.name}, clusters",
+        caption=f"{head.name} clusters",
         note=f"{used} used",
         flat=True,
     )
@@ -124,8 +124,8 @@ def _judged(look: TileLook, name: str, classes: Pixels) -> Picture:
     return picture(
         paint_buildings(look.image, classes, look.truth),
         side=PANEL_SIDE,
-        alt=f"Buildings by {name} on {look.tile.id}: found, invented, missed. {note}",
-        caption=f"{name}, buildings",
+        alt=f"Buildings of the {name} on {look.tile.id}: found, invented, missed. {note}",
+        caption=name,
         note=note,
     )
 
@@ -146,7 +146,7 @@ def explanation(look: TileLook) -> tuple[str, ...]:
         found.append(text + _blame(missed, clusters) + ".")
     if called.any():
         share = 100 * invented.sum() / called.sum()
-        text = f"{share:.0f} % of what is called building is none"
+        text = f"{share:.0f} % of the pixels called building are not"
         found.append(text + _blame(invented, clusters) + ".")
     else:
         found.append("Nothing is called building.")
@@ -193,7 +193,7 @@ def footprint_picture(
         alt=f"{look.tile.id} with {words}",
         caption=look.tile.id,
         note=words,
-        outlines=[*reference, *(Outline(r, "found") for r in rings)],
+        outlines=[*(Outline(r, "found") for r in rings), *reference],
     )
 
 

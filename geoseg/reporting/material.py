@@ -1,9 +1,8 @@
 """What a report is made of."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from geoseg.geo.aoi import Tile
 from geoseg.geo.scores import Scores
@@ -24,11 +23,9 @@ class Material:
         model: The matched model, or None for a map of unknown origin.
         prediction: The map that is judged; None: the model itself.
         batches: Patches of the training tiles; they make the curves over K.
-        run: Folder with the logs of the training, or None.
-        settings: Of the run, as in ``run.json``.
+        run: Folder of the run that made the model, or None: its settings, logs, times.
         command: The command line that makes it again.
         seed: Of the choice of tiles and of the bootstrap.
-        seconds: What took how long.
     """
 
     title: str
@@ -40,7 +37,5 @@ class Material:
     prediction: Path | None = None
     batches: Batches | None = None
     run: Path | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     seed: int = 0
-    seconds: Mapping[str, float] = field(default_factory=dict)

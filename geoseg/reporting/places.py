@@ -14,8 +14,12 @@ from geoseg.reporting.survey import Place, spread
 
 #: Pictures per cluster, and clusters in a table at most.
 PLACES, MOST_ROWS = 6, 48
+#: Lightens the pictures, which are stretched for a network and not for the eye.
+GAMMA = 0.65
 #: A cluster that nowhere fills so much of a window has no typical place.
-LEAST_SHARE = 0.05
+LEAST_SHARE = 0.25
+#: Smaller clusters are not worth a row, unless there are few.
+LEAST_ROW, FEW_ROWS = 0.0005, 6
 
 
 def head_table(
@@ -31,9 +35,11 @@ def head_table(
     matching = model.card.matchings[head]
     counts = np.array(matching.counts, dtype=np.int64)  # (K, C)
     shares = counts.sum(1) / max(1, counts.sum())
-    order = np.argsort(-shares, kind="stable")[:MOST_ROWS]
+    order = np.argsort(-shares, kind="stable")
+    kept = max(FEW_ROWS, int((shares >= LEAST_ROW).sum()))
+    chosen, rest = np.split(order, [min(kept, MOST_ROWS)])
     rows = []
-    for cluster in map(int, order):
+    for cluster in map(int, chosen):
         class_id = matching.cluster_to_class[cluster]
         candidates = [
             place
@@ -58,7 +64,8 @@ def head_table(
         head=head,
         clusters=matching.num_clusters,
         rows=rows,
-        omitted=matching.num_clusters - len(rows),
+        omitted=len(rest),
+        omitted_share=float(shares[rest].sum()),
         tiles=matching.tiles,
         threshold=matching.threshold,
         is_default=head == model.card.head,
@@ -73,7 +80,7 @@ def _thumbnail(model: Model, place: Place, cluster: int) -> Picture:
     numbers = [normalization.bands.index(b) for b in shown_bands(normalization.bands)]
     low = np.array(normalization.low)[numbers, None, None]
     high = np.array(normalization.high)[numbers, None, None]
-    scaled = np.clip((pixels - low) / (high - low), 0.0, 1.0) ** 0.9
+    scaled = np.clip((pixels - low) / (high - low), 0.0, 1.0) ** GAMMA
     scaled = np.where(valid, scaled, 1.0)
     share = f"{100 * place.share:.0f} %"
     return picture(

@@ -4,10 +4,8 @@ The rest of geoseg sees :func:`fit`, which trains here, and :func:`fit_on_device
 trains in a process for each device.
 """
 
-from geoseg.training.adapter import CHECKPOINT_NAME
+from geoseg.run_files import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME
 from geoseg.training.engine import (
-    AREAS_NAME,
-    METRICS_NAME,
     TENSORBOARD_NAME,
     TRACE_NAME,
     Precision,

@@ -16,10 +16,9 @@ from torch import Tensor
 from geoseg.errors import TrainingError
 from geoseg.methods.base import Method, StepContext, StepOutput
 from geoseg.patches import PatchBatch
+from geoseg.run_files import CHECKPOINT_NAME
 from geoseg.training.limits import EpochLoader
 from geoseg.training.schedules import Schedule
-
-CHECKPOINT_NAME = "last.ckpt"
 
 
 class Adapter(L.LightningModule):

@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks import Callback
 
 from geoseg.errors import ParameterError, TrainingError
 from geoseg.methods.base import Method
-from geoseg.training.adapter import CHECKPOINT_NAME, Adapter
+from geoseg.run_files import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME
+from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import (
     Checkpoint,
     Interrupt,
@@ -37,8 +38,6 @@ _BARE: dict[str, Any] = {
     "use_distributed_sampler": False,
 }
 
-METRICS_NAME = "metrics.csv"
-AREAS_NAME = "areas.csv"
 TENSORBOARD_NAME = "tensorboard"
 TRACE_NAME = "trace.json.gz"
 

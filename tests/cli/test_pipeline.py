@@ -170,3 +170,21 @@ def test_the_demo_makes_its_tiles_and_maps_those_not_seen(tmp_path, monkeypatch)
     mapped = sorted(path.stem for path in (tmp_path / "demo" / "classes").glob("*.tif"))
     assert len(mapped) == len(tested) == 3
     assert all(any(name.endswith(tile) for name in mapped) for tile in tested)
+
+
+def test_evaluate_writes_a_page_with_and_without_the_model(there, geoseg, tmp_path):
+    output = tmp_path / "b.geojson"
+    assert geoseg("predict", *there.images, "-o", output).exit_code == 0
+    words = ("evaluate", output, "--aoi", "sample", "--report", tmp_path / "r.html")
+    assert geoseg(*words).exit_code == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "name it with --model" in text
+    assert f"geoseg evaluate {output} --aoi sample --report" in text
+    again = geoseg(*words)
+    assert again.exit_code == 2 and "exists already: give --overwrite" in again.stderr
+    assert (tmp_path / "r.html").read_text() == text
+    done = geoseg(*words, "--model", there.run, "--overwrite")
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "r.html").read_text()
+    assert "k-means of the trained network" in text
+    assert "cluster areas, head over" in text

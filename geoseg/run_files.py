@@ -1,0 +1,10 @@
+"""Names of the files in a run folder; the model's is in :mod:`geoseg.model`."""
+
+SETTINGS_NAME = "run.json"
+METRICS_NAME = "metrics.csv"
+AREAS_NAME = "areas.csv"
+CHECKPOINT_NAME = "last.ckpt"
+PANEL_NAME = "panel.png"
+CURVES_NAME = "curves.png"
+REPORT_NAME = "report.html"
+TIMES_NAME = "times.json"

@@ -1,0 +1,285 @@
+"""Tests of geoseg.report.page and what it is made of."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from geoseg.errors import OutputError, OutputExistsError, ParameterError
+from geoseg.geo.scores import Scores, TileCounts, majority_scores
+from geoseg.metrics import PolygonCounts
+from geoseg.report.contents import (
+    Areas,
+    ClusterRow,
+    Contents,
+    Curve,
+    HeadTable,
+    Outline,
+    TileStory,
+)
+from geoseg.report.html import VOID, check_html, element
+from geoseg.report.images import PLACE_SIDE, data_uri, picture
+from geoseg.report.page import SECTIONS, render, write_page
+from geoseg.report.verdict import difference, verdict
+
+HOSTILE = '<script>alert("&")</script>'
+
+
+def scores(hits, name="iic (over, K=24)", **changes) -> Scores:
+    """Return scores of three tiles of 100 building pixels, so many of them found."""
+    tiles = tuple(
+        TileCounts(
+            f"tile{n}", np.array([[880, 20], [100 - h, h]]), PolygonCounts(h, 5, 9)
+        )
+        for n, h in enumerate(hits)
+    )
+    return Scores(name, ("background", "building"), tiles, **changes)
+
+
+def entries() -> list[Scores]:
+    own = scores((60, 70, 65), clusters=24)
+    control = scores((30, 45, 35), "colour k-means", role="control", clusters=24)
+    return [own, control, majority_scores(own)]
+
+
+def full_contents(**changes) -> Contents:
+    noise = np.random.default_rng(0).random((64, 96, 3))
+    shown = picture(
+        noise,
+        side=64,
+        alt=f"Image of {HOSTILE}",
+        caption=HOSTILE,
+        note="IoU 0.50",
+        outlines=[Outline([[(1, 1), (9, 1), (9, 9)]], "found")],
+    )
+    place = picture(noise, side=PLACE_SIDE, alt="Place", caption="in tile1")
+    row = ClusterRow(3, HOSTILE, True, 0.25, 0.7, [place])
+    story = TileStory(HOSTILE, [shown, shown], ["40 % is missed."])
+    steps = [1.0, 2.0, 3.0]
+    contents = Contents(
+        title=f"Buildings in {HOSTILE}",
+        subtitle="iic",
+        entries=entries(),
+        footprints=[shown],
+        tiles=[story],
+        worst=[story],
+        heads=[HeadTable("over", 24, [row], 23, 0.1, 5, 0.4, True)],
+        k_curves=[
+            Curve("iic", [24.0], [0.5], [0.4], [0.6], line=False),
+            Curve("colours", [3.0, 6.0, 96.0], [0.3, 0.4, 0.45], role="control"),
+        ],
+        label_curve=Curve("iic", [1, 5, 10], [0.2, 0.4, 0.5], [0, 0.3, 0.5], [0.4] * 3),
+        training=[Curve("loss", steps, [-0.1, -0.2, -0.3])],
+        areas=[Areas("over", steps, [[0.5, 0.5], [0.6, 0.4], [0.7, 0.3]])],
+        card={"Data": [("source", HOSTILE)]},
+        command=f"geoseg train --images '{HOSTILE}'",
+        caveats=["3 test tiles are few."],
+    )
+    return replace(contents, **changes)
+
+
+class Page(HTMLParser):
+    """What a browser would find: headings, ids, links, rows of tables, balance."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes = [], [], []
+        self.rows, self.text = [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" in self.open:
+            return
+        self.text += data
+        if {"td", "th"} & set(self.open) and "small" not in self.open:
+            self.rows[-1][-1] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.attributes if name == tag]
+
+
+def test_a_page_is_balanced_and_has_every_section_and_a_heading_for_it():
+    page = Page(render(full_contents()))
+    assert page.open == []
+    ids = [attributes.get("id") for attributes in page.all("section")]
+    assert ids == list(SECTIONS)
+    assert page.tags.count("h1") == 1 and page.tags.count("h2") == len(SECTIONS)
+    assert all(title in page.text for title in SECTIONS.values())
+    assert page.all("html") == [{"lang": "en"}]
+
+
+def test_nothing_is_loaded_from_outside_and_nothing_runs():
+    text = render(full_contents())
+    page = Page(text)
+    for tag, attributes in page.attributes:
+        for key in ("src", "href", "xlink:href", "action"):
+            assert attributes.get(key, "#").startswith(("#", "data:image/")), tag
+        assert not [key for key in attributes if key.startswith("on")]
+    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    style = text.split("<style>")[1].split("</style>")[0]
+    assert "url(" not in style and "@import" not in style and "http" not in style
+    links = {attributes["href"][1:] for attributes in page.all("a")}
+    assert links == set(SECTIONS)
+
+
+def test_what_people_name_is_text_and_never_markup():
+    text = render(full_contents())
+    assert "<script" not in text
+    assert Page(text).text.count(HOSTILE) >= 6
+
+
+def test_every_picture_has_words_for_those_who_cannot_see_it():
+    page = Page(render(full_contents()))
+    assert all(attributes["alt"] for attributes in page.all("img"))
+    charts = [a for a in page.all("svg") if a.get("class") == "chart"]
+    assert len(charts) == 4 and all(a["role"] == "img" for a in charts)
+
+
+def test_the_numbers_are_those_of_scores_json():
+    page = Page(render(full_contents()))
+    for entry, row in zip(entries(), page.rows[1:], strict=False):
+        metrics = json.loads(json.dumps(entry.to_json()))["metrics"]
+        assert row[0] == entry.name
+        names = ("iou", "f1", "precision", "recall", "accuracy", "balanced_accuracy")
+        values = [metrics[name]["value"] for name in (*names, "kappa", "polygon_f1")]
+        shown = ["–" if value is None else f"{value:.3f}" for value in values]
+        assert row[2:] == shown
+
+
+def test_equal_contents_give_equal_bytes():
+    assert render(full_contents()) == render(full_contents())
+
+
+def test_missing_pieces_are_said_in_their_place():
+    reasons = {
+        key: f"No {key} here, because." for key in SECTIONS if key not in ("scores",)
+    }
+    bare = Contents(title="t", subtitle="s", entries=entries()[:1], absent=reasons)
+    page = Page(render(bare))
+    assert all(reason in page.text for reason in reasons.values())
+    assert "No control was scored beside it" in page.text
+
+
+def test_a_page_is_written_once_unless_it_may_be_replaced(tmp_path):
+    path = tmp_path / "report.html"
+    write_page(path, full_contents())
+    before = path.read_bytes()
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        write_page(path, full_contents(title="other"))
+    assert path.read_bytes() == before
+    write_page(path, full_contents(title="other"), overwrite=True)
+    assert os.listdir(tmp_path) == ["report.html"] and path.read_bytes() != before
+
+
+def test_a_page_of_nothing_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match="without scores, expected one entry"):
+        write_page(tmp_path / "a.html", full_contents(entries=[]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<p><b>x</p></b>", "closes <p> where it is not open"),
+        ("<p>cut", "ends within <p>"),
+        ('<img src="http://x/y.png">', "would load http://x/y.png"),
+        ('<a href="other.html">x</a>', "would load other.html"),
+    ],
+)
+def test_the_check_finds_what_is_broken(tmp_path, text, message):
+    path = tmp_path / "a.html"
+    path.write_text(text)
+    with pytest.raises(OutputError, match=message):
+        check_html(path)
+
+
+def test_attributes_are_escaped_and_absent_ones_left_out():
+    found = element("td", "a<b", title='"x"', class_=None, open=True, hidden=False)
+    assert found == '<td title="&quot;x&quot;" open>a&lt;b</td>'
+
+
+def test_large_images_are_reduced_and_flat_ones_keep_their_colours():
+    from base64 import b64decode
+    from io import BytesIO
+
+    from PIL import Image
+
+    pixels = np.zeros((400, 800, 3))
+    pixels[:, 400:] = (1.0, 0.5, 0.25)
+    for flat, kind in ((True, "PNG"), (False, "JPEG")):
+        uri = data_uri(pixels, side=100, flat=flat)
+        image = Image.open(BytesIO(b64decode(uri.split(",")[1])))
+        assert (image.size, image.format) == ((100, 50), kind)
+    flat_image = Image.open(
+        BytesIO(b64decode(data_uri(pixels, side=100, flat=True)[22:]))
+    )
+    assert {c for _, c in flat_image.convert("RGB").getcolors()} == {
+        (0, 0, 0),
+        (255, 128, 64),
+    }
+
+
+def test_the_verdict_says_better_worse_or_open_by_the_paired_interval():
+    good, bad = scores((60, 70, 65)), scores((30, 45, 35), "k", role="control")
+    assert verdict([good, bad]).standing == "better"
+    worse = verdict([replace(bad, role="model"), replace(good, role="control")])
+    assert worse.standing == "worse" and "That is worse than" in worse.comparison
+    mixed = scores((30, 90, 65), "k", role="control")
+    unclear = verdict([good, mixed])
+    assert unclear.standing == "open" and "may be chance" in unclear.comparison
+    gain = difference(good, bad)
+    assert f"difference +{gain.value:.2f}" in verdict([good, bad]).comparison
+    assert gain.low <= gain.value <= gain.high
+
+
+def test_the_verdict_knows_one_tile_and_no_building():
+    one, other = scores((60,)), scores((30,), "k", role="control")
+    assert "One tile cannot tell it from k" in verdict([one, other]).comparison
+    empty = Scores("x", ("a", "b"), (TileCounts("t", np.diag([9, 0])),))
+    assert "no building" in verdict([empty, majority_scores(empty)]).sentence
+
+
+def chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
+@pytest.mark.parametrize("width", [400, 1600])
+def test_a_browser_draws_it_without_complaint(tmp_path, width):
+    from matplotlib.image import imread
+
+    page = write_page(tmp_path / "report.html", full_contents())
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run hide-scrollbars"
+    flags += " disable-background-networking disable-component-update disable-sync"
+    command = [str(chromium()), *(f"--{flag}" for flag in flags.split())]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr"]
+    command += [f"--screenshot={tmp_path / 'page.png'}", f"--window-size={width},3000"]
+    done = subprocess.run(
+        [*command, page.as_uri()], capture_output=True, text=True, timeout=120
+    )
+    assert not re.findall(r".*:CONSOLE.*", done.stderr)
+    seen = imread(tmp_path / "page.png")[..., :3]
+    assert seen.shape[:2] == (3000, width)
+    inked = (np.abs(seen - seen[2, 2]) > 0.2).any(-1)
+    assert inked.any(1).mean() > 0.4  # rows with something on them
+    assert not inked[:, -2:].any()  # nothing sticks out at the right

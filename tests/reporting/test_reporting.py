@@ -1,0 +1,264 @@
+"""Tests of geoseg.reporting on runs over the town."""
+
+import json
+import re
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg import runs, scoring
+from geoseg.geo import raster
+from geoseg.geo.contingency import contingency_tables
+from geoseg.geo.scores import majority_scores
+from geoseg.reporting import Material, gather
+from geoseg.reporting.card import clock
+from geoseg.reporting.k_curve import k_curves
+from geoseg.reporting.survey import Place, shown_part, spread, survey_tile
+from geoseg.settings import (
+    RunSettings,
+    loader_of,
+    split_of,
+    tiles_of,
+    training_tiles,
+)
+
+
+@pytest.fixture(scope="module")
+def settings(town) -> RunSettings:
+    return RunSettings(
+        images=town.images,
+        labels=town.labels,
+        parameters={"width": 2, "over_clusters": 4, "half_width": 2},
+        patch_size=32,
+        batch_size=2,
+        max_steps=3,
+        controls=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def run(settings, tmp_path_factory):
+    return runs.start(settings, tmp_path_factory.mktemp("report") / "run")
+
+
+@pytest.fixture(scope="module")
+def split(settings):
+    return split_of(settings, tiles_of(settings))
+
+
+@pytest.fixture(scope="module")
+def material(run, split, settings):
+    entries = scoring.score_heads(run.model, split.test, split.match)
+    return Material(
+        title="Buildings in town",
+        entries=[*entries, majority_scores(entries[0])],
+        test=split.test,
+        matching=split.match,
+        training=training_tiles(split),
+        model=run.model,
+        run=run.run,
+        command=settings.command(),
+    )
+
+
+@pytest.fixture(scope="module")
+def contents(material):
+    return gather(material)
+
+
+def batches_of(settings, split, model):
+    loader = loader_of(settings, training_tiles(split), model.card.normalization)
+    return partial(loader.batches, 0)
+
+
+def test_a_run_writes_a_page_with_the_numbers_of_its_scores(run):
+    text = (run.run / "report.html").read_text()
+    for entry in json.loads((run.run / "scores.json").read_text())["entries"]:
+        assert entry["name"] in text
+        value = entry["metrics"]["iou"]["value"]
+        assert f'<td class="num">{value:.3f}' in text
+    assert len(text) < 8e6
+
+
+def test_a_run_gives_every_section_but_those_that_it_cannot(contents):
+    assert set(contents.absent) <= {"worst"}
+    assert contents.absent == {"worst": "All test tiles are shown above."}
+    assert [head.head for head in contents.heads] == ["over", "main"]
+    assert [areas.head for areas in contents.areas]
+    assert {"loss", "entropy", "confidence"} <= {c.name for c in contents.training}
+    assert contents.label_curve is not None
+    assert contents.label_curve.x == [1, 3]
+
+
+def test_the_card_says_how_to_make_the_run_again(contents, run, settings):
+    card = {label: value for rows in contents.card.values() for label, value in rows}
+    assert contents.command == settings.command()
+    assert card["steps"] == "3" and card["width"] == "2"
+    assert card["fingerprint"] == run.model.card.provenance["fingerprint"][:16]
+    assert card["batch size"] == "2"
+    assert {"training", "matching", "scoring"} <= set(card)
+
+
+def test_caveats_follow_from_the_run(contents, material):
+    assert any(text.startswith("3 test tiles are few") for text in contents.caveats)
+    assert any("3 labelled tiles named 4 clusters" in text for text in contents.caveats)
+    shared = replace(material, training=material.test)
+    assert any("cut from the same 3 images" in text for text in gather(shared).caveats)
+
+
+def test_a_map_without_its_model_has_scores_and_pictures_and_says_the_rest(
+    material, town
+):
+    entries = [material.entries[0], material.entries[-1]]
+    seen = gather(
+        replace(
+            material,
+            entries=entries,
+            model=None,
+            run=None,
+            matching=(),
+            prediction=_labels_as_map(material),
+        )
+    )
+    assert seen.heads == [] and seen.k_curves
+    assert "name it with --model" in seen.absent["clusters"]
+    assert "name it with --model" in seen.absent["labels"]
+    assert "no training log" in seen.absent["training"]
+    assert any("How the map was made is not known" in text for text in seen.caveats)
+    # the labels themselves are the map: all is found, nothing missed
+    assert [p.caption for p in seen.tiles[0].pictures] == ["image", "reference", "map"]
+    assert seen.tiles[0].pictures[2].note == "IoU 1.00"
+    assert all(
+        p.note == "1 footprints, 1 in the reference" for p in seen.footprints[:1]
+    )
+
+
+def _labels_as_map(material):
+    from pathlib import Path
+
+    folder = Path(material.test[0].labels).parent
+    everything = [json.loads(path.read_text()) for path in sorted(folder.iterdir())]
+    whole = everything[0] | {
+        "features": [f for one in everything for f in one["features"]]
+    }
+    path = Path(material.run) / "map.geojson"
+    path.write_text(json.dumps(whole))
+    return path
+
+
+def test_one_pass_counts_and_keeps_what_prediction_says(run, split):
+    tile, head = split.test[0], "over"
+    survey = survey_tile(run.model, tile, head, keep=True)
+    expected = contingency_tables(run.model, [tile], head)[0]
+    assert np.array_equal(survey.table, expected.numpy())
+    assert survey.clusters.shape == survey.classes.classes.shape == (64, 64)
+    matching = run.model.card.matchings[head]
+    sure = survey.classes.score > 0.99  # there the hard cluster decides
+    folded = np.array(matching.cluster_to_class)[survey.clusters]
+    assert np.array_equal(survey.classes.classes[sure], folded[sure])
+
+
+def test_typical_places_lie_where_the_cluster_is(bright_model, town):
+    tile = tiles_of(RunSettings(images=town.images, labels=town.labels))[0]
+    survey = survey_tile(bright_model(), tile, "main", keep=False)
+    (dark,), (bright,) = survey.places
+    assert dark.share == 1.0 and dark.window.height == 32
+    row, col, height, width = bright.window
+    assert row <= 8 + 10 < row + height and col <= 10 + 12 < col + width
+    assert survey.clusters is None and survey.table.sum() == 64 * 64
+
+
+def test_places_are_spread_over_tiles(town):
+    tiles = tiles_of(RunSettings(images=town.images, labels=town.labels))
+    window = raster.PixelWindow(0, 0, 8, 8)
+    places = [Place(1 - n / 100, tiles[0], window) for n in range(5)]
+    places += [Place(0.6, tiles[1], window), Place(0.4, tiles[2], window)]
+    chosen = spread(places, 3)
+    assert [place.tile.id for place in chosen] == ["tile0", "tile1", "tile0"]
+
+
+def test_large_tiles_are_shown_by_their_middle(town, monkeypatch):
+    monkeypatch.setattr("geoseg.reporting.survey.SHOWN_SIDE", 20)
+    tile = tiles_of(RunSettings(images=town.images, labels=town.labels))[0]
+    part = shown_part(tile, raster.describe(tile.image))
+    assert part.window == (22, 22, 20, 20)
+
+
+def test_kept_maps_are_those_of_the_middle(bright_model, town, monkeypatch):
+    tile = tiles_of(RunSettings(images=town.images, labels=town.labels))[0]
+    whole = survey_tile(bright_model(), tile, "main", keep=True)
+    monkeypatch.setattr("geoseg.reporting.survey.SHOWN_SIDE", 20)
+    part = survey_tile(bright_model(), tile, "main", keep=True)
+    assert np.array_equal(part.clusters, whole.clusters[22:42, 22:42])
+    assert np.array_equal(part.table, whole.table)
+
+
+def test_k_means_of_bright_and_dark_finds_every_building(bright_model, settings, split):
+    model = bright_model()
+    found = k_curves(
+        model,
+        split.match,
+        split.test,
+        batches_of(settings, split, model),
+        objective="f1",
+        clusters=(2, 3),
+    )
+    assert [curve.name for curve in found] == ["k-means of the colours"]
+    assert found[0].x == [2, 3]
+    assert found[0].y[0] == 1.0
+
+
+def test_a_trunk_has_a_curve_of_its_own_and_every_pixel_counts(
+    run, settings, split, monkeypatch
+):
+    counted = []
+    real = torch.bincount
+
+    def spy(ids, *args, **kwargs):
+        counted.append(len(ids))
+        return real(ids, *args, **kwargs)
+
+    monkeypatch.setattr("geoseg.reporting.k_curve.CELL", 24)
+    monkeypatch.setattr("geoseg.matching.torch.bincount", spy)
+    found = k_curves(
+        run.model,
+        split.match,
+        split.test,
+        batches_of(settings, split, run.model),
+        objective="f1",
+        clusters=(4,),
+    )
+    assert [curve.role for curve in found] == ["other", "control"]
+    assert sum(counted) == 2 * 6 * 64 * 64  # spaces x tiles x pixels
+
+
+def test_a_method_without_steps_says_that_it_has_no_curves(town, tmp_path):
+    settings = RunSettings(
+        images=town.images,
+        labels=town.labels,
+        method="color_kmeans",
+        parameters={"clusters": 300, "pixels": 3000},
+        patch_size=32,
+        controls=False,
+    )
+    runs.start(settings, tmp_path / "run")
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "learns without optimiser steps" in text
+    assert "300 clusters" in text  # more than a byte holds
+    assert re.search(r"The \d+ smallest clusters, .* left out of the table", text)
+
+
+def test_no_report_is_written_where_none_is_wanted(settings, tmp_path):
+    runs.start(replace(settings, report="none", max_steps=1), tmp_path / "run")
+    assert not (tmp_path / "run" / "report.html").exists()
+
+
+def test_times_are_for_people():
+    assert [clock(s) for s in (0.04, 59.96, 3599.0)] == [
+        "0.0 s",
+        "60.0 s",
+        "59 min 59 s",
+    ]
