@@ -187,7 +187,7 @@ def set_threads(threads: int | None) -> None:
 
 def command_line(ctx: click.Context) -> str:
     """Return the command line that was given, to be written down and given again."""
-    words = ctx.command_path.split()
+    words = ["geoseg", ctx.info_name or ""]
     for param in ctx.command.params:
         name = param.name or ""
         source = ctx.get_parameter_source(name)

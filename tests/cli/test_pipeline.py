@@ -179,7 +179,7 @@ def test_evaluate_writes_a_page_with_and_without_the_model(there, geoseg, tmp_pa
     assert geoseg(*words).exit_code == 0
     text = (tmp_path / "r.html").read_text()
     assert "name it with --model" in text
-    assert f"geoseg evaluate {output} --aoi sample --report" in text
+    assert f"geoseg evaluate {output} --aoi sample" in text
     again = geoseg(*words)
     assert again.exit_code == 2 and "exists already: give --overwrite" in again.stderr
     assert (tmp_path / "r.html").read_text() == text
