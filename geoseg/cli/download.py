@@ -1,10 +1,13 @@
 """``geoseg download``."""
 
+import logging
 from pathlib import Path
 
 import click
 
 from geoseg.cli import options
+
+log = logging.getLogger(__name__)
 
 
 @click.command("download")
@@ -79,4 +82,5 @@ def command(
         keep_archive=keep_archive,
         overwrite=overwrite,
     )
+    log.info("to train on it: geoseg train --aoi %s --data %s", aoi, data)
     click.echo(folder)

@@ -149,6 +149,7 @@ def _whole(
             f"{place} exists already and was not made by geoseg download: use it as it "
             "is, or give --overwrite to replace it"
         )
+    here = [archives / t.name for t in missing if (archives / t.name).exists()]
     jobs = [
         _Job(
             bucket.head(f"{PREFIX}/{aoi.dataset}/tarballs/{tarball.name}"),
@@ -156,14 +157,10 @@ def _whole(
             tarball.md5,
         )
         for tarball in missing
-        if not (archives / tarball.name).exists()
+        if archives / tarball.name not in here
     ]
-    known = sum(job.item.size for job in jobs) + sum(
-        job_file.stat().st_size
-        for job_file in (archives / tarball.name for tarball in missing)
-        if job_file.exists()
-    )
-    _require_space(root, jobs, also=int(UNPACKED_PER_TARBALL * known))
+    packed = sum(job.item.size for job in jobs) + sum(f.stat().st_size for f in here)
+    _require_space(root, jobs, also=int(UNPACKED_PER_TARBALL * packed))
     _fetch_all(bucket, jobs)
     for tarball in missing:
         _unpack(archives, tarball, folder, aoi, keep_archive, overwrite)
@@ -221,8 +218,8 @@ def _some(
         if not items:
             raise DownloadError(
                 f"{bucket.endpoint}/{bucket.name}/{prefix}/{folder} holds no file, "
-                "expected one per tile: download the tarball (without --tiles and "
-                "--products)"
+                "expected one per tile: name other --products, or download the tarball "
+                "(without --tiles and --products)"
             )
     common = set.intersection(*map(set, folders.values()))
     numbers = sorted(common, key=_shuffled)[:tiles]

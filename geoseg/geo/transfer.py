@@ -243,7 +243,12 @@ def check_md5(path: Path, expected: str | None, *, discard: bool = False) -> Non
     if discard:
         path.unlink()
         _stamp(path).unlink(missing_ok=True)
-    todo = "it was removed: download it again" if discard else "remove it"
+    todo = (
+        "it was removed: run the same command again; if that ends alike, the server "
+        "holds another file: check --endpoint"
+        if discard
+        else "remove it and run the same command again"
+    )
     raise DownloadError(f"{path} has md5 {found}, expected {expected}; {todo}")
 
 

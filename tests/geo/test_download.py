@@ -211,7 +211,7 @@ def test_rio_has_single_files_too(s3, tile, labels, tmp_path):
 def test_what_is_absent_or_unknown_is_said(s3, tmp_path):
     with pytest.raises(DownloadError, match="does not exist"):
         download_aoi("paris", tmp_path)
-    with pytest.raises(DownloadError, match="PS-MS holds no file.*the tarball"):
+    with pytest.raises(DownloadError, match="PS-MS holds no file.*other --products"):
         download_aoi("paris", tmp_path, tiles=3)
     with pytest.raises(ParameterError, match="'atlantis' is unknown"):
         download_aoi("atlantis", tmp_path)
