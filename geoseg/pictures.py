@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from geoseg import report
+from geoseg.classes import footprint_ids
 from geoseg.errors import ParameterError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
@@ -48,15 +49,25 @@ def _panel_row(model: Model, tile: Tile) -> report.PanelRow:
         tile, model.card.nodata, bands=model.card.normalization.bands
     )
     heads = []
+    # The panel shows one class: where there are several, the one that is judged.
+    names = tile.classes.names
+    shown, *_ = footprint_ids(names)
+    own = model.card.class_names.index(names[shown])
     for head in model.card.matchings:
         clusters = cluster_map(model, tile, head).numpy()
         strips = predict_strips(
             model.with_card(head=head), tile.image, region=tile.extent(grid)
         )
         classes = np.concatenate([classify(strip).classes for strip in strips])
+        classes = _as_building(classes, own)
         heads.append(report.PanelHead(f"{head} head", clusters, classes))
-    truth = np.where(valid, read_labels(tile, grid), IGNORE).astype(np.uint8)
-    return report.PanelRow(tile.id, image, heads, truth, valid)
+    truth = np.where(valid, _as_building(read_labels(tile, grid), shown), IGNORE)
+    return report.PanelRow(tile.id, image, heads, truth.astype(np.uint8), valid)
+
+
+def _as_building(classes: Pixels, class_id: int) -> Pixels:
+    """Return 1 where the class is, 0 elsewhere, IGNORE where nothing is known."""
+    return np.where(classes == IGNORE, IGNORE, classes == class_id).astype(np.uint8)
 
 
 def read_colours(

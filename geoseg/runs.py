@@ -176,7 +176,11 @@ def match_again(model: Model, settings: RunSettings) -> Model:
     _say_objective(settings)
     if settings.match_tiles < len(tiles):
         tiles = list(split_of(settings, tiles).match)
-    provenance = {**model.card.provenance, "matched_on": [tile.id for tile in tiles]}
+    provenance = {
+        **model.card.provenance,
+        "matched_on": [tile.id for tile in tiles],
+        "labels": settings.label_options,
+    }
     matched = match_model(model, tiles, objective=settings.objective)
     # The scores on the card were those of the former matching.
     return matched.with_card(provenance=provenance, metrics={})
@@ -351,6 +355,7 @@ def _new_card(
         seed=settings.seed,
         provenance={
             "source": settings.source,
+            "labels": settings.label_options,
             "tiles": {role: [t.id for t in getattr(split, role)] for role in roles},
             "fingerprint": fingerprint(tiles),
             "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},

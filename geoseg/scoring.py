@@ -21,7 +21,7 @@ from geoseg.methods.base import Batches
 from geoseg.model import Model
 from geoseg.pictures import draw_panel
 from geoseg.reporting import Material, write_report_page
-from geoseg.settings import RunSettings, loader_of, tiles_of
+from geoseg.settings import LABEL_OPTIONS, RunSettings, loader_of, tiles_of
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,8 @@ def score_map(
         prediction: Footprints, a class raster, or a folder of class rasters.
         settings: Name the labelled tiles.
         model: The model that made the map. Its matching and training tiles are left
-            out, and the controls are fitted on them and scored beside the map.
+            out, and the controls are fitted on them and scored beside the map. Settings
+            that name no classes take those that it was matched with.
         folder: Where ``scores.json`` and, with a model, ``panel.png`` go.
         footprint_classes: Whose footprints are counted; for footprints on disk, the one
             that they are.
@@ -211,6 +212,7 @@ def _judge(
     footprint_classes: Sequence[str],
 ) -> Judged:
     """Score a map, with the controls beside it where the model is known."""
+    settings = _labels_as_matched(settings, model)
     tiles = tiles_of(settings)
     labelled = [tile for tile in tiles if tile.labels is not None]
     if not labelled:
@@ -309,6 +311,15 @@ def _class_table(model: Model) -> str:
             lines.append(f"| {cluster} | {' | '.join((*cells, *shares))} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _labels_as_matched(settings: RunSettings, model: Model | None) -> RunSettings:
+    """Take the classes that the model was matched with where none are named."""
+    if model is None or settings.label_options:
+        return settings
+    used = model.card.provenance.get("labels", {})
+    found = {name: str(used[name]) for name in LABEL_OPTIONS if name in used}
+    return replace(settings, **found)  # type: ignore[arg-type]
 
 
 def _one_class(tiles: Sequence[Tile], wanted: Sequence[str]) -> list[Tile]:

@@ -24,6 +24,8 @@ from geoseg.whitening import WhitenMode
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
 
+#: Settings that say what labels mean.
+LABEL_OPTIONS = ("classes", "class_field", "label_layer")
 #: Pixels left out between blocks of one image.
 BLOCK_GAP = 16
 
@@ -118,6 +120,12 @@ class RunSettings:
             TWO_CLASSES if self.classes is None else LabelClasses.parse(self.classes)
         )
         return replace(found, field=self.class_field, layer=self.label_layer)
+
+    @property
+    def label_options(self) -> dict[str, str]:
+        """The options that say what labels mean, as given, for the model's card."""
+        given = {name: getattr(self, name) for name in LABEL_OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
 
     def command(self) -> str:
         """Return the command line that makes such a run."""

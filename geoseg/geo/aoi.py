@@ -11,7 +11,7 @@ from geoseg.classes import TWO_CLASSES, LabelClasses
 from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.catalogue import AOIS
 from geoseg.geo.layouts import IMAGE_SUFFIXES as IMAGE_SUFFIXES
-from geoseg.geo.layouts import LABEL_SUFFIXES
+from geoseg.geo.layouts import LABEL_SUFFIXES, TABLE_SUFFIXES
 from geoseg.geo.layouts import VECTOR_SUFFIXES as VECTOR_SUFFIXES  # noqa: F401
 from geoseg.geo.layouts import (
     labels_of_product,
@@ -188,7 +188,7 @@ def _label_files(
         return str(labels) if one else list_remote(str(labels), LABEL_SUFFIXES)
     path = Path(labels)
     if path.is_file():
-        if path.suffix.lower() not in LABEL_SUFFIXES:
+        if path.suffix.lower() not in (*LABEL_SUFFIXES, *TABLE_SUFFIXES):
             raise LabelError(
                 f"labels {path} end in {path.suffix!r}, expected one of "
                 f"{', '.join(LABEL_SUFFIXES)}"

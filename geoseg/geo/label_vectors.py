@@ -1,6 +1,5 @@
 """Reference labels in vector files: polygons with their classes, burnt on a grid."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,20 +13,14 @@ from rasterio import features
 from rasterio.crs import CRS
 from rasterio.warp import transform as warp_points
 from shapely import affinity
-from shapely.geometry import shape
 
 from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import shift
+from geoseg.geo.label_files import Shapes, read_shapes
 from geoseg.geo.raster import PixelWindow, RasterDescription
-from geoseg.geo.remote import (
-    explain,
-    file_name,
-    is_remote,
-    remote_access,
-    user_name,
-)
+from geoseg.geo.remote import is_remote
 from geoseg.metrics import BUILDING
 from geoseg.patches import IGNORE
 
@@ -48,14 +41,6 @@ class Layer(NamedTuple):
     class_ids: Array
     tree: shapely.STRtree
     unknown: Mapping[str, int]
-
-
-class _Shapes(NamedTuple):
-    """Geometries of a file and the values of the class field, None without one."""
-
-    geometries: list[shapely.Geometry]
-    values: list[Any]
-    crs: CRS | None
 
 
 def read_layer(tile: Tile, grid: RasterDescription) -> Layer:
@@ -153,7 +138,8 @@ def _cached_layer(
     path: str, _mtime: int, size: int, wkt: str, classes: LabelClasses
 ) -> Layer:
     """Read a file once per CRS; time and size in the key notice when it changes."""
-    found = _read_vectors(path, classes) if size else _Shapes([], [], None)
+    _need_field(path, classes)
+    found = read_shapes(path, classes) if size else Shapes([], [], None)
     ids, unknown = _class_ids(found.values, classes)
     pairs = [
         (part, class_id)
@@ -172,6 +158,14 @@ def _cached_layer(
     return Layer(polygons, class_ids, shapely.STRtree(polygons), unknown)
 
 
+def _need_field(path: str, classes: LabelClasses) -> None:
+    if classes.field is None and len(classes.names) > 2:
+        raise LabelError(
+            f"labels {path} are polygons and there are {len(classes.names)} classes, "
+            "expected the attribute that tells them apart: name it with --class-field"
+        )
+
+
 def _class_ids(
     values: Iterable[Any], classes: LabelClasses
 ) -> tuple[list[int], dict[str, int]]:
@@ -185,88 +179,6 @@ def _class_ids(
             unknown[str(value)] += 1
         ids.append(IGNORE if class_id is None else class_id)
     return ids, dict(unknown)
-
-
-def _read_vectors(path: str, classes: LabelClasses) -> _Shapes:
-    """Geometries of a vector file, their values, and the file's CRS."""
-    # fiona brings a GDAL of its own and takes a while to import
-    import fiona
-
-    if classes.field is None and len(classes.names) > 2:
-        raise LabelError(
-            f"labels {path} are polygons and there are {len(classes.names)} classes, "
-            "expected the attribute that tells them apart: name it with --class-field"
-        )
-    try:
-        if not is_remote(path) and _suffix(path) in (".geojson", ".json"):
-            _check_json(path)
-        with (
-            remote_access(path) as name,
-            fiona.open(name, layer=_layer_name(name, classes.layer)) as source,
-        ):
-            wkt, schema = source.crs_wkt, source.schema["properties"]
-            items = [item for item in source if item.geometry]
-            geometries = [shape(item.geometry) for item in items]
-            if classes.field is not None and items and classes.field not in schema:
-                raise LabelError(
-                    f"labels {path} have no attribute {classes.field!r}, expected one "
-                    f"of {', '.join(schema) or 'none at all'}: give --class-field"
-                )
-            values = [item.properties.get(classes.field) for item in items]
-    except (fiona.errors.FionaError, OSError, ValueError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        remote = explain(path, reason)
-        if remote is not None:
-            raise LabelError(f"labels {remote}") from error
-        raise LabelError(
-            f"labels {path} cannot be read ({reason}), expected a vector file: check "
-            "it with ogrinfo"
-        ) from error
-    return _Shapes(geometries, values, CRS.from_wkt(wkt) if wkt else None)
-
-
-def _layer_name(path: str, wanted: str | None) -> str | None:
-    """The layer to read: the one that is wanted, or the only one with geometries.
-
-    Raises:
-        LabelError: If there is no such layer, or several and none is named.
-    """
-    import fiona
-
-    if _suffix(path) != ".gpkg":
-        return None
-    names = fiona.listlayers(path)
-    if wanted is not None:
-        if wanted not in names:
-            raise LabelError(
-                f"labels {path} have no layer {wanted!r}, expected one of "
-                f"{', '.join(names)}: give --label-layer"
-            )
-        return wanted
-    found = [name for name in names if _has_geometries(path, name)]
-    if len(found) > 1:
-        raise LabelError(
-            f"labels {path} have {len(found)} layers ({', '.join(found)}), expected one: "
-            "name it with --label-layer"
-        )
-    return str(found[0] if found else names[0])
-
-
-def _has_geometries(path: str, layer: str) -> bool:
-    import fiona
-
-    with fiona.open(path, layer=layer) as source:
-        return bool(source.schema["geometry"] != "None")
-
-
-def _suffix(path: str) -> str:
-    return file_name(user_name(path)).suffix.lower()
-
-
-def _check_json(path: str) -> None:
-    # GDAL reads what it can of a truncated GeoJSON; half the labels would be missing
-    with open(path, encoding="utf-8") as file:
-        json.load(file)
 
 
 def _reproject(

@@ -31,7 +31,7 @@ from geoseg.geo.label_vectors import (
     rectangle,
     shapely_affine,
 )
-from geoseg.geo.layouts import VECTOR_SUFFIXES
+from geoseg.geo.layouts import IMAGE_SUFFIXES
 from geoseg.geo.raster import RasterDescription, describe
 from geoseg.geo.remote import file_name
 from geoseg.metrics import BUILDING
@@ -210,4 +210,4 @@ def _is_vector(tile: Tile) -> bool:
             f"tile {tile.id} ({tile.image}) has no labels, expected a vector or mask "
             "file: choose labelled tiles"
         )
-    return file_name(tile.labels).suffix.lower() in VECTOR_SUFFIXES
+    return file_name(tile.labels).suffix.lower() not in IMAGE_SUFFIXES

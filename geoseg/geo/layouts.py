@@ -7,8 +7,13 @@ from pathlib import Path
 from geoseg.errors import DatasetError
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".vrt")
-VECTOR_SUFFIXES = (".geojson", ".json", ".gpkg", ".fgb", ".shp")
+VECTOR_SUFFIXES = (
+    *(".geojson", ".json", ".gpkg", ".fgb", ".shp"),
+    *(".parquet", ".geoparquet"),
+)
 LABEL_SUFFIXES = (*VECTOR_SUFFIXES, *IMAGE_SUFFIXES)
+#: A table may lie among labels and be none: taken where it is named.
+TABLE_SUFFIXES = (".csv",)
 
 # Best first. Rio's 8band images are not pan-sharpened (2 m), so 3band comes first.
 _PRODUCTS = (

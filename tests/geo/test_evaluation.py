@@ -202,8 +202,8 @@ def test_what_cannot_be_scored_is_refused(tile, tmp_path):
         evaluate_output(raster, [])
     with pytest.raises(LabelError, match="1 of 1 tiles have no labels"):
         evaluate_output(raster, [Tile("bare", tile.image)])
-    with pytest.raises(RasterError, match="ends in '.parquet', expected class rasters"):
-        evaluate_output(tmp_path / "houses.parquet", [tile])
+    with pytest.raises(RasterError, match="ends in '.kml', expected class rasters"):
+        evaluate_output(tmp_path / "houses.kml", [tile])
     with pytest.raises(RasterError, match="no class raster in"):
         (tmp_path / "empty").mkdir()
         evaluate_output(tmp_path / "empty", [tile])

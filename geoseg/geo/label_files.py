@@ -1,0 +1,182 @@
+"""Vector files of labels, whatever their format: geometries, values and CRS."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import shapely
+from rasterio.crs import CRS
+from shapely.geometry import shape
+
+from geoseg.classes import LabelClasses
+from geoseg.errors import LabelError
+from geoseg.geo.remote import (
+    explain,
+    file_name,
+    is_remote,
+    remote_access,
+    user_name,
+)
+
+#: Columns of a CSV that may hold WKT in longitude and latitude; SpaceNet's first.
+WKT_COLUMNS = ("PolygonWKT_Geo", "WKT", "geometry")
+
+
+class Shapes(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        geometries: Of the features that have one, in the file's order; may have Z.
+        values: Of the class field, one a geometry; None without a field.
+        crs: None if the file names none.
+    """
+
+    geometries: list[shapely.Geometry]
+    values: list[Any]
+    crs: CRS | None
+
+
+def read_shapes(path: str, classes: LabelClasses) -> Shapes:
+    """Read a vector file that is not empty.
+
+    Curves come as fine polygons, features without a geometry are left out.
+
+    Args:
+        path: GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet, or CSV with WKT.
+        classes: Name the field and the layer.
+
+    Raises:
+        LabelError: If the file cannot be read, or has no such layer, field or column.
+    """
+    reader = _READERS.get(_suffix(path), _read_fiona)
+    try:
+        return reader(path, classes)
+    except (OSError, ValueError, csv.Error, shapely.errors.ShapelyError) as error:
+        reason = " ".join(str(error).split())
+        remote = explain(path, reason)
+        if remote is not None:
+            raise LabelError(f"labels {remote}") from error
+        raise LabelError(
+            f"labels {path} cannot be read ({reason}), expected a vector file: check "
+            "it with ogrinfo"
+        ) from error
+
+
+def _read_fiona(path: str, classes: LabelClasses) -> Shapes:
+    # fiona brings a GDAL of its own and takes a while to import
+    import fiona
+
+    try:
+        with (
+            remote_access(path) as name,
+            fiona.open(name, layer=_layer_name(name, classes.layer)) as source,
+        ):
+            wkt = source.crs_wkt
+            items = [item for item in source if item.geometry]
+            if items:
+                _check_field(path, classes, source.schema["properties"])
+            return Shapes(
+                [shape(item.geometry) for item in items],
+                [item.properties.get(classes.field) for item in items],
+                CRS.from_wkt(wkt) if wkt else None,
+            )
+    except fiona.errors.FionaError as error:
+        raise OSError(str(error.__cause__ or error)) from error
+
+
+def _read_json(path: str, classes: LabelClasses) -> Shapes:
+    # GDAL reads what it can of a truncated GeoJSON; half the labels would be missing
+    if not is_remote(path):
+        with open(path, encoding="utf-8") as file:
+            json.load(file)
+    return _read_fiona(path, classes)
+
+
+def _read_parquet(path: str, classes: LabelClasses) -> Shapes:
+    import geopandas
+
+    try:
+        table = geopandas.read_parquet(path)
+    except ImportError as error:
+        raise LabelError(
+            f"labels {path} are GeoParquet, which needs pyarrow: pip install pyarrow, or "
+            "convert them with ogr2ogr labels.gpkg"
+        ) from error
+    table = table[table.geometry.notna()]
+    if len(table):
+        _check_field(path, classes, table.columns)
+    values: list[Any] = [None] * len(table)
+    if classes.field is not None and len(table):
+        column = table[classes.field]
+        values = list(column.astype(object).where(column.notna(), None))
+    crs = CRS.from_wkt(table.crs.to_wkt()) if table.crs else None
+    return Shapes(list(table.geometry), values, crs)
+
+
+def _read_csv(path: str, classes: LabelClasses) -> Shapes:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        columns = rows.fieldnames or []
+        column = next((name for name in WKT_COLUMNS if name in columns), None)
+        if column is None:
+            raise LabelError(
+                f"labels {path} have columns {', '.join(columns) or 'none'}, expected "
+                f"WKT in longitude and latitude in one of {', '.join(WKT_COLUMNS)}"
+            )
+        _check_field(path, classes, columns)
+        items = [row for row in rows if row[column]]
+    return Shapes(
+        [shapely.from_wkt(row[column]) for row in items],
+        [None if classes.field is None else row[classes.field] for row in items],
+        CRS.from_epsg(4326),
+    )
+
+
+_READERS: dict[str, Callable[[str, LabelClasses], Shapes]] = {
+    **dict.fromkeys((".geojson", ".json"), _read_json),
+    **dict.fromkeys((".parquet", ".geoparquet"), _read_parquet),
+    ".csv": _read_csv,
+}
+
+
+def _suffix(path: str) -> str:
+    return file_name(user_name(path)).suffix.lower()
+
+
+def _check_field(path: str, classes: LabelClasses, names: Iterable[str]) -> None:
+    if classes.field is not None and classes.field not in names:
+        raise LabelError(
+            f"labels {path} have no attribute {classes.field!r}, expected one of "
+            f"{', '.join(names) or 'none at all'}: give --class-field"
+        )
+
+
+def _layer_name(path: str, wanted: str | None) -> str | None:
+    """The layer to read: the one that is wanted, or the only one with geometries."""
+    import fiona
+
+    if _suffix(path) != ".gpkg":
+        return None
+    names = fiona.listlayers(path)
+    if wanted is not None:
+        if wanted not in names:
+            raise LabelError(
+                f"labels {path} have no layer {wanted!r}, expected one of "
+                f"{', '.join(names)}: give --label-layer"
+            )
+        return wanted
+    found = [name for name in names if _has_geometries(path, name)]
+    if len(found) > 1:
+        raise LabelError(
+            f"labels {path} have {len(found)} layers ({', '.join(found)}), expected one: "
+            "name it with --label-layer"
+        )
+    return str(found[0] if found else names[0])
+
+
+def _has_geometries(path: str, layer: str) -> bool:
+    import fiona
+
+    with fiona.open(path, layer=layer) as source:
+        return bool(source.schema["geometry"] != "None")
