@@ -12,6 +12,7 @@ from geoseg.geo import raster
 from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.contingency import ClusterView
+from geoseg.geo.inspection import sample, stretch_mismatch
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
 from geoseg.geo.predictor import ClassModel, predict_raster
 from geoseg.geo.remote import file_name
@@ -104,6 +105,7 @@ def map_buildings(
         raster.require_crs(grid)
         raster.band_numbers(grid, model.card.normalization.bands)
         _compare_gsd(grid, model)
+        _compare_values(grid, model)
     _one_crs(grids)
     places = _places(images, classes, probability, clusters)
     styles = _styles(model, output, places, options)
@@ -277,4 +279,15 @@ def _compare_gsd(grid: raster.RasterDescription, model: Model) -> None:
         log.warning(
             "%s has pixels of %.2f m, the model was trained at %.2f m: expect a poor map",
             *(grid.path, grid.gsd_m, trained),
+        )
+
+
+def _compare_values(grid: raster.RasterDescription, model: Model) -> None:
+    """Warn of an image whose values are unlike those of the training."""
+    card = model.card
+    pixels, valid = sample(grid, nodata=card.nodata)
+    mismatch = stretch_mismatch(pixels, valid, grid.band_names, card.normalization)
+    if mismatch:
+        log.warning(
+            "%s: %s; expect a poor map, or train on such images", grid.path, mismatch
         )

@@ -389,3 +389,15 @@ def test_pixels_of_another_size_are_warned_of(
         map_buildings(model, [image], tmp_path / "b.gpkg")
     found = [r for r in caplog.records if "pixels of 0.50 m" in r.getMessage()]
     assert len(found) == warned
+
+
+@pytest.mark.parametrize(("factor", "warnings"), [(1, 0), (9, 1)])
+def test_values_unlike_the_trainings_are_warned_of(
+    write_tiff, bright_model, tmp_path, caplog, factor, warnings
+):
+    ramp = np.linspace(10, 990, 64 * 64).reshape(1, 64, 64).repeat(3, axis=0)
+    image = write_tiff("a.tif", (factor * ramp).astype(np.uint16))
+    map_buildings(bright_model(), [image], tmp_path / "out.geojson", options=EXACT)
+    found = [r.getMessage() for r in caplog.records if "lie outside" in r.getMessage()]
+    assert len(found) == warnings
+    assert all("a.tif: 90 % of band red" in message for message in found)
