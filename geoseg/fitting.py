@@ -94,6 +94,7 @@ def train_method(
     *,
     run: Path,
     resume: bool,
+    profile: bool = False,
 ) -> "FitResult":
     """Train a method as the settings say, on one device or several.
 
@@ -104,6 +105,7 @@ def train_method(
         loaders: Gives the loader of a rank in a group of several devices.
         run: The run's folder.
         resume: Go on from its checkpoint.
+        profile: Measure some steps.
 
     Raises:
         GeosegError: As :func:`geoseg.training.fit` and ``fit_on_devices``.
@@ -127,7 +129,9 @@ def train_method(
         accumulate=settings.accumulate,
         schedule=schedule,
         checkpoint_steps=settings.checkpoint_steps,
+        stop_on_collapse=settings.stop_on_collapse,
         tensorboard=settings.tensorboard,
+        profile=profile,
     )
     method.cpu()
     return result

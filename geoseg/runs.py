@@ -85,7 +85,10 @@ class RunResult:
         """Say in a few lines what there is now."""
         lines = []
         if self.collapse:
-            lines.append(self.collapse)
+            lines.append(
+                f"{self.collapse}; to go on all the same: geoseg train --resume "
+                f"{self.run} --no-stop-on-collapse"
+            )
         if self.interrupted:
             lines.append(f"stopped early; go on with: geoseg train --resume {self.run}")
         if self.table:
@@ -98,8 +101,15 @@ class RunResult:
         return "\n".join(lines)
 
 
-def start(settings: RunSettings, run: Path | None = None) -> RunResult:
+def start(
+    settings: RunSettings, run: Path | None = None, *, profile: bool = False
+) -> RunResult:
     """Train, match and score into a new run folder.
+
+    Args:
+        settings: Of the run.
+        run: Its folder; by default the next free number below ``runs``.
+        profile: Measure some steps of the training, say where their time goes.
 
     Raises:
         GeosegError: If tiles, labels or settings say no; then no folder is left.
@@ -122,11 +132,18 @@ def start(settings: RunSettings, run: Path | None = None) -> RunResult:
             "fingerprint": fingerprint(tiles),
         },
     )
-    return _carry_out(plan, folder, resume=False)
+    return _carry_out(plan, folder, resume=False, profile=profile)
 
 
-def resume(folder: Path) -> RunResult:
+def resume(
+    folder: Path, *, stop_on_collapse: bool | None = None, profile: bool = False
+) -> RunResult:
     """Go on with a run that was stopped or killed.
+
+    Args:
+        folder: Of the run.
+        stop_on_collapse: Instead of the run's own setting, if given.
+        profile: As :func:`start`.
 
     Raises:
         TrainingError: If the folder is no run, or the tiles are no longer the same.
@@ -149,6 +166,8 @@ def resume(folder: Path) -> RunResult:
         raise TrainingError(
             f"{path} is damaged ({error}): start a new run with geoseg train"
         ) from error
+    if stop_on_collapse is not None:
+        settings = replace(settings, stop_on_collapse=stop_on_collapse)
     tiles = tiles_of(settings)
     if fingerprint(tiles) != expected:
         raise TrainingError(
@@ -156,7 +175,7 @@ def resume(folder: Path) -> RunResult:
             "were, or start a new run"
         )
     plan = _plan(settings, split_of(settings, tiles), normalization)
-    return _carry_out(plan, folder, resume=True)
+    return _carry_out(plan, folder, resume=True, profile=profile)
 
 
 def match_again(model: Model, settings: RunSettings) -> Model:
@@ -205,11 +224,11 @@ def _plan(settings: RunSettings, split: Split, normalization: Normalization) -> 
     return _Plan(settings, split, card, loader, loaders)
 
 
-def _carry_out(plan: _Plan, folder: Path, *, resume: bool) -> RunResult:
+def _carry_out(plan: _Plan, folder: Path, *, resume: bool, profile: bool) -> RunResult:
     split, objective = plan.split, plan.settings.objective
     times = folder / TIMES_NAME
     with timed(times, "training"):
-        model, trained = _train(plan, folder, resume=resume)
+        model, trained = _train(plan, folder, resume=resume, profile=profile)
     save_model(folder / MODEL_NAME, model)
     result = RunResult(folder, model, trained.signal, trained.collapse)
     if not split.match:
@@ -270,7 +289,9 @@ def _score(plan: _Plan, result: RunResult) -> RunResult:
     return replace(result, model=model, table=table)
 
 
-def _train(plan: _Plan, folder: Path, *, resume: bool) -> tuple[Model, "FitResult"]:
+def _train(
+    plan: _Plan, folder: Path, *, resume: bool, profile: bool
+) -> tuple[Model, "FitResult"]:
     settings, card = plan.settings, plan.card
     method = build_method(
         settings.method,
@@ -280,7 +301,13 @@ def _train(plan: _Plan, folder: Path, *, resume: bool) -> tuple[Model, "FitResul
     )
     method.whiten(card.normalization.whitening)
     result = train_method(
-        settings, method, plan.loader, plan.loaders, run=folder, resume=resume
+        settings,
+        method,
+        plan.loader,
+        plan.loaders,
+        run=folder,
+        resume=resume,
+        profile=profile,
     )
     provenance = {**card.provenance, "steps": result.steps, "logs": _last_logs(folder)}
     model = Model(method.eval(), card).with_card(provenance=provenance)

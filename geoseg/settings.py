@@ -61,6 +61,7 @@ class RunSettings:
         precision: ``32-true`` or ``bf16-mixed``.
         lr_schedule: ``constant``, ``cosine``, ``linear`` or ``step``.
         warmup_steps: Steps in which the learning rate rises to its full.
+        stop_on_collapse: End a training whose clusters have collapsed.
         tensorboard: Write events for TensorBoard too.
         controls: Whether to score the controls beside the model.
         report: ``quick``; ``full`` adds k-means of the features for several K; ``none``.
@@ -97,6 +98,7 @@ class RunSettings:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     lr_schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
     warmup_steps: int = 0
+    stop_on_collapse: bool = True
     tensorboard: bool = False
     controls: bool = True
     report: Literal["none", "quick", "full"] = "quick"

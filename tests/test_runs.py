@@ -323,3 +323,9 @@ def test_a_whitened_run_resumes_whitened(town, tmp_path, no_pictures):
     assert again.model.card.normalization == whole.model.card.normalization
     for name, value in whole.model.method.state_dict().items():
         assert torch.equal(value, again.model.method.state_dict()[name])
+
+
+def test_the_summary_of_a_collapsed_run_says_how_to_go_on_all_the_same(iic_run):
+    said = replace(iic_run, collapse="stopped at step 9").summary().splitlines()[0]
+    assert said.startswith("stopped at step 9; to go on all the same: geoseg train --r")
+    assert said.endswith(f"{iic_run.run} --no-stop-on-collapse")

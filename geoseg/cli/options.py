@@ -1,5 +1,6 @@
 """Options that several commands take."""
 
+import logging
 import shlex
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,6 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from geoseg.errors import OutputExistsError
+
+log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,12 +76,26 @@ seed_opt = click.option("--seed", default=0, show_default=True, help="Of all cha
 threads_opt = click.option(
     "--threads", type=click.IntRange(1), help="CPU threads; default: all cores."
 )
+
+
+def _name_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Turn ``auto`` into the device that is here, and say which."""
+    if value != "auto":
+        return value
+    import torch
+
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    log.info("--device auto: %s", found)
+    return found
+
+
 device_opt = click.option(
     "--device",
-    type=click.Choice(["cpu", "cuda"]),
+    type=click.Choice(["cpu", "cuda", "auto"]),
     default="cpu",
     show_default=True,
-    help="Where the network runs; never changed in silence.",
+    callback=_name_device,
+    help="Where the network runs; auto takes a GPU if there is one, and says so.",
 )
 objective_opt = click.option(
     "--objective",
@@ -133,6 +150,13 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         if not 3 <= len(parts) <= 4 or not all(part.isdigit() for part in parts):
             self.fail(f"{value!r} is not HH:MM:SS, for instance 00:20:00", param, ctx)
         days, hours, minutes, seconds = map(int, ["0"] * (4 - len(parts)) + parts)
+        if minutes > 59 or seconds > 59 or (len(parts) == 4 and hours > 23):
+            self.fail(
+                f"{value!r} has more than 59 minutes or seconds (or 23 hours beside "
+                "days), for instance 01:30:00",
+                param,
+                ctx,
+            )
         try:
             time = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
         except OverflowError:

@@ -1,6 +1,7 @@
 """``geoseg train``."""
 
 import logging
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,18 @@ log = logging.getLogger(__name__)
     "stay float32.",
 )
 @click.option(
+    "--stop-on-collapse/--no-stop-on-collapse",
+    default=True,
+    show_default=True,
+    help="Stop when nearly all pixels fall into one cluster, and say what to try.",
+)
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Measure some steps: where their time goes, and what holds them up; writes "
+    "RUN/trace.json.gz.",
+)
+@click.option(
     "--tensorboard",
     is_flag=True,
     help="Write RUN/tensorboard too, for: tensorboard --logdir runs",
@@ -173,6 +186,7 @@ def command(
     max_time: timedelta | None,
     sobel: str | None,
     threads: int | None,
+    profile: bool,
     **given: Any,
 ) -> None:
     """Train a model on unlabelled tiles.
@@ -192,8 +206,9 @@ def command(
         for name in ctx.params
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     ]
-    if resume is not None and set(named) - {"resume", "threads"}:
-        others = ", ".join(sorted(set(named) - {"resume", "threads"}))
+    fixed = set(named) - {"resume", "threads", "profile", "stop_on_collapse"}
+    if resume is not None and fixed:
+        others = ", ".join(sorted(fixed))
         raise click.UsageError(
             f"--resume takes the settings of the run, but {others} was given too"
         )
@@ -207,7 +222,8 @@ def command(
     from geoseg.settings import RunSettings
 
     if resume is not None:
-        result = runs.resume(resume)
+        stop = given["stop_on_collapse"] if "stop_on_collapse" in named else None
+        result = runs.resume(resume, stop_on_collapse=stop, profile=profile)
     else:
         settings = RunSettings(
             images=images,
@@ -216,6 +232,8 @@ def command(
             max_seconds=None if max_time is None else max_time.total_seconds(),
             **given,
         )
-        result = runs.start(settings, output)
+        result = runs.start(settings, output, profile=profile)
     log.info("%s", result.summary())
     click.echo(result.model_path)
+    if result.signal == signal.SIGTERM:
+        ctx.exit(128 + signal.SIGTERM)  # as a scheduler expects of what it ended

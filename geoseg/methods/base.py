@@ -129,6 +129,10 @@ class Method(nn.Module):
     def begin_epoch(self, epoch: int, batches: Batches) -> None:
         """Prepare an epoch, for instance by clustering; not repeated on resume."""
 
+    def advice_on_collapse(self, head: str) -> str:
+        """Say what to try when a head's clusters have collapsed, as a list in words."""
+        return "a lower learning rate, a larger --batch-size or more clusters"
+
     def finish(self, batches: Batches) -> None:
         """Make a last fit after the optimiser steps, or the only one."""
 

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from geoseg.errors import ParameterError
 from geoseg.losses.mutual_information import mutual_information
@@ -139,6 +140,14 @@ class IIC(Method):
         """Adam with a constant rate, as published."""
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 
+    def advice_on_collapse(self, head: str) -> str:
+        """Press for equal sizes first: that is what λ is for."""
+        lam, clusters = 1.5 * max(self.lam[head], 1.0), 2 * self.heads[head]
+        return (
+            f"-p lam_{head}={lam:g}, -p learning_rate={self.learning_rate / 3:.1g}, a "
+            f"larger --batch-size or -p {head}_clusters={clusters}"
+        )
+
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` softmax probabilities of a head."""
         logits = self.get_submodule(head)(self.features(image, valid))
@@ -155,13 +164,16 @@ class IIC(Method):
         """Return minus the information that two views share, of one head or both."""
         key = {"epoch": context.epoch, "seed": context.seed}
         first = batch.image
-        if self.jitter_both:
-            first = self.photometric(first, batch.valid, batch.index, **key, stream=1)
-        second = self.photometric(batch.image, batch.valid, batch.index, **key)
-        view = GeometricView.draw(
-            batch.index, **key, symmetries=self.symmetries, affine=self.affine
-        )
-        second, valid = view.apply(second, batch.valid)
+        with record_function("views"):
+            if self.jitter_both:
+                first = self.photometric(
+                    first, batch.valid, batch.index, **key, stream=1
+                )
+            second = self.photometric(batch.image, batch.valid, batch.index, **key)
+            view = GeometricView.draw(
+                batch.index, **key, symmetries=self.symmetries, affine=self.affine
+            )
+            second, valid = view.apply(second, batch.valid)
         # Two calls, so that each view has batch statistics of its own as published.
         features = self.features(first, batch.valid)
         others = self.features(second, valid)

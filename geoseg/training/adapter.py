@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.profiler import record_function
 
 from geoseg.errors import TrainingError
 from geoseg.methods.base import Method, StepContext, StepOutput
@@ -96,7 +97,8 @@ class Adapter(L.LightningModule):
             self.method.begin_epoch(epoch, lambda: self.loader.batches(epoch))
             self.epoch_begun = epoch
         context = StepContext(epoch, self.steps_made, self.seed)
-        output = self.method.training_step(batch, context)
+        with record_function("forward"):
+            output = self.method.training_step(batch, context)
         if not torch.isfinite(output.loss):
             raise TrainingError(
                 f"the loss is {float(output.loss.detach())} at step {self.steps_made}: "

@@ -21,9 +21,11 @@ from geoseg.training.callbacks import (
     Progress,
     TimeLimit,
 )
+from geoseg.training.collapse import CollapseStop
 from geoseg.training.group import Group
 from geoseg.training.limits import EpochLoader, FitResult, Limits
 from geoseg.training.logs import AreasLog, MetricsLog, TensorBoardLog
+from geoseg.training.profiling import StepProfile, Stopwatch
 from geoseg.training.schedules import Schedule
 
 Precision = Literal["32-true", "bf16-mixed"]
@@ -56,7 +58,9 @@ def fit(
     schedule: Schedule = Schedule(),
     checkpoint_seconds: float = 60.0,
     checkpoint_steps: int | None = None,
+    stop_on_collapse: bool = True,
     tensorboard: bool = False,
+    profile: bool = False,
     on_step: Callable[[int], None] | None = None,
     group: Group | None = None,
 ) -> FitResult:
@@ -82,7 +86,10 @@ def fit(
         schedule: Of the learning rate.
         checkpoint_seconds: Save at least so often.
         checkpoint_steps: Save also every so many steps.
+        stop_on_collapse: End a training whose default head has collapsed.
         tensorboard: Write events into ``run/tensorboard`` too.
+        profile: Measure some of the first steps, log where their time goes, and write
+            ``trace.json.gz``.
         on_step: Called with the number of steps made, after each.
         group: Of processes that this one belongs to; see :func:`fit_on_devices`.
 
@@ -123,6 +130,11 @@ def fit(
         ),
         interrupt,
     ]
+    collapse = CollapseStop(adapter, stop=stop_on_collapse)
+    callbacks.append(collapse)
+    stopwatch = Stopwatch() if profile and not (group and group.rank) else None
+    if stopwatch is not None:
+        callbacks.append(StepProfile(adapter, stopwatch, run / TRACE_NAME, precision))
     checkpoint = run / CHECKPOINT_NAME
     path = checkpoint if resume and checkpoint.exists() else None
     with _quiet_lightning():
@@ -133,6 +145,7 @@ def fit(
             accumulate_grad_batches=accumulate,
             callbacks=callbacks,
             default_root_dir=run,
+            profiler=stopwatch,
             **({"devices": 1} if group is None else group.trainer_options()),
             **_BARE,
         )
@@ -140,7 +153,10 @@ def fit(
     if group is None:
         method.finish(lambda: loader.batches(adapter.steps_made // len(loader)))
     return FitResult(
-        adapter.steps_made, adapter.numbers(), signal=interrupt.signals.received
+        adapter.steps_made,
+        adapter.numbers(),
+        signal=interrupt.signals.received,
+        collapse=collapse.said,
     )
 
 

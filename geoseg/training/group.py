@@ -1,7 +1,7 @@
 """One process among several that train the same method, as Lightning has to see it."""
 
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
+from pathlib import Path
 from typing import Any
 
 from lightning.fabric.plugins.environments.cluster_environment import (
@@ -17,16 +17,27 @@ class Group:
     Attributes:
         rank: Number of the process, from 0; the first one writes the files.
         size: Number of processes.
-        stop: Set when all shall end after the current step.
+        folder: Of the group alone; the processes connect through a file in it, and a
+            file ``stop`` there asks all to end after the current step.
     """
 
     rank: int
     size: int
-    stop: Event
+    folder: Path
 
     def asked_to_stop(self) -> bool:
         """Return whether the process that leads the group wants an end."""
-        return self.stop.is_set()
+        return self.stop.exists()
+
+    @property
+    def stop(self) -> Path:
+        """The file that asks for an end."""
+        return self.folder / "stop"
+
+    @property
+    def meeting(self) -> str:
+        """Where the processes find one another, in torch's words."""
+        return (self.folder / "meeting").as_uri()
 
     def trainer_options(self) -> dict[str, Any]:
         """Return what Lightning's trainer needs to know of the group.

@@ -70,17 +70,16 @@ def fit_on_devices(
     options |= {"run": run, "accelerator": accelerator}
     payload = pickle.dumps((method, loaders, options))
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
     workers: list[tuple[BaseProcess, Connection]] = []
     process: BaseProcess
-    with tempfile.TemporaryDirectory() as folder, StopSignals(stop.set) as signals:
+    with tempfile.TemporaryDirectory() as folder, StopSignals() as signals:
+        groups = [Group(rank, devices, Path(folder)) for rank in range(devices)]
+        # a file and not an event of multiprocessing, which a kill would leave behind
+        signals.then = groups[0].stop.touch
         try:
-            for rank in range(devices):
+            for group in groups:
                 ours, theirs = context.Pipe(duplex=False)
-                group = Group(rank, devices, stop)
-                process = context.Process(
-                    target=_work, args=(group, folder, theirs, payload)
-                )
+                process = context.Process(target=_work, args=(group, theirs, payload))
                 process.start()
                 theirs.close()
                 workers.append((process, ours))
@@ -135,7 +134,7 @@ def _death(process: BaseProcess, rank: int, run: Path) -> TrainingError:
     )
 
 
-def _work(group: Group, folder: str, connection: Connection, payload: bytes) -> None:
+def _work(group: Group, connection: Connection, payload: bytes) -> None:
     """Train as one of the group; the body of a spawned process."""
     _end_with_leader()
     for number in (signal.SIGINT, signal.SIGTERM):  # the leader's affair
@@ -147,7 +146,7 @@ def _work(group: Group, folder: str, connection: Connection, payload: bytes) -> 
     _log_through(send)
     try:
         method, loaders, options = pickle.loads(payload)
-        _connect(group, folder, options["accelerator"])
+        _connect(group, options["accelerator"])
         result = fit(method, loaders(group.rank, group.size), group=group, **options)
         weights = io.BytesIO()
         if group.rank == 0:
@@ -169,7 +168,7 @@ def _work(group: Group, folder: str, connection: Connection, payload: bytes) -> 
         )
 
 
-def _connect(group: Group, folder: str, accelerator: str) -> None:
+def _connect(group: Group, accelerator: str) -> None:
     """Join the group through a file, which needs no port and no name of the machine."""
     torch.set_num_threads(1)
     cuda = accelerator == "cuda"
@@ -179,7 +178,7 @@ def _connect(group: Group, folder: str, accelerator: str) -> None:
     warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
     dist.init_process_group(
         "nccl" if cuda else "gloo",
-        init_method=(Path(folder) / "group").as_uri(),
+        init_method=group.meeting,
         rank=group.rank,
         world_size=group.size,
     )

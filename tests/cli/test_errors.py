@@ -67,7 +67,10 @@ def test_labels_beside_an_aoi_are_refused_not_ignored(geoseg, there, command):
     assert "an AOI brings its own labels" in line(result, 2)
 
 
-@pytest.mark.parametrize("time", ["00:00:00", "999999999999:00:00:00"])
+@pytest.mark.parametrize(
+    "time",
+    ["00:00:00", "999999999999:00:00:00", "99:99:99", "00:60:00", "1:24:00:00"],
+)
 def test_a_time_that_no_training_can_take_is_refused(geoseg, there, time):
     result = geoseg("train", "--aoi", "sample", "--max-time", time)
     assert "Invalid value for '--max-time'" in line(result, 2)

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import re
 import signal
 import time
 
+import psutil
 import pytest
 
 from geoseg.model import file_sha256, load_model
@@ -78,3 +80,68 @@ def test_ctrl_c_leaves_a_usable_model_and_says_how_to_go_on(
     result = geoseg("predict", image, "-o", output, "--model", run)
     assert result.exit_code == 0, result.output
     assert json.loads(output.read_text())["type"] == "FeatureCollection"
+
+
+@pytest.mark.slow
+def test_a_scheduler_ends_a_run_with_143_and_leaves_a_usable_model(
+    spawn, town, tmp_path
+):
+    run = tmp_path / "run"
+    train = ("train", "--images", town.images, "--labels", town.labels, *TINY)
+    process = spawn(*train, "--max-steps", 100000, "-o", run)
+    wait_for(run, 3, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait() == 143
+    said = process.stderr_path.read_text()
+    assert f"geoseg train --resume {run}" in said
+    assert "Traceback" not in said
+    assert set(load_model(run / "model.safetensors").card.matchings) == {"main", "over"}
+
+
+@pytest.mark.slow
+def test_two_devices_end_together_however_one_ends_and_resume_to_the_same_file(
+    spawn, town, tmp_path
+):
+    train = ("train", "--images", town.images, "--labels", town.labels, *TINY)
+    train += ("--devices", 2, "--max-steps", 40)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    process = spawn(*train, "-o", whole)
+    assert process.wait() == 0, process.stderr_path.read_text()
+
+    process = spawn(*train, "-o", parts)  # one of the two is killed
+    wait_for(parts, 5, process)
+    workers = workers_of(process)
+    workers[1].kill()
+    assert process.wait() == 1
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    *_, last = process.stderr_path.read_text().splitlines()
+    assert re.match(rf"Error: the process of device \d died .*--resume {parts}", last)
+
+    words = ("train", "--resume", parts)
+    process = spawn(*words)  # the leader is killed
+    wait_for(parts, 15, process)
+    workers = workers_of(process)
+    process.kill()
+    process.wait()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+
+    process = spawn(*words)  # Ctrl-C
+    wait_for(parts, 25, process)
+    workers = workers_of(process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 0
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    assert f"--resume {parts}" in process.stderr_path.read_text()
+
+    process = spawn(*words)
+    assert process.wait() == 0, process.stderr_path.read_text()
+    found, expected = parts / "model.safetensors", whole / "model.safetensors"
+    assert file_sha256(found) == file_sha256(expected)
+    for name in ("metrics.csv", "areas.csv", "run.json"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def workers_of(process) -> list[psutil.Process]:
+    """Return the processes that train, which the leader has spawned."""
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
