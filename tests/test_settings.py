@@ -43,6 +43,13 @@ ALL = {
     "precision": "bf16-mixed",
     "controls": False,
     "checkpoint_steps": 9,
+    "accumulate": 2,
+    "loader_workers": 1,
+    "devices": 2,
+    "lr_schedule": "cosine",
+    "warmup_steps": 3,
+    "stop_on_collapse": False,
+    "tensorboard": True,
 }
 
 
@@ -53,7 +60,7 @@ def called(monkeypatch):
 
     seen = []
 
-    def stop(settings, output):
+    def stop(settings, output, *, profile):
         seen.append(settings)
         raise DatasetError("stopped by the test")
 
