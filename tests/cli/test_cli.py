@@ -277,3 +277,11 @@ def test_quiet_leaves_out_what_is_no_error(geoseg, there, tmp_path):
     result = geoseg(*words, tmp_path / "b.gpkg")
     assert "footprints in" in result.stderr
     assert "the model was trained at 0.01 m: expect a poor map" in result.stderr
+
+
+def test_an_automatic_device_is_named(geoseg, there, tmp_path):
+    words = ("predict", there.images[0], "-o", tmp_path / "b.geojson")
+    result = geoseg(*words, "--device", "auto")
+    assert result.exit_code == 0, result.output
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    assert f"--device auto: {found}" in result.stderr
