@@ -8,7 +8,6 @@ import csv
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,8 +21,6 @@ from geoseg.errors import (
     LabelError,
     MatchingError,
     ModelFileError,
-    OutputError,
-    OutputExistsError,
     ParameterError,
     TrainingError,
 )
@@ -33,7 +30,7 @@ from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.splits import Split
 from geoseg.methods import build_method, check_parameters, method_defaults
-from geoseg.model import MODEL_NAME, RUNS, Model, ModelCard, save_model
+from geoseg.model import MODEL_NAME, Model, ModelCard, save_model
 from geoseg.normalization import Normalization
 from geoseg.run_files import (
     CURVES_NAME,
@@ -43,6 +40,7 @@ from geoseg.run_files import (
     SETTINGS_NAME,
     TIMES_NAME,
 )
+from geoseg.run_folders import new_run_folder, refuse_filled, write_json
 from geoseg.settings import (
     RunSettings,
     fingerprint,
@@ -116,14 +114,14 @@ def start(
     """
     check_parameters(settings.method, settings.parameters)
     if run is not None:
-        _refuse_filled(run)
+        refuse_filled(run)
     tiles = tiles_of(settings)
     _say_objective(settings)
     split = split_of(settings, tiles)
     normalization = normalization_of(settings, training_tiles(split))
     plan = _plan(settings, split, normalization)
-    folder = _new_run_folder(run, settings)
-    _write_json(
+    folder = new_run_folder(run, f"{settings.source}-{settings.method}")
+    write_json(
         folder / SETTINGS_NAME,
         {
             "geoseg_version": geoseg.__version__,
@@ -388,38 +386,3 @@ def _new_card(
             "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},
         },
     )
-
-
-def _new_run_folder(run: Path | None, settings: RunSettings) -> Path:
-    """Make the folder of a run; by default the next free number below ``runs``."""
-    try:
-        (run or RUNS).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folder {run or RUNS} cannot be made ({error.strerror}): give another "
-            "one with -o"
-        ) from error
-    if run is not None:
-        return run
-    for number in range(1, 10**6):
-        folder = RUNS / f"{settings.source}-{settings.method}-{number:03d}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise TrainingError(f"{RUNS} is full: give a folder with -o")
-
-
-def _refuse_filled(run: Path) -> None:
-    if run.exists() and any(run.iterdir()):
-        raise OutputExistsError(
-            f"{run} is not empty: give another folder, or go on with that run by "
-            f"--resume {run}"
-        )
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
-    os.replace(aside, path)

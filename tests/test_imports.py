@@ -13,7 +13,15 @@ ROOT = Path(geoseg.__file__).parent
 EARTH = {"rasterio", "torchgeo", "geopandas", "shapely", "fiona", "pyproj", "pandas"}
 LAYERS = {"errors": 0, "patches": 1, "methods": 3, "training": 4, "geo": 6}
 LAYERS |= {"model": 5, "settings": 7, "report": 7, "pictures": 8, "scoring": 8}
-LAYERS |= {"fitting": 8, "reporting": 8, "runs": 9, "demo": 10, "info": 10, "cli": 11}
+LAYERS |= {
+    "fitting": 8,
+    "run_folders": 8,
+    "reporting": 8,
+    "runs": 9,
+    "demo": 10,
+    "info": 10,
+    "cli": 11,
+}
 
 
 def layer(module: str) -> int:

@@ -1,0 +1,60 @@
+"""Folders of runs: a new one for each, never one that holds something."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import OutputError, OutputExistsError, TrainingError
+from geoseg.model import RUNS
+
+
+def new_run_folder(run: Path | None, stem: str) -> Path:
+    """Make the folder of a run.
+
+    Args:
+        run: The folder, or None for ``runs/STEM-001`` or the next free number.
+        stem: What a numbered folder's name begins with.
+
+    Raises:
+        OutputError: If it cannot be made.
+        TrainingError: If no number is free.
+    """
+    try:
+        (run or RUNS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {run or RUNS} cannot be made ({error.strerror}): give another "
+            "one with -o"
+        ) from error
+    if run is not None:
+        return run
+    for number in range(1, 10**6):
+        folder = RUNS / f"{stem}-{number:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise TrainingError(f"{RUNS} is full: give a folder with -o")
+
+
+def refuse_filled(run: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        OutputExistsError: If it does.
+    """
+    if run.exists() and any(run.iterdir()):
+        raise OutputExistsError(
+            f"{run} is not empty: give another folder, or go on with that run by "
+            f"--resume {run}"
+        )
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a file of JSON aside, and rename it."""
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+    os.replace(aside, path)
