@@ -6,9 +6,17 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geoseg.errors import MatchingError, ParameterError, ShapeError
-from geoseg.matching import Matching, contingency_table, hungarian, match_clusters
+from geoseg.matching import (
+    Matching,
+    contingency_table,
+    hungarian,
+    match_clusters,
+    one_to_one,
+)
 from geoseg.patches import IGNORE
 
 
@@ -271,3 +279,34 @@ def test_one_to_one_gives_clusters_left_over_their_majority():
 def test_one_to_one_needs_as_many_clusters_as_classes():
     with pytest.raises(MatchingError, match="2 clusters cannot take 3 classes"):
         hungarian(torch.ones(2, 3))
+
+
+def test_one_to_one_gives_every_class_a_cluster_where_the_majority_does_not():
+    # two clusters fall mostly on class 0; the rare class 2 has none of its own
+    table = one_tile([[90, 0, 5], [80, 0, 30], [0, 50, 0]])
+    matching = match_clusters(table, shrinkage=0)
+    assert matching.cluster_to_class == (0, 0, 1)
+    strict = one_to_one(matching)
+    assert strict.cluster_to_class == (0, 2, 1)
+    assert strict.counts == matching.counts and strict.threshold is None
+    best = max(
+        sum(row[c] for row, c in zip(matching.counts, order, strict=True))
+        for order in itertools.permutations(range(3))
+    )
+    assert best == sum(
+        row[c] for row, c in zip(matching.counts, strict.cluster_to_class, strict=True)
+    )
+    with pytest.raises(MatchingError, match="2 clusters cannot take 3 classes"):
+        one_to_one(match_clusters(one_tile([[9, 1, 0], [0, 5, 6]])))
+
+
+@given(seed=st.integers(0, 10**6), order=st.permutations(range(4)))
+def test_permuting_classes_permutes_the_matching(seed, order):
+    tables = np.random.default_rng(seed).integers(1, 10**9, (2, 6, 4))
+    matching = match_clusters(tables)
+    moved = np.zeros_like(tables)
+    moved[..., list(order)] = tables
+    found = match_clusters(moved)
+    assert found.cluster_to_class == tuple(order[c] for c in matching.cluster_to_class)
+    strict = one_to_one(matching).cluster_to_class
+    assert one_to_one(found).cluster_to_class == tuple(order[c] for c in strict)

@@ -371,6 +371,7 @@ def _meanings(tags: Mapping[str, str], classes: LabelClasses) -> dict[int, int]:
         if re.fullmatch(r"CLASS_\d+", key)
     }
     if named:
+        named[BACKGROUND] = classes.names[BACKGROUND]  # whatever it is called
         return {
             value: classes.names.index(name)
             for value, name in sorted(named.items())
