@@ -11,6 +11,9 @@ from shapely.geometry import shape
 
 from geoseg.errors import LabelError
 
+#: Where GeoPackages keep QGIS's styles.
+_STYLES = "layer_styles"
+
 
 @dataclass(frozen=True)
 class LayerFacts:
@@ -40,7 +43,7 @@ class LayerFacts:
 
 
 def inspect_vector(path: Path) -> list[LayerFacts]:
-    """Look at the layers of a vector file.
+    """Look at the layers of a vector file, but for the table of their styles.
 
     Raises:
         LabelError: If it is absent or cannot be read.
@@ -51,7 +54,8 @@ def inspect_vector(path: Path) -> list[LayerFacts]:
     if not path.is_file():
         raise LabelError(f"{path} does not exist, expected a vector file")
     try:
-        return [_inspect_layer(path, name) for name in fiona.listlayers(path)]
+        names = [name for name in fiona.listlayers(path) if name != _STYLES]
+        return [_inspect_layer(path, name) for name in names]
     except (fiona.errors.FionaError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise LabelError(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from geoseg.errors import DatasetError
-from geoseg.geo.layouts import VECTOR_SUFFIXES
+from geoseg.geo.layouts import IMAGE_SUFFIXES, VECTOR_SUFFIXES
 from geoseg.geo.remote import is_remote
 from geoseg.info.images import Choices as Choices
 from geoseg.info.images import folder_sheet, image_sheet
@@ -20,7 +20,7 @@ def inspect(
     """Look at an image, a folder of images, a vector file, a model or a run.
 
     Args:
-        path: A path, or a remote image's name.
+        path: A path, or the name of a remote image or folder.
         choices: What ``geoseg train`` would be told.
         card: Of the model that images are to fit.
 
@@ -29,7 +29,8 @@ def inspect(
     """
     local = Path(path)
     if is_remote(path):
-        return image_sheet(path, choices, card)
+        one = local.suffix.lower() in IMAGE_SUFFIXES
+        return (image_sheet if one else folder_sheet)(path, choices, card)
     if local.is_dir():
         if (local / MODEL_NAME).exists() or (local / SETTINGS_NAME).exists():
             return run_sheet(local)

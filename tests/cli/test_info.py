@@ -1,6 +1,7 @@
 """``geoseg info``, on what a user has."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -160,3 +161,13 @@ def test_a_single_thing_that_is_none_is_one_line(tmp_path, geoseg):
     done = geoseg("info", tmp_path / "nothing")
     assert done.exit_code == 1
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_images_that_gdal_fetches_and_folders_of_them(tmp_path, info):
+    pixels = np.full((1, 40, 40), 900, np.uint16)
+    with zipfile.ZipFile(tmp_path / "tiles.zip", "w") as archive:
+        for name in ("a.tif", "b.tif"):
+            archive.write(write(tmp_path / name, pixels), name)
+    root = f"/vsizip/{tmp_path}/tiles.zip"
+    assert facts(info, f"{root}/a.tif")["bands"][0]["median"] == 900
+    assert facts(info, root)["tiles"] == 2
