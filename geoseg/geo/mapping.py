@@ -95,11 +95,18 @@ def map_buildings(
         MatchingError: If no cluster of the model has a class yet.
         RasterError: If an image cannot be read or has no CRS, or the CRSs differ.
         BandMismatchError: If an image lacks bands of the model.
-        ParameterError: If the model has no such footprint class.
+        ParameterError: If the model has no such footprint class, or clusters are wanted
+            as a raster and there are more than 255.
     """
     check_format(output)
     model.require_matching()
     footprint_ids(model.card.class_names, options.footprint_classes)
+    count = model.method.heads[model.card.head]
+    if clusters is not None and count > IGNORE:
+        raise ParameterError(
+            f"{clusters} cannot hold {count} clusters, expected {IGNORE} at most in one "
+            "band of bytes: leave out --raster-clusters"
+        )
     grids = [raster.describe(image) for image in images]
     for grid in grids:
         raster.require_crs(grid)

@@ -13,7 +13,7 @@ import torch
 from shapely.geometry import shape
 
 from geoseg.classes import TWO_CLASSES, LabelClasses
-from geoseg.errors import LabelError, RasterError
+from geoseg.errors import LabelError, ParameterError, RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.evaluation import evaluate_model, evaluate_output
@@ -227,3 +227,16 @@ def test_tables_and_scores_have_every_class(grey_model, scene, tmp_path):
     assert "greys, class by class:" in table and "\n| tree | " in table
     assert "of the labelled pixels are road" in table
     assert all(line.count("|") != 1 for line in table.splitlines())
+
+
+def test_more_clusters_than_bytes_count_are_no_raster(bright_model, scene, tmp_path):
+    parameters = {**method_defaults("color_kmeans"), "clusters": 256}
+    method = build_method("color_kmeans", 1, parameters).eval()
+    card = bright_model(("pan",)).card
+    model = Model(method, card).with_card(parameters=parameters)
+    with pytest.raises(ParameterError, match="cannot hold 256 clusters, expected 255"):
+        map_buildings(
+            *(model, [scene("a", 1).image], tmp_path / "m.gpkg"),
+            clusters=tmp_path / "c.tif",
+        )
+    assert not list(tmp_path.glob("*.gpkg"))
