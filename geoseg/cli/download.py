@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 @options.data_opt
 @click.option(
     "--tiles",
+    metavar="N",
     type=click.IntRange(1),
     help="Only so many tiles, as single files; a larger number later adds to them.",
 )

@@ -16,6 +16,7 @@ from geoseg.cli import options
 @click.option(
     "--tiles",
     "match_tiles",
+    metavar="N",
     type=click.IntRange(1),
     default=50,
     show_default=True,

@@ -64,6 +64,7 @@ data_opt = click.option(
 )
 blocks_opt = click.option(
     "--blocks",
+    metavar="N",
     type=click.IntRange(1),
     default=1,
     show_default=True,
@@ -74,7 +75,10 @@ overwrite_opt = click.option(
 )
 seed_opt = click.option("--seed", default=0, show_default=True, help="Of all chance.")
 threads_opt = click.option(
-    "--threads", type=click.IntRange(1), help="CPU threads; default: all cores."
+    "--threads",
+    metavar="N",
+    type=click.IntRange(1),
+    help="CPU threads; default: all cores.",
 )
 
 

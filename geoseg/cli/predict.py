@@ -58,9 +58,15 @@ log = logging.getLogger(__name__)
     "default: 0.75 of a pixel.",
 )
 @options.footprint_class_opt
-@click.option("--window", type=click.IntRange(32), default=256, show_default=True)
-@click.option("--overlap", type=click.IntRange(0), default=32, show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--window", metavar="N", type=click.IntRange(32), default=256, show_default=True
+)
+@click.option(
+    "--overlap", metavar="N", type=click.IntRange(0), default=32, show_default=True
+)
+@click.option(
+    "--batch-size", metavar="N", type=click.IntRange(1), default=8, show_default=True
+)
 @click.option(
     "--style/--no-style",
     default=True,

@@ -16,8 +16,12 @@ from geoseg.cli import options
     show_default=True,
     help="Folder to write.",
 )
-@click.option("--tiles", type=click.IntRange(1, 400), default=24, show_default=True)
-@click.option("--size", type=click.IntRange(64), default=256, show_default=True)
+@click.option(
+    "--tiles", metavar="N", type=click.IntRange(1, 400), default=24, show_default=True
+)
+@click.option(
+    "--size", metavar="N", type=click.IntRange(64), default=256, show_default=True
+)
 @options.seed_opt
 @options.overwrite_opt
 def command(output: Path, tiles: int, size: int, seed: int, overwrite: bool) -> None:

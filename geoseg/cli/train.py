@@ -9,11 +9,39 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+from geoseg.cli.sections import SectionedCommand
 
 log = logging.getLogger(__name__)
 
 
-@click.command("train")
+#: Heading in the help → options below it.
+SECTIONS = {
+    "Tiles and labels": (
+        *("images", "labels", "aoi", "data", "bands", "nodata", "blocks"),
+        *("classes", "class_field", "label_layer"),
+    ),
+    "The run": ("output", "resume", "seed"),
+    "How long": ("max_steps", "max_epochs", "max_time", "stop_on_collapse"),
+    "Method": (
+        "method",
+        "parameters",
+        "sobel",
+        "whiten",
+        "lr_schedule",
+        "warmup_steps",
+    ),
+    "Patches": ("patch_size", "batch_size", "patches_per_epoch", "accumulate"),
+    "Machine": (
+        *("device", "devices", "threads", "loader_workers", "precision"),
+        *("checkpoint_steps", "profile", "tensorboard"),
+    ),
+    "Matching and scores": (
+        *("match_tiles", "select_tiles", "objective", "controls", "report"),
+    ),
+}
+
+
+@click.command("train", cls=SectionedCommand, sections=SECTIONS)
 @options.images_opt
 @options.label_options
 @options.aoi_opt
@@ -31,8 +59,15 @@ log = logging.getLogger(__name__)
     type=click.Path(path_type=Path, file_okay=False),
     help="Go on with a run that was stopped; takes its settings, no others.",
 )
-@click.option("--max-steps", type=click.IntRange(1), help="Optimiser steps.")
-@click.option("--max-epochs", type=click.IntRange(1), help="Passes over the patches.")
+@click.option(
+    "--max-steps",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Optimiser steps; 600 if no limit is given.",
+)
+@click.option(
+    "--max-epochs", metavar="N", type=click.IntRange(1), help="Passes over the patches."
+)
 @click.option(
     "--max-time", type=options.Duration(), help="Training time, such as 00:20:00."
 )
@@ -60,9 +95,12 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="auto, none, or the value that marks nodata in all bands.",
 )
-@click.option("--patch-size", type=click.IntRange(16), default=128, show_default=True)
+@click.option(
+    "--patch-size", metavar="N", type=click.IntRange(16), default=128, show_default=True
+)
 @click.option(
     "--batch-size",
+    metavar="N",
     type=click.IntRange(1),
     default=8,
     show_default=True,
@@ -70,6 +108,7 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--accumulate",
+    metavar="N",
     type=click.IntRange(1),
     default=1,
     show_default=True,
@@ -78,11 +117,13 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--patches-per-epoch",
+    metavar="N",
     type=click.IntRange(1),
     help="Default: as many as cover the tiles once.",
 )
 @click.option(
     "--match-tiles",
+    metavar="N",
     type=click.IntRange(1),
     default=50,
     show_default=True,
@@ -90,6 +131,7 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--select-tiles",
+    metavar="N",
     type=click.IntRange(0),
     default=0,
     show_default=True,
@@ -102,6 +144,7 @@ log = logging.getLogger(__name__)
 @options.device_opt
 @click.option(
     "--devices",
+    metavar="N",
     type=click.IntRange(1),
     default=1,
     show_default=True,
@@ -110,6 +153,7 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--loader-workers",
+    metavar="N",
     type=click.IntRange(0),
     default=0,
     show_default=True,
@@ -125,6 +169,7 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--warmup-steps",
+    metavar="N",
     type=click.IntRange(0),
     default=0,
     show_default=True,
@@ -132,6 +177,7 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--checkpoint-steps",
+    metavar="N",
     type=click.IntRange(1),
     help="Save a checkpoint every so many steps, beside one a minute.",
 )

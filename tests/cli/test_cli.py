@@ -285,3 +285,11 @@ def test_an_automatic_device_is_named(geoseg, there, tmp_path):
     assert result.exit_code == 0, result.output
     found = "cuda" if torch.cuda.is_available() else "cpu"
     assert f"--device auto: {found}" in result.stderr
+
+
+def test_every_option_of_train_stands_below_one_heading():
+    from geoseg.cli.train import SECTIONS, command
+
+    listed = [name for names in SECTIONS.values() for name in names]
+    assert len(listed) == len(set(listed))
+    assert set(listed) == {str(option.name) for option in command.params}
