@@ -273,6 +273,11 @@ def load_model(path: Path) -> Model:
                 f"{name!r} in {path} is {tensor.dtype}, expected "
                 f"{expected[name].dtype}: the file is damaged or was edited"
             )
+        if not bool(tensor.isfinite().all()):
+            raise ModelFileError(
+                f"{name!r} in {path} is not finite, expected numbers: the file is "
+                "damaged or its training diverged; train again"
+            )
     method.load_state_dict(weights, assign=True)
     method.whiten(card.normalization.whitening)
     method.requires_grad_(False)

@@ -28,8 +28,10 @@ from geoseg.fitting import check_training, train_method
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
+from geoseg.geo.locks import locked
 from geoseg.geo.splits import Split
 from geoseg.methods import build_method, check_parameters, method_defaults
+from geoseg.methods.base import Method
 from geoseg.model import MODEL_NAME, Model, ModelCard, save_model
 from geoseg.normalization import Normalization
 from geoseg.run_files import (
@@ -112,7 +114,7 @@ def start(
     Raises:
         GeosegError: If tiles, labels or settings say no; then no folder is left.
     """
-    check_parameters(settings.method, settings.parameters)
+    _outline(settings, channels=3)  # any number will do, before any file is read
     if run is not None:
         refuse_filled(run)
     tiles = tiles_of(settings)
@@ -121,6 +123,7 @@ def start(
     normalization = normalization_of(settings, training_tiles(split))
     plan = _plan(settings, split, normalization)
     folder = new_run_folder(run, f"{settings.source}-{settings.method}")
+    refuse_filled(folder)  # again: another run may have taken it meanwhile
     write_json(
         folder / SETTINGS_NAME,
         {
@@ -223,6 +226,13 @@ def _plan(settings: RunSettings, split: Split, normalization: Normalization) -> 
 
 
 def _carry_out(plan: _Plan, folder: Path, *, resume: bool, profile: bool) -> RunResult:
+    with locked(folder):
+        return _train_match_score(plan, folder, resume=resume, profile=profile)
+
+
+def _train_match_score(
+    plan: _Plan, folder: Path, *, resume: bool, profile: bool
+) -> RunResult:
     split, objective = plan.split, plan.settings.objective
     times = folder / TIMES_NAME
     with timed(times, "training"):
@@ -360,14 +370,7 @@ def _new_card(
         **method_defaults(settings.method),
         **check_parameters(settings.method, settings.parameters),
     }
-    channels = normalization.channels
-    with torch.device("meta"):
-        method = build_method(settings.method, channels, parameters)
-    if method.gradient and settings.patch_size % method.divisor:
-        raise ParameterError(
-            f"patches have {settings.patch_size} pixels a side, expected a multiple of "
-            f"{method.divisor} for {settings.method}: choose --patch-size accordingly"
-        )
+    method = _outline(settings, normalization.channels)
     roles = ("match", "select", "test", "unlabelled")
     return ModelCard(
         method=settings.method,
@@ -386,3 +389,19 @@ def _new_card(
             "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},
         },
     )
+
+
+def _outline(settings: RunSettings, channels: int) -> Method:
+    """Build the method without any weights.
+
+    Raises:
+        ParameterError: If a parameter is none, or the patches do not fit the network.
+    """
+    with torch.device("meta"):
+        method = build_method(settings.method, channels, settings.parameters)
+    if method.gradient and settings.patch_size % method.divisor:
+        raise ParameterError(
+            f"patches have {settings.patch_size} pixels a side, expected a multiple of "
+            f"{method.divisor} for {settings.method}: choose --patch-size accordingly"
+        )
+    return method

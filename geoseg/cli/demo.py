@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.geo.outputs import refuse_existing
 
 
 @click.command("demo")
@@ -25,7 +26,7 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     the buildings of the tiles that training did not see, pictures of both, and scores
     beside their controls. The tiles are synthetic.
     """
-    options.refuse_to_clobber(output, overwrite)
+    refuse_existing(output, overwrite)
     options.set_threads(threads)
     from geoseg.demo import run_demo  # heavy: after the checks
 

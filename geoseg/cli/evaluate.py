@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.geo.outputs import refuse_existing
 
 
 @click.command("evaluate")
@@ -73,9 +74,9 @@ def command(
     """
     options.need_one_source(images, aoi, labels)
     if output is not None:
-        options.refuse_to_clobber(output / "scores.json", overwrite)
+        refuse_existing(output / "scores.json", overwrite)
     if report is not None:
-        options.refuse_to_clobber(report, overwrite)
+        refuse_existing(report, overwrite)
     options.set_threads(threads)
     from geoseg import scoring  # heavy: after the checks
     from geoseg.model import load_model, newest_model

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.geo.outputs import refuse_existing
 
 
 @click.command("match")
@@ -58,7 +59,7 @@ def command(
     """
     options.need_one_source(images, aoi, labels)
     if output is not None:
-        options.refuse_to_clobber(output, overwrite)
+        refuse_existing(output, overwrite)
     options.set_threads(threads)
     from geoseg import runs, scoring  # heavy: after the checks
     from geoseg.model import load_model, newest_model, save_model

@@ -1,6 +1,7 @@
 """Options that several commands take."""
 
 import logging
+import math
 import shlex
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,8 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-
-from geoseg.errors import OutputExistsError
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +72,13 @@ blocks_opt = click.option(
 overwrite_opt = click.option(
     "--overwrite", is_flag=True, help="Replace outputs that exist."
 )
-seed_opt = click.option("--seed", default=0, show_default=True, help="Of all chance.")
+seed_opt = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of all chance.",
+)
 threads_opt = click.option(
     "--threads",
     metavar="N",
@@ -140,6 +145,18 @@ def parse_parameters(given: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
+class FiniteRange(click.FloatRange):
+    """A range of floats without NaN, which click lets through, and infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
 class Duration(click.ParamType):  # type: ignore[type-arg]
     """A time as ``HH:MM:SS`` or ``DD:HH:MM:SS``."""
 
@@ -168,18 +185,6 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         if not time:
             self.fail(f"{value!r} is no time, expected a second at least", param, ctx)
         return time
-
-
-def refuse_to_clobber(path: Path, overwrite: bool) -> None:
-    """Refuse an output that exists, unless it may be replaced.
-
-    Raises:
-        OutputExistsError: If it exists and ``overwrite`` is False.
-    """
-    if path.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{path} exists already: give --overwrite or another name"
-        )
 
 
 def label_options(command: F) -> F:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+from geoseg.geo.outputs import refuse_existing
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--min-area",
     "min_area_m2",
-    type=click.FloatRange(0),
+    type=options.FiniteRange(0),
     default=10.0,
     show_default=True,
     help="Leave out footprints of fewer square metres.",
@@ -47,13 +48,13 @@ log = logging.getLogger(__name__)
 @click.option(
     "--min-hole-area",
     "min_hole_area_m2",
-    type=click.FloatRange(0),
+    type=options.FiniteRange(0),
     help="Fill holes of fewer square metres; default: 10, or --min-area if smaller.",
 )
 @click.option(
     "--tolerance",
     "tolerance_m",
-    type=click.FloatRange(0),
+    type=options.FiniteRange(0),
     help="Metres that simplified outlines may lie off; 0 keeps the pixels' outlines; "
     "default: 0.75 of a pixel.",
 )
@@ -98,7 +99,7 @@ def command(
         geoseg predict tile.tif -o buildings.geojson
         geoseg predict tiles/*.tif -o city.gpkg --raster classes/
     """
-    options.refuse_to_clobber(output, overwrite)
+    refuse_existing(output, overwrite)
     options.set_threads(threads)
     from geoseg.geo import mapping  # heavy: after the checks
     from geoseg.geo.class_rasters import RasterTags

@@ -1,6 +1,5 @@
 """Areas of interest brought to disk: whole tarballs, or some tiles of some products."""
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -20,6 +19,8 @@ from tqdm import tqdm
 from geoseg.errors import DownloadError, OutputExistsError, ParameterError
 from geoseg.geo.archives import free_bytes, unpack
 from geoseg.geo.catalogue import AOIS, BUCKET, PREFIX, PRODUCT_ALIASES, Aoi, Tarball
+from geoseg.geo.locks import locked
+from geoseg.geo.outputs import folders
 from geoseg.geo.transfer import (
     ENDPOINT,
     Bucket,
@@ -95,8 +96,7 @@ def download_aoi(
     )
     root = data / aoi.dataset
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / ".download.lock"):
+        with folders([root]), locked(root):
             if tiles is None and not products:
                 return _whole(bucket, aoi, root, keep_archive, overwrite)
             return _some(bucket, aoi, root, tiles, chosen, overwrite)
@@ -115,19 +115,6 @@ def _known_products(name: str, aoi: Aoi, products: Sequence[str]) -> tuple[str, 
                 f"{', '.join(aoi.products)}"
             )
     return asked or aoi.products[:1]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep a second download of the same data set out; a kill gives the lock back."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DownloadError(
-                f"another download into {path.parent} is running: wait for it"
-            ) from None
-        yield
 
 
 def _whole(

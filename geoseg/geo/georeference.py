@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as warp_points
@@ -34,11 +35,38 @@ def locate(transform: Affine, col: float, row: float) -> tuple[float, float]:
 def warp(
     points: Sequence[tuple[float, float]], source: CRS | None, target: CRS | None
 ) -> list[tuple[float, float]]:
-    """Points from one CRS to another; unchanged where they are the same."""
+    """Points from one CRS to another; unchanged where they are the same.
+
+    Raises:
+        RasterError: If PROJ refuses a point.
+    """
     if source == target:
         return list(points)
-    xs, ys = warp_points(source, target, *zip(*points, strict=True))[:2]
-    return list(zip(xs, ys, strict=True))
+    xs, ys = zip(*points, strict=True)
+    return list(zip(*warp_all(xs, ys, source, target), strict=True))
+
+
+def warp_all(
+    xs: Sequence[float], ys: Sequence[float], source: CRS | None, target: CRS | None
+) -> tuple[list[float], list[float]]:
+    """Many points from one CRS to another; infinite where they have no place there.
+
+    Raises:
+        RasterError: If PROJ refuses a point.
+    """
+    try:
+        moved = warp_points(source, target, xs, ys)
+    except CPLE_BaseError as error:  # rasterio lets some of PROJ's errors through
+        raise RasterError(
+            f"point ({xs[0]:.7g} {ys[0]:.7g}) has no place in {_short(target)} "
+            f"({error}), expected coordinates inside the area of {_short(source)}; "
+            "check the georeferencing"
+        ) from error
+    return moved[0], moved[1]
+
+
+def _short(crs: CRS | None) -> str:
+    return crs.to_string() if crs else "no CRS"
 
 
 def shift(transform: Affine, col: int, row: int) -> Affine:
@@ -107,10 +135,10 @@ def lon_lat(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
     Raises:
         RasterError: If the point lies outside the CRS's area.
     """
-    lon, lat = warp_points(crs, CRS.from_epsg(4326), [point[0]], [point[1]])
-    if not (math.isfinite(lon[0]) and math.isfinite(lat[0]) and abs(lat[0]) <= 90):
+    ((lon, lat),) = warp([point], crs, CRS.from_epsg(4326))
+    if not (math.isfinite(lon) and math.isfinite(lat) and abs(lat) <= 90):
         raise RasterError(
             f"point {point} has no longitude and latitude in {crs.to_string()}, "
             "expected coordinates inside the CRS's area; check the georeferencing"
         )
-    return float(lon[0]), float(lat[0])
+    return float(lon), float(lat)

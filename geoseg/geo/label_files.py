@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import shapely
@@ -21,6 +21,9 @@ from geoseg.geo.remote import (
 
 #: Columns of a CSV that may hold WKT in longitude and latitude; SpaceNet's first.
 WKT_COLUMNS = ("PolygonWKT_Geo", "WKT", "geometry")
+
+
+_NO_AREA = {*("Point", "MultiPoint", "LineString", "MultiLineString", "LinearRing")}
 
 
 class Shapes(NamedTuple):
@@ -51,8 +54,11 @@ def read_shapes(path: str, classes: LabelClasses) -> Shapes:
     """
     reader = _READERS.get(_suffix(path), _read_fiona)
     try:
-        return reader(path, classes)
-    except (OSError, ValueError, csv.Error, shapely.errors.ShapelyError) as error:
+        found = reader(path, classes)
+    except (
+        *(OSError, ValueError, RecursionError),
+        *(csv.Error, shapely.errors.ShapelyError),
+    ) as error:
         reason = " ".join(str(error).split())
         remote = explain(path, reason)
         if remote is not None:
@@ -61,6 +67,18 @@ def read_shapes(path: str, classes: LabelClasses) -> Shapes:
             f"labels {path} cannot be read ({reason}), expected a vector file: check "
             "it with ogrinfo"
         ) from error
+    _check_kinds(path, found.geometries)
+    return found
+
+
+def _check_kinds(path: str, geometries: Sequence[shapely.Geometry]) -> None:
+    """Refuse a file of points and lines alone; collections may hold polygons."""
+    kinds = {geometry.geom_type for geometry in geometries}
+    if kinds and kinds <= _NO_AREA:
+        raise LabelError(
+            f"labels {path} hold {', '.join(sorted(kinds))} and no polygon, expected "
+            "the outlines of buildings: name another file, or buffer them first"
+        )
 
 
 def _read_fiona(path: str, classes: LabelClasses) -> Shapes:

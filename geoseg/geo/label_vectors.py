@@ -11,13 +11,12 @@ import shapely
 from affine import Affine
 from rasterio import features
 from rasterio.crs import CRS
-from rasterio.warp import transform as warp_points
 from shapely import affinity
 
 from geoseg.classes import LabelClasses
-from geoseg.errors import LabelError
+from geoseg.errors import LabelError, RasterError
 from geoseg.geo.aoi import Tile
-from geoseg.geo.georeference import shift
+from geoseg.geo.georeference import shift, warp_all
 from geoseg.geo.label_files import Shapes, read_shapes
 from geoseg.geo.raster import PixelWindow, RasterDescription
 from geoseg.geo.remote import is_remote
@@ -181,6 +180,17 @@ def _class_ids(
     return ids, dict(unknown)
 
 
+def _check_degrees(path: str, polygons: Array, crs: CRS) -> None:
+    """Refuse metres that pass for degrees: GeoJSON without a ``crs`` member is lon/lat."""
+    x, y = shapely.bounds(polygons)[0, :2]
+    if crs.is_geographic and np.abs(shapely.total_bounds(polygons)[[1, 3]]).max() > 90:
+        raise LabelError(
+            f"labels {path} hold coordinates such as ({x:.7g} {y:.7g}), expected "
+            "longitude and latitude as their CRS says: declare the CRS that they are in "
+            "with ogr2ogr -a_srs"
+        )
+
+
 def _reproject(
     path: str, polygons: Array, source: CRS | None, target: CRS | None
 ) -> tuple[Array, Array]:
@@ -194,10 +204,15 @@ def _reproject(
             "neither: set the CRS with ogr2ogr -a_srs or gdal_edit.py -a_srs"
         )
 
-    def warp(points: Array) -> Array:
-        xs, ys = warp_points(source, target, points[:, 0], points[:, 1])
-        return np.column_stack([xs, ys])
-
-    moved = np.asarray(shapely.transform(polygons, warp))
+    _check_degrees(path, polygons, source)
+    try:
+        moved = np.asarray(
+            shapely.transform(
+                polygons,
+                lambda points: np.column_stack(warp_all(*points.T, source, target)),
+            )
+        )
+    except RasterError as error:
+        raise LabelError(f"labels {path}: {error}") from error
     finite = np.isfinite(shapely.bounds(moved)).all(axis=1)
     return np.asarray(moved[finite]), finite

@@ -7,13 +7,14 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from geoseg.classes import footprint_ids
-from geoseg.errors import OutputExistsError, ParameterError, RasterError
+from geoseg.errors import ParameterError, RasterError
 from geoseg.geo import raster
 from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.contingency import ClusterView
 from geoseg.geo.inspection import sample, stretch_mismatch
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
+from geoseg.geo.outputs import all_or_none, refuse_existing
 from geoseg.geo.predictor import ClassModel, predict_raster
 from geoseg.geo.remote import file_name
 from geoseg.geo.strips import ClassStrip, keep_classes
@@ -24,6 +25,8 @@ from geoseg.model import Model
 from geoseg.patches import IGNORE
 
 log = logging.getLogger(__name__)
+
+_GEOTIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,24 +123,24 @@ def map_buildings(
     tables = [path.with_name(path.name + SUFFIX) for path in rasters]
     wanted = [output, *rasters, *tables, *styles]
     _refuse_clashes(wanted, images)
-    _refuse_existing(wanted, options.overwrite)
-    for folder in {path.parent for path in wanted}:
-        folder.mkdir(parents=True, exist_ok=True)
+    for path in wanted:
+        refuse_existing(path, options.overwrite)
 
     def everything() -> Iterator[Footprint]:
         for grid, place in zip(grids, places, strict=True):
             yield from _map_one(model, grid, place, tags, options)
 
     legend = _footprint_legend(model, options)
-    count = write_footprints(
-        output,
-        everything(),
-        crs=grids[0].crs,
-        overwrite=options.overwrite,
-        style=layer_style(output.stem, legend) if options.style else None,
-    )
-    for path, elements in styles.items():
-        write_style(path, elements, overwrite=options.overwrite)
+    with all_or_none(wanted):
+        count = write_footprints(
+            output,
+            everything(),
+            crs=grids[0].crs,
+            overwrite=options.overwrite,
+            style=layer_style(output.stem, legend) if options.style else None,
+        )
+        for path, elements in styles.items():
+            write_style(path, elements, overwrite=options.overwrite)
     if not count and output.suffix.lower() == ".geojson":
         log.warning("%s is empty: QGIS takes it for a table, not a .gpkg", output.name)
     return count
@@ -229,6 +232,12 @@ def _places(
     clusters: Path | None,
 ) -> list[_Outputs]:
     """Name the rasters of every image; below a folder if there are several images."""
+    for path in (classes, probability, clusters):
+        if path is not None and path.suffix.lower() not in ("", *_GEOTIFF):
+            raise ParameterError(
+                f"{path.name} ends in {path.suffix!r}, expected one of "
+                f"{', '.join(_GEOTIFF)}; rename the output"
+            )
     if len(images) == 1:
         return [_Outputs(classes, probability, clusters)]
     for path in (classes, probability, clusters):
@@ -251,8 +260,15 @@ def _places(
 
 
 def _refuse_clashes(paths: Sequence[Path], images: Sequence[str]) -> None:
-    """Refuse an output that would replace another one, or an image."""
-    taken = {Path(image).resolve() for image in images}
+    """Refuse an image given twice, and an output that would replace another or one."""
+    taken: set[Path] = set()
+    for image in images:
+        if Path(image).resolve() in taken:
+            raise ParameterError(
+                f"{image} is given twice, expected every image once: its buildings "
+                "would be mapped twice"
+            )
+        taken.add(Path(image).resolve())
     for path in paths:
         if path.resolve() in taken:
             raise ParameterError(
@@ -260,14 +276,6 @@ def _refuse_clashes(paths: Sequence[Path], images: Sequence[str]) -> None:
                 "of its own"
             )
         taken.add(path.resolve())
-
-
-def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise OutputExistsError(
-                f"{path} exists already: give --overwrite or another name"
-            )
 
 
 def _one_crs(grids: Sequence[raster.RasterDescription]) -> None:

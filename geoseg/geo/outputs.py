@@ -2,15 +2,28 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from geoseg.errors import OutputError, OutputExistsError
+from geoseg.geo.locks import locked
 
 # What GDAL keeps beside a raster and SQLite beside a database that is open.
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 _JOURNALS = ("-wal", "-journal")
+
+
+def refuse_existing(path: Path, overwrite: bool) -> None:
+    """Refuse an output that exists, unless it may be replaced.
+
+    Raises:
+        OutputExistsError: If it exists and ``overwrite`` is False.
+    """
+    if path.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{path} exists already: give --overwrite or another name"
+        )
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
@@ -27,11 +40,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
             f"folder {path.parent} does not exist, expected one for {path.name}; create "
             "it"
         )
-    if path.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{path} exists already, expected a new file; choose another name or pass "
-            "--overwrite"
-        )
+    refuse_existing(path, overwrite)
     for suffix in _JOURNALS:
         journal = _beside(path, suffix)
         if journal.exists():
@@ -99,6 +108,60 @@ def write_aside(
         # Drivers leave journals and sidecars next to the file they write.
         for left in path.parent.glob(f".{_escape(path.stem)}.{token}*"):
             left.unlink(missing_ok=True)
+
+
+@contextmanager
+def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
+    """Make the folders of outputs, and keep other runs off the first of them.
+
+    When the block fails, the outputs that were not there before go away, and so do the
+    folders that were made for them. What was replaced stays replaced.
+
+    Raises:
+        OutputError: If a folder cannot be made, or another run writes the first output.
+    """
+    new = [path for path in paths if not path.exists()]
+    with folders([path.parent for path in paths]), locked(paths[0]):
+        try:
+            yield
+        except BaseException:
+            for path in new:
+                path.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def folders(wanted: Sequence[Path]) -> Iterator[None]:
+    """Make folders; those that were not there and are empty at the end go away.
+
+    Raises:
+        OutputError: If one cannot be made.
+    """
+    made: list[Path] = []
+    try:
+        for folder in wanted:
+            made += make_folder(folder)
+        yield
+    finally:
+        for folder in reversed(made):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and those above it; return the ones that were not there.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder {folder} cannot be made ({error.strerror}): choose another one"
+        ) from error
+    return missing[::-1]
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -155,6 +155,11 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
             f"{dataset.name} holds complex numbers, expected an image of real ones: "
             "convert it, for instance to amplitudes"
         )
+    if dataset.transform.is_degenerate or not np.isfinite(dataset.transform).all():
+        raise RasterError(
+            f"{dataset.name} has pixels of no area ({tuple(dataset.transform)[:6]}), "
+            "expected a georeferencing with an inverse: set it with gdal_edit.py -a_ullr"
+        )
     names, named_by = name_bands(dataset, indexes)
     return RasterDescription(
         path=user_name(dataset.name),
@@ -341,7 +346,10 @@ def metric_crs(description: RasterDescription) -> CRS:
     centre = locate(
         description.transform, description.width / 2, description.height / 2
     )
-    lon, lat = lon_lat(crs, centre)
+    try:
+        lon, lat = lon_lat(crs, centre)
+    except RasterError as error:
+        raise RasterError(f"{description.path}: {error}") from error
     if lat > 84:
         return CRS.from_epsg(32661)
     if lat < -80:

@@ -84,8 +84,8 @@ def write_sample(
     target = Path(root) / AOI_FOLDER
     if target.exists() and not overwrite:
         raise OutputExistsError(
-            f"{target} exists already, expected no such folder; remove it or choose "
-            "another root"
+            f"{target} exists already, expected no such folder; give --overwrite or "
+            "another one with -o"
         )
     places = _places(tiles, size, seed)
     scene = build_scene(

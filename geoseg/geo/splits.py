@@ -138,9 +138,13 @@ def split_tiles(
     groups = _overlapping(_place(labelled))
     if len(groups) == 1:
         log.warning(
-            "the %d labelled tiles overlap or are one: all are matched on and none is "
-            "left for test; cut large images into blocks",
-            len(labelled),
+            "%s: all is matched on and none is left for test; cut large images into "
+            "blocks",
+            (
+                "one tile is labelled"
+                if len(labelled) == 1
+                else f"all {len(labelled)} labelled tiles overlap"
+            ),
         )
         return Split(tuple(labelled), (), (), unlabelled)
     blocks = _bisect(groups, leaf=min(max(match // 8, 1), 16))
@@ -178,10 +182,11 @@ def _affordable(
     fewer_select = select * budget // (match + select)
     fewer_match = max(1, budget - fewer_select)
     selected = f", {fewer_select} instead of {select} select" if select else ""
-    log.info(
-        f"{labelled} tiles are labelled: {fewer_match} instead of {match} are matched "
-        f"on{selected}, {labelled - fewer_match - fewer_select} test"
-    )
+    if labelled > 1:
+        log.info(
+            f"{labelled} tiles are labelled: {fewer_match} instead of {match} are "
+            f"matched on{selected}, {labelled - fewer_match - fewer_select} test"
+        )
     return fewer_match, fewer_select
 
 

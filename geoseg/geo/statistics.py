@@ -175,8 +175,14 @@ def band_statistics(
     pixels = int(histograms[0].counts.sum())
     if pixels == 0:
         raise DatasetError(
-            f"none of the {len(tiles)} tiles has a valid pixel under nodata "
-            f"{nodata!r}, expected some; check --nodata and the files"
+            f"no tile of {len(tiles)} has a valid pixel under nodata {nodata!r}, expected "
+            "some; check --nodata and the files"
+        )
+    if all(np.count_nonzero(histogram.counts) == 1 for histogram in histograms):
+        values = ", ".join(f"{histogram.quantile(0.5):.4g}" for histogram in histograms)
+        raise DatasetError(
+            f"all {pixels} valid pixels hold {values} ({', '.join(bands)}), expected "
+            "an image that shows something; check the files and --bands"
         )
     lows, highs, medians = (
         tuple(histogram.quantile(share) for histogram in histograms)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -124,8 +125,9 @@ def _fit_type(label: str, value: Any, default: Any) -> Any:
             pass
     elif wanted is float and not isinstance(value, bool):
         try:
-            return float(value)
-        except (TypeError, ValueError):
+            if math.isfinite(float(value)):
+                return float(value)
+        except (TypeError, ValueError, OverflowError):
             pass
     elif wanted is str and isinstance(value, str):
         return value

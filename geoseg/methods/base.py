@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.errors import ParameterError
-from geoseg.patches import PatchBatch
+from geoseg.patches import IGNORE, PatchBatch
 from geoseg.whitening import Whitening, WhiteningLayer
 
 #: Gives the batches of one epoch anew at each call.
@@ -164,13 +164,25 @@ class Method(nn.Module):
 
 
 def check_heads(heads: Mapping[str, int]) -> None:
-    """Refuse heads without at least two clusters.
+    """Refuse heads without at least two clusters, or with more than rasters can hold.
 
     Raises:
-        ParameterError: If a head has fewer than two clusters.
+        ParameterError: If a head has fewer than two clusters or more than 255.
     """
     for name, clusters in heads.items():
-        if clusters < 2:
+        if not 2 <= clusters <= IGNORE:
             raise ParameterError(
-                f"head {name!r} has {clusters} clusters, expected at least 2"
+                f"head {name!r} has {clusters} clusters, expected 2 to {IGNORE}"
             )
+
+
+def check_rate(learning_rate: float) -> None:
+    """Refuse a learning rate that goes nowhere or uphill.
+
+    Raises:
+        ParameterError: If it is not positive.
+    """
+    if learning_rate <= 0:
+        raise ParameterError(
+            f"learning_rate is {learning_rate}, expected more than 0, such as 0.001"
+        )

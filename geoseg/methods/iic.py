@@ -10,7 +10,7 @@ from torch.profiler import record_function
 
 from geoseg.errors import ParameterError
 from geoseg.losses.mutual_information import mutual_information
-from geoseg.methods.base import Method, StepContext, StepOutput, check_heads
+from geoseg.methods.base import Method, StepContext, StepOutput, check_heads, check_rate
 from geoseg.networks import build_trunk
 from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
 from geoseg.networks.heads import SubHeads, softmax, upsample
@@ -119,6 +119,7 @@ class IIC(Method):
         check_sobel(sobel)
         self.heads = {"main": main_clusters, "over": over_clusters}
         check_heads(self.heads)
+        check_rate(learning_rate)
         self.default_head = "over"
         self.half_width = half_width
         self.lam = {"main": lam_main, "over": lam_over}

@@ -45,7 +45,8 @@ def test_help_lists_the_commands_in_the_order_of_the_work(geoseg):
     text = geoseg("-h").stdout
     places = [text.index(f"\n  {name} ") for name in COMMANDS]
     assert places == sorted(places)
-    assert list(COMMANDS)[2:6] == ["train", "match", "predict", "evaluate"]
+    road = ["train", "match", "predict", "evaluate"]
+    assert [name for name in COMMANDS if name in road] == road
 
 
 def test_help_of_every_command_imports_nothing_heavy():

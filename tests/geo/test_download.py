@@ -13,6 +13,7 @@ import pytest
 from geoseg.errors import (
     ArchiveError,
     DownloadError,
+    OutputError,
     OutputExistsError,
     ParameterError,
 )
@@ -20,6 +21,7 @@ from geoseg.geo import download
 from geoseg.geo.aoi import aoi_tiles
 from geoseg.geo.catalogue import AOIS, Tarball
 from geoseg.geo.download import download_aoi
+from geoseg.geo.locks import locked
 
 VEGAS = "spacenet/SN2_buildings/train/AOI_2_Vegas"
 TARBALLS = "spacenet/SN2_buildings/tarballs"
@@ -132,7 +134,7 @@ def test_a_tarball_with_another_md5_is_not_unpacked(s3, tmp_path):
     s3.put(f"{TARBALLS}/{AOIS['paris'].tarballs[0].name}", b"not it")
     with pytest.raises(DownloadError, match=AOIS["paris"].tarballs[0].md5):
         download_aoi("paris", tmp_path)
-    assert names_below(tmp_path) == [".download.lock"]
+    assert names_below(tmp_path) == []
 
 
 def test_a_hostile_tarball_leaves_no_area(serve, tmp_path):
@@ -232,8 +234,8 @@ def test_too_small_a_disk_is_seen_beforehand(
 def test_two_downloads_into_one_folder_do_not_mix(exploded, tmp_path):
     root = tmp_path / "SN2_buildings"
     root.mkdir()
-    with download._locked(root / ".download.lock"):
-        with pytest.raises(DownloadError, match="another download"):
+    with locked(root):
+        with pytest.raises(OutputError, match="another geoseg is writing into"):
             download_aoi("las_vegas", tmp_path, tiles=1)
     download_aoi("las_vegas", tmp_path, tiles=1)
 

@@ -102,9 +102,16 @@ def test_strips_cover_the_window_once_and_are_bounded(height, width, bands, row)
 
 
 def test_a_constant_band_gets_a_range_of_one(write_tiff):
+    pixels = np.full((3, 4, 4), 9, np.uint8)
+    pixels[1] = np.arange(16).reshape(4, 4)
+    found = fit_normalization([tile(write_tiff("a.tif", pixels))], ("red", "green"))
+    assert (found.low[0], found.high[0], found.fill[0]) == (9.0, 10.0, 0.0)
+
+
+def test_bands_that_all_are_constant_are_refused(write_tiff):
     path = write_tiff("a.tif", np.full((1, 4, 4), 9, np.uint8))
-    found = fit_normalization([tile(path)], ("pan",))
-    assert (found.low, found.high, found.fill) == ((9.0,), (10.0,), (0.0,))
+    with pytest.raises(DatasetError, match=r"all 16 valid pixels hold 9 \(pan\)"):
+        fit_normalization([tile(path)], ("pan",))
 
 
 def test_fill_is_the_normalised_median(write_tiff):

@@ -1,0 +1,74 @@
+"""One writer at a time: a lock that the system gives back when its holder is killed."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geoseg.errors import OutputError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from writing the same output, or into the same folder.
+
+    A hidden file beside the output is locked, inside it where it is a folder. It goes
+    away with the lock; a killed process leaves it behind, unlocked.
+
+    Raises:
+        OutputError: If another process holds the lock, or the file cannot be made.
+    """
+    inside = path.is_dir()
+    lock = path / ".lock" if inside else path.with_name(f".{path.name}.lock")
+    try:
+        descriptor = _open_locked(lock)
+    except (BlockingIOError, PermissionError) as error:
+        if not lock.exists():
+            raise OutputError(f"{path} cannot be written ({error})") from error
+        raise OutputError(
+            f"another geoseg is writing {'into ' if inside else ''}{path}: wait until it "
+            "is done, or choose another output"
+        ) from None
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}): choose another output"
+        ) from error
+    try:
+        yield
+    finally:
+        # Windows removes no file that is open, POSIX must do so under the lock.
+        if sys.platform == "win32":
+            os.close(descriptor)
+            lock.unlink(missing_ok=True)
+        else:
+            lock.unlink(missing_ok=True)
+            os.close(descriptor)
+
+
+def _open_locked(lock: Path) -> int:
+    """Return a locked file that still has its name: its last holder may remove it."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _try_lock(descriptor)
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
