@@ -103,7 +103,7 @@ def test_two_devices_end_together_however_one_ends_and_resume_to_the_same_file(
     spawn, town, tmp_path
 ):
     train = ("train", "--images", town.images, "--labels", town.labels, *TINY)
-    train += ("--devices", 2, "--max-steps", 30, "--report", "none")
+    train += ("--devices", 2, "--max-steps", 40, "--report", "none")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     process = spawn(*train, "-o", whole)
     assert process.wait() == 0, process.stderr_path.read_text()
@@ -119,14 +119,14 @@ def test_two_devices_end_together_however_one_ends_and_resume_to_the_same_file(
 
     words = ("train", "--resume", parts)
     process = spawn(*words)  # the leader is killed
-    wait_for(parts, 12, process)
+    wait_for(parts, 15, process)
     workers = workers_of(process)
     process.kill()
     process.wait()
     assert psutil.wait_procs(workers, timeout=20)[1] == []
 
     process = spawn(*words)  # Ctrl-C
-    wait_for(parts, 19, process)
+    wait_for(parts, 25, process)
     workers = workers_of(process)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 0
