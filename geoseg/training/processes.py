@@ -33,6 +33,9 @@ from geoseg.training.limits import EpochLoader, FitResult
 
 log = logging.getLogger(__name__)
 
+#: How long to listen for the cause of a failure.
+AFTERMATH_SECONDS = 3.0
+
 #: Gives the loader of a rank in a group of some size; must be picklable.
 Loaders = Callable[[int, int], EpochLoader]
 
@@ -102,15 +105,18 @@ def _lead(
 ) -> tuple[FitResult, bytes]:
     """Hear all processes to their end; return what the first one made."""
     open_ = {connection: rank for rank, (_, connection) in enumerate(workers)}
-    results = {}
-    while open_:
-        for connection in wait(list(open_)):
+    results: dict[int, tuple[FitResult, bytes]] = {}
+    failures: dict[int, TrainingError] = {}
+    # An unforeseen failure may only follow from the end of another process, which is
+    # what to report: so listen a little longer.
+    while ready := wait(list(open_), AFTERMATH_SECONDS if failures else None):
+        for connection in ready:
             assert isinstance(connection, Connection)
             rank = open_[connection]
             try:
                 kind, content = pickle.loads(connection.recv_bytes())
             except (EOFError, ConnectionError):
-                if rank not in results:
+                if rank not in results and rank not in failures:
                     raise _death(workers[rank][0], rank, run) from None
                 del open_[connection]
                 continue
@@ -119,9 +125,12 @@ def _lead(
             if kind == "log":
                 log.handle(content)
             else:
-                results[rank] = content
-    result: tuple[FitResult, bytes] = results[0]
-    return result
+                (results if kind == "result" else failures)[rank] = content
+        if not open_:
+            break
+    for failure in failures.values():
+        raise failure
+    return results[0]
 
 
 def _death(process: BaseProcess, rank: int, run: Path) -> TrainingError:
@@ -160,7 +169,7 @@ def _work(group: Group, connection: Connection, payload: bytes) -> None:
         log.debug("%s", traceback.format_exc())
         said = " ".join(str(error).split())
         send(
-            "error",
+            "failure",
             TrainingError(
                 f"device {group.rank} failed with {type(error).__name__}: {said}; "
                 "geoseg -v train says more"

@@ -92,6 +92,15 @@ class Dying(PixelMean):
         return super().training_step(batch, context)
 
 
+class Failing(PixelMean):
+    """Fails in a way that nobody foresaw, on the first process."""
+
+    def training_step(self, batch, context):
+        if torch.distributed.get_rank() == 0:
+            raise ZeroDivisionError("of all things")
+        return super().training_step(batch, context)
+
+
 class Diverging(PixelMean):
     """Has no finite loss on the second process."""
 

@@ -5,7 +5,16 @@ import multiprocessing
 
 import pytest
 import torch
-from cases import Diverging, Dying, PixelMean, PlainIIC, four_patches, seeded, small_iic
+from cases import (
+    Diverging,
+    Dying,
+    Failing,
+    PixelMean,
+    PlainIIC,
+    four_patches,
+    seeded,
+    small_iic,
+)
 
 from geoseg.errors import TrainingError
 from geoseg.training import METRICS_NAME, Limits, fit, fit_on_devices
@@ -60,6 +69,7 @@ def test_two_processes_repeat_bit_for_bit_and_so_does_their_resume(tmp_path):
     [
         (Dying, r"the process of device 1 died \(SIGKILL\), .*train --resume"),
         (Diverging, "the loss is nan at step 0"),
+        (Failing, "device 0 failed with ZeroDivisionError: of all things; geoseg -v"),
     ],
 )
 def test_what_ends_one_process_ends_all_with_a_line(method, said, tmp_path):
