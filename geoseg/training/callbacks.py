@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -78,6 +79,8 @@ class Progress(StepCallback):
         self.bar: tqdm[Any] | None = None
 
     def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
+        # tqdm's own lock is for processes, and one that is killed would leave it behind
+        tqdm.set_lock(threading.RLock())
         self.bar = tqdm(
             total=self.state.steps,
             initial=self.state.steps_made,
