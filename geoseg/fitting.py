@@ -5,12 +5,13 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import torch
 
-from geoseg.errors import ParameterError
-from geoseg.methods import method_class
+from geoseg.errors import ParameterError, TrainingError
+from geoseg.methods import build_method, method_class
 from geoseg.methods.base import Method
 from geoseg.settings import RunSettings
 
@@ -41,6 +42,39 @@ def check_device(device: str, devices: int = 1) -> None:
             f"--devices is {devices}, but there are {found} CUDA devices here: choose "
             "as many at most"
         )
+
+
+def outline_method(settings: RunSettings, channels: int) -> Method:
+    """Build the method without any weights.
+
+    Raises:
+        ParameterError: If a parameter is none, or the patches do not fit the network.
+    """
+    with torch.device("meta"):
+        method = build_method(settings.method, channels, settings.parameters)
+    if method.gradient and settings.patch_size % method.divisor:
+        raise ParameterError(
+            f"patches have {settings.patch_size} pixels a side, expected a multiple of "
+            f"{method.divisor} for {settings.method}: choose --patch-size accordingly"
+        )
+    return method
+
+
+def check_checkpoint(path: Path) -> None:
+    """Refuse a checkpoint that cannot be gone on from.
+
+    Raises:
+        TrainingError: If it is there, but damaged or no checkpoint.
+    """
+    if not path.exists():
+        return
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+        raise TrainingError(
+            f"{path} is damaged ({type(error).__name__}), expected the state of a run "
+            "that was stopped: remove it to start again from the first step"
+        ) from error
 
 
 def check_training(settings: RunSettings, steps_per_epoch: int) -> None:

@@ -15,7 +15,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import geoseg
-from geoseg.errors import GeosegError, MatchingError, ModelFileError, ParameterError
+from geoseg.errors import (
+    GeosegError,
+    MatchingError,
+    ModelFileError,
+    OutputError,
+    ParameterError,
+)
 from geoseg.matching import Matching
 from geoseg.methods import build_method
 from geoseg.methods.base import Method
@@ -179,6 +185,9 @@ def save_model(path: Path, model: Model) -> None:
     """Write a model file aside and rename it.
 
     Equal models give equal bytes.
+
+    Raises:
+        OutputError: If it cannot be written.
     """
     card = json.dumps(model.card.to_json(), sort_keys=True, allow_nan=False)
     weights = {
@@ -193,6 +202,11 @@ def save_model(path: Path, model: Model) -> None:
         save_file(weights, aside, metadata={CARD_KEY: card})
         aside.chmod(mode)
         os.replace(aside, path)
+    except (SafetensorError, OSError) as error:
+        raise OutputError(
+            f"{path} could not be written ({error}); check the free space and the "
+            "permissions of its folder"
+        ) from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -21,20 +21,24 @@ from geoseg.errors import (
     LabelError,
     MatchingError,
     ModelFileError,
-    ParameterError,
     TrainingError,
 )
-from geoseg.fitting import check_training, train_method
+from geoseg.fitting import (
+    check_checkpoint,
+    check_training,
+    outline_method,
+    train_method,
+)
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.locks import locked
 from geoseg.geo.splits import Split
 from geoseg.methods import build_method, check_parameters, method_defaults
-from geoseg.methods.base import Method
 from geoseg.model import MODEL_NAME, Model, ModelCard, save_model
 from geoseg.normalization import Normalization
 from geoseg.run_files import (
+    CHECKPOINT_NAME,
     CURVES_NAME,
     METRICS_NAME,
     PANEL_NAME,
@@ -114,7 +118,7 @@ def start(
     Raises:
         GeosegError: If tiles, labels or settings say no; then no folder is left.
     """
-    _outline(settings, channels=3)  # any number will do, before any file is read
+    outline_method(settings, channels=3)  # any number will do, before any file is read
     if run is not None:
         refuse_filled(run)
     tiles = tiles_of(settings)
@@ -175,6 +179,7 @@ def resume(
             f"the tiles of {folder} have changed since it began: put them back as they "
             "were, or start a new run"
         )
+    check_checkpoint(folder / CHECKPOINT_NAME)
     plan = _plan(settings, split_of(settings, tiles), normalization)
     return _carry_out(plan, folder, resume=True, profile=profile)
 
@@ -370,7 +375,7 @@ def _new_card(
         **method_defaults(settings.method),
         **check_parameters(settings.method, settings.parameters),
     }
-    method = _outline(settings, normalization.channels)
+    method = outline_method(settings, normalization.channels)
     roles = ("match", "select", "test", "unlabelled")
     return ModelCard(
         method=settings.method,
@@ -389,19 +394,3 @@ def _new_card(
             "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},
         },
     )
-
-
-def _outline(settings: RunSettings, channels: int) -> Method:
-    """Build the method without any weights.
-
-    Raises:
-        ParameterError: If a parameter is none, or the patches do not fit the network.
-    """
-    with torch.device("meta"):
-        method = build_method(settings.method, channels, settings.parameters)
-    if method.gradient and settings.patch_size % method.divisor:
-        raise ParameterError(
-            f"patches have {settings.patch_size} pixels a side, expected a multiple of "
-            f"{method.divisor} for {settings.method}: choose --patch-size accordingly"
-        )
-    return method

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -51,7 +52,19 @@ class _Commands(click.Group):
         except (GeosegError, OSError) as error:
             # The frames hold readers in threads, which cannot be closed at the exit.
             traceback.clear_frames(error.__traceback__)
-            raise _OneLine(str(error), getattr(error, "exit_code", 1)) from error
+            if isinstance(error, BrokenPipeError):
+                raise  # who reads our output has seen enough: click ends in silence
+            raise _OneLine(_text(error), getattr(error, "exit_code", 1)) from error
+
+
+def _text(error: GeosegError | OSError) -> str:
+    """What an error says; the system's own errors say nothing of what to do."""
+    if isinstance(error, GeosegError) or not error.strerror:
+        return str(error)
+    place = "" if error.filename is None else f"{error.filename}: "
+    return (
+        f"{place}{error.strerror}: check the path, the permissions and the free space"
+    )
 
 
 class _OneLine(click.ClickException):
@@ -83,6 +96,14 @@ def cli(verbose: bool, quiet: bool) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
+    if not verbose:
+        # else Python writes what GDAL warns of, which becomes an error or does not matter
+        for name in ("rasterio", "fiona"):
+            logging.getLogger(name).addHandler(logging.NullHandler())
+
+
+def _terminate(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def main() -> None:
@@ -90,4 +111,14 @@ def main() -> None:
     # Idle threads of libgomp spin and starve whatever else runs, unless told not to
     # before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A scheduler's stop unwinds like Ctrl-C, so that nothing half-written stays.
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        # torch's libraries would not even load
+        _OneLine(
+            "the current folder does not exist any more: change to another", 1
+        ).show()
+        sys.exit(1)
     cli.main(args=sys.argv[1:], prog_name="geoseg")

@@ -161,7 +161,7 @@ def _strip_writer(
                 yield blocks.write
                 blocks.finish()
             finally:
-                thread.submit(dataset.close).result()
+                thread.submit(_close, dataset).result()
         table = auxiliary_xml(stored.counts, nodata=IGNORE, legend=legend)
         temporary.with_name(temporary.name + SUFFIX).write_text(table, encoding="utf-8")
 
@@ -171,6 +171,12 @@ class _Stored(NamedTuple):
 
     counts: npt.NDArray[np.int64]
     sums: list[int]
+
+
+def _close(dataset: Any) -> None:
+    # outside rasterio's environment GDAL would write to standard error by itself
+    with rasterio.Env():
+        dataset.close()
 
 
 class _BlockRows:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
@@ -10,6 +12,8 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.warp import transform as warp_points
 
 from geoseg.errors import RasterError
+
+Coordinates = npt.NDArray[np.float64]
 
 #: A pixel's origin and the neighbours that span it, as (column, row).
 STEPS = ((0, 0), (1, 0), (0, 1))
@@ -47,7 +51,10 @@ def warp(
 
 
 def warp_all(
-    xs: Sequence[float], ys: Sequence[float], source: CRS | None, target: CRS | None
+    xs: Sequence[float] | Coordinates,
+    ys: Sequence[float] | Coordinates,
+    source: CRS | None,
+    target: CRS | None,
 ) -> tuple[list[float], list[float]]:
     """Many points from one CRS to another; infinite where they have no place there.
 

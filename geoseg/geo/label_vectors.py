@@ -209,7 +209,9 @@ def _reproject(
         moved = np.asarray(
             shapely.transform(
                 polygons,
-                lambda points: np.column_stack(warp_all(*points.T, source, target)),
+                lambda points: np.column_stack(
+                    warp_all(points[:, 0], points[:, 1], source, target)
+                ),
             )
         )
     except RasterError as error:

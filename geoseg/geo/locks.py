@@ -11,11 +11,15 @@ from geoseg.errors import OutputError
 if sys.platform == "win32":
     import msvcrt
 
+    _HELD = PermissionError
+
     def _try_lock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
+
+    _HELD = BlockingIOError
 
     def _try_lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,9 +39,7 @@ def locked(path: Path) -> Iterator[None]:
     lock = path / ".lock" if inside else path.with_name(f".{path.name}.lock")
     try:
         descriptor = _open_locked(lock)
-    except (BlockingIOError, PermissionError) as error:
-        if not lock.exists():
-            raise OutputError(f"{path} cannot be written ({error})") from error
+    except _HELD:
         raise OutputError(
             f"another geoseg is writing {'into ' if inside else ''}{path}: wait until it "
             "is done, or choose another output"

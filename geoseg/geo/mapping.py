@@ -1,7 +1,8 @@
 """From images to one layer of footprints, with rasters on the way where wanted."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -126,15 +127,16 @@ def map_buildings(
     for path in wanted:
         refuse_existing(path, options.overwrite)
 
-    def everything() -> Iterator[Footprint]:
+    def everything() -> Generator[Footprint]:
         for grid, place in zip(grids, places, strict=True):
             yield from _map_one(model, grid, place, tags, options)
 
     legend = _footprint_legend(model, options)
-    with all_or_none(wanted):
+    # closed before the outputs go away: what it writes lies aside among them
+    with all_or_none(wanted), closing(everything()) as mapped:
         count = write_footprints(
             output,
-            everything(),
+            mapped,
             crs=grids[0].crs,
             overwrite=options.overwrite,
             style=layer_style(output.stem, legend) if options.style else None,
@@ -178,27 +180,29 @@ def _map_one(
     options: MapOptions,
 ) -> Iterator[Footprint]:
     hole = options.min_hole_area_m2
-    strips = predict_raster(
-        model,
-        grid.path,
-        classes=place.classes,
-        probability=place.probability,
-        overwrite=options.overwrite,
-        tags=tags,
-        window=options.window,
-        overlap=options.overlap,
-        batch_size=options.batch_size,
-    )
     names = model.card.class_names
     wanted = footprint_ids(names, options.footprint_classes)
-    yield from footprints(
-        keep_classes(_warn_if_blank(strips, grid.path), wanted),
-        grid,
-        class_names=names,
-        min_area_m2=options.min_area_m2,
-        min_hole_area_m2=min(10.0, options.min_area_m2) if hole is None else hole,
-        tolerance_m=options.tolerance_m,
-    )
+    with closing(
+        predict_raster(
+            model,
+            grid.path,
+            classes=place.classes,
+            probability=place.probability,
+            overwrite=options.overwrite,
+            tags=tags,
+            window=options.window,
+            overlap=options.overlap,
+            batch_size=options.batch_size,
+        )
+    ) as strips:
+        yield from footprints(
+            keep_classes(_warn_if_blank(strips, grid.path), wanted),
+            grid,
+            class_names=names,
+            min_area_m2=options.min_area_m2,
+            min_hole_area_m2=min(10.0, options.min_area_m2) if hole is None else hole,
+            tolerance_m=options.tolerance_m,
+        )
     if place.clusters is not None:
         view: ClassModel = ClusterView(model, model.card.head)
         for _ in predict_raster(

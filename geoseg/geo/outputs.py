@@ -1,6 +1,7 @@
 """Outputs appear complete or not at all: written aside, verified, renamed."""
 
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -122,12 +123,23 @@ def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
     """
     new = [path for path in paths if not path.exists()]
     with folders([path.parent for path in paths]), locked(paths[0]):
+        _remove_stale(paths[0])
         try:
             yield
         except BaseException:
             for path in new:
                 path.unlink(missing_ok=True)
             raise
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what a killed run wrote aside; nobody writes ``path`` but us."""
+    aside = re.compile(
+        rf"\.{re.escape(path.stem)}\.[0-9a-f]{{8}}{re.escape(path.suffix)}"
+    )
+    for left in path.parent.iterdir():
+        if aside.match(left.name):
+            left.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Memory grows with the raster's width and the window, never with its height: a ro
 handed on as soon as no later window touches it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -241,7 +241,7 @@ def predict_raster(
     window: int = 256,
     overlap: int = 32,
     batch_size: int = 8,
-) -> Iterator[ClassStrip]:
+) -> Generator[ClassStrip]:
     """Predict a raster and write what is asked for on the way, in one pass.
 
     The strips that come out feed :func:`geoseg.geo.vectorize.footprints`; the rasters

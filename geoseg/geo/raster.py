@@ -121,6 +121,10 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
             driver = "VRT" if file_name(name).suffix.lower() == ".vrt" else "GTiff"
             with remote_access(name) as gdal_name:
                 dataset = rasterio.open(gdal_name, driver=driver)
+    except UnicodeEncodeError as error:
+        raise RasterError(
+            f"{ascii(name)} is not in UTF-8, expected a name that is: rename the file"
+        ) from error
     except RasterioError as error:
         reason = " ".join(str(error).split())
         raise RasterError(

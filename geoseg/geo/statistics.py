@@ -179,9 +179,9 @@ def band_statistics(
             "some; check --nodata and the files"
         )
     if all(np.count_nonzero(histogram.counts) == 1 for histogram in histograms):
-        values = ", ".join(f"{histogram.quantile(0.5):.4g}" for histogram in histograms)
+        held = ", ".join(f"{histogram.quantile(0.5):.4g}" for histogram in histograms)
         raise DatasetError(
-            f"all {pixels} valid pixels hold {values} ({', '.join(bands)}), expected "
+            f"all {pixels} valid pixels hold {held} ({', '.join(bands)}), expected "
             "an image that shows something; check the files and --bands"
         )
     lows, highs, medians = (
