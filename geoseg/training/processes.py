@@ -14,7 +14,6 @@ import signal
 import tempfile
 import threading
 import traceback
-import warnings
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess, parent_process
@@ -73,6 +72,8 @@ def fit_on_devices(
     options |= {"run": run, "accelerator": accelerator}
     payload = pickle.dumps((method, loaders, options))
     context = multiprocessing.get_context("spawn")
+    # torch would warn of methods that happen to use all heads in their first step
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     workers: list[tuple[BaseProcess, Connection]] = []
     process: BaseProcess
     with tempfile.TemporaryDirectory() as folder, StopSignals() as signals:
@@ -183,8 +184,6 @@ def _connect(group: Group, accelerator: str) -> None:
     cuda = accelerator == "cuda"
     if cuda:
         torch.cuda.set_device(group.rank)
-    # said of methods that happen to use all heads in their first step
-    warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
     dist.init_process_group(
         "nccl" if cuda else "gloo",
         init_method=group.meeting,
