@@ -53,36 +53,11 @@ def test_an_image_without_a_valid_pixel_is_mapped_with_a_warning(
     assert f"{image} has no valid pixel" in result.stderr
 
 
-def test_complex_numbers_are_refused(geoseg, rewrite, tmp_path):
-    image = rewrite(lambda pixels: pixels.astype("complex64"))
-    result = geoseg("predict", image, "-o", tmp_path / "b.geojson")
-    assert "holds complex numbers" in line(result, 1)
-    assert list(tmp_path.iterdir()) == [image]
-
-
 @pytest.mark.parametrize("command", ["train", "match", "evaluate"])
 def test_labels_beside_an_aoi_are_refused_not_ignored(geoseg, there, command):
     subject = {"train": [], "match": [there.run], "evaluate": ["map.gpkg"]}[command]
     result = geoseg(command, *subject, "--aoi", "sample", "--labels", "other")
     assert "an AOI brings its own labels" in line(result, 2)
-
-
-@pytest.mark.parametrize(
-    "time",
-    ["00:00:00", "999999999999:00:00:00", "99:99:99", "00:60:00", "1:24:00:00"],
-)
-def test_a_time_that_no_training_can_take_is_refused(geoseg, there, time):
-    result = geoseg("train", "--aoi", "sample", "--max-time", time)
-    assert "Invalid value for '--max-time'" in line(result, 2)
-
-
-def test_a_patch_size_that_the_network_cannot_take_is_refused_before_the_run(
-    geoseg, there, tmp_path
-):
-    run = tmp_path / "run"
-    result = geoseg("train", "--aoi", "sample", "--patch-size", 65, "-o", run)
-    assert "65 pixels a side, expected a multiple of 2" in line(result, 2)
-    assert not run.exists()
 
 
 def test_a_run_folder_that_cannot_be_made_is_named(geoseg, there, tmp_path):
@@ -97,11 +72,6 @@ def test_a_link_that_leads_nowhere_is_an_unreadable_image(geoseg, there, tmp_pat
     (tmp_path / "lost.tif").symlink_to(tmp_path / "nowhere.tif")
     result = geoseg("train", "--images", tmp_path)
     assert f"{tmp_path / 'lost.tif'} does not exist" in line(result, 1)
-
-
-def test_a_map_that_does_not_exist_is_not_called_labels(geoseg, there):
-    result = geoseg("evaluate", "absent.gpkg", "--aoi", "sample")
-    assert "absent.gpkg does not exist, expected footprints" in line(result, 1)
 
 
 def test_an_unmatched_model_is_refused_before_the_images_are_read(

@@ -165,6 +165,16 @@ CASES = {
         2,
         "--resume takes the settings of the run, but max_steps was given too",
     ),
+    "no source to match": (nothing, "match m", 2, "either --images DIR or --aoi NAME"),
+    "no source to score": (
+        nothing,
+        "evaluate tile.tif",
+        2,
+        "either --images DIR or --aoi NAME",
+    ),
+    "resume elsewhere": (nothing, "train --resume r -o s", 2, "but output was given"),
+    "resume with a source": (nothing, "train --resume r --aoi sample", 2, "but aoi"),
+    "resume with a default": (nothing, "train --resume r --seed 0", 2, "but seed"),
     "resume no run": (
         nothing,
         "train --resume tiles",
