@@ -32,6 +32,7 @@ from geoseg.fitting import (
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
+from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked
 from geoseg.geo.splits import Split
 from geoseg.methods import build_method, check_parameters, method_defaults
@@ -124,6 +125,7 @@ def start(
     tiles = tiles_of(settings)
     _say_objective(settings)
     split = split_of(settings, tiles)
+    check_tells_apart(split.match)
     normalization = normalization_of(settings, training_tiles(split))
     plan = _plan(settings, split, normalization)
     folder = new_run_folder(run, f"{settings.source}-{settings.method}")

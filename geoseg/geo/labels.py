@@ -35,6 +35,7 @@ from geoseg.geo.layouts import IMAGE_SUFFIXES
 from geoseg.geo.raster import RasterDescription, describe
 from geoseg.geo.remote import file_name
 from geoseg.metrics import BUILDING
+from geoseg.patches import IGNORE
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,32 @@ def check_labels(tiles: Sequence[Tile]) -> None:
             *(len(resampled), resampled[0]),
         )
     _report_unknown(unknown)
+
+
+def check_tells_apart(tiles: Sequence[Tile]) -> None:
+    """Check before a long run that the matching tiles show two classes.
+
+    Reads labels until two have been seen: most often those of one tile.
+
+    Args:
+        tiles: Labelled tiles that clusters will be matched on; none is fine.
+
+    Raises:
+        LabelError: If they show one class alone, or none.
+    """
+    seen: set[int] = set()
+    for tile in tiles:
+        seen |= set(np.unique(read_labels(tile, describe(tile.image)))) - {IGNORE}
+        if len(seen) > 1:
+            return
+    if tiles:
+        names = tiles[0].classes.names
+        found = f"nothing but {names[seen.pop()]}" if seen else "no labelled pixel"
+        raise LabelError(
+            f"the labels of the {len(tiles)} matching tiles hold {found}, so clusters "
+            "cannot be told apart: give --match-tiles more of them or another --seed, "
+            "or train without labels and match later"
+        )
 
 
 def _meet(

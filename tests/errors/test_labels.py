@@ -229,6 +229,12 @@ CASES = {
         1,
         "labels of the 6 matching tiles hold no building",
     ),
+    "no building to train for": (
+        everything_in(),
+        TRAIN,
+        1,
+        "labels of the 3 matching tiles hold nothing but background.*--match-tiles",
+    ),
     "nothing but buildings": (all_building, MATCH, 1, "building"),
     "mask of another size": (
         mask(side=32, crs=None, transform=None),

@@ -17,7 +17,12 @@ from rasterio.warp import transform_bounds, transform_geom
 from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError
 from geoseg.geo.aoi import Tile
-from geoseg.geo.labels import check_labels, read_footprints, read_labels
+from geoseg.geo.labels import (
+    check_labels,
+    check_tells_apart,
+    read_footprints,
+    read_labels,
+)
 from geoseg.geo.raster import PixelWindow, describe
 
 UTM = "EPSG:32611"
@@ -263,3 +268,17 @@ def test_labels_and_image_must_both_have_a_crs(write_tiff, write_geojson, rectan
 def test_a_tile_without_labels_has_none_to_read(image):
     with pytest.raises(LabelError, match="has no labels"):
         read_labels(Tile("a", image), describe(image))
+
+
+def test_tiles_that_show_one_class_alone_are_refused_before_a_training(
+    image, write_geojson, rectangle
+):
+    house = write_geojson("house.geojson", [rectangle(2, 3, 4, 5)], crs=UTM)
+    empty = write_geojson("empty.geojson", [], crs=UTM)
+    without, shows = (
+        Tile(name, image, str(path)) for name, path in (("a", empty), ("b", house))
+    )
+    check_tells_apart([])
+    check_tells_apart([without, shows])
+    with pytest.raises(LabelError, match="2 matching tiles hold nothing but backgr.*-"):
+        check_tells_apart([without, without])
