@@ -231,7 +231,7 @@ CASES = {
     ),
     "no building to train for": (
         everything_in(),
-        TRAIN,
+        f"-q {TRAIN}",
         1,
         "labels of the 3 matching tiles hold nothing but background.*--match-tiles",
     ),
