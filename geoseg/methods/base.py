@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.errors import ParameterError
-from geoseg.patches import IGNORE, PatchBatch
+from geoseg.patches import PatchBatch
 from geoseg.whitening import Whitening, WhiteningLayer
 
 #: Gives the batches of one epoch anew at each call.
@@ -163,16 +163,22 @@ class Method(nn.Module):
         return self.probabilities(image, valid, name)[..., :height, :width]
 
 
+#: Most clusters of a head. Some hundreds can be matched on 50 tiles; the joint of IIC
+#: has their square for every displacement.
+MOST_CLUSTERS = 4096
+
+
 def check_heads(heads: Mapping[str, int]) -> None:
-    """Refuse heads without at least two clusters, or with more than rasters can hold.
+    """Refuse heads without at least two clusters, or with absurdly many.
 
     Raises:
-        ParameterError: If a head has fewer than two clusters or more than 255.
+        ParameterError: If a head has fewer than two clusters or more than
+            :data:`MOST_CLUSTERS`.
     """
     for name, clusters in heads.items():
-        if not 2 <= clusters <= IGNORE:
+        if not 2 <= clusters <= MOST_CLUSTERS:
             raise ParameterError(
-                f"head {name!r} has {clusters} clusters, expected 2 to {IGNORE}"
+                f"head {name!r} has {clusters} clusters, expected 2 to {MOST_CLUSTERS}"
             )
 
 

@@ -139,7 +139,7 @@ CASES = {
         parameters(clusters=10**15),
         PREDICT,
         1,
-        "describes no known method: head 'main' has 1000000000000000 clusters, expected 2 to 255",
+        "describes no known method: head 'main' has 1000000000000000 clusters, expected 2 to 4096",
     ),
     "no normalisation": (
         forget("normalization"),

@@ -81,13 +81,13 @@ CASES = {
         nothing,
         TRAIN + "-p main_clusters=1",
         2,
-        "head 'main' has 1 clusters, expected 2 to 255",
+        "head 'main' has 1 clusters, expected 2 to 4096",
     ),
     "no cluster": (
         nothing,
         TRAIN + "-p over_clusters=0",
         2,
-        "head 'over' has 0 clusters, expected 2 to 255",
+        "head 'over' has 0 clusters, expected 2 to 4096",
     ),
     "negative rate": (
         nothing,
@@ -105,13 +105,13 @@ CASES = {
         nothing,
         TRAIN + "--method color_kmeans -p clusters=0",
         2,
-        "has 0 clusters, expected 2 to 255",
+        "has 0 clusters, expected 2 to 4096",
     ),
     "more clusters than a raster holds": (
         nothing,
         TRAIN + "-p over_clusters=100000",
         2,
-        "has 100000 clusters, expected 2 to 255",
+        "has 100000 clusters, expected 2 to 4096",
     ),
     "no step": (
         nothing,
