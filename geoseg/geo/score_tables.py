@@ -19,14 +19,14 @@ TABLE_COLUMNS = (
     ("footprint F1", "polygon_f1", True),
 )
 #: With more than two classes: the scores over all of them …
-_OVERALL = (
+OVERALL_COLUMNS = (
     ("mean IoU", "mean_iou", True),
     ("accuracy", "accuracy", True),
     ("balanced", "balanced_accuracy", False),
     ("κ", "kappa", False),
 )
 #: … and those of each class.
-_OF_CLASS = (
+CLASS_COLUMNS = (
     ("IoU", "iou", True),
     ("F1", "f1", False),
     ("precision", "precision", False),
@@ -49,9 +49,9 @@ def markdown_table(entries: Sequence[Scores], *, seed: int = 0) -> str:
     first = entries[0]
     classes = [first.of_class(k) for k in range(len(first.class_names))]
     parts = [
-        _table(_OVERALL, entries, [entry.name for entry in entries], seed),
+        _table(OVERALL_COLUMNS, entries, [entry.name for entry in entries], seed),
         f"{first.name}, class by class:\n",
-        _table(_OF_CLASS, classes, first.class_names, seed),
+        _table(CLASS_COLUMNS, classes, first.class_names, seed),
         "IoU of every class:\n",
         _iou_table(entries),
     ]

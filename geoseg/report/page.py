@@ -9,6 +9,7 @@ from geoseg.geo.outputs import write_aside
 from geoseg.report import sections
 from geoseg.report.contents import Contents
 from geoseg.report.html import Html, check_html, element, join
+from geoseg.report.score_tables import scores_section
 from geoseg.report.verdict import verdict
 
 #: Section → its title, in the order of a reader's questions.
@@ -96,7 +97,7 @@ def _top(contents: Contents) -> Html:
 def _parts(contents: Contents) -> list[Html]:
     """Return all sections; one without contents says why."""
     made = {
-        "scores": sections.scores_table(contents),
+        "scores": scores_section(contents),
         "footprints": (
             sections.footprints(contents.footprints) if contents.footprints else None
         ),

@@ -3,11 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from geoseg.geo.score_tables import TABLE_COLUMNS
-from geoseg.geo.scores import Scores
-from geoseg.metrics import PIXEL_METRICS, Interval
 from geoseg.palette import FOUND, INVENTED, MISSED, cluster_colours
-from geoseg.report.charts import area_chart, css_colour, interval_bar, line_chart
+from geoseg.report.charts import area_chart, css_colour, line_chart
 from geoseg.report.contents import (
     ClusterRow,
     Contents,
@@ -34,55 +31,6 @@ def or_absent(contents: Contents, key: str, shown: Html | None) -> Html:
         return shown
     reason = contents.absent.get(key, "There is nothing to show.")
     return element("p", reason, class_="absent")
-
-
-def scores_table(contents: Contents) -> Html:
-    """The entries with intervals; the numbers are those of scores.json."""
-    heads = [element("th", "", scope="col"), element("th", "IoU, 0 to 1", scope="col")]
-    heads += [element("th", h, scope="col", class_="num") for h, _, _ in TABLE_COLUMNS]
-    rows = [_score_row(entry, contents.seed) for entry in contents.entries]
-    table = element(
-        "table",
-        element("caption", "Scores on the test tiles", class_="hidden"),
-        element("thead", element("tr", *heads)),
-        element("tbody", *rows),
-        class_="scores",
-    )
-    return join(element("div", table, class_="scroll"), _base_rates(contents))
-
-
-def _score_row(entry: Scores, seed: int) -> Html:
-    scores = entry.metrics(seed=seed)
-    iou = scores["iou"]
-    bar = None if math.isnan(iou.value) else interval_bar(*iou, entry.role)
-    cells = [_score_cell(scores.get(key), ends) for _, key, ends in TABLE_COLUMNS]
-    name = element("th", entry.name, scope="row")
-    return element("tr", name, element("td", bar), *cells, class_=entry.role)
-
-
-def _score_cell(score: Interval | None, ends: bool) -> Html:
-    if score is None or math.isnan(score.value):
-        return element("td", "–", class_="num")
-    interval = None
-    if ends and not math.isnan(score.low):
-        interval = element("small", f"{score.low:.2f}–{score.high:.2f}")
-    return element("td", f"{score.value:.3f}", interval, class_="num")
-
-
-def _base_rates(contents: Contents) -> Html:
-    first = contents.entries[0]
-    total = first.confusions.sum(0)
-    share = float(PIXEL_METRICS["building_share"](total))
-    majority = float(PIXEL_METRICS["majority_accuracy"](total))
-    return element(
-        "p",
-        f"{len(first.tiles)} tiles; {100 * share:.1f} % of the labelled pixels are "
-        f"building, so that calling every pixel the commonest class already scores "
-        f"{majority:.3f} accuracy: read IoU and F1. Intervals come from resampling "
-        "tiles. A footprint counts as found when its IoU with one of the reference is "
-        "at least one half.",
-        class_="note",
-    )
 
 
 def picture(shown: Picture) -> Html:

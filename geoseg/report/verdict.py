@@ -7,7 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.geo.scores import Scores
-from geoseg.metrics import Floats, Interval, bootstrap_interval, iou
+from geoseg.metrics import (
+    Floats,
+    Interval,
+    Metric,
+    bootstrap_interval,
+    class_iou,
+    iou,
+    mean_iou,
+)
 
 
 class Verdict(NamedTuple):
@@ -31,17 +39,15 @@ def verdict(entries: list[Scores], *, seed: int = 0) -> Verdict:
     from one another than methods do.
     """
     own = entries[0]
-    score = own.metrics(seed=seed)["iou"]
+    name, measure = main_score(own)
+    score = own.metrics(seed=seed)[name]
     tiles = f"{len(own.tiles)} test tile{'s' if len(own.tiles) > 1 else ''}"
     if math.isnan(score.value):
         sentence = f"The {tiles} hold no building, and none was found: there is no IoU."
         return Verdict(sentence, "", "alone")
-    sentence = (
-        f"On {tiles} the buildings are mapped with IoU {score.value:.2f}"
-        f"{_between(score)}."
-    )
+    sentence = f"On {tiles} {_mapped(own, score)}"
     controls = [e for e in entries[1:] if e.role == "control"]
-    rivals = [e for e in controls if not math.isnan(float(iou(e.confusions.sum(0))))]
+    rivals = [e for e in controls if not math.isnan(float(measure(_total(e))))]
     if not rivals:
         return Verdict(
             sentence,
@@ -49,13 +55,52 @@ def verdict(entries: list[Scores], *, seed: int = 0) -> Verdict:
             "alone reaches on these tiles is not known.",
             "alone",
         )
-    best = max(rivals, key=lambda entry: float(iou(entry.confusions.sum(0))))
+    best = max(rivals, key=lambda entry: float(measure(_total(entry))))
     return Verdict(sentence, *_compare(own, best, len(rivals), seed))
+
+
+def main_score(scores: Scores) -> tuple[str, Metric]:
+    """Return name and measure of what is judged: IoU of building, or the mean IoU.
+
+    With more than two classes the IoU of one of them says nothing of the others.
+    """
+    if len(scores.class_names) == 2:
+        return "iou", iou
+    return "mean_iou", mean_iou
+
+
+def not_found(scores: Scores) -> list[str]:
+    """Return the classes that the reference holds and whose IoU rounds to 0.00."""
+    total = _total(scores)
+    ious, real = class_iou(total), total.sum(1) > 0
+    return [
+        name
+        for name, value, there in zip(scores.class_names, ious, real, strict=True)
+        if there and value < 0.005
+    ]
+
+
+def _mapped(own: Scores, score: Interval) -> str:
+    if len(own.class_names) == 2:
+        return f"the buildings are mapped with IoU {score.value:.2f}{_between(score)}."
+    text = (
+        f"the {len(own.class_names)} classes are mapped with mean IoU "
+        f"{score.value:.2f}{_between(score)}."
+    )
+    if lost := not_found(own):
+        *first, last = lost
+        named = f"{', '.join(first)} and {last}" if first else last
+        text += f" Not found: {named} (IoU 0.00)."
+    return text
+
+
+def _total(scores: Scores) -> NDArray[np.int64]:
+    return np.asarray(scores.confusions.sum(0))
 
 
 def _compare(own: Scores, best: Scores, count: int, seed: int) -> tuple[str, str]:
     gain = difference(own, best, seed=seed)
-    rival = float(iou(best.confusions.sum(0)))
+    rival = float(main_score(own)[1](_total(best)))
     what = f"{best.name}, the best of {count} controls" if count > 1 else best.name
     numbers = f"{rival:.2f}; difference {_signed(gain.value)}"
     if math.isnan(gain.low):
@@ -75,11 +120,12 @@ def _compare(own: Scores, best: Scores, count: int, seed: int) -> tuple[str, str
 
 
 def difference(first: Scores, second: Scores, *, seed: int = 0) -> Interval:
-    """Return how much more IoU the first has, with its interval over paired tiles."""
+    """Return the gain in what is judged, with its interval over paired tiles."""
+    measure = main_score(first)[1]
     pairs = np.stack([first.confusions, second.confusions], axis=1)  # (T, 2, C, C)
 
     def gain(counts: NDArray[np.int64]) -> Floats:
-        scores = iou(counts)
+        scores = measure(counts)
         return np.asarray(scores[..., 0] - scores[..., 1])
 
     return bootstrap_interval(pairs, gain, seed=seed)

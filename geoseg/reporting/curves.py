@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geoseg.label_efficiency import label_efficiency
 from geoseg.report.contents import Areas, Curve
 from geoseg.report.figures import series
+from geoseg.report.verdict import main_score
 from geoseg.reporting.k_curve import MOST_TILES, k_curves
 from geoseg.reporting.material import Material
 from geoseg.run_files import AREAS_NAME, METRICS_NAME
@@ -72,8 +73,9 @@ def _rows(run: Path | None, name: str) -> list[dict[str, Any]]:
 def k_section(material: Material, absent: dict[str, str]) -> tuple[list[Curve], str]:
     """Return the scores against K: the entries as points, k-means as curves."""
     seed, curves = material.seed, list[Curve]()
+    judged, measure = main_score(material.entries[0])
     for entry in material.entries:
-        score = entry.metrics(seed=seed)["iou"]
+        score = entry.metrics(seed=seed)[judged]
         if entry.clusters is None or math.isnan(score.value):
             continue
         known = not math.isnan(score.low)
@@ -98,6 +100,7 @@ def k_section(material: Material, absent: dict[str, str]) -> tuple[list[Curve], 
             material.batches,
             objective=model.card.matchings[model.card.head].objective,
             seed=seed,
+            metric=measure,
         )
         note += (
             " Lines are k-means, matched and scored in the same way on at most "
@@ -139,6 +142,7 @@ def label_section(
         objective=model.card.matchings[model.card.head].objective,
         draws=DRAWS,
         seed=material.seed,
+        metric=main_score(material.entries[0])[1],
     )
     curve = Curve(
         f"{model.card.method} ({model.card.head})",

@@ -17,7 +17,7 @@ from geoseg.geo.raster import PixelWindow
 from geoseg.geo.tile_reader import TileReader
 from geoseg.matching import Objective, contingency_table, match_clusters
 from geoseg.methods.base import Batches
-from geoseg.metrics import bootstrap_interval, iou
+from geoseg.metrics import Metric, bootstrap_interval, iou
 from geoseg.model import Model
 from geoseg.networks.heads import upsample
 from geoseg.patches import IGNORE
@@ -69,6 +69,7 @@ def k_curves(
     objective: Objective,
     seed: int = 0,
     clusters: Sequence[int] = CLUSTERS,
+    metric: Metric = iou,
 ) -> list[Curve]:
     """Fit, match and score k-means with several numbers of clusters.
 
@@ -82,9 +83,10 @@ def k_curves(
         objective: Of the matching.
         seed: Of k-means and of the bootstrap.
         clusters: The numbers.
+        metric: Of confusions ``(..., C, C)``.
 
     Returns:
-        A curve of building IoU for the trunk (if there is one) and one for the colours.
+        A curve of the metric for the trunk (if there is one) and one for the colours.
     """
     spaces: list[tuple[str, Space]] = [
         ("k-means of the colours", partial(_colours, model))
@@ -99,7 +101,7 @@ def k_curves(
     chosen = [evenly(matching, MOST_TILES), evenly(test, MOST_TILES)]
     tables = [_tables(model, tiles, fitted) for tiles in chosen]
     return [
-        _curve(fit.name, tables[0][number], tables[1][number], objective, seed)
+        _curve(fit.name, tables[0][number], tables[1][number], objective, seed, metric)
         for number, fit in enumerate(fitted)
     ]
 
@@ -189,6 +191,7 @@ def _curve(
     test: Sequence[NDArray[np.int64]],
     objective: Objective,
     seed: int,
+    metric: Metric,
 ) -> Curve:
     points = []
     for known, counted in zip(matching, test, strict=True):
@@ -197,7 +200,7 @@ def _curve(
         except MatchingError:
             continue
         confusions = matched.confusion(torch.from_numpy(counted))
-        score = bootstrap_interval(confusions, iou, seed=seed)
+        score = bootstrap_interval(confusions, metric, seed=seed)
         if not np.isnan(score.value):
             points.append((known.shape[1], score))
     intervals = not any(np.isnan(score.low) for _, score in points)

@@ -258,6 +258,55 @@ def test_the_verdict_knows_one_tile_and_no_building():
     assert "no building" in verdict([empty, majority_scores(empty)]).sentence
 
 
+def several(roads=0, **changes) -> Scores:
+    """Return scores of three tiles with background, building and road."""
+    table = np.array([[500, 20, 5], [40, 60, 0], [60 - roads, 0, roads]])
+    tiles = tuple(TileCounts(f"tile{n}", table) for n in range(3))
+    names = ("background", "building", "road")
+    return Scores("iic (over)", names, tiles, **changes)
+
+
+def test_several_classes_have_overall_scores_and_a_table_of_each_class():
+    own = several(roads=30)
+    page = Page(render(full_contents(entries=[own, majority_scores(own)])))
+    metrics = own.to_json()
+    tables = [row for row in page.rows if row]
+    overall = next(row for row in tables if row[0] == own.name)
+    names = ("mean_iou", "accuracy", "balanced_accuracy", "kappa")
+    values = [metrics["metrics"][name]["value"] for name in names]
+    assert overall[2:] == [f"{value:.3f}" for value in values]
+    assert [text for text in tables[0][2:]] == ["mean IoU", "accuracy", "balanced", "κ"]
+    for name in own.class_names:
+        row = next(row for row in tables if row[0] == f" {name}")
+        found = metrics["classes"][name]
+        keys = ("iou", "f1", "precision", "recall", "share")
+        assert row[2:7] == [f"{found[key]['value']:.3f}" for key in keys]
+    ious = tables[[row[0] for row in tables].index(" road", 8)]
+    assert ious == [" road", f"{metrics['class_iou']['road']:.3f}", "0.000"]
+
+
+def test_the_note_names_the_class_of_the_constant():
+    own = several(roads=30)
+    text = Page(render(full_contents(entries=[own, majority_scores(own)]))).text
+    assert "76.6 % of the labelled pixels are background" in text
+    assert "Calling every pixel background scores 0.766 accuracy" in text
+    two = Page(render(full_contents())).text
+    assert "10.0 % of the labelled pixels are building" in two
+    assert "Calling every pixel background scores 0.900 accuracy" in two
+
+
+def test_the_verdict_of_several_classes_is_of_all_and_names_those_not_found():
+    own = several()
+    sentence = verdict([own, majority_scores(own)]).sentence
+    mean = own.metrics()["mean_iou"].value
+    assert f"the 3 classes are mapped with mean IoU {mean:.2f}" in sentence
+    assert sentence.endswith("Not found: road (IoU 0.00).")
+    assert "Not found" not in verdict([several(roads=30)]).sentence
+    gain = difference(several(roads=30), own)
+    better = several(roads=30).metrics()["mean_iou"].value
+    assert gain.value == pytest.approx(better - mean)
+
+
 def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
 
