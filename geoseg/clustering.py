@@ -1,7 +1,12 @@
-"""k-means over features that are streamed in blocks and need not fit into memory."""
+"""k-means over features that are streamed in blocks and need not fit into memory.
+
+In a distributed run every process passes its own features, the sums are added up, and
+all processes end with the same centroids.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -9,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.errors import ParameterError, ShapeError, TrainingError
+from geoseg.ranks import gather_rows, sum_over_ranks
 
 Metric = Literal["euclidean", "cosine"]
 
@@ -138,6 +144,64 @@ def kmeans(
     return KMeansResult(centroids, gathered.counts, gathered.inertia, done)
 
 
+def minibatch_kmeans(
+    blocks: Iterable[Tensor],
+    k: int,
+    *,
+    seed: int,
+    start_blocks: int = 20,
+    iterations: int = 20,
+    metric: Metric = "euclidean",
+) -> KMeansResult:
+    """Cluster features that are seen once, as PiCIE does.
+
+    The first blocks are clustered by :func:`kmeans`. Of every block that follows, each
+    centroid takes the mean of the features nearest to it into its own running mean, as
+    if all features that were ever assigned to it weighed the same.
+
+    Args:
+        blocks: ``(m, D)`` float blocks, read once. In a distributed run every process
+            passes as many.
+        k: Number of clusters, ``K``.
+        seed: Of the start.
+        start_blocks: Blocks that the start is clustered from, kept in memory.
+        iterations: Most updates of the start.
+        metric: As in :func:`kmeans`. With ``cosine`` the features have length 1, and
+            the running means, as released, are not scaled again.
+
+    Returns:
+        The centroids, how many features went into each, the sum of squared distances
+        at the time of assignment, and the iterations of the start.
+
+    Raises:
+        ParameterError: As :func:`kmeans`, or if ``start_blocks`` is not positive.
+        TrainingError: As :func:`kmeans`.
+
+    References:
+        Cho, Mall, Bala, Hariharan. PiCIE: Unsupervised Semantic Segmentation using
+        Invariance and Equivariance in Clustering. CVPR 2021, section 3.3.
+        https://arxiv.org/abs/2103.17070. After Sculley, Web-Scale K-Means Clustering,
+        WWW 2010, with blocks in place of single features.
+    """
+    if start_blocks < 1:
+        raise ParameterError(f"start_blocks is {start_blocks}, expected at least 1")
+    stream = iter(blocks)
+    first = list(islice(stream, start_blocks))
+    start = kmeans(lambda: first, k, seed=seed, iterations=iterations, metric=metric)
+    centroids, counts = start.centroids.double(), start.counts.clone()
+    inertia = start.inertia
+    for block in stream:
+        gathered = _gather(_scaled([block], metric), centroids.float())
+        counts += gathered.counts
+        step = (gathered.counts / counts.clamp(min=1)).unsqueeze(1)
+        means = gathered.sums / gathered.counts.clamp(min=1).unsqueeze(1)
+        centroids = torch.where(
+            step > 0, centroids + step * (means - centroids), centroids
+        )
+        inertia += gathered.inertia
+    return KMeansResult(centroids.float(), counts, inertia, start.iterations)
+
+
 def _scaled(blocks: Iterable[Tensor], metric: Metric) -> Iterator[Tensor]:
     """Check the blocks, cut them into chunks, and scale rows for the cosine."""
     for block in blocks:
@@ -156,7 +220,7 @@ def _scaled(blocks: Iterable[Tensor], metric: Metric) -> Iterator[Tensor]:
 
 
 def _sample(blocks: Iterable[Tensor], generator: torch.Generator) -> Tensor:
-    """Return at most ``_SAMPLE`` rows, evenly drawn without putting back."""
+    """Return at most ``_SAMPLE`` rows per process, evenly drawn, the same on all."""
     rows: Tensor | None = None
     keys = torch.empty(0, dtype=torch.float64)
     for block in blocks:
@@ -171,7 +235,7 @@ def _sample(blocks: Iterable[Tensor], generator: torch.Generator) -> Tensor:
             "there are no features to cluster, expected at least one: check that the "
             "images have valid pixels"
         )
-    return rows
+    return gather_rows(rows)
 
 
 def _plus_plus(sample: Tensor, k: int, generator: torch.Generator) -> Tensor:
@@ -219,7 +283,18 @@ def _gather(blocks: Iterable[Tensor], centroids: Tensor) -> _Pass:
             descending=True, stable=True
         )
         far, far_distances = far[order[:k]], far_distances[:k]
-    return _Pass(sums, counts, inertia, far[far_distances > 0])
+    return _over_ranks(sums, counts, inertia, far, far_distances)
+
+
+def _over_ranks(
+    sums: Tensor, counts: Tensor, inertia: float, far: Tensor, distances: Tensor
+) -> _Pass:
+    """Join what the processes of a distributed run have gathered."""
+    far, distances = gather_rows(far), gather_rows(distances)
+    distances, order = distances.sort(descending=True, stable=True)
+    far = far[order[: len(sums)]][distances[: len(sums)] > 0]
+    total = sum_over_ranks(sums.new_tensor([inertia]))
+    return _Pass(sum_over_ranks(sums), sum_over_ranks(counts), float(total), far)
 
 
 def _update(gathered: _Pass, centroids: Tensor, metric: Metric) -> Tensor:

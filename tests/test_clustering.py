@@ -1,11 +1,14 @@
 """k-means: blobs, streaming, empty clusters, determinism."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 
 from geoseg import clustering
-from geoseg.clustering import assign, kmeans
+from geoseg.clustering import assign, kmeans, minibatch_kmeans
 from geoseg.errors import ParameterError, ShapeError, TrainingError
 
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
@@ -165,3 +168,82 @@ def test_no_clusters_are_refused():
 def test_centroids_of_other_channels_are_refused():
     with pytest.raises(ShapeError, match="3 channels, but the centroids have 4"):
         assign(noise(5, 3), noise(2, 4))
+
+
+def test_running_means_equal_full_means_where_assignments_do_not_change():
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.tensor([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]])
+    ids = torch.arange(3).repeat(200)
+    features = corners[ids] + torch.randn(600, 2, generator=generator)
+    result = minibatch_kmeans(features.split(60), 3, seed=0, start_blocks=2)
+    found = result.centroids[assign(corners, result.centroids)]
+    means = torch.stack([features[ids == k].mean(0) for k in range(3)])
+    torch.testing.assert_close(found, means)
+    assert result.counts.tolist() == [200, 200, 200]
+
+
+def test_a_running_mean_takes_its_share_of_each_block():
+    blocks = [torch.tensor([[0.0], [10.0]]), torch.tensor([[1.0], [3.0]])]
+    result = minibatch_kmeans(blocks, 2, seed=0, start_blocks=1)
+    # 0 stands for one feature and meets two whose mean is 2: 0 + 2/3 (2 - 0)
+    torch.testing.assert_close(
+        result.centroids.sort(dim=0).values, torch.tensor([[4 / 3], [10.0]])
+    )
+    assert sorted(result.counts.tolist()) == [1, 3]
+
+
+def test_a_centroid_that_a_block_does_not_meet_stays():
+    blocks = [torch.tensor([[0.0], [10.0]])] + [torch.tensor([[0.1]])] * 50
+    result = minibatch_kmeans(blocks, 2, seed=0, start_blocks=1)
+    assert float(result.centroids.max()) == 10.0
+
+
+def test_fewer_blocks_than_the_start_wants_are_enough():
+    blocks = [torch.tensor([[0.0], [1.0], [9.0]])]
+    few = minibatch_kmeans(blocks, 2, seed=0)
+    full = kmeans(lambda: blocks, 2, seed=0)
+    assert torch.equal(few.centroids, full.centroids)
+
+
+RANKS_SCRIPT = """
+import sys
+import torch, torch.distributed as dist
+from geoseg.clustering import kmeans, minibatch_kmeans
+rank, where = int(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(1)
+dist.init_process_group(
+    "gloo", init_method=f"file://{where}/meet", rank=rank, world_size=2
+)
+features = torch.load(f"{where}/features.pt")
+mine = features.split(100)[rank::2]
+full = kmeans(lambda: mine, 4, seed=3)
+streamed = minibatch_kmeans(mine, 4, seed=3, start_blocks=1)
+torch.save([*full, *streamed], f"{where}/{rank}.pt")
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_find_the_same_centroids_from_halves_of_the_features(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.tensor([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0], [50.0, 50.0]])
+    ids = torch.arange(4).repeat(100)
+    features = corners[ids] + torch.randn(400, 2, generator=generator)
+    torch.save(features, tmp_path / "features.pt")
+    command = [sys.executable, "-c", RANKS_SCRIPT]
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in range(2)
+    ]
+    assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
+    (full, counts, inertia, _, streamed, *_), other = (
+        torch.load(tmp_path / f"{rank}.pt") for rank in range(2)
+    )
+    assert torch.equal(full, other[0]) and torch.equal(streamed, other[4])
+    alone = kmeans(lambda: [features], 4, seed=3)
+    order = assign(alone.centroids, full)
+    torch.testing.assert_close(full[order], alone.centroids)
+    torch.testing.assert_close(
+        streamed[assign(alone.centroids, streamed)], alone.centroids
+    )
+    assert counts.tolist() == [100] * 4
+    assert inertia == pytest.approx(alone.inertia)

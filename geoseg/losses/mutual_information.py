@@ -18,11 +18,11 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from geoseg.errors import ParameterError, ShapeError
+from geoseg.ranks import sum_over_ranks
 
 # Displacements with less than this share of the largest overlap carry no statistics:
 # their few pairs of pixels drown in the rounding of a float32 FFT.
@@ -94,7 +94,7 @@ def mutual_information(
         x, y = _at_least_float32(x), _at_least_float32(y)
         weight = valid.to(x.dtype).unsqueeze(1)
         joint = displaced_joint(x * weight, y * weight, half_width)
-        return _information(_sum_over_ranks(joint), lam=lam, collapsed=collapsed)
+        return _information(sum_over_ranks(joint), lam=lam, collapsed=collapsed)
 
 
 def displaced_joint(x: Tensor, y: Tensor, half_width: int) -> Tensor:
@@ -263,30 +263,6 @@ def _entropy(p: Tensor) -> Tensor:
     # Clamping the logarithm alone leaves 0 ln 0 = 0. A float32 FFT resolves cells down
     # to about the dtype's eps, so a logarithm below ln eps would be that of noise.
     return -p * p.clamp(min=torch.finfo(p.dtype).eps).log()
-
-
-class _SumOverRanks(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, joint: Tensor) -> Tensor:
-        total = joint.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        # Each rank's loss depends on every rank's joint; DDP divides by the ranks.
-        total = grad.clone()
-        dist.all_reduce(total)
-        return total
-
-
-def _sum_over_ranks(joint: Tensor) -> Tensor:
-    """Sum the joint over the processes of a distributed run, with its gradient."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        total: Tensor = _SumOverRanks.apply(joint)
-        return total
-    return joint
 
 
 def _at_least_float32(values: Tensor) -> Tensor:
