@@ -6,6 +6,7 @@ Building the ``vgg`` trunk imports torch alone.
 from collections.abc import Callable
 
 from geoseg.errors import ParameterError
+from geoseg.networks.pyramid import Pyramid, build_res12
 from geoseg.networks.smp import build_fpn, build_unet
 from geoseg.networks.trunk import Trunk
 from geoseg.networks.vgg import DilatedVgg
@@ -17,6 +18,8 @@ TRUNKS: dict[str, Callable[..., Trunk]] = {
     "vgg": DilatedVgg,
     "fpn": build_fpn,
     "unet": build_unet,
+    "pyramid": Pyramid,
+    "res12": build_res12,
 }
 
 
@@ -24,8 +27,9 @@ def build_trunk(name: str, in_channels: int, *, width: int = 16) -> Trunk:
     """Build a trunk with random weights, drawn from torch's global generator.
 
     Args:
-        name: ``vgg`` (stride 2, sees 38 pixels), ``fpn`` (stride 4) or ``unet``
-            (stride 1), the latter two on a ResNet-18.
+        name: ``vgg`` (stride 2, sees 38 pixels), ``fpn`` (stride 4), ``unet``
+            (stride 1), or PiCIE's ``pyramid`` (stride 4) and ``res12`` (stride 4), all
+            but the first on a ResNet-18.
         in_channels: Channels of the image.
         width: Scales the number of channels; the published ``vgg`` has 64, smp's
             default ``fpn`` 32 and ``unet`` 16.

@@ -83,6 +83,28 @@ def build_unet(in_channels: int, *, width: int = 16) -> EncoderDecoder:
     return EncoderDecoder(model, in_channels, out_channels=width, stride=1)
 
 
+def resnet18(in_channels: int, *, stages: int) -> tuple[nn.Module, list[int]]:
+    """Build the first residual stages of a ResNet-18.
+
+    Args:
+        in_channels: Channels of the image.
+        stages: 1 to 4.
+
+    Returns:
+        The encoder, whose output is a list that ends with one ``(N, D, h, w)`` per
+        residual stage, of strides 4, 8, 16, 32; and the numbers of their channels.
+    """
+    import segmentation_models_pytorch as smp  # heavy; the vgg trunk does without
+
+    encoder = smp.encoders.get_encoder(
+        "resnet18", in_channels=in_channels, depth=stages + 1, weights=None
+    )
+    for unused in range(stages + 1, 5):
+        delattr(encoder, f"layer{unused}")
+    _replace_batch_norms(encoder)
+    return encoder, list(encoder.out_channels[-stages:])
+
+
 class _BatchNorm(nn.BatchNorm2d):
     """Batch normalisation that takes a single value per channel while training.
 

@@ -13,7 +13,11 @@ from geoseg.networks import build_trunk
 
 @pytest.mark.parametrize("bands", [1, 5])
 @pytest.mark.parametrize(
-    ("name", "stride", "divisor"), [("vgg", 2, 2), ("fpn", 4, 32), ("unet", 1, 32)]
+    ("name", "stride", "divisor"),
+    [
+        *(("vgg", 2, 2), ("fpn", 4, 32), ("unet", 1, 32)),
+        *(("pyramid", 4, 32), ("res12", 4, 8)),
+    ],
 )
 def test_a_trunk_keeps_its_promise_for_any_number_of_bands(
     name, bands, stride, divisor
@@ -123,3 +127,34 @@ def test_the_vgg_trunk_imports_neither_smp_nor_torchvision_nor_lightning():
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
+
+
+def test_the_pyramid_adds_all_stages_from_top_to_bottom():
+    torch.manual_seed(0)
+    trunk = build_trunk("pyramid", 3, width=2).eval()
+    image = torch.rand(1, 3, 64, 64)
+    stages = trunk.encoder(image)[-4:]
+    assert [stage.shape[1] for stage in stages] == [64, 128, 256, 512]
+    total = torch.zeros(1, 16, 2, 2)
+    for stage, lateral in zip(stages[::-1], list(trunk.lateral)[::-1], strict=True):
+        size = stage.shape[2:]
+        total = nn.functional.interpolate(total, size, mode="bilinear") + lateral(stage)
+    torch.testing.assert_close(trunk(image), total)
+
+
+@pytest.mark.parametrize("name", ["res12", "pyramid"])
+def test_every_parameter_of_a_residual_trunk_is_trained(name):
+    trunk = build_trunk(name, 3, width=2)
+    trunk(torch.rand(2, 3, 64, 64)).square().sum().backward()
+    unused = [k for k, p in trunk.named_parameters() if p.grad is None]
+    assert not unused
+
+
+def test_res12_sees_no_more_than_its_two_stages():
+    torch.manual_seed(0)
+    trunk = build_trunk("res12", 1, width=2).double().eval()
+    image = torch.rand(1, 1, 256, 256, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(trunk(image)[0, :, 32, 32].sum(), image)
+    rows = (gradient[0, 0] != 0).any(1).nonzero()
+    # 99 pixels, and those of one neighbour more through the bilinear enlargement
+    assert 80 < (rows.max() - rows.min() + 1).item() <= 99 + 8
