@@ -40,11 +40,8 @@ class Pyramid(Trunk):
         super().__init__(in_channels, out_channels=8 * width, stride=4, divisor=stride)
         self.encoder, channels = resnet18(in_channels, stages=stages)
         self.lateral = nn.ModuleList(
-            nn.Conv2d(count, self.out_channels, kernel_size=1) for count in channels
+            _lateral(count, self.out_channels) for count in channels
         )
-        for convolution in self.lateral:
-            nn.init.kaiming_uniform_(convolution.weight, a=1)
-            nn.init.zeros_(convolution.bias)
 
     def features(self, image: Tensor) -> Tensor:
         stages: list[Tensor] = self.encoder(image)[-len(self.lateral) :]
@@ -59,6 +56,14 @@ class Pyramid(Trunk):
             )
             total = level + larger
         return total
+
+
+def _lateral(in_channels: int, out_channels: int) -> nn.Conv2d:
+    convolution = nn.Conv2d(in_channels, out_channels, kernel_size=1)
+    nn.init.kaiming_uniform_(convolution.weight, a=1)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
 
 
 def build_res12(in_channels: int, *, width: int = 16) -> Pyramid:

@@ -1,0 +1,135 @@
+"""Cross-entropy against frozen prototypes (PiCIE).
+
+References:
+    Cho, Mall, Bala, Hariharan: PiCIE: Unsupervised Semantic Segmentation using
+    Invariance and Equivariance in Clustering, CVPR 2021, equations 4 to 8,
+    https://arxiv.org/abs/2103.17070
+"""
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geoseg.errors import ParameterError, ShapeError
+from geoseg.patches import IGNORE
+
+Similarity = Literal["distance", "dot"]
+Balance = Literal["none", "inverse", "as_released"]
+
+
+def prototype_logits(
+    features: Tensor, centroids: Tensor, similarity: Similarity = "distance"
+) -> Tensor:
+    """Score every prototype at every pixel.
+
+    Args:
+        features: ``(N, D, h, w)``.
+        centroids: ``(K, D)``; no gradient reaches them.
+        similarity: ``distance``: ``-|z - μ|²`` as in the paper, up to a number that is
+            the same for all prototypes of a pixel and so without effect on a softmax.
+            ``dot``: ``z · μ``, as released.
+
+    Returns:
+        ``(N, K, h, w)`` in the features' dtype.
+
+    Raises:
+        ParameterError: If there is no such similarity.
+        ShapeError: If the channels differ.
+    """
+    if similarity not in get_args(Similarity):
+        raise ParameterError(
+            f"similarity is {similarity!r}, expected one of {get_args(Similarity)}"
+        )
+    if features.ndim != 4 or features.shape[1:2] != centroids.shape[1:2]:
+        raise ShapeError(
+            f"features have shape {tuple(features.shape)} and centroids "
+            f"{tuple(centroids.shape)}, expected (N, D, h, w) and (K, D)"
+        )
+    centroids = centroids.detach().to(features.dtype)
+    if similarity == "dot":
+        return F.conv2d(features, centroids[:, :, None, None])
+    # -|z - μ|² + |z|² = 2 z·μ - |μ|²
+    return F.conv2d(
+        features, 2 * centroids[:, :, None, None], bias=-centroids.square().sum(1)
+    )
+
+
+def prototype_cross_entropy(
+    features: Tensor,
+    labels: Tensor,
+    centroids: Tensor,
+    weights: Tensor | None = None,
+    *,
+    similarity: Similarity = "distance",
+) -> Tensor:
+    """Return how surely the pixels' features lie at the prototypes of their labels.
+
+    There is no temperature: with unit features and K prototypes the loss has a floor
+    well above 0, about ``ln(1 + (K - 1) / e)`` for orthogonal ones and ``dot``, and a
+    value near it means that training is done, not stuck.
+
+    Args:
+        features: ``(N, D, h, w)`` float; computed with in float32 at least.
+        labels: ``(N, h, w)`` integers in [0, K), or ``IGNORE`` (also -1).
+        centroids: ``(K, D)``; no gradient reaches them.
+        weights: ``(K,)`` of the clusters, or None for 1.
+        similarity: As in :func:`prototype_logits`.
+
+    Returns:
+        Scalar: the sum of ``w_y (-ln softmax)`` over labelled pixels, divided by their
+        number (not by the sum of their weights, so that batches weigh alike); 0 without
+        any.
+
+    Raises:
+        ParameterError: If there is no such similarity.
+        ShapeError: If the shapes do not belong together.
+    """
+    if labels.shape != (features.shape[0], *features.shape[2:]):
+        raise ShapeError(
+            f"labels have shape {tuple(labels.shape)}, expected (N, h, w) of features "
+            f"of shape {tuple(features.shape)}"
+        )
+    with torch.autocast(features.device.type, enabled=False):
+        wide = features if features.dtype == torch.float64 else features.float()
+        logits = prototype_logits(wide, centroids, similarity)
+        targets = labels.long()
+        targets = torch.where(targets == IGNORE, -1, targets)
+        total = F.cross_entropy(
+            logits,
+            targets,
+            weight=None if weights is None else weights.to(logits.dtype),
+            ignore_index=-1,
+            reduction="sum",
+        )
+        return total / (targets >= 0).sum().clamp(min=1)
+
+
+def balancing_weights(counts: Tensor, balance: Balance) -> Tensor:
+    """Weigh clusters by their sizes, so that a mean pixel weighs 1.
+
+    Args:
+        counts: ``(K,)`` pixels per cluster.
+        balance: ``none``: all weigh 1. ``inverse``: by one over their size, as the
+            paper describes, so that all clusters pull alike. ``as_released``: by
+            their size, as the authors' code does (issue 28 of their repository).
+
+    Returns:
+        ``(K,)`` float32; 0 for a cluster without pixels unless ``none``.
+
+    Raises:
+        ParameterError: If there is no such balance.
+    """
+    if balance not in get_args(Balance):
+        raise ParameterError(
+            f"balance is {balance!r}, expected one of {get_args(Balance)}"
+        )
+    sizes = counts.double()
+    if balance == "none" or not sizes.sum():
+        return torch.ones_like(sizes, dtype=torch.float32)
+    if balance == "inverse":
+        weights = torch.where(sizes > 0, 1 / sizes.clamp(min=1), 0.0)
+    else:
+        weights = sizes
+    return (weights * sizes.sum() / (weights * sizes).sum()).float()
