@@ -6,7 +6,6 @@ all processes end with the same centroids.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -144,38 +143,22 @@ def kmeans(
     return KMeansResult(centroids, gathered.counts, gathered.inertia, done)
 
 
-def minibatch_kmeans(
-    blocks: Iterable[Tensor],
-    k: int,
-    *,
-    seed: int,
-    start_blocks: int = 20,
-    iterations: int = 20,
-    metric: Metric = "euclidean",
-) -> KMeansResult:
-    """Cluster features that are seen once, as PiCIE does.
+class MiniBatchKMeans:
+    """Clusters features that are seen once, as PiCIE does.
 
     The first blocks are clustered by :func:`kmeans`. Of every block that follows, each
     centroid takes the mean of the features nearest to it into its own running mean, as
     if all features that were ever assigned to it weighed the same.
 
     Args:
-        blocks: ``(m, D)`` float blocks, read once. In a distributed run every process
-            passes as many.
         k: Number of clusters, ``K``.
         seed: Of the start.
-        start_blocks: Blocks that the start is clustered from, kept in memory.
+        start_blocks: Blocks that the start is clustered from, kept in memory until
+            then.
         iterations: Most updates of the start.
-        metric: As in :func:`kmeans`. With ``cosine`` the features have length 1, and
-            the running means, as released, are not scaled again.
-
-    Returns:
-        The centroids, how many features went into each, the sum of squared distances
-        at the time of assignment, and the iterations of the start.
 
     Raises:
-        ParameterError: As :func:`kmeans`, or if ``start_blocks`` is not positive.
-        TrainingError: As :func:`kmeans`.
+        ParameterError: If ``k`` or ``start_blocks`` is not positive.
 
     References:
         Cho, Mall, Bala, Hariharan. PiCIE: Unsupervised Semantic Segmentation using
@@ -183,23 +166,64 @@ def minibatch_kmeans(
         https://arxiv.org/abs/2103.17070. After Sculley, Web-Scale K-Means Clustering,
         WWW 2010, with blocks in place of single features.
     """
-    if start_blocks < 1:
-        raise ParameterError(f"start_blocks is {start_blocks}, expected at least 1")
-    stream = iter(blocks)
-    first = list(islice(stream, start_blocks))
-    start = kmeans(lambda: first, k, seed=seed, iterations=iterations, metric=metric)
-    centroids, counts = start.centroids.double(), start.counts.clone()
-    inertia = start.inertia
-    for block in stream:
-        gathered = _gather(_scaled([block], metric), centroids.float())
-        counts += gathered.counts
-        step = (gathered.counts / counts.clamp(min=1)).unsqueeze(1)
-        means = gathered.sums / gathered.counts.clamp(min=1).unsqueeze(1)
-        centroids = torch.where(
-            step > 0, centroids + step * (means - centroids), centroids
+
+    def __init__(
+        self, k: int, *, seed: int, start_blocks: int = 20, iterations: int = 20
+    ) -> None:
+        if k < 1 or start_blocks < 1:
+            raise ParameterError(
+                f"k is {k} and start_blocks {start_blocks}, expected at least 1"
+            )
+        self.k, self.seed = k, seed
+        self.start_blocks, self.iterations = start_blocks, iterations
+        self._waiting: list[Tensor] = []
+        self._state: KMeansResult | None = None
+
+    def feed(self, block: Tensor) -> None:
+        """Take ``(m, D)`` float features; in a distributed run all processes do.
+
+        Raises:
+            ShapeError: If the block is no such table.
+            TrainingError: If a feature is not finite.
+        """
+        if self._state is not None:
+            self._state = _take_in(block, self._state)
+            return
+        self._waiting.append(block.detach())
+        if len(self._waiting) == self.start_blocks:
+            self._start()
+
+    def result(self) -> KMeansResult:
+        """Return the centroids, and how many features went into each.
+
+        ``inertia`` is the sum of squared distances at the time of assignment.
+
+        Raises:
+            TrainingError: If there were no features.
+        """
+        return self._start() if self._state is None else self._state
+
+    def _start(self) -> KMeansResult:
+        self._state = kmeans(
+            lambda: self._waiting, self.k, seed=self.seed, iterations=self.iterations
         )
-        inertia += gathered.inertia
-    return KMeansResult(centroids.float(), counts, inertia, start.iterations)
+        self._waiting = []
+        return self._state
+
+
+def _take_in(block: Tensor, state: KMeansResult) -> KMeansResult:
+    """Update the running means by one block; centroids it does not meet stay."""
+    gathered = _gather(_scaled([block], "euclidean"), state.centroids)
+    counts = state.counts + gathered.counts
+    step = (gathered.counts / counts.clamp(min=1)).double().unsqueeze(1)
+    means = gathered.sums / gathered.counts.clamp(min=1).unsqueeze(1)
+    moved = torch.lerp(state.centroids.double(), means, step).float()
+    return KMeansResult(
+        torch.where(step > 0, moved, state.centroids),
+        counts,
+        state.inertia + gathered.inertia,
+        state.iterations,
+    )
 
 
 def _scaled(blocks: Iterable[Tensor], metric: Metric) -> Iterator[Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geoseg import clustering
-from geoseg.clustering import assign, kmeans, minibatch_kmeans
+from geoseg.clustering import MiniBatchKMeans, assign, kmeans
 from geoseg.errors import ParameterError, ShapeError, TrainingError
 
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
@@ -170,12 +170,19 @@ def test_centroids_of_other_channels_are_refused():
         assign(noise(5, 3), noise(2, 4))
 
 
+def streamed(blocks, k, **options):
+    clustering_ = MiniBatchKMeans(k, seed=0, **options)
+    for block in blocks:
+        clustering_.feed(block)
+    return clustering_.result()
+
+
 def test_running_means_equal_full_means_where_assignments_do_not_change():
     generator = torch.Generator().manual_seed(0)
     corners = torch.tensor([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]])
     ids = torch.arange(3).repeat(200)
     features = corners[ids] + torch.randn(600, 2, generator=generator)
-    result = minibatch_kmeans(features.split(60), 3, seed=0, start_blocks=2)
+    result = streamed(features.split(60), 3, start_blocks=2)
     found = result.centroids[assign(corners, result.centroids)]
     means = torch.stack([features[ids == k].mean(0) for k in range(3)])
     torch.testing.assert_close(found, means)
@@ -184,7 +191,7 @@ def test_running_means_equal_full_means_where_assignments_do_not_change():
 
 def test_a_running_mean_takes_its_share_of_each_block():
     blocks = [torch.tensor([[0.0], [10.0]]), torch.tensor([[1.0], [3.0]])]
-    result = minibatch_kmeans(blocks, 2, seed=0, start_blocks=1)
+    result = streamed(blocks, 2, start_blocks=1)
     # 0 stands for one feature and meets two whose mean is 2: 0 + 2/3 (2 - 0)
     torch.testing.assert_close(
         result.centroids.sort(dim=0).values, torch.tensor([[4 / 3], [10.0]])
@@ -194,13 +201,13 @@ def test_a_running_mean_takes_its_share_of_each_block():
 
 def test_a_centroid_that_a_block_does_not_meet_stays():
     blocks = [torch.tensor([[0.0], [10.0]])] + [torch.tensor([[0.1]])] * 50
-    result = minibatch_kmeans(blocks, 2, seed=0, start_blocks=1)
+    result = streamed(blocks, 2, start_blocks=1)
     assert float(result.centroids.max()) == 10.0
 
 
 def test_fewer_blocks_than_the_start_wants_are_enough():
     blocks = [torch.tensor([[0.0], [1.0], [9.0]])]
-    few = minibatch_kmeans(blocks, 2, seed=0)
+    few = streamed(blocks, 2)
     full = kmeans(lambda: blocks, 2, seed=0)
     assert torch.equal(few.centroids, full.centroids)
 
@@ -208,7 +215,7 @@ def test_fewer_blocks_than_the_start_wants_are_enough():
 RANKS_SCRIPT = """
 import sys
 import torch, torch.distributed as dist
-from geoseg.clustering import kmeans, minibatch_kmeans
+from geoseg.clustering import MiniBatchKMeans, kmeans
 rank, where = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 dist.init_process_group(
@@ -217,8 +224,10 @@ dist.init_process_group(
 features = torch.load(f"{where}/features.pt")
 mine = features.split(100)[rank::2]
 full = kmeans(lambda: mine, 4, seed=3)
-streamed = minibatch_kmeans(mine, 4, seed=3, start_blocks=1)
-torch.save([*full, *streamed], f"{where}/{rank}.pt")
+streamed = MiniBatchKMeans(4, seed=3, start_blocks=1)
+for block in mine:
+    streamed.feed(block)
+torch.save([*full, *streamed.result()], f"{where}/{rank}.pt")
 dist.destroy_process_group()
 """
 
@@ -235,15 +244,22 @@ def test_two_ranks_find_the_same_centroids_from_halves_of_the_features(tmp_path)
         subprocess.Popen([*command, str(rank), str(tmp_path)]) for rank in range(2)
     ]
     assert [rank.wait(timeout=120) for rank in ranks] == [0, 0]
-    (full, counts, inertia, _, streamed, *_), other = (
+    (full, counts, inertia, _, running, *_), other = (
         torch.load(tmp_path / f"{rank}.pt") for rank in range(2)
     )
-    assert torch.equal(full, other[0]) and torch.equal(streamed, other[4])
+    assert torch.equal(full, other[0]) and torch.equal(running, other[4])
     alone = kmeans(lambda: [features], 4, seed=3)
     order = assign(alone.centroids, full)
     torch.testing.assert_close(full[order], alone.centroids)
     torch.testing.assert_close(
-        streamed[assign(alone.centroids, streamed)], alone.centroids
+        running[assign(alone.centroids, running)], alone.centroids
     )
     assert counts.tolist() == [100] * 4
     assert inertia == pytest.approx(alone.inertia)
+
+
+def test_no_features_at_all_are_refused_by_the_stream_too():
+    with pytest.raises(TrainingError, match="no features to cluster"):
+        MiniBatchKMeans(2, seed=0).result()
+    with pytest.raises(ParameterError, match="start_blocks 0, expected at least 1"):
+        MiniBatchKMeans(2, seed=0, start_blocks=0)
