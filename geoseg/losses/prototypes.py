@@ -13,14 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.errors import ParameterError, ShapeError
-from geoseg.patches import IGNORE
 
 Similarity = Literal["distance", "dot"]
 Balance = Literal["none", "inverse", "as_released"]
 
 
 def prototype_logits(
-    features: Tensor, centroids: Tensor, similarity: Similarity = "distance"
+    features: Tensor, centroids: Tensor, similarity: str = "distance"
 ) -> Tensor:
     """Score every prototype at every pixel.
 
@@ -62,7 +61,7 @@ def prototype_cross_entropy(
     centroids: Tensor,
     weights: Tensor | None = None,
     *,
-    similarity: Similarity = "distance",
+    similarity: str = "distance",
 ) -> Tensor:
     """Return how surely the pixels' features lie at the prototypes of their labels.
 
@@ -72,7 +71,7 @@ def prototype_cross_entropy(
 
     Args:
         features: ``(N, D, h, w)`` float; computed with in float32 at least.
-        labels: ``(N, h, w)`` integers in [0, K), or ``IGNORE`` (also -1).
+        labels: ``(N, h, w)`` integers in [0, K), or -1 where there is none.
         centroids: ``(K, D)``; no gradient reaches them.
         weights: ``(K,)`` of the clusters, or None for 1.
         similarity: As in :func:`prototype_logits`.
@@ -94,19 +93,17 @@ def prototype_cross_entropy(
     with torch.autocast(features.device.type, enabled=False):
         wide = features if features.dtype == torch.float64 else features.float()
         logits = prototype_logits(wide, centroids, similarity)
-        targets = labels.long()
-        targets = torch.where(targets == IGNORE, -1, targets)
         total = F.cross_entropy(
             logits,
-            targets,
+            labels.long(),
             weight=None if weights is None else weights.to(logits.dtype),
             ignore_index=-1,
             reduction="sum",
         )
-        return total / (targets >= 0).sum().clamp(min=1)
+        return total / (labels >= 0).sum().clamp(min=1)
 
 
-def balancing_weights(counts: Tensor, balance: Balance) -> Tensor:
+def balancing_weights(counts: Tensor, balance: str) -> Tensor:
     """Weigh clusters by their sizes, so that a mean pixel weighs 1.
 
     Args:

@@ -30,6 +30,9 @@ METHODS: dict[str, MethodEntry] = {
     "iic": MethodEntry(
         "iic", "IIC", "invariant information clustering (Ji et al. 2019)"
     ),
+    "picie": MethodEntry(
+        "picie", "PiCIE", "invariance and equivariance in clustering (Cho et al. 2021)"
+    ),
     "color_kmeans": MethodEntry(
         "color_kmeans", "ColorKMeans", "control: k-means of pixel values"
     ),

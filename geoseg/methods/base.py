@@ -126,12 +126,23 @@ class Method(nn.Module):
         """Return the optimiser of all parameters that learn by gradient."""
         raise NotImplementedError(f"{type(self).__name__} has no optimiser")
 
-    def begin_epoch(self, epoch: int, batches: Batches) -> None:
+    def begin_epoch(self, context: StepContext, batches: Batches) -> None:
         """Prepare an epoch, for instance by clustering; not repeated on resume."""
 
     def advice_on_collapse(self, head: str) -> str:
         """Say what to try when a head's clusters have collapsed, as a list in words."""
         return "a lower learning rate, a larger --batch-size or more clusters"
+
+    def epoch_state(self) -> dict[str, Tensor]:
+        """Return what :meth:`begin_epoch` made that prediction does not need.
+
+        It goes into the checkpoint, so that a run that resumes within an epoch goes on
+        with it; not into the model file.
+        """
+        return {}
+
+    def load_epoch_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`epoch_state` returned."""
 
     def finish(self, batches: Batches) -> None:
         """Make a last fit after the optimiser steps, or the only one."""

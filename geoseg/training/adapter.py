@@ -93,10 +93,10 @@ class Adapter(L.LightningModule):
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         epoch = self.steps_made // len(self.loader)
-        if epoch != self.epoch_begun:
-            self.method.begin_epoch(epoch, lambda: self.loader.batches(epoch))
-            self.epoch_begun = epoch
         context = StepContext(epoch, self.steps_made, self.seed)
+        if epoch != self.epoch_begun:
+            self.method.begin_epoch(context, lambda: self._patches_of(epoch))
+            self.epoch_begun = epoch
         with record_function("forward"):
             output = self.method.training_step(batch, context)
         if not torch.isfinite(output.loss):
@@ -106,6 +106,10 @@ class Adapter(L.LightningModule):
             )
         self._note(output, len(batch))
         return output.loss
+
+    def _patches_of(self, epoch: int) -> Iterator[PatchBatch]:
+        for batch in self.loader.batches(epoch):
+            yield batch.to(self.device)
 
     def _note(self, output: StepOutput, patches: int) -> None:
         """Keep what a part logs; after the last part, its mean over parts and ranks."""
@@ -140,6 +144,7 @@ class Adapter(L.LightningModule):
             "epoch_begun": self.epoch_begun,
             "accumulate": self.accumulate,
             "devices": self.trainer.world_size,
+            "epoch_state": self.method.epoch_state(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -155,6 +160,7 @@ class Adapter(L.LightningModule):
                 )
         self.steps_made = state["steps_made"]
         self.epoch_begun = state["epoch_begun"]
+        self.method.load_epoch_state(state["epoch_state"])
 
 
 def _mean(parts: list[Any]) -> dict[str, Tensor]:

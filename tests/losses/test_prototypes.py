@@ -12,7 +12,6 @@ from geoseg.losses.prototypes import (
     prototype_cross_entropy,
     prototype_logits,
 )
-from geoseg.patches import IGNORE
 
 SIMILARITIES = ["distance", "dot"]
 
@@ -22,7 +21,7 @@ def case(seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(2, 5, 3, 4, generator=generator, dtype=torch.float64)
     labels = torch.randint(4, (2, 3, 4), generator=generator)
-    labels[0, 1] = IGNORE
+    labels[0, 1] = -1
     centroids = torch.randn(4, 5, generator=generator, dtype=torch.float64)
     return F.normalize(features, dim=1), labels, centroids
 
@@ -33,7 +32,7 @@ def by_loop(features, labels, centroids, weights, similarity):
         for row in range(features.shape[2]):
             for column in range(features.shape[3]):
                 label = int(labels[n, row, column])
-                if label == IGNORE:
+                if label == -1:
                     continue
                 z = features[n, :, row, column]
                 if similarity == "dot":
@@ -69,7 +68,7 @@ def test_the_floor_of_orthogonal_prototypes_is_the_published_one():
 def test_permuting_the_clusters_changes_nothing():
     features, labels, centroids = case()
     order = torch.tensor([2, 0, 3, 1])
-    renamed = torch.where(labels == IGNORE, IGNORE, order.argsort()[labels % 4])
+    renamed = torch.where(labels == -1, -1, order.argsort()[labels % 4])
     loss = prototype_cross_entropy(features, labels, centroids)
     other = prototype_cross_entropy(features, renamed, centroids[order])
     torch.testing.assert_close(other, loss)
@@ -97,7 +96,7 @@ def test_the_gradient_is_right_in_float64(similarity):
 def test_a_batch_without_labels_has_loss_and_gradient_zero():
     features, labels, centroids = case()
     features.requires_grad_()
-    loss = prototype_cross_entropy(features, torch.full_like(labels, IGNORE), centroids)
+    loss = prototype_cross_entropy(features, torch.full_like(labels, -1), centroids)
     loss.backward()
     assert float(loss.detach()) == 0
     assert not features.grad.any()
@@ -105,7 +104,7 @@ def test_a_batch_without_labels_has_loss_and_gradient_zero():
 
 def test_a_mean_of_halves_is_the_loss_of_the_whole():
     features, labels, centroids = case()
-    labels[labels == IGNORE] = 0
+    labels[labels == -1] = 0
     weights = torch.tensor([0.5, 1.0, 2.0, 0.1])
     whole = prototype_cross_entropy(features, labels, centroids, weights)
     halves = [

@@ -6,6 +6,7 @@ from geoseg.methods import METHODS, build_method, check_parameters, method_class
 from geoseg.patches import IGNORE, PatchBatch
 
 SMALL = {
+    "picie": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
     "iic": {"width": 2, "over_clusters": 6},
     "color_kmeans": {"clusters": 6, "pixels": 1000},
     "random_trunk": {"width": 2, "clusters": 6, "pixels": 1000},

@@ -1,0 +1,182 @@
+"""PiCIE: views that correspond, labels of an epoch, the four terms, resuming."""
+
+import pytest
+import torch
+
+from geoseg.errors import ParameterError, TrainingError
+from geoseg.losses.prototypes import prototype_cross_entropy
+from geoseg.methods import build_method
+from geoseg.methods.base import StepContext
+from geoseg.patches import IGNORE, PatchBatch
+from geoseg.views import apply_symmetry
+
+CONTEXT = StepContext(epoch=0, step=0, seed=0)
+
+
+def batch(number: int = 0, n: int = 2, side: int = 32) -> PatchBatch:
+    generator = torch.Generator().manual_seed(number)
+    valid = torch.ones((n, side, side), dtype=torch.bool)
+    valid[0, :4, :8] = False
+    return PatchBatch(
+        torch.rand((n, 3, side, side), generator=generator),
+        valid,
+        torch.full((n, side, side), IGNORE),
+        torch.arange(n) + n * number,
+    )
+
+
+def batches():
+    return (batch(number) for number in range(3))
+
+
+def build(**parameters):
+    small = {"width": 2, "clusters": 5, "pixels": 1000, "start_batches": 2}
+    return build_method("picie", 3, small | parameters)
+
+
+class Pool(torch.nn.Module):
+    """A trunk that commutes with turns exactly: means of 4 × 4 pixels."""
+
+    def forward(self, image):
+        return torch.nn.functional.avg_pool2d(image, 4) + 0.1
+
+
+def test_labels_turn_with_the_image():
+    method = build(jitter=0.0)
+    method.trunk = Pool()
+    method.begin_epoch(CONTEXT, batches)
+    first, second = method.targets["main"].labels
+    # Without recolouring, and with a trunk that turns along, the views are one: their
+    # features agree, and so do the labels but for the numbers of the clusters.
+    z1, z2 = method._views(batch(), CONTEXT)
+    torch.testing.assert_close(z1, z2)
+    pairs = set(zip(first.flatten().tolist(), second.flatten().tolist(), strict=True))
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def test_pixels_without_data_have_no_label_wherever_they_are_turned():
+    method = build()
+    method.begin_epoch(CONTEXT, batches)
+    codes = method._codes(batch().index, CONTEXT)
+    lacking = torch.zeros((2, 8, 8), dtype=torch.bool)
+    lacking[0, :1, :2] = True
+    expected = apply_symmetry(lacking, codes)
+    for labels in method.targets["main"].labels:
+        assert torch.equal(labels[:2] == -1, expected)
+
+
+def test_the_loss_is_the_mean_of_its_four_terms():
+    method = build(jitter=0.2)
+    method.begin_epoch(CONTEXT, batches)
+    method.eval()  # the same features at each call
+    labels, centroids, weights = method.targets["main"]
+    views = method._views(batch(), CONTEXT)
+    terms = [
+        prototype_cross_entropy(z, labels[b][:2], centroids[b], weights[b])
+        for z in views
+        for b in (0, 1)
+    ]
+    output = method.training_step(batch(), CONTEXT)
+    torch.testing.assert_close(output.loss, torch.stack(terms).mean())
+    torch.testing.assert_close(output.logs["within"], (terms[0] + terms[3]) / 2)
+    torch.testing.assert_close(output.logs["cross"], (terms[1] + terms[2]) / 2)
+
+
+def test_equal_views_and_centroids_make_within_and_cross_equal():
+    method = build(jitter=0.0, symmetries=False)
+    method.begin_epoch(CONTEXT, batches)
+    method.eval()
+    logs = method.training_step(batch(), CONTEXT).logs
+    torch.testing.assert_close(logs["within"], logs["cross"])
+
+
+def test_labels_are_those_of_the_network_at_the_epoch_s_start():
+    method = build()
+    method.begin_epoch(CONTEXT, batches)
+    before = [labels.clone() for labels in method.targets["main"].labels]
+    optimizer = method.configure_optimizer()
+    for patches in batches():
+        optimizer.zero_grad()
+        method.training_step(patches, CONTEXT).loss.backward()
+        optimizer.step()
+    assert all(map(torch.equal, before, method.targets["main"].labels))
+    method.begin_epoch(StepContext(1, 3, 0), batches)
+    assert not torch.equal(before[0], method.targets["main"].labels[0])
+
+
+def test_a_step_on_a_fixed_batch_lowers_its_loss():
+    method = build(learning_rate=1e-3)
+    method.begin_epoch(CONTEXT, batches)
+    optimizer = method.configure_optimizer()
+    losses = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss = method.training_step(batch(), CONTEXT).loss
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+
+
+def test_heads_weigh_by_the_logarithm_of_the_other():
+    method = build(over_clusters=25)
+    assert method.heads == {"main": 5, "over": 25}
+    assert method.default_head == "over"
+    weights = method._head_weights()
+    assert weights["main"] == pytest.approx(2 / 3)
+    assert weights["over"] == pytest.approx(1 / 3)
+    method.begin_epoch(CONTEXT, batches)
+    output = method.training_step(batch(), CONTEXT)
+    assert list(output.areas) == ["main", "over"]
+    assert float(output.areas["over"].sum()) == pytest.approx(1)
+
+
+def test_the_state_of_an_epoch_makes_a_copy_go_on_in_the_same_way():
+    first, second = build(), build()
+    first.begin_epoch(CONTEXT, batches)
+    second.load_state_dict(first.state_dict())
+    second.load_epoch_state(first.epoch_state())
+    losses = [m.training_step(batch(1), CONTEXT).loss for m in (first, second)]
+    assert torch.equal(*losses)
+
+
+def test_the_model_s_state_does_not_grow_with_the_patches():
+    method = build()
+    before = method.state_dict().keys()
+    method.begin_epoch(CONTEXT, batches)
+    assert method.state_dict().keys() == before
+
+
+def test_finish_clusters_the_images_as_they_are():
+    method = build()
+    method.finish(batches)
+    image, valid = batch().image, batch().valid
+    with torch.no_grad():
+        z = method.features(image, valid)
+        found = method.predict(image, valid).argmax(dim=1)
+    distances = torch.stack(
+        [(z - mu[:, None, None]).square().sum(1) for mu in method.centroids_main], dim=1
+    )
+    expected = distances.argmin(dim=1)
+    # The middle of every feature's pixels lies nearest to it; borders are blended.
+    agree = (found[:, 1::4, 1::4] == expected).double().mean()
+    assert agree > 0.9
+
+
+def test_a_step_before_the_first_epoch_is_refused():
+    with pytest.raises(TrainingError, match="no epoch has begun"):
+        build().training_step(batch(), CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"similarity": "cosine"}, "similarity is 'cosine'"),
+        ({"balance": "equal"}, "balance is 'equal'"),
+        ({"start_batches": 0}, "start_batches is 0"),
+        ({"over_clusters": 1}, "head 'over' has 1 clusters"),
+    ],
+)
+def test_parameters_without_a_meaning_are_refused(wrong, message):
+    with pytest.raises(ParameterError, match=message):
+        build(**wrong)
