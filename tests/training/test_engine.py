@@ -11,6 +11,7 @@ import torch
 from cases import NoiseLoader, PixelMean, seeded, small_iic
 
 from geoseg.errors import ParameterError, TrainingError
+from geoseg.methods import build_method
 from geoseg.methods.base import StepOutput
 from geoseg.patches import PatchBatch
 from geoseg.training import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME, Limits, fit
@@ -184,3 +185,22 @@ def test_a_batch_that_does_not_fall_into_equal_parts_is_refused(tmp_path):
             limits=Limits(max_steps=1),
             accumulate=3,
         )
+
+
+def test_what_an_epoch_began_with_outlasts_a_stop_within_it(tmp_path):
+    def train(run, *, steps, resume=False):
+        run.mkdir(exist_ok=True)
+        method = build_method(
+            "picie",
+            *(3, {"trunk": "vgg", "width": 2, "clusters": 4, "learning_rate": 1e-3}),
+            seed=1,
+        )
+        limits = Limits(max_steps=steps)
+        fit(method, NoiseLoader(), run=run, limits=limits, resume=resume)
+        return method.state_dict()
+
+    whole = train(tmp_path / "whole", steps=8)
+    train(tmp_path / "parts", steps=7)  # two steps into the second epoch of five
+    parts = train(tmp_path / "parts", steps=8, resume=True)
+    assert all(torch.equal(parts[name], whole[name]) for name in whole)
+    assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
