@@ -1,6 +1,5 @@
 """PiCIE's feature pyramid on a ResNet-18, from scratch."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
