@@ -2,14 +2,20 @@
 
 import csv
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from geoseg.errors import TrainingError
-from geoseg.info.sheet import Sheet, columns, number, percent
+from geoseg.fitting import DEFAULT_STEPS
+from geoseg.geo.score_tables import OVERALL_COLUMNS, TABLE_COLUMNS
+from geoseg.info.sheet import Sheet, columns, percent, wrapped
+from geoseg.matching import Matching
+from geoseg.methods import method_class
 from geoseg.model import MODEL_NAME, ModelCard, file_sha256, load_card
 from geoseg.run_files import METRICS_NAME, SETTINGS_NAME
 from geoseg.settings import RunSettings
+from geoseg.words import counted
 
 
 def model_sheet(path: Path) -> Sheet:
@@ -17,12 +23,20 @@ def model_sheet(path: Path) -> Sheet:
 
     Raises:
         ModelFileError: If it is no model.
+        TrainingError: If it lies in the folder of a run whose settings are damaged.
     """
     card = load_card(path)
     facts = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
     sheet = Sheet(str(path), "model", facts | {"card": card.to_json()})
     sheet.say("file", f"{facts['bytes']} bytes, SHA-256 {facts['sha256']}")
     _say_card(sheet, card)
+    if card.metrics:
+        _say_scores(sheet, card)
+    else:
+        reason = _why_no_scores(card, path.parent)
+        sheet.facts["no_scores"] = reason
+        sheet.say("scores", reason)
+    _say_provenance(sheet, card)
     return sheet
 
 
@@ -33,32 +47,82 @@ def run_sheet(folder: Path) -> Sheet:
         ModelFileError: If its model is damaged.
         TrainingError: If its settings are.
     """
-    model, settings = folder / MODEL_NAME, folder / SETTINGS_NAME
+    model = folder / MODEL_NAME
     sheet = Sheet(str(folder), "run")
-    if settings.exists():
-        command = _command(settings)
+    settings = _settings(folder)
+    planned = None if settings is None else _planned(settings)
+    if settings is not None:
+        command = settings.command() + _output_option(folder, settings)
         sheet.facts["command"] = command
-        sheet.say("made by", command)
+        sheet.say("made by", *wrapped(command))
     steps = _steps(folder / METRICS_NAME)
-    sheet.facts["steps"] = steps
+    sheet.facts |= {"steps": steps, "planned_steps": planned}
     if steps:
-        sheet.say("steps", f"{steps}, numbers in {METRICS_NAME}")
+        sheet.say("steps", f"{_of(steps, planned)}, numbers in {METRICS_NAME}")
     if model.exists():
         inner = model_sheet(model)
         sheet.facts["model"] = inner.facts
         sheet.rows += inner.rows
     else:
-        sheet.say("model", f"none yet; go on with: geoseg train --resume {folder}")
+        sheet.say("model", f"none yet; {_go_on(folder)}")
     return sheet
 
 
-def _command(path: Path) -> str:
+def _settings(folder: Path) -> RunSettings | None:
+    """The settings of a run, or None where the folder holds none."""
+    path = folder / SETTINGS_NAME
+    if not path.exists():
+        return None
     try:
-        return RunSettings.from_json(json.loads(path.read_text())["settings"]).command()
+        return RunSettings.from_json(json.loads(path.read_text())["settings"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TrainingError(
             f"{path} is damaged ({error}), expected the settings that geoseg train wrote"
         ) from error
+
+
+def _planned(settings: RunSettings) -> int | None:
+    """The step that a training ends at; None where epochs or time may end it."""
+    if settings.max_epochs is not None or settings.max_seconds is not None:
+        return None
+    if not method_class(settings.method).gradient:
+        return None
+    return DEFAULT_STEPS if settings.max_steps is None else settings.max_steps
+
+
+def _output_option(folder: Path, settings: RunSettings) -> str:
+    """``-o FOLDER`` where the folder is not one that train names by itself."""
+    usual = f"{settings.source}-{settings.method}-"
+    if folder.name.removeprefix(usual).isdigit():
+        return ""
+    return f" -o {shlex.quote(str(folder))}"
+
+
+def _of(steps: int, planned: int | None) -> str:
+    return str(steps) if planned is None else f"{steps} of {planned}"
+
+
+def _go_on(folder: Path) -> str:
+    return f"go on with: geoseg train --resume {shlex.quote(str(folder))}"
+
+
+def _why_no_scores(card: ModelCard, folder: Path) -> str:
+    """Say why a card has no scores: train writes them last, and match removes them."""
+    origin = card.provenance
+    if "matched_on" in origin:
+        return "none: matched again since, and not scored with this matching"
+    if not origin.get("tiles", {}).get("test"):
+        return "none: there were no test tiles"
+    if card.head not in card.matchings:
+        return "none: without classes there is nothing to score"
+    settings = _settings(folder)
+    steps = origin.get("steps")
+    if settings is None:
+        return f"none: not scored when this was saved, after {steps or 0} steps"
+    planned = _planned(settings)
+    if steps and (planned is None or steps < planned):
+        return f"none yet: stopped at step {_of(steps, planned)}; {_go_on(folder)}"
+    return f"none yet: ended before they were written; {_go_on(folder)}"
 
 
 def _steps(path: Path) -> int:
@@ -71,7 +135,7 @@ def _steps(path: Path) -> int:
 def _say_card(sheet: Sheet, card: ModelCard) -> None:
     stretch = card.normalization
     parameters = " ".join(f"{k}={v}" for k, v in card.parameters.items())
-    sheet.say("method", card.method, *([parameters] if parameters else []))
+    sheet.say("method", card.method, *wrapped(parameters))
     bands = zip(stretch.bands, stretch.low, stretch.high, strict=True)
     sheet.say(
         "bands",
@@ -88,8 +152,6 @@ def _say_card(sheet: Sheet, card: ModelCard) -> None:
     gsd = "unknown" if card.gsd_m is None else f"{card.gsd_m:.3g} m"
     sheet.say("trained on", f"pixels of {gsd}, patches of {card.patch_size}")
     _say_matching(sheet, card)
-    _say_scores(sheet, card.metrics)
-    _say_provenance(sheet, card)
 
 
 def _say_matching(sheet: Sheet, card: ModelCard) -> None:
@@ -100,7 +162,7 @@ def _say_matching(sheet: Sheet, card: ModelCard) -> None:
     sheet.say(
         "classes",
         f"{', '.join(card.class_names)}; head {card.head} of {matching.num_clusters} "
-        f"clusters, matched on {matching.tiles} tiles",
+        f"clusters, matched on {counted(matching.tiles, 'tile')}",
     )
     total = sum(map(sum, matching.counts)) or 1
     for class_id, name in enumerate(card.class_names[1:], start=1):
@@ -108,31 +170,50 @@ def _say_matching(sheet: Sheet, card: ModelCard) -> None:
             k for k, own in enumerate(matching.cluster_to_class) if own == class_id
         ]
         area = sum(sum(matching.counts[k]) for k in chosen) / total
-        words = ", ".join(
-            f"{k} ({percent(matching.scores[k][class_id])})" for k in chosen
-        )
+        sheet.say("", f"{name}: {_cluster_words(matching, chosen, class_id, name)}")
         sheet.say(
             "",
-            f"{name}: clusters {words or 'none'}; {percent(area)} of the labelled area, "
-            f"{percent(matching.prior[class_id])} in the labels",
+            f"  {percent(area)} of the labelled area in all; the labels call "
+            f"{percent(matching.prior[class_id])} of it {name}",
         )
 
 
-def _say_scores(sheet: Sheet, metrics: Any) -> None:
-    if not metrics:
-        sheet.say("scores", "none: there were no test tiles")
-        return
+def _cluster_words(
+    matching: Matching, chosen: Sequence[int], class_id: int, name: str
+) -> str:
+    """Name clusters, with the share of each that the labels call so."""
+    if not chosen:
+        return "no cluster"
+    shares = [percent(matching.scores[k][class_id]) for k in chosen]
+    first, *others = (f"{k} ({s}" for k, s in zip(chosen, shares, strict=True))
+    words = ", ".join([f"{first} of it {name})", *(f"{other})" for other in others)])
+    return f"cluster{'s' if others else ''} {words}"
+
+
+def _say_scores(sheet: Sheet, card: ModelCard) -> None:
+    """Say the scores of the tables in their order, then the others."""
+    metrics = card.metrics
+    tables = [TABLE_COLUMNS, OVERALL_COLUMNS]
+    if len(card.class_names) > 2:
+        tables.reverse()
+    names = {key: head for table in tables for head, key, _ in table}
+    names |= {key: key.replace("_", " ") for key in metrics if key not in names}
     parts = []
-    for name, score in metrics.items():
-        if isinstance(score, dict) and isinstance(score.get("value"), float):
+    for key, name in names.items():
+        score = metrics.get(key)
+        if isinstance(score, dict) and "value" in score:
             low, high = score.get("interval") or (None, None)
             parts.append(
-                (name, number(score["value"]), f"({number(low)} to {number(high)})")
+                (name, _score(score["value"]), f"{_score(low)} to {_score(high)}")
             )
+    tiles = counted(metrics.get("test_tiles", 0), "test tile")
     sheet.say(
-        "scores", f"on {metrics.get('test_tiles', '?')} test tiles, 95 % interval"
+        "scores", f"on {tiles}, 95 % interval", *(columns(parts) if parts else ())
     )
-    sheet.say("", *columns(parts) if parts else [])
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _say_provenance(sheet: Sheet, card: ModelCard) -> None:

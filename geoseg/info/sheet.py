@@ -1,5 +1,6 @@
 """A sheet of facts: rows for people, plain values for scripts."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,16 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def wrapped(text: str, width: int = 74) -> list[str]:
+    """Break text into lines between words; no text makes no line.
+
+    Example:
+        >>> wrapped("a=1 b=2 c=3", width=8)
+        ['a=1 b=2', 'c=3']
+    """
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def number(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """``geoseg info``, on what a user has."""
 
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.model import load_card
+from geoseg.geo.score_tables import TABLE_COLUMNS
+from geoseg.model import load_card, load_model, save_model
 
 
 @pytest.fixture
@@ -89,6 +91,78 @@ def test_a_model_and_a_run(there, info):
     assert found["model"]["card"] == card
     text = info(there.run)
     assert "test tiles, 95 % interval" in text and "clusters, matched on" in text
+
+
+@pytest.fixture
+def run_with(there, tmp_path):
+    """Return ``run_with(card changes, settings changes) -> folder`` of a changed run."""
+
+    def make(card=None, settings=None):
+        folder = tmp_path / "copied"
+        shutil.copytree(there.run, folder, dirs_exist_ok=True)
+        model = load_model(folder / "model.safetensors")
+        save_model(folder / "model.safetensors", model.with_card(**(card or {})))
+        stored = json.loads((folder / "run.json").read_text())
+        stored["settings"] |= settings or {}
+        (folder / "run.json").write_text(json.dumps(stored))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"max_steps": 80}, "stopped at step 2 of 80; go on with"),
+        ({"max_steps": None}, "stopped at step 2 of 600; go on with"),
+        ({"max_epochs": 9}, "stopped at step 2; go on with"),
+        ({}, "ended before they were written; go on with"),
+    ],
+)
+def test_a_run_that_was_stopped_says_where(run_with, info, settings, reason):
+    folder = run_with({"metrics": {}}, settings)
+    no_scores = facts(info, folder)["model"]["no_scores"]
+    assert no_scores == f"none yet: {reason}: geoseg train --resume {folder}"
+    assert no_scores in info(folder)
+
+
+def test_a_run_matched_again_has_no_scores_and_says_so(run_with, there, info, geoseg):
+    folder = run_with()
+    assert "no_scores" not in facts(info, folder)["model"]
+    done = geoseg("-q", "match", folder, "--aoi", "sample")
+    assert done.exit_code == 0, done.output
+    assert "matched again since" in facts(info, folder)["model"]["no_scores"]
+
+
+def test_without_test_tiles_or_classes_or_a_run_the_reason_is_another(run_with, info):
+    origin = load_card(run_with() / "model.safetensors").provenance
+    none = {**origin, "tiles": {**origin["tiles"], "test": []}}
+    folder = run_with({"metrics": {}, "provenance": none})
+    assert "no test tiles" in facts(info, folder)["model"]["no_scores"]
+    folder = run_with({"metrics": {}, "provenance": origin, "matchings": {}})
+    assert "without classes" in facts(info, folder)["model"]["no_scores"]
+    shutil.rmtree(folder)
+    folder = run_with({"metrics": {}})
+    (folder / "run.json").unlink()
+    no_scores = facts(info, folder / "model.safetensors")["no_scores"]
+    assert no_scores == "none: not scored when this was saved, after 2 steps"
+
+
+def test_scores_have_the_names_and_the_order_of_the_tables(there, info):
+    lines = info(there.run).splitlines()
+    start = next(i for i, line in enumerate(lines) if "95 % interval" in line)
+    shown = [line.strip() for line in lines[start + 1 : start + 9]]
+    for line, (head, _, _) in zip(shown, TABLE_COLUMNS, strict=True):
+        assert line.startswith(f"{head}  ")
+    assert max(map(len, lines)) < 100
+
+
+def test_the_command_of_a_run_names_its_folder_unless_train_chose_it(
+    there, run_with, info
+):
+    assert " -o " not in facts(info, there.run)["command"]
+    folder = run_with()
+    assert facts(info, folder)["command"].endswith(f" -o {folder}")
 
 
 def test_a_run_without_a_model_says_how_to_go_on(tmp_path, there, info):

@@ -1,0 +1,11 @@
+from geoseg.words import counted, did_you_mean
+
+
+def test_one_is_singular_and_none_is_plural():
+    assert [counted(n, "tile") for n in (0, 1, 2)] == ["0 tiles", "1 tile", "2 tiles"]
+
+
+def test_the_nearest_name_is_suggested_whatever_its_case():
+    assert did_you_mean("Width", ["width", "trunk"]) == "; did you mean width?"
+    assert did_you_mean("with", ["width", "half_width"]) == "; did you mean width?"
+    assert did_you_mean("zzz", ["width"]) == ""
