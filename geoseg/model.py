@@ -26,6 +26,7 @@ from geoseg.matching import Matching
 from geoseg.methods import build_method
 from geoseg.methods.base import Method
 from geoseg.normalization import Normalization
+from geoseg.run_files import SETTINGS_NAME
 
 FORMAT_VERSION = 1
 MODEL_NAME = "model.safetensors"
@@ -340,15 +341,19 @@ def newest_model(given: Path | None = None) -> Path:
     """
     if given is not None:
         return given / MODEL_NAME if given.is_dir() else given
-    found = sorted(
-        RUNS.glob(f"*/{MODEL_NAME}"), key=lambda path: (path.stat().st_mtime, path)
-    )
+    found = sorted(RUNS.glob(f"*/{MODEL_NAME}"), key=_age)
     if not found:
         raise ModelFileError(
             f"there is no model in {RUNS.resolve()}: train one with geoseg train, or "
             "name one with --model"
         )
     return found[-1]
+
+
+def _age(path: Path) -> tuple[float, Path]:
+    """When the run of a model began: a new matching of an old run makes it no newer."""
+    settings = path.with_name(SETTINGS_NAME)
+    return (settings if settings.exists() else path).stat().st_mtime, path
 
 
 def file_sha256(path: Path) -> str:

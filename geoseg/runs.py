@@ -8,7 +8,8 @@ import csv
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,12 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 import geoseg
-from geoseg.errors import (
-    LabelError,
-    MatchingError,
-    ModelFileError,
-    TrainingError,
-)
+from geoseg.errors import MatchingError, ModelFileError, TrainingError
 from geoseg.fitting import (
     check_checkpoint,
     check_training,
@@ -30,7 +26,6 @@ from geoseg.fitting import (
     train_method,
 )
 from geoseg.geo import raster
-from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked
@@ -48,6 +43,7 @@ from geoseg.run_files import (
     TIMES_NAME,
 )
 from geoseg.run_folders import new_run_folder, refuse_filled, write_json
+from geoseg.run_matching import say_objective, select_head
 from geoseg.settings import (
     RunSettings,
     fingerprint,
@@ -123,7 +119,7 @@ def start(
     if run is not None:
         refuse_filled(run)
     tiles = tiles_of(settings)
-    _say_objective(settings)
+    say_objective(settings)
     split = split_of(settings, tiles)
     check_tells_apart(split.match)
     normalization = normalization_of(settings, training_tiles(split))
@@ -186,33 +182,6 @@ def resume(
     return _carry_out(plan, folder, resume=True, profile=profile)
 
 
-def match_again(model: Model, settings: RunSettings) -> Model:
-    """Match a trained model on labelled tiles, those of the settings' ``match`` role.
-
-    Tiles that the settings' split keeps for a test are not looked at, unless all
-    labelled tiles are asked for.
-
-    Raises:
-        LabelError: If no tile has labels.
-    """
-    tiles = [tile for tile in tiles_of(settings) if tile.labels is not None]
-    if not tiles:
-        raise LabelError(
-            f"no tile of {settings.source} has labels: name them with --labels"
-        )
-    _say_objective(settings)
-    if settings.match_tiles < len(tiles):
-        tiles = list(split_of(settings, tiles).match)
-    provenance = {
-        **model.card.provenance,
-        "matched_on": [tile.id for tile in tiles],
-        "labels": settings.label_options,
-    }
-    matched = match_model(model, tiles, objective=settings.objective)
-    # The scores on the card were those of the former matching.
-    return matched.with_card(provenance=provenance, metrics={})
-
-
 class _Plan(NamedTuple):
     """All that a run needs, made before its folder."""
 
@@ -233,8 +202,18 @@ def _plan(settings: RunSettings, split: Split, normalization: Normalization) -> 
 
 
 def _carry_out(plan: _Plan, folder: Path, *, resume: bool, profile: bool) -> RunResult:
-    with locked(folder):
+    with locked(folder), _going_on(folder):
         return _train_match_score(plan, folder, resume=resume, profile=profile)
+
+
+@contextmanager
+def _going_on(folder: Path) -> Iterator[None]:
+    """Note on whatever stops this process at once how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stop.add_note(f"go on with: geoseg train --resume {folder}")
+        raise
 
 
 def _train_match_score(
@@ -255,7 +234,7 @@ def _train_match_score(
         log.warning("the clusters are not matched: %s", error)
         return result
     if split.select:
-        model = _select_head(model, split.select)
+        model = select_head(model, split.select)
     save_model(folder / MODEL_NAME, model)
     result = replace(result, model=model)
     if not split.test or result.interrupted:
@@ -337,36 +316,6 @@ def _last_logs(folder: Path) -> dict[str, float]:
     with path.open(newline="") as file:
         *_, last = csv.DictReader(file)
     return {k: float(v) for k, v in last.items() if v and k not in ("step", "epoch")}
-
-
-def _say_objective(settings: RunSettings) -> None:
-    """Say that with several classes there is but one objective."""
-    classes = settings.label_classes.names
-    if len(classes) > 2 and settings.objective != "accuracy":
-        log.info(
-            "%d classes: every cluster takes the class of its largest share, as for "
-            "--objective accuracy",
-            len(classes),
-        )
-
-
-def _select_head(model: Model, tiles: Sequence[Tile]) -> Model:
-    """Choose the head with the best IoU of building on selection tiles.
-
-    With more than two classes, with the best mean IoU.
-    """
-    from geoseg.geo.evaluation import evaluate_model
-    from geoseg.metrics import iou, mean_iou
-
-    evaluate = partial(evaluate_model, tiles=tiles, name="selection", polygons=False)
-    score = iou if len(model.card.class_names) == 2 else mean_iou
-    ious = {
-        head: float(score(evaluate(model.with_card(head=head)).confusions.sum(0)))
-        for head in model.card.matchings
-    }
-    best = max(ious, key=lambda head: ious[head])
-    log.info("selection tiles: IoU %s; head %s", ious, best)
-    return model.with_card(head=best)
 
 
 def _new_card(

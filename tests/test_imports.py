@@ -17,6 +17,7 @@ LAYERS |= {
     "fitting": 8,
     "run_folders": 8,
     "reporting": 8,
+    "run_matching": 8,
     "runs": 9,
     "demo": 10,
     "info": 10,

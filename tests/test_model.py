@@ -403,6 +403,16 @@ def test_the_newest_model_is_the_one_written_last(runs):
     assert newest_model().resolve() == runs / "b-iic-001" / MODEL_NAME
 
 
+def test_a_new_matching_of_an_old_run_makes_it_no_newer(runs):
+    for number, name in enumerate(("b-iic-001", "a-iic-001")):
+        (runs / name).mkdir(parents=True)
+        (runs / name / MODEL_NAME).write_bytes(b"")
+        (runs / name / "run.json").write_text("{}")
+        os.utime(runs / name / "run.json", (1000 + number, 1000 + number))
+    os.utime(runs / "b-iic-001" / MODEL_NAME, (2e9, 2e9))
+    assert newest_model().resolve() == runs / "a-iic-001" / MODEL_NAME
+
+
 def test_without_a_run_the_message_says_what_to_do(runs):
     message = (
         f"no model in {re.escape(str(runs))}: train one with geoseg train, or name"

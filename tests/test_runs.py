@@ -20,6 +20,7 @@ from geoseg.errors import (
 )
 from geoseg.geo.contingency import contingency_tables
 from geoseg.model import MODEL_NAME, file_sha256, load_model
+from geoseg.run_matching import match_again
 from geoseg.settings import RunSettings, split_of, tiles_of
 
 SMALL = {
@@ -206,7 +207,7 @@ def test_tiles_without_labels_train_and_the_summary_says_to_match(unlabelled_run
 
 def test_matching_again_counts_on_the_labelled_tiles(unlabelled_run, town):
     settings = settings_of(town)
-    matched = runs.match_again(unlabelled_run.model, settings)
+    matched = match_again(unlabelled_run.model, settings)
     tiles = tiles_of(settings)
     expected = contingency_tables(unlabelled_run.model, tiles, "main").sum(0)
     matching = matched.card.matchings["main"]
@@ -217,7 +218,7 @@ def test_matching_again_counts_on_the_labelled_tiles(unlabelled_run, town):
 
 def test_matching_again_on_few_tiles_leaves_the_others_alone(unlabelled_run, town):
     settings = settings_of(town, match_tiles=2)
-    matched = runs.match_again(unlabelled_run.model, settings)
+    matched = match_again(unlabelled_run.model, settings)
     split = split_of(settings, tiles_of(settings))
     assert len(split.match) == 2
     ids = [tile.id for tile in split.match]
@@ -227,13 +228,13 @@ def test_matching_again_on_few_tiles_leaves_the_others_alone(unlabelled_run, tow
 
 def test_matching_again_drops_the_scores_of_the_former_matching(colour_run, town):
     assert colour_run.model.card.metrics
-    assert not runs.match_again(colour_run.model, settings_of(town)).card.metrics
+    assert not match_again(colour_run.model, settings_of(town)).card.metrics
 
 
 def test_matching_again_needs_labels(unlabelled_run, town):
     settings = replace(settings_of(town), labels=None)
     with pytest.raises(LabelError, match="no tile of town has labels: .* --labels"):
-        runs.match_again(unlabelled_run.model, settings)
+        match_again(unlabelled_run.model, settings)
 
 
 def test_selection_tiles_choose_the_head_with_the_better_classes(

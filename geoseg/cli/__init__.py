@@ -55,6 +55,13 @@ class _Commands(click.Group):
             if isinstance(error, BrokenPipeError):
                 raise  # who reads our output has seen enough: click ends in silence
             raise _OneLine(_text(error), getattr(error, "exit_code", 1)) from error
+        except (KeyboardInterrupt, _Terminated) as stop:
+            traceback.clear_frames(stop.__traceback__)
+            number = getattr(stop, "number", signal.SIGINT)
+            click.echo(
+                "; ".join(["stopped", *getattr(stop, "__notes__", ())]), err=True
+            )
+            ctx.exit(128 + number)
 
 
 def _text(error: GeosegError | OSError) -> str:
@@ -102,8 +109,14 @@ def cli(verbose: bool, quiet: bool) -> None:
             logging.getLogger(name).addHandler(logging.NullHandler())
 
 
+class _Terminated(SystemExit):
+    """A scheduler ends this process."""
+
+    number = signal.SIGTERM
+
+
 def _terminate(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
+    raise _Terminated(128 + number)
 
 
 def main() -> None:

@@ -9,7 +9,13 @@ from geoseg.geo.outputs import refuse_existing
 
 
 @click.command("match")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--model",
+    "named",
+    type=click.Path(path_type=Path),
+    help="Another way to name MODEL, that of the other commands.",
+)
 @options.images_opt
 @options.label_options
 @options.aoi_opt
@@ -35,8 +41,9 @@ from geoseg.geo.outputs import refuse_existing
 )
 @options.overwrite_opt
 def command(
-    model: Path,
+    model: Path | None,
     *,
+    named: Path | None,
     images: str | None,
     labels: str | None,
     classes: str | None,
@@ -57,15 +64,17 @@ def command(
     MODEL is a model file or a run folder. The result is the model with the matching of
     every head; the table of clusters and classes is printed.
     """
+    if (model is None) == (named is None):
+        raise click.UsageError("name one model file or run folder: geoseg match MODEL")
     options.need_one_source(images, aoi, labels)
     if output is not None:
         refuse_existing(output, overwrite)
     options.set_threads(threads)
-    from geoseg import runs, scoring  # heavy: after the checks
+    from geoseg import run_matching, scoring  # heavy: after the checks
     from geoseg.model import load_model, newest_model, save_model
     from geoseg.settings import RunSettings
 
-    path = newest_model(model)
+    path = newest_model(model or named)
     settings = RunSettings(
         images=images,
         labels=labels,
@@ -79,6 +88,6 @@ def command(
         objective=objective,  # type: ignore[arg-type]
         seed=seed,
     )
-    matched = runs.match_again(load_model(path), settings)
+    matched = run_matching.match_again(load_model(path), settings)
     save_model(output or path, matched)
     click.echo(scoring.matching_table(matched))

@@ -200,7 +200,9 @@ def need_one_source(images: str | None, aoi: str | None, labels: str | None) -> 
     Raises:
         click.UsageError: If none or both were, or ``--labels`` beside ``--aoi``.
     """
-    if (images is None) == (aoi is None):
+    if images is None and aoi is None:
+        raise click.UsageError("give the tiles: --images DIR or --aoi NAME")
+    if images is not None and aoi is not None:
         raise click.UsageError(
             "give the tiles by either --images DIR or --aoi NAME (not both)"
         )

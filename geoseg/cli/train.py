@@ -1,7 +1,6 @@
 """``geoseg train``."""
 
 import logging
-import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,12 @@ SECTIONS = {
 }
 
 
-@click.command("train", cls=SectionedCommand, sections=SECTIONS)
+@click.command(
+    "train",
+    cls=SectionedCommand,
+    sections=SECTIONS,
+    context_settings={"allow_extra_args": True},
+)
 @options.images_opt
 @options.label_options
 @options.aoi_opt
@@ -56,7 +60,7 @@ SECTIONS = {
 )
 @click.option(
     "--resume",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Go on with a run that was stopped; takes its settings, no others.",
 )
 @click.option(
@@ -242,11 +246,16 @@ def command(
     for the test.
     Labels are used for the matching and the test alone.
 
+    Ctrl-C ends the training after the current step and leaves a usable model; the exit
+    status is 130 then, 143 after SIGTERM.
+
     \b
         geoseg train --images tiles/ --labels buildings.geojson --max-time 00:20:00
         geoseg train --aoi las_vegas -p width=16
         geoseg train --resume runs/las_vegas-iic-001
     """
+    if ctx.args:
+        raise click.UsageError(f"give the tiles by an option: --images {ctx.args[0]}")
     named = [
         name
         for name in ctx.params
@@ -281,5 +290,5 @@ def command(
         result = runs.start(settings, output, profile=profile)
     log.info("%s", result.summary())
     click.echo(result.model_path)
-    if result.signal == signal.SIGTERM:
-        ctx.exit(128 + signal.SIGTERM)  # as a scheduler expects of what it ended
+    if result.signal is not None:
+        ctx.exit(128 + result.signal)  # as shells and schedulers expect

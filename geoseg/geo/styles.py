@@ -86,13 +86,16 @@ def plan_styles(outputs: Iterable[StyledOutput]) -> dict[Path, list[ET.Element]]
                 f"{' and '.join(sorted(rasters))} would share the style {path.name}: give them "
                 "different names, or --no-style"
             )
+        outside = [o.path.name for o in group if o.path.suffix.lower() != ".gpkg"]
+        if not outside:
+            continue
         strangers = _strangers(path, {output.path.name for output in group})
         if strangers:
             log.warning(
                 "no style for %s: %s would restyle %s too; choose another name, or .gpkg",
-                *(group[0].path.name, path.name, strangers[0]),
+                *(outside[0], path.name, strangers[0]),
             )
-        elif any(output.path.suffix.lower() != ".gpkg" for output in group):
+        else:
             planned[path] = [element for o in group for element in o.elements]
     return planned
 

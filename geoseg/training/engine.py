@@ -1,6 +1,8 @@
 """The training of a method in this process, alone or as one of several."""
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,7 +139,7 @@ def fit(
         callbacks.append(StepProfile(adapter, stopwatch, run / TRACE_NAME, precision))
     checkpoint = run / CHECKPOINT_NAME
     path = checkpoint if resume and checkpoint.exists() else None
-    with _quiet_lightning():
+    with _quiet_lightning(), _own_signals():
         trainer = L.Trainer(
             accelerator=accelerator,
             precision=precision,
@@ -181,6 +183,19 @@ def _logs(adapter: Adapter, run: Path, tensorboard: bool) -> list[Callback]:
         folder = run / TENSORBOARD_NAME
         callbacks.append(TensorBoardLog(adapter, folder, metrics, areas))
     return [*callbacks, Progress(adapter)]
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Put the handlers back afterwards: Lightning would leave its own for SIGTERM."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 @contextmanager

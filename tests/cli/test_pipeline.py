@@ -126,7 +126,7 @@ def test_evaluate_beside_the_controls(geoseg, there, tmp_path):
 
 def test_match_prints_its_table_and_writes_the_model(geoseg, there, tmp_path):
     output = tmp_path / "other.safetensors"
-    words = ["match", there.run, "--aoi", "sample", "-o", output]
+    words = ["match", "--model", there.run, "--aoi", "sample", "-o", output]
     result = geoseg(*words, "--objective", "accuracy")
     assert result.exit_code == 0, result.output
     assert "head main: 6 tiles" in result.stdout

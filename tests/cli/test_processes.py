@@ -66,7 +66,7 @@ def test_ctrl_c_leaves_a_usable_model_and_says_how_to_go_on(
     process = spawn(*train, "--max-steps", 100000, "-o", run)
     wait_for(run, 3, process)
     process.send_signal(signal.SIGINT)
-    assert process.wait() == 0, process.stderr_path.read_text()
+    assert process.wait() == 130, process.stderr_path.read_text()
     assert process.stdout.read().decode() == f"{run / 'model.safetensors'}\n"
     said = process.stderr_path.read_text()
     assert f"geoseg train --resume {run}" in said
@@ -129,7 +129,7 @@ def test_two_devices_end_together_however_one_ends_and_resume_to_the_same_file(
     wait_for(parts, 25, process)
     workers = workers_of(process)
     process.send_signal(signal.SIGINT)
-    assert process.wait() == 0
+    assert process.wait() == 130
     assert psutil.wait_procs(workers, timeout=20)[1] == []
     assert f"--resume {parts}" in process.stderr_path.read_text()
 

@@ -20,7 +20,25 @@ def sample(desk):
 CASES = {
     "no such command": (nothing, "fly", 2, "No such command 'fly'"),
     "no such option": (nothing, "train --fly", 2, "No such option"),
-    "no source": (nothing, "train", 2, "either --images DIR or --aoi NAME"),
+    "no source": (nothing, "train", 2, "give the tiles: --images DIR or --aoi NAME"),
+    "a folder without its option": (
+        nothing,
+        "train tiles",
+        2,
+        "give the tiles by an option: --images tiles$",
+    ),
+    "match with two models": (
+        nothing,
+        "match m --model m --images tiles",
+        2,
+        "name one model file",
+    ),
+    "resume a file": (
+        nothing,
+        "train --resume tile.tif",
+        1,
+        "tile.tif has no run.json: expected the folder of a run",
+    ),
     "two sources": (nothing, "train --images tiles --aoi sample", 2, r"\(not both\)"),
     "unknown area": (
         nothing,
@@ -165,12 +183,17 @@ CASES = {
         2,
         "--resume takes the settings of the run, but max_steps was given too",
     ),
-    "no source to match": (nothing, "match m", 2, "either --images DIR or --aoi NAME"),
+    "no source to match": (
+        nothing,
+        "match m",
+        2,
+        "give the tiles: --images DIR or --aoi NAME",
+    ),
     "no source to score": (
         nothing,
         "evaluate tile.tif",
         2,
-        "either --images DIR or --aoi NAME",
+        "give the tiles: --images DIR or --aoi NAME",
     ),
     "resume elsewhere": (nothing, "train --resume r -o s", 2, "but output was given"),
     "resume with a source": (nothing, "train --resume r --aoi sample", 2, "but aoi"),
@@ -208,7 +231,12 @@ CASES = {
     ),
     "no image": (nothing, "predict -o b.gpkg", 2, "Missing argument 'IMAGES"),
     "no output": (nothing, "predict tile.tif", 2, "Missing option '-o'"),
-    "no model to match": (nothing, "match", 2, "Missing argument 'MODEL'"),
+    "no model to match": (
+        nothing,
+        "match",
+        2,
+        "name one model file or run folder: geoseg match MODEL$",
+    ),
     "no tile to match on": (
         nothing,
         "match m --images tiles --labels labels --tiles 0",

@@ -105,6 +105,15 @@ def test_a_file_that_is_no_output_is_not_restyled(tmp_path, caplog):
     assert "tile.qml would restyle tile.tif too" in caplog.text
 
 
+def test_a_geopackage_beside_an_image_of_its_name_needs_no_other_name(tmp_path, caplog):
+    (tmp_path / "tile.tif").write_bytes(b"an image")
+    outputs = styled_outputs(TWO, footprints=tmp_path / "tile.gpkg")
+    assert plan_styles(outputs) == {} and not caplog.text
+    outputs += styled_outputs(TWO, footprints=tmp_path / "tile.geojson")
+    assert plan_styles(outputs) == {}
+    assert "no style for tile.geojson" in caplog.text
+
+
 def test_two_rasters_of_one_name_are_refused(tmp_path):
     outputs = styled_outputs(
         TWO, classes=tmp_path / "a.tif", probability=tmp_path / "a.tiff"

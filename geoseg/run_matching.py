@@ -1,0 +1,70 @@
+"""Which clusters are buildings, by the labelled tiles that a run's settings name."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from geoseg.errors import LabelError
+from geoseg.geo.aoi import Tile
+from geoseg.geo.contingency import match_model
+from geoseg.model import Model
+from geoseg.settings import RunSettings, split_of, tiles_of
+
+log = logging.getLogger(__name__)
+
+
+def match_again(model: Model, settings: RunSettings) -> Model:
+    """Match a trained model on labelled tiles, those of the settings' ``match`` role.
+
+    Tiles that the settings' split keeps for a test are not looked at, unless all
+    labelled tiles are asked for.
+
+    Raises:
+        LabelError: If no tile has labels.
+    """
+    tiles = [tile for tile in tiles_of(settings) if tile.labels is not None]
+    if not tiles:
+        raise LabelError(
+            f"no tile of {settings.source} has labels: name them with --labels"
+        )
+    say_objective(settings)
+    if settings.match_tiles < len(tiles):
+        tiles = list(split_of(settings, tiles).match)
+    provenance = {
+        **model.card.provenance,
+        "matched_on": [tile.id for tile in tiles],
+        "labels": settings.label_options,
+    }
+    matched = match_model(model, tiles, objective=settings.objective)
+    # The scores on the card were those of the former matching.
+    return matched.with_card(provenance=provenance, metrics={})
+
+
+def say_objective(settings: RunSettings) -> None:
+    """Say that with several classes there is but one objective."""
+    classes = settings.label_classes.names
+    if len(classes) > 2 and settings.objective != "accuracy":
+        log.info(
+            "%d classes: every cluster takes the class of its largest share, as for "
+            "--objective accuracy",
+            len(classes),
+        )
+
+
+def select_head(model: Model, tiles: Sequence[Tile]) -> Model:
+    """Choose the head with the best IoU of building on selection tiles.
+
+    With more than two classes, with the best mean IoU.
+    """
+    from geoseg.geo.evaluation import evaluate_model
+    from geoseg.metrics import iou, mean_iou
+
+    evaluate = partial(evaluate_model, tiles=tiles, name="selection", polygons=False)
+    score = iou if len(model.card.class_names) == 2 else mean_iou
+    ious = {
+        head: float(score(evaluate(model.with_card(head=head)).confusions.sum(0)))
+        for head in model.card.matchings
+    }
+    best = max(ious, key=lambda head: ious[head])
+    log.info("selection tiles: IoU %s; head %s", ious, best)
+    return model.with_card(head=best)
