@@ -61,15 +61,15 @@ class ClusterRow:
     Attributes:
         cluster: Its id.
         class_name: What it was matched to.
-        is_building: Whether that is the building class.
+        class_id: Id of that class.
         share: Of the pixels of the matching tiles, in [0, 1].
-        score: Its building score, in [0, 1].
+        score: Its building score, in [0, 1]; of several classes, that of its own.
         places: Small pictures of its most typical places.
     """
 
     cluster: int
     class_name: str
-    is_building: bool
+    class_id: int
     share: float
     score: float
     places: Sequence[Picture] = ()
@@ -88,6 +88,7 @@ class HeadTable:
         tiles: Matching tiles.
         threshold: Above which building score a cluster is building, or None.
         is_default: Whether prediction takes this head.
+        classes: Number of classes.
     """
 
     head: str
@@ -98,6 +99,7 @@ class HeadTable:
     tiles: int
     threshold: float | None
     is_default: bool
+    classes: int = 2
 
 
 @dataclass(frozen=True)

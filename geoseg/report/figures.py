@@ -21,8 +21,8 @@ from geoseg.report.painting import (
     Pixels,
     paint_buildings,
     paint_clusters,
+    score_note,
     stretch_image,
-    tile_iou,
 )
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ def _draw_row(upper: Sequence["Axes"], lower: Sequence["Axes"], row: PanelRow) -
     for head, top, bottom in zip(row.heads, upper[1:], lower[1:], strict=True):
         used = np.setdiff1d(head.clusters, [-1]).size
         _show(top, paint_clusters(head.clusters), head.name, f"{used} clusters")
-        score = tile_iou(head.classes, row.truth)
-        note = "" if np.isnan(score) else f"IoU {score:.2f}"
+        note = score_note(head.classes, row.truth)
         painted = paint_buildings(image, head.classes, row.truth)
         _show(bottom, painted, f"{head.name}, matched", note)
 

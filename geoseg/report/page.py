@@ -96,13 +96,18 @@ def _top(contents: Contents) -> Html:
 
 def _parts(contents: Contents) -> list[Html]:
     """Return all sections; one without contents says why."""
+    names = contents.entries[0].class_names
     made = {
         "scores": scores_section(contents),
         "footprints": (
             sections.footprints(contents.footprints) if contents.footprints else None
         ),
-        "tiles": sections.tile_stories(contents.tiles) if contents.tiles else None,
-        "worst": sections.tile_stories(contents.worst) if contents.worst else None,
+        "tiles": (
+            sections.tile_stories(contents.tiles, names) if contents.tiles else None
+        ),
+        "worst": (
+            sections.tile_stories(contents.worst, names) if contents.worst else None
+        ),
         "clusters": sections.head_tables(contents.heads) if contents.heads else None,
         "k": sections.k_chart(contents) if contents.k_curves else None,
         "labels": (
@@ -135,10 +140,12 @@ LEADS = {
     "scores": "The first row is what maps are made with. Controls below it were matched "
     "and scored in the same way on the same tiles.",
     "footprints": "What lands in the map, over test tiles.",
-    "tiles": "Drawn from the test tiles by the seed, not chosen.",
-    "worst": "The test tiles with the lowest IoU among those that hold buildings.",
-    "clusters": "Training saw no label. Some labelled tiles said afterwards which "
-    "clusters are buildings. Typical places are the windows that a cluster fills most, "
+    "tiles": "Drawn by the seed, not chosen, from the test tiles that are not shown "
+    "as the worst.",
+    "worst": "The test tiles with the lowest score. A tile without a building is among "
+    "them only where buildings were invented on it.",
+    "clusters": "Training saw no label. Some labelled tiles said afterwards what "
+    "each cluster is. Typical places are the windows that a cluster fills most, "
     "one per tile where there are enough tiles.",
     "k": "More clusters fit more detail, and need more labelled tiles to be named.",
     "labels": "Labels name the clusters; the network is the same at every point.",

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ShapeError
-from geoseg.metrics import BUILDING
-from geoseg.metrics import iou as building_iou
-from geoseg.palette import FOUND, INVENTED, MISSED, cluster_colours
+from geoseg.metrics import BACKGROUND, BUILDING, iou, mean_iou
+from geoseg.palette import FOUND, INVENTED, MISSED, class_colours, cluster_colours
 from geoseg.patches import IGNORE
 
 Pixels = NDArray[Any]
@@ -124,8 +123,7 @@ def paint_buildings(
     Returns:
         ``(H, W, 3)``: buildings found, invented and missed in their colours.
     """
-    grey = background @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    faded = np.repeat((0.45 + 0.5 * grey)[..., None], 3, axis=2).astype(np.float32)
+    faded = _faded(background)
     called = classes == BUILDING
     known = np.zeros_like(called) if truth is None else truth != IGNORE
     real = called if truth is None else np.where(known, truth == BUILDING, called)
@@ -139,11 +137,47 @@ def paint_buildings(
     return faded
 
 
-def tile_iou(classes: Pixels, truth: Pixels | None) -> float:
-    """Return the building IoU of two ``(H, W)`` class maps, ``nan`` without truth."""
+def paint_classes(background: Pixels, classes: Pixels) -> NDArray[np.float32]:
+    """Lay classes over a faded image, in the colours of the map's styles.
+
+    Args:
+        background: ``(H, W, 3)`` in [0, 1].
+        classes: ``(H, W)`` class ids; ``IGNORE`` becomes white.
+    """
+    out = _faded(background)
+    here = np.setdiff1d(classes, [BACKGROUND, IGNORE])
+    palette = np.array(class_colours(int(here.max(initial=0)) + 1)) / 255
+    for class_id in here.tolist():
+        mask = classes == class_id
+        out[mask] = 0.25 * out[mask] + 0.75 * palette[class_id]
+    out[classes == IGNORE] = 1.0
+    return out
+
+
+def _faded(background: Pixels) -> NDArray[np.float32]:
+    grey = background @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return np.repeat((0.45 + 0.5 * grey)[..., None], 3, axis=2).astype(np.float32)
+
+
+def score_note(classes: Pixels, truth: Pixels | None, count: int = 2) -> str:
+    """Return in words how right a ``(H, W)`` class map is.
+
+    Args:
+        classes: Class ids.
+        truth: Reference ids, ``IGNORE`` where unknown; None: there is nothing to say.
+        count: Number of classes. Two: the IoU of building, none where the reference
+            has no building. More: the mean IoU.
+    """
     if truth is None:
-        return float("nan")
-    known = truth != IGNORE
-    called, real = classes[known] == BUILDING, truth[known] == BUILDING
-    pairs = np.bincount(2 * real + called, minlength=4).reshape(2, 2)
-    return float(building_iou(pairs))
+        return ""
+    known = (truth != IGNORE) & (classes != IGNORE)
+    real = truth[known].astype(np.int64)
+    if not real.size:
+        return ""
+    if count == 2 and not (real == BUILDING).any():
+        return "IoU – (no building)"
+    pairs = np.bincount(count * real + classes[known], minlength=count**2)
+    confusion = pairs.reshape(count, count)
+    if count == 2:
+        return f"IoU {float(iou(confusion)):.2f}"
+    return f"mean IoU {float(mean_iou(confusion)):.2f}"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from geoseg.metrics import BUILDING
 from geoseg.palette import FOUND, INVENTED, MISSED, cluster_colours
 from geoseg.report.charts import area_chart, css_colour, line_chart
 from geoseg.report.contents import (
@@ -15,6 +16,7 @@ from geoseg.report.contents import (
 )
 from geoseg.report.html import Html, element, join
 from geoseg.report.images import PLACE_SIDE
+from geoseg.report.score_tables import class_name
 
 
 def section(key: str, title: str, *children: Html | None, lead: str = "") -> Html:
@@ -65,8 +67,11 @@ def _ring(ring: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in ring) + "Z"
 
 
-def building_key() -> Html:
-    """The legend of the coloured buildings."""
+def map_key(names: Sequence[str]) -> Html:
+    """The legend of maps: buildings by whether they are right, or many classes."""
+    if len(names) > 2:
+        words = [element("li", class_name(*pair)) for pair in enumerate(names)][1:]
+        return element("ul", *words, class_="legend")
     meanings = (("found", FOUND), ("invented", INVENTED), ("missed", MISSED))
     items = [
         element(
@@ -91,9 +96,9 @@ def footprints(shown: Sequence[Picture]) -> Html:
     )
 
 
-def tile_stories(stories: Sequence[TileStory]) -> Html:
+def tile_stories(stories: Sequence[TileStory], names: Sequence[str]) -> Html:
     """Tiles one below another, each with its pictures side by side."""
-    parts = [building_key()]
+    parts = [map_key(names)]
     for story in stories:
         notes = element("p", " ".join(story.notes), class_="note")
         shown = [picture(one) for one in story.pictures]
@@ -125,8 +130,9 @@ def _head(head: HeadTable, *, opened: bool) -> Html:
             f" The {head.omitted} smallest clusters, {100 * head.omitted_share:.2g} % "
             "of the pixels, are left out of the table, not of the map."
         )
-    names = ("cluster", "class", "share", "building score", "most typical places")
-    numeric = {"share", "building score"}
+    score = "building score" if head.classes == 2 else "share of its class"
+    names = ("cluster", "class", "share", score, "most typical places")
+    numeric = {"share", score}
     header = [
         element("th", name, scope="col", class_="num" if name in numeric else None)
         for name in names
@@ -135,7 +141,7 @@ def _head(head: HeadTable, *, opened: bool) -> Html:
         "table",
         element("caption", label, class_="hidden"),
         element("thead", element("tr", *header)),
-        element("tbody", *(_cluster(row) for row in head.rows)),
+        element("tbody", *(_cluster(row, head.classes) for row in head.rows)),
         class_="clusters",
     )
     return element(
@@ -147,10 +153,15 @@ def _head(head: HeadTable, *, opened: bool) -> Html:
     )
 
 
-def _cluster(row: ClusterRow) -> Html:
+def _cluster(row: ClusterRow, classes: int) -> Html:
     colour = css_colour(cluster_colours(row.cluster + 1)[-1])
     swatch = element("span", class_="key", style=f"background:{colour}")
-    meaning = "class building" if row.is_building else "class"
+    is_building = classes == 2 and row.class_id == BUILDING
+    meaning = element(
+        "span",
+        class_name(row.class_id, row.class_name) if classes > 2 else row.class_name,
+        class_="class building" if is_building else "class",
+    )
     places = [
         element(
             "img",
@@ -166,11 +177,11 @@ def _cluster(row: ClusterRow) -> Html:
     return element(
         "tr",
         element("th", swatch, f" {row.cluster}", scope="row"),
-        element("td", element("span", row.class_name, class_=meaning)),
+        element("td", meaning),
         element("td", f"{100 * row.share:.1f} %", class_="num"),
         element("td", f"{row.score:.3f}", class_="num"),
         element("td", *(places or [none]), class_="places"),
-        class_="building" if row.is_building else None,
+        class_="building" if is_building else None,
     )
 
 

@@ -12,10 +12,13 @@ import torch
 
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.metrics import iou
+from geoseg.geo.strips import ClassStrip
+from geoseg.metrics import BACKGROUND, BUILDING
 from geoseg.model import Model
+from geoseg.patches import IGNORE
 from geoseg.report.contents import Contents, HeadTable, Picture
 from geoseg.report.page import write_page
+from geoseg.report.verdict import main_score
 from geoseg.reporting import card
 from geoseg.reporting.curves import (
     area_curves,
@@ -40,6 +43,8 @@ log = logging.getLogger(__name__)
 
 #: Tiles shown in panels, as worst, and with footprints.
 RANDOM, WORST, LARGE = 3, 3, 4
+#: Share of a tile without a building that must be called building to be a failure.
+LEAST_INVENTED = 0.01
 #: Tiles that are looked at: matching and test tiles with the default head, and all
 #: with another head. They bound the time a report takes.
 MOST_MATCHING, MOST_TEST, MOST_OTHER = 50, 24, 6
@@ -116,18 +121,36 @@ class _Chosen:
 
 
 def _choose(material: Material) -> _Chosen:
-    """Choose the tiles to show: by the seed, and by their IoU."""
+    """Choose the tiles to show: by their score, by the seed, each once if possible."""
     test = list(material.test)
+    worst = _worst(material)[: max(0, min(WORST, len(test) - RANDOM))]
     generator = torch.Generator().manual_seed(material.seed)
     order = [test[int(n)] for n in torch.randperm(len(test), generator=generator)]
-    by_id = {tile.id: tile for tile in test}
-    scored = [
-        (float(iou(counts.confusion)), counts.tile)
-        for counts in material.entries[0].tiles
-        if counts.confusion[1].sum() and counts.tile in by_id
-    ]
-    worst = [by_id[name] for _, name in sorted(scored)[:WORST]]
-    return _Chosen(order[:RANDOM], worst if len(test) > RANDOM else (), order[:LARGE])
+    random = [tile for tile in order if tile not in worst][:RANDOM]
+    fresh = [tile for tile in order if tile not in [*worst, *random]]
+    large = list(dict.fromkeys([*fresh, *order]))[:LARGE]
+    return _Chosen(random, worst, large)
+
+
+def _worst(material: Material) -> list[Tile]:
+    """Return the test tiles with the lowest score first.
+
+    A tile without a building has no IoU worth the name: it counts as a failure where
+    buildings were invented on it.
+    """
+    by_id = {tile.id: tile for tile in material.test}
+    first = material.entries[0]
+    measure = main_score(first)[1]
+    scored = []
+    for counts in first.tiles:
+        table = counts.confusion
+        real = len(table) > 2 or table[BUILDING].sum()
+        invented = table[BACKGROUND, BUILDING] >= LEAST_INVENTED * table.sum() > 0
+        score = float(measure(table))
+        if counts.tile in by_id and (real or invented) and not np.isnan(score):
+            wrong = int(table.sum() - table.trace())
+            scored.append((score, -wrong, counts.tile))
+    return [by_id[name] for _, _, name in sorted(scored)]
 
 
 #: Head → tile id → what it says there.
@@ -168,21 +191,32 @@ def _look(material: Material, tile: Tile, surveys: Surveys) -> TileLook:
     nodata = "auto" if model is None else model.card.nodata
     bands = None if model is None else model.card.normalization.bands
     image, valid = shown_image(part, nodata, bands=bands)
+    names = material.entries[0].class_names
     heads = []
     for head, by_tile in surveys.items():
         said = by_tile[tile.id]
-        if said.clusters is not None and said.classes is not None:
-            heads.append(HeadLook(head, said.clusters, said.classes))
+        if model and said.clusters is not None and said.classes is not None:
+            classes = _renamed(said.classes, model.card.class_names, names)
+            heads.append(HeadLook(head, said.clusters, classes))
     mapped = None
     if material.prediction is not None:
         mapped = judged_map(material.prediction, part, valid)
     truth = truth_of(part, valid)
-    return TileLook(part, image, truth, heads, mapped)
+    return TileLook(part, image, truth, heads, mapped, names)
+
+
+def _renamed(strip: ClassStrip, own: Sequence[str], names: Sequence[str]) -> ClassStrip:
+    """Return the ids that the labels have; classes they do not know are background."""
+    if tuple(own) == tuple(names):
+        return strip
+    ids = np.full(256, IGNORE, dtype=np.uint8)
+    ids[: len(own)] = [names.index(n) if n in names else BACKGROUND for n in own]
+    return strip._replace(classes=ids[strip.classes])
 
 
 def _footprints(material: Material, look: TileLook) -> Picture:
-    names = material.entries[0].class_names
-    return footprint_picture(look, material.prediction, names)
+    target = material.entries[0].target
+    return footprint_picture(look, material.prediction, target)
 
 
 def _tables(tiles: Sequence[Tile], surveys: Surveys) -> np.ndarray[Any, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import TWO_CLASSES
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.evaluation import read_map
@@ -25,9 +26,10 @@ from geoseg.report.contents import Outline, Picture, TileStory
 from geoseg.report.images import LARGE_SIDE, PANEL_SIDE, picture
 from geoseg.report.painting import (
     paint_buildings,
+    paint_classes,
     paint_clusters,
+    score_note,
     stretch_image,
-    tile_iou,
 )
 
 Pixels = NDArray[Any]
@@ -58,6 +60,7 @@ class TileLook:
         truth: ``(H, W)`` reference classes, IGNORE where unknown.
         heads: The default head first; empty without a model.
         mapped: ``(H, W)`` classes of a map that is judged, or None.
+        names: Of the class ids.
     """
 
     tile: Tile
@@ -65,6 +68,12 @@ class TileLook:
     truth: Pixels
     heads: Sequence[HeadLook] = ()
     mapped: Pixels | None = None
+    names: Sequence[str] = TWO_CLASSES.names
+
+    @property
+    def many(self) -> bool:
+        """Whether there are more classes than background and building."""
+        return len(self.names) > 2
 
 
 def shown_image(
@@ -83,18 +92,9 @@ def story(look: TileLook, *, explain: bool) -> TileStory:
         explain: Whether to say in words what went wrong.
     """
     name = look.tile.id
-    known = look.truth != IGNORE
-    share = float((look.truth[known] == BUILDING).mean()) if known.any() else 0.0
-    reference = paint_buildings(look.image, look.truth)
     pictures = [
         picture(look.image, side=PANEL_SIDE, alt=f"Image of {name}", caption="image"),
-        picture(
-            reference,
-            side=PANEL_SIDE,
-            alt=f"Reference of {name}: {100 * share:.0f} % building",
-            caption="reference",
-            note=f"{100 * share:.0f} % building",
-        ),
+        _reference(look),
     ]
     if look.mapped is not None:
         pictures.append(_judged(look, "map", look.mapped))
@@ -104,6 +104,21 @@ def story(look: TileLook, *, explain: bool) -> TileStory:
             _judged(look, f"{head.name} map", head.classes.classes),
         ]
     return TileStory(name, pictures, explanation(look) if explain else ())
+
+
+def _reference(look: TileLook) -> Picture:
+    known = look.truth != IGNORE
+    real = look.truth[known]
+    if look.many:
+        here = [look.names[class_id] for class_id in np.unique(real).tolist()]
+        painted, words = paint_classes(look.image, look.truth), ", ".join(here)
+        note = f"{len(here)} classes" if len(here) != 1 else "1 class"
+    else:
+        share = float((real == BUILDING).mean()) if known.any() else 0.0
+        painted = paint_buildings(look.image, look.truth)
+        words = note = f"{100 * share:.0f} % building"
+    alt = f"Reference of {look.tile.id}: {words}"
+    return picture(painted, side=PANEL_SIDE, alt=alt, caption="reference", note=note)
 
 
 def _clusters(look: TileLook, head: HeadLook) -> Picture:
@@ -119,12 +134,16 @@ def _clusters(look: TileLook, head: HeadLook) -> Picture:
 
 
 def _judged(look: TileLook, name: str, classes: Pixels) -> Picture:
-    score = tile_iou(classes, look.truth)
-    note = "" if np.isnan(score) else f"IoU {score:.2f}"
+    note = score_note(classes, look.truth, len(look.names))
+    if look.many:
+        painted, what = paint_classes(look.image, classes), "Classes"
+    else:
+        painted = paint_buildings(look.image, classes, look.truth)
+        what = "Buildings (found, invented, missed)"
     return picture(
-        paint_buildings(look.image, classes, look.truth),
+        painted,
         side=PANEL_SIDE,
-        alt=f"Buildings of the {name} on {look.tile.id}: found, invented, missed. {note}",
+        alt=f"{what} of the {name} on {look.tile.id}. {note}",
         caption=name,
         note=note,
     )
@@ -137,6 +156,8 @@ def explanation(look: TileLook) -> tuple[str, ...]:
         head = look.heads[0]
         classes, clusters = head.classes.classes, head.clusters
     known = look.truth != IGNORE
+    if look.many:
+        return _confused(look, classes, known, clusters)
     real, called = known & (look.truth == BUILDING), known & (classes == BUILDING)
     found = []
     missed, invented = real & ~called, called & ~real
@@ -153,6 +174,23 @@ def explanation(look: TileLook) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _confused(
+    look: TileLook, classes: Pixels, known: Pixels, clusters: Pixels | None
+) -> tuple[str, ...]:
+    """Say of every class of the reference how much of it is called something else."""
+    found = []
+    for class_id in np.unique(look.truth[known]).tolist():
+        real = known & (look.truth == class_id)
+        wrong = real & (classes != class_id) & (classes != IGNORE)
+        share = 100 * wrong.sum() / real.sum()
+        text = f"{share:.0f} % of {look.names[class_id]} is called something else"
+        if wrong.any():
+            most = look.names[int(np.bincount(classes[wrong]).argmax())]
+            text += f", mostly {most}" + _blame(wrong, clusters)
+        found.append(text + ".")
+    return tuple(found)
+
+
 def _blame(wrong: Pixels, clusters: Pixels | None) -> str:
     if clusters is None or not wrong.any():
         return ""
@@ -164,29 +202,30 @@ def _blame(wrong: Pixels, clusters: Pixels | None) -> str:
 
 
 def footprint_picture(
-    look: TileLook, source: Path | None, names: Sequence[str]
+    look: TileLook, source: Path | None, target: int = BUILDING
 ) -> Picture:
     """Return the image with footprints and, dashed, the reference.
 
     Args:
         look: The tile.
         source: A vector file or class raster that is judged; None: the default head.
-        names: Class names.
+        target: Class whose footprints are shown.
     """
     grid = raster.describe(look.tile.image)
     part = look.tile.extent(grid)
     reference = [
         Outline(_rings(polygon, part), "reference")
-        for polygon in read_footprints(look.tile, grid, pixels=True)
+        for polygon in read_footprints(look.tile, grid, pixels=True, class_id=target)
     ]
     if source is not None and source.suffix.lower() in VECTOR_SUFFIXES:
         called = replace(look.tile, labels=str(source))
         rings = [_rings(p, part) for p in read_footprints(called, grid, pixels=True)]
     elif look.mapped is not None:
-        rings = [_rings(p, None) for p in mask_polygons(look.mapped == BUILDING)]
+        rings = [_rings(p, None) for p in mask_polygons(look.mapped == target)]
     else:
-        rings = _cleaned(look.heads[0].classes, grid, part, tuple(names))
-    words = f"{len(rings)} footprints, {len(reference)} in the reference"
+        rings = _cleaned(look.heads[0].classes, grid, part, tuple(look.names), target)
+    kind = f"{look.names[target]} " if look.many else ""
+    words = f"{len(rings)} {kind}footprints, {len(reference)} in the reference"
     return picture(
         look.image,
         side=LARGE_SIDE,
@@ -202,6 +241,7 @@ def _cleaned(
     grid: RasterDescription,
     part: PixelWindow,
     names: tuple[str, ...],
+    target: int,
 ) -> list[list[list[tuple[float, float]]]]:
     """Return the rings of footprints as prediction would write them, in pixels."""
     own = replace(
@@ -211,7 +251,7 @@ def _cleaned(
         height=part.height,
     )
     if grid.crs is None:  # no metres, so no cleaning
-        return [_rings(p, None) for p in mask_polygons(strip.classes == BUILDING)]
+        return [_rings(p, None) for p in mask_polygons(strip.classes == target)]
     back = ~own.transform
     found = footprints([strip], own, class_names=names)
     return [
@@ -220,7 +260,7 @@ def _cleaned(
             for ring in _coordinates(footprint.geometry)
         ]
         for footprint in found
-        if footprint.class_id == BUILDING
+        if footprint.class_id == target
     ]
 
 

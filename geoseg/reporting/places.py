@@ -33,6 +33,7 @@ def head_table(
         found: Per tile and cluster, windows that the cluster fills.
     """
     matching = model.card.matchings[head]
+    classes = len(model.card.class_names)
     counts = np.array(matching.counts, dtype=np.int64)  # (K, C)
     shares = counts.sum(1) / max(1, counts.sum())
     order = np.argsort(-shares, kind="stable")
@@ -51,9 +52,9 @@ def head_table(
             ClusterRow(
                 cluster,
                 model.card.class_names[class_id],
-                class_id == BUILDING,
+                class_id,
                 float(shares[cluster]),
-                matching.scores[cluster][BUILDING],
+                matching.scores[cluster][BUILDING if classes == 2 else class_id],
                 [
                     _thumbnail(model, place, cluster)
                     for place in spread(candidates, PLACES)
@@ -69,6 +70,7 @@ def head_table(
         tiles=matching.tiles,
         threshold=matching.threshold,
         is_default=head == model.card.head,
+        classes=classes,
     )
 
 

@@ -8,7 +8,13 @@ import pytest
 from shapely import box
 
 from geoseg.errors import OutputError, ShapeError
-from geoseg.palette import FOUND, INVENTED, MISSED, cluster_colours
+from geoseg.palette import (
+    FOUND,
+    INVENTED,
+    MISSED,
+    class_colours,
+    cluster_colours,
+)
 from geoseg.patches import IGNORE
 from geoseg.report import (
     PanelHead,
@@ -20,6 +26,7 @@ from geoseg.report import (
     panel_figure,
     stretch_image,
 )
+from geoseg.report.painting import paint_classes, score_note
 
 SIZE = 32
 
@@ -71,6 +78,26 @@ def test_clusters_without_data_are_white():
     painted = paint_clusters(np.array([[300, -1]]))
     assert painted[0, 0] == pytest.approx(cluster_colours(301)[300])
     assert (painted[0, 1] == 1.0).all()
+
+
+def test_classes_have_the_colours_of_the_palette_over_a_faded_image():
+    painted = paint_classes(np.zeros((1, 4, 3)), np.array([[0, 1, 3, IGNORE]]))
+    assert painted[0, 0] == pytest.approx([0.45] * 3)
+    for pixel, class_id in ((1, 1), (2, 3)):
+        own = np.array(class_colours(4)[class_id]) / 255
+        assert painted[0, pixel] == pytest.approx(0.25 * 0.45 + 0.75 * own, abs=1e-6)
+    assert (painted[0, 3] == 1.0).all()
+
+
+def test_a_tile_without_a_building_has_no_iou():
+    truth = np.array([[0, 0, 1, IGNORE]])
+    assert score_note(np.array([[0, 1, 1, 1]]), truth) == "IoU 0.50"
+    assert score_note(np.array([[0, 1, 0, 0]]), truth * 0) == "IoU – (no building)"
+    assert score_note(truth, None) == ""
+    assert score_note(truth, np.full((1, 4), IGNORE)) == ""
+    # background 1 of 2, road 1 of 2
+    several = score_note(np.array([[0, 2]]), np.array([[0, 0]]), 3)
+    assert several == "mean IoU 0.25"
 
 
 def test_buildings_are_coloured_by_whether_they_are_right():

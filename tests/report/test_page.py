@@ -59,7 +59,7 @@ def full_contents(**changes) -> Contents:
         outlines=[Outline([[(1, 1), (9, 1), (9, 9)]], "found")],
     )
     place = picture(noise, side=PLACE_SIDE, alt="Place", caption="in tile1")
-    row = ClusterRow(3, HOSTILE, True, 0.25, 0.7, [place])
+    row = ClusterRow(3, HOSTILE, 1, 0.25, 0.7, [place])
     story = TileStory(HOSTILE, [shown, shown], ["40 % is missed."])
     steps = [1.0, 2.0, 3.0]
     contents = Contents(
@@ -293,6 +293,18 @@ def test_the_note_names_the_class_of_the_constant():
     two = Page(render(full_contents())).text
     assert "10.0 % of the labelled pixels are building" in two
     assert "Calling every pixel background scores 0.900 accuracy" in two
+
+
+def test_pictures_and_clusters_of_several_classes_have_their_colours():
+    row = ClusterRow(3, "road", 2, 0.25, 0.7)
+    head = HeadTable("over", 24, [row], 23, 0.1, 5, None, True, 3)
+    text = render(full_contents(entries=[several()], heads=[head]))
+    page = Page(text)
+    assert "building invented" not in text and "share of its class" in page.text
+    assert [" 3", " road", "25.0 %", "0.700"] in [row[:4] for row in page.rows]
+    road = "background:#0072b2"
+    keys = [a for a in page.all("span") if a.get("style") == road]
+    assert len(keys) == 5  # two tables of scores, two legends, the cluster
 
 
 def test_the_verdict_of_several_classes_is_of_all_and_names_those_not_found():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -12,9 +13,10 @@ import torch
 from geoseg import runs, scoring
 from geoseg.geo import raster
 from geoseg.geo.contingency import contingency_tables
-from geoseg.geo.scores import majority_scores
+from geoseg.geo.scores import Scores, TileCounts, majority_scores
 from geoseg.reporting import Material, gather
 from geoseg.reporting.card import clock
+from geoseg.reporting.gather import _choose, _worst
 from geoseg.reporting.k_curve import k_curves
 from geoseg.reporting.survey import Place, shown_part, spread, survey_tile
 from geoseg.settings import (
@@ -67,6 +69,59 @@ def material(run, split, settings):
 @pytest.fixture(scope="module")
 def contents(material):
     return gather(material)
+
+
+def judged(tables) -> Scores:
+    tiles = [TileCounts(f"tile{n}", np.array(t)) for n, t in enumerate(tables)]
+    return Scores("x", ("background", "building"), tuple(tiles))
+
+
+def test_the_worst_tiles_hold_buildings_or_invented_ones(material):
+    tables = [
+        [[80, 10], [5, 5]],
+        [[100, 0], [0, 0]],  # none, and none found
+        [[90, 10], [0, 0]],  # none, but a tenth is called so
+        [[80, 2], [1, 17]],
+        [[9999, 1], [0, 0]],  # too little to be a failure
+    ]
+    tile = material.test[0]
+    test = [replace(tile, id=f"tile{n}") for n in range(5)]
+    seen = _worst(replace(material, entries=[judged(tables)], test=test))
+    assert [tile.id for tile in seen] == ["tile2", "tile0", "tile3"]
+
+
+@pytest.mark.parametrize(
+    ("count", "worst", "distinct"), [(3, 0, 4), (5, 2, 5), (12, 3, 10)]
+)
+def test_tiles_are_shown_once_where_there_are_enough(material, count, worst, distinct):
+    tile = material.test[0]
+    test = [replace(tile, id=f"tile{n}") for n in range(count)]
+    entry = judged([[[80, 10], [5, n + 1]] for n in range(count)])
+    chosen = _choose(replace(material, entries=[entry], test=test))
+    groups = [chosen.worst, chosen.random, chosen.large]
+    assert [len(g) for g in groups] == [worst, 3, min(count, 4)]
+    shown = {tile.id for group in groups for tile in group}
+    assert len(shown) == min(distinct, count)
+
+
+def test_a_run_of_several_classes_shows_all_of_them(town, settings, tmp_path):
+    shutil.copytree(town.labels, tmp_path / "labels")
+    for number, path in enumerate(sorted((tmp_path / "labels").iterdir())):
+        document = json.loads(path.read_text())
+        for feature in document["features"]:
+            feature["properties"] = {"kind": "road" if number % 2 else "building"}
+        path.write_text(json.dumps(document))
+    own = replace(
+        settings,
+        labels=str(tmp_path / "labels"),
+        classes="background,building,road",
+        class_field="kind",
+    )
+    done = runs.start(own, tmp_path / "run")
+    text = (done.run / "report.html").read_text()
+    assert "the 3 classes are mapped with mean IoU" in text
+    assert "building invented" not in text and "class by class" in text
+    assert text.count("mean IoU ") > 3
 
 
 def batches_of(settings, split, model):
