@@ -12,6 +12,8 @@ from geoseg.patches import IGNORE
 
 #: Stands for every value that is not named.
 REST = "*"
+#: Names of what is to be found, which nobody wants as the background.
+BUILDINGS = {"building", "house", "roof", "rooftop", "footprint", "built"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class LabelClasses:
 
         Raises:
             ParameterError: If there are fewer than two classes or more than 255, a name
-                is empty, a value means two classes, or background is not the first.
+                is empty, a value means two classes, or background is not the first, or
+            a name of buildings is.
 
         Example:
             >>> LabelClasses.parse("background=*,building=2,building=4").id_of(4)
@@ -177,4 +180,10 @@ def _check_names(names: list[str], text: str) -> None:
         raise ParameterError(
             f"background is class {names.index('background')} in {text!r}, expected it "
             "first: class 0 is what makes no footprints"
+        )
+    if names[BACKGROUND].casefold().removesuffix("s") in BUILDINGS:
+        rest = "background=0" if REST in text else "background=*"
+        raise ParameterError(
+            f"{names[BACKGROUND]} comes first in {text!r}, expected the background, which "
+            f"makes no footprints: write {rest if '=' in text else 'background'},{text}"
         )

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from geoseg.errors import LabelError
+from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
+from geoseg.geo.inspection import warn_of_unlike
 from geoseg.model import Model
 from geoseg.settings import RunSettings, split_of, tiles_of
 
@@ -36,6 +38,8 @@ def match_again(model: Model, settings: RunSettings) -> Model:
         "labels": settings.label_options,
     }
     matched = match_model(model, tiles, objective=settings.objective)
+    grids = [raster.describe(image) for image in dict.fromkeys(t.image for t in tiles)]
+    warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     # The scores on the card were those of the former matching.
     return matched.with_card(provenance=provenance, metrics={})
 

@@ -12,6 +12,7 @@ from geoseg.errors import DatasetError, LabelError, MatchingError, ParameterErro
 from geoseg.geo.aoi import VECTOR_SUFFIXES, Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.evaluation import evaluate_model, evaluate_output
+from geoseg.geo.labels import check_footprints
 from geoseg.geo.outputs import check_output
 from geoseg.geo.score_tables import markdown_table
 from geoseg.geo.scores import Scores, majority_scores, write_scores
@@ -220,6 +221,7 @@ def _judge(
             f"no tile of {settings.source} has labels: name them with --labels"
         )
     if prediction.suffix.lower() in VECTOR_SUFFIXES:
+        check_footprints(prediction, tiles)
         tiles = _one_class(tiles, footprint_classes)
         labelled = [tile for tile in tiles if tile.labels is not None]
     output = partial(evaluate_output, footprint_classes=footprint_classes)

@@ -45,6 +45,9 @@ def test_all_but_zero_is_building_where_no_classes_are_named():
         ("a=1,b=1.0", "value '1' means both 'a' and 'b'"),
         ("a,b=2,c", "value '2' means both 'b' and 'c'"),
         ("road,background", "background is class 1 .* expected it first"),
+        ("building=1,road=2", r"write background=\*,building=1,road=2"),
+        ("Buildings,road", "Buildings comes first .* write background,Buildings,road"),
+        ("roof=*,road=2", "write background=0,roof"),
     ],
 )
 def test_classes_that_cannot_be_understood_are_wrong_usage(text, words):

@@ -231,6 +231,18 @@ def test_matching_again_drops_the_scores_of_the_former_matching(colour_run, town
     assert not match_again(colour_run.model, settings_of(town)).card.metrics
 
 
+def test_matching_again_warns_of_values_unlike_the_trainings(
+    unlabelled_run, town, caplog
+):
+    card = unlabelled_run.model.card
+    faint = replace(card.normalization, low=(5e4,) * 3, high=(6e4,) * 3)
+    match_again(unlabelled_run.model, settings_of(town))
+    assert "lie outside" not in caplog.text
+    match_again(unlabelled_run.model.with_card(normalization=faint), settings_of(town))
+    (found,) = [text for text in caplog.messages if "lie outside" in text]
+    assert found.startswith("6 of 6 images, ")
+
+
 def test_matching_again_needs_labels(unlabelled_run, town):
     settings = replace(settings_of(town), labels=None)
     with pytest.raises(LabelError, match="no tile of town has labels: .* --labels"):

@@ -1,6 +1,7 @@
 """What labelled tiles say about a model's clusters."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,13 @@ from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.labels import read_labels
 from geoseg.geo.predictor import predict_strips
-from geoseg.matching import Objective, contingency_table, match_clusters
+from geoseg.matching import Matching, Objective, contingency_table, match_clusters
 from geoseg.model import Model, ModelCard
+
+log = logging.getLogger(__name__)
+
+#: Share of the labelled pixels in one cluster beyond which a head tells nothing apart.
+ALL_ALIKE = 0.99
 
 
 class ClusterView:
@@ -97,7 +103,8 @@ def match_model(
     """Return the model with a matching for every head, fitted on labelled tiles.
 
     The model's classes become those of the tiles' labels. With more than two, clusters
-    are matched for accuracy whatever the objective: F1 is that of one class.
+    are matched for accuracy whatever the objective: F1 is that of one class. Warns of
+    heads that put nearly all pixels into one cluster.
 
     Raises:
         MatchingError: If the labels show fewer than two classes.
@@ -117,4 +124,29 @@ def match_model(
         )
         for head in model.method.heads
     }
+    _warn_of_alike(model.card.method, matchings, names)
     return model.with_card(matchings=matchings, class_names=names)
+
+
+def _warn_of_alike(
+    method: str, matchings: Mapping[str, Matching], names: Sequence[str]
+) -> None:
+    """Warn in one line of heads whose pixels are nearly all of one cluster."""
+    alike = []
+    for head, matching in matchings.items():
+        pixels = [sum(row) for row in matching.counts]
+        cluster = int(np.argmax(pixels))
+        share = pixels[cluster] / sum(pixels)
+        if share > ALL_ALIKE:
+            called = names[matching.cluster_to_class[cluster]]
+            alike.append(
+                f"{head} ({100 * share:.1f} % of the labelled pixels lie in cluster "
+                f"{cluster}, called {called})"
+            )
+    if alike:
+        log.warning(
+            "%s does not tell pixels apart on the matching tiles with head %s: its map "
+            "says nothing there; check that the images are like the training's, or train "
+            "longer",
+            *(method, ", ".join(alike)),
+        )

@@ -1,7 +1,8 @@
 """What an image looks like, measured on few of its pixels."""
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from geoseg.geo.raster import (
     read_window,
 )
 from geoseg.normalization import Normalization
+
+log = logging.getLogger(__name__)
 
 #: Images without overviews are thinned out whole up to so many pixels; of larger ones,
 #: that would decode all of the file, some windows are read.
@@ -204,10 +207,39 @@ def stretch_mismatch(
         values = pixels[names.index(band)][valid].astype(np.float64)
         beyond = float(((values < low) | (values > high)).mean())
         least, most = np.percentile(values, [1, 99])
-        seen = f"the model's training had {low:.4g} to {high:.4g}"
+        trained = f"{low:.4g} to {high:.4g}, the training's range"
         if beyond > worst:
             worst = beyond
-            message = f"{100 * beyond:.0f} % of band {band} lie outside: {seen}"
+            share = f"{100 * beyond:.0f} % of the values of band {band}"
+            message = f"{share} lie outside {trained}"
         elif message is None and 0 < most - least < FILLED * (high - low):
-            message = f"band {band} has {least:.4g} to {most:.4g} alone: {seen}"
+            message = (
+                f"band {band} has {least:.4g} to {most:.4g} alone, little of {trained}"
+            )
     return message
+
+
+def warn_of_unlike(
+    grids: Sequence[RasterDescription], stretch: Normalization, *, nodata: NodataRule
+) -> None:
+    """Warn in one line of images whose values are unlike those of a training.
+
+    Args:
+        grids: Of images that have all bands of the stretch.
+        stretch: Of a model.
+        nodata: The nodata rule of the model.
+
+    Raises:
+        RasterError: If an image cannot be read.
+    """
+    found = []
+    for grid in grids:
+        pixels, valid = sample(grid, nodata=nodata)
+        mismatch = stretch_mismatch(pixels, valid, grid.band_names, stretch)
+        if mismatch:
+            found.append(f"{grid.path}: {mismatch}")
+    if found:
+        several = f"{len(found)} of {len(grids)} images, " if len(grids) > 1 else ""
+        log.warning(
+            "%s%s; expect a poor map, or train on such images", several, found[0]
+        )

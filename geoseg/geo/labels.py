@@ -3,6 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,12 @@ from rasterio import features
 from shapely import affinity
 from shapely.geometry import shape
 
-from geoseg.errors import LabelError
+from geoseg.classes import TWO_CLASSES
+from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import shift, warp
+from geoseg.geo.inspection import sample
+from geoseg.geo.label_files import read_shapes
 from geoseg.geo.label_masks import (
     check_mask,
     covers,
@@ -41,6 +46,8 @@ log = logging.getLogger(__name__)
 
 #: Values named in one line of the log.
 SHOWN = 10
+#: Masks whose values are looked at where no classes are named.
+LOOKED_AT = 8
 
 
 def read_labels(
@@ -126,8 +133,9 @@ def read_footprints(
 def check_labels(tiles: Sequence[Tile]) -> None:
     """Check before a long run that the labels lie where the images lie.
 
-    Says in one line each how many masks are brought to their images' grids, and which
-    values belong to no class where classes were named.
+    Says in one line each how many masks are brought to their images' grids, which
+    values belong to no class where classes were named, and which count as building
+    together where none were.
 
     Raises:
         LabelError: If a mask does not fit its image; or if the labels lie somewhere, but
@@ -160,6 +168,51 @@ def check_labels(tiles: Sequence[Tile]) -> None:
             *(len(resampled), resampled[0]),
         )
     _report_unknown(unknown)
+    _report_merged(tiles)
+
+
+def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
+    """Check that a map on disk is one of the place where the tiles are.
+
+    A map without footprints may be of any place.
+
+    Args:
+        path: A vector file of footprints.
+        tiles: Of the place that it should be a map of.
+
+    Raises:
+        DatasetError: If the rectangle around its footprints meets no tile.
+        LabelError: If the file cannot be read.
+    """
+    if not tiles or not path.stat().st_size:
+        return
+    grids = [describe(image) for image in dict.fromkeys(tile.image for tile in tiles)]
+    called = replace(tiles[0], labels=str(path), classes=TWO_CLASSES)
+    read_layer(called, grids[0])  # says what is wrong
+    found = read_shapes(str(path), TWO_CLASSES)
+    bounds = shapely.GeometryCollection(found.geometries).bounds
+    if not np.isfinite(bounds).all():
+        return
+    corners: list[tuple[float, float]] = []
+    for grid in grids:
+        outline = list(outline_of(grid).exterior.coords)
+        try:
+            corners = warp(outline, grid.crs, found.crs)
+        except RasterError:  # no place in the map's CRS: not there, then
+            continue
+        if shapely.MultiPoint(corners).envelope.intersects(shapely.box(*bounds)):
+            return
+    tiles_cover = (
+        f"cover {_corners(shapely.MultiPoint(corners).bounds)}"
+        if np.isfinite(corners).any()
+        else "have no place"
+    )
+    crs = found.crs.to_string() if found.crs else "without a CRS"
+    raise DatasetError(
+        f"map elsewhere: {path} covers {_corners(bounds)} in {crs}, where the tiles "
+        f"{tiles_cover} ({grids[-1].path} for one), and none of {len(grids)} images "
+        "meets it: name the images that were mapped, or check the map's CRS"
+    )
 
 
 def check_tells_apart(tiles: Sequence[Tile]) -> None:
@@ -225,6 +278,31 @@ def _report_unknown(found: Mapping[str, Mapping[str, int]]) -> None:
         "name them with --classes",
         *(", ".join(named), rest, len(files), len(found), files[0]),
     )
+
+
+def _report_merged(tiles: Sequence[Tile]) -> None:
+    """Say which values of masks are one class because nobody named them."""
+    masks = {
+        tile.labels: None
+        for tile in tiles
+        if tile.labels is not None
+        and tile.classes.any_building
+        and not _is_vector(tile)
+    }
+    values: set[float] = set()
+    for path in list(masks)[:LOOKED_AT]:
+        pixels, valid = sample(describe(path))
+        values |= set(np.unique(pixels[0][valid]).tolist()) - {0, IGNORE}
+    if len(values) > 1:
+        named = [f"{value:g}" for value in sorted(values)]
+        more = len(named) - SHOWN
+        log.warning(
+            "label values %s%s all count as building: name them with --classes, as in "
+            "background=*,building=%s",
+            ", ".join(named[:SHOWN]),
+            f" and {more} more" if more > 0 else "",
+            named[0],
+        )
 
 
 def _corners(bounds: Sequence[float]) -> str:

@@ -13,7 +13,7 @@ from geoseg.geo import raster
 from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.contingency import ClusterView
-from geoseg.geo.inspection import sample, stretch_mismatch
+from geoseg.geo.inspection import warn_of_unlike
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
 from geoseg.geo.outputs import all_or_none, refuse_existing
 from geoseg.geo.predictor import ClassModel, predict_raster
@@ -116,7 +116,8 @@ def map_buildings(
         raster.require_crs(grid)
         raster.band_numbers(grid, model.card.normalization.bands)
         _compare_gsd(grid, model)
-        _compare_values(grid, model)
+    card = model.card
+    warn_of_unlike(grids, card.normalization, nodata=card.nodata)
     _one_crs(grids)
     places = _places(images, classes, probability, clusters)
     styles = _styles(model, output, places, options)
@@ -298,15 +299,4 @@ def _compare_gsd(grid: raster.RasterDescription, model: Model) -> None:
         log.warning(
             "%s has pixels of %.2f m, the model was trained at %.2f m: expect a poor map",
             *(grid.path, grid.gsd_m, trained),
-        )
-
-
-def _compare_values(grid: raster.RasterDescription, model: Model) -> None:
-    """Warn of an image whose values are unlike those of the training."""
-    card = model.card
-    pixels, valid = sample(grid, nodata=card.nodata)
-    mismatch = stretch_mismatch(pixels, valid, grid.band_names, card.normalization)
-    if mismatch:
-        log.warning(
-            "%s: %s; expect a poor map, or train on such images", grid.path, mismatch
         )

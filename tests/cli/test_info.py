@@ -200,7 +200,7 @@ def test_other_values_and_pixel_sizes_are_warned_of(there, tmp_path, info):
     assert verdict["fits"]
     gsd, values = verdict["warnings"]
     assert "pixels of 5 m, trained at" in gsd
-    assert "100 % of band" in values and "lie outside" in values
+    assert "100 % of the values of band" in values and "lie outside" in values
 
 
 def test_labels_and_own_outputs(there, tmp_path, info, geoseg):

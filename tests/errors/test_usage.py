@@ -3,6 +3,8 @@
 import pytest
 
 TRAIN = "train --images tiles --labels labels "
+RING = [[39.2, -6.2], [39.3, -6.2], [39.3, -6.1], [39.2, -6.2]]
+AFRICA = {"type": "Polygon", "coordinates": [RING]}
 
 
 def nothing(desk):
@@ -272,6 +274,13 @@ CASES = {
         "evaluate c.tif --images tiles --labels labels",
         1,
         "no class raster covers tile tile0",
+    ),
+    "footprints of elsewhere": (
+        lambda d: d.geojson("f.geojson", AFRICA),
+        "evaluate f.geojson --images tiles --labels labels",
+        1,
+        r"map elsewhere: f.geojson covers \(39.* in .*, where the tiles cover \(-115.*"
+        "none of 6 images meets it: name the images that were mapped, or check",
     ),
     "nothing to score against": (
         nothing,

@@ -108,3 +108,18 @@ def test_the_view_of_clusters_is_named_by_numbers(bright_model):
     image = torch.tensor([[[[0.2, 0.95]]]])
     found = view.class_probabilities(image, torch.ones((1, 1, 2), dtype=torch.bool))
     assert found.tolist() == [[[[1.0, 0.0]], [[0.0, 1.0]]]]
+
+
+@pytest.mark.parametrize(("bright", "warned"), [(0.003, 1), (0.3, 0)])
+def test_a_head_that_sees_one_cluster_is_warned_of(
+    scene, write_tiff, bright_model, caplog, bright, warned
+):
+    tile, pixels, _ = scene()
+    draws = np.random.default_rng(1).random(pixels.shape)
+    image = write_tiff("alike.tif", np.where(draws < bright, 850, 150)[None] + 0.0)
+    model = bright_model(ONE_BAND, matched=False)
+    match_model(model, [Tile("alike", image, tile.labels)], objective="f1")
+    found = [m for m in caplog.messages if "does not tell pixels apart" in m]
+    assert len(found) == warned
+    assert all("head main (99." in message for message in found)
+    assert all("lie in cluster 0, called" in message for message in found)

@@ -128,9 +128,13 @@ STRETCH = Normalization(("red", "nir"), (100.0, 100.0), (900.0, 900.0), (0.5, 0.
         (100, 900, None),
         (50, 930, None),
         # 100 of 255 lie below 100
-        (0, 255, "39 % of band nir lie outside: the model's training had 100 to 900"),
-        (5000, 9000, "100 % of band nir lie outside"),
-        (300, 340, "band nir has 300.4 to 339.6 alone"),
+        (
+            0,
+            255,
+            "39 % of the values of band nir lie outside 100 to 900, the training's range",
+        ),
+        (5000, 9000, "100 % of the values of band nir lie outside 100"),
+        (300, 340, "band nir has 300.4 to 339.6 alone, little of 100 to 900"),
     ],
 )
 def test_values_unlike_the_trainings_are_told(low, high, message):

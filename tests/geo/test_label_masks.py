@@ -83,3 +83,19 @@ def test_footprints_of_a_mask_are_those_of_the_class(image, write_tiff):
     assert road.bounds == (0, 1, 1, 2)
     (other,) = read_footprints(tile, pixels=True, class_id=2)
     assert other.bounds == (2, 1, 3, 2)
+
+
+@pytest.mark.parametrize("text", [None, "background=*,building=6"])
+def test_values_that_nobody_named_are_said_to_be_building(
+    image, write_tiff, caplog, text
+):
+    values = np.where(VALUES == 255, 0, VALUES)
+    path = write_tiff("m.tif", values[None])
+    classes = LabelClasses() if text is None else LabelClasses.parse(text)
+    check_labels([Tile(name, image, path, None, classes) for name in "ab"])
+    assert len(caplog.messages) == (text is None)
+    found = ", ".join(map(str, sorted(set(values[values > 0].tolist()))))
+    assert all(
+        message.startswith(f"label values {found} all count as building")
+        for message in caplog.messages
+    )

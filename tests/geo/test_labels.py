@@ -18,6 +18,7 @@ from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.labels import (
+    check_footprints,
     check_labels,
     check_tells_apart,
     read_footprints,
@@ -282,3 +283,13 @@ def test_tiles_that_show_one_class_alone_are_refused_before_a_training(
     check_tells_apart([without, shows])
     with pytest.raises(LabelError, match="2 matching tiles hold nothing but backgr.*-"):
         check_tells_apart([without, without])
+
+
+def test_a_map_without_footprints_may_be_of_any_place(tmp_path, write_tiff):
+    image = write_tiff("a.tif", np.ones((1, 8, 8), np.uint8))
+    for name, text in (
+        ("none.geojson", '{"type": "FeatureCollection", "features": []}'),
+        ("blank.geojson", ""),
+    ):
+        (tmp_path / name).write_text(text)
+        check_footprints(tmp_path / name, [Tile("a", image)])

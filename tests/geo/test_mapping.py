@@ -400,4 +400,16 @@ def test_values_unlike_the_trainings_are_warned_of(
     map_buildings(bright_model(), [image], tmp_path / "out.geojson", options=EXACT)
     found = [r.getMessage() for r in caplog.records if "lie outside" in r.getMessage()]
     assert len(found) == warnings
-    assert all("a.tif: 90 % of band red" in message for message in found)
+    assert all("a.tif: 90 % of the values of band red" in text for text in found)
+
+
+def test_many_images_unlike_the_trainings_are_one_warning(
+    write_tiff, bright_model, tmp_path, caplog
+):
+    bright = np.full((3, 64, 64), 9000, np.uint16)
+    images = [write_tiff(f"{name}.tif", bright) for name in "abc"]
+    map_buildings(bright_model(), images, tmp_path / "out.gpkg", options=EXACT)
+    (found,) = [
+        r.getMessage() for r in caplog.records if "lie outside" in r.getMessage()
+    ]
+    assert found.startswith("3 of 3 images, ") and "a.tif: 100 % of the" in found
