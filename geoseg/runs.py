@@ -258,7 +258,9 @@ def _score(plan: _Plan, result: RunResult) -> RunResult:
             objective=settings.objective,
         )
     command = settings.command()
-    table = scoring.write_report(folder, entries, command=command, seed=settings.seed)
+    table = scoring.write_report(
+        folder, entries, command=command, seed=settings.seed, model=model
+    )
     pictures.draw_panel(folder / PANEL_NAME, model, split.test, seed=settings.seed)
     if model.method.gradient:
         with (folder / METRICS_NAME).open(newline="") as file:

@@ -21,6 +21,7 @@ from geoseg.methods import build_method
 from geoseg.methods.base import Batches
 from geoseg.model import Model
 from geoseg.pictures import draw_panel
+from geoseg.report.verdict import conclusion
 from geoseg.reporting import Material, write_report_page
 from geoseg.settings import LABEL_OPTIONS, RunSettings, loader_of, tiles_of
 
@@ -181,7 +182,7 @@ def score_map(
     if report is not None:
         check_output(report, overwrite=overwrite)
     judged = _judge(prediction, settings, model, footprint_classes)
-    table = markdown_table(judged.entries, seed=settings.seed)
+    table = _in_words(judged.entries, model, settings.seed)
     command = command or f"geoseg evaluate {prediction}"
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -227,6 +228,11 @@ def _judge(
     output = partial(evaluate_output, footprint_classes=footprint_classes)
     if model is None:
         own = output(prediction, labelled)
+        log.info(
+            "all %d labelled tiles are scored, also those that a model was trained or "
+            "matched on; with --model those are left out",
+            len(labelled),
+        )
         return Judged([own, majority_scores(own)], labelled, [], [], None)
     roles = model.card.provenance.get("tiles", {})
     seen = {name for role in roles if role != "test" for name in roles[role]}
@@ -240,6 +246,11 @@ def _judge(
     match = [tile for tile in labelled if tile.id in roles.get("match", ())]
     training = [tile for tile in tiles if tile.id in seen]
     entries, batches = [output(prediction, test)], None
+    log.info(
+        "%d of %d labelled tiles are scored; %d are left out, for the model was trained "
+        "or matched on them",
+        *(len(test), len(labelled), len(labelled) - len(test)),
+    )
     if match:
         card = model.card
         loader = loader_of(
@@ -257,13 +268,25 @@ def _judge(
 
 
 def write_report(
-    folder: Path, entries: Sequence[Scores], *, command: str, seed: int
+    folder: Path,
+    entries: Sequence[Scores],
+    *,
+    command: str,
+    seed: int,
+    model: Model | None = None,
 ) -> str:
-    """Write ``scores.json`` into a folder and return the table in Markdown."""
+    """Write ``scores.json`` into a folder; return table and verdict in Markdown."""
     write_scores(
         folder / "scores.json", entries, command=command, seed=seed, overwrite=True
     )
-    return markdown_table(entries, seed=seed)
+    return _in_words(entries, model, seed)
+
+
+def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> str:
+    """Return the table of scores, and below it what they come to."""
+    method = "" if model is None else model.card.method
+    words = conclusion(list(entries), method=method, seed=seed)
+    return f"{markdown_table(entries, seed=seed)}\n{words}\n"
 
 
 def matching_table(model: Model) -> str:

@@ -115,8 +115,8 @@ def split_tiles(
 
     ``test`` gets at least ``test_share`` of the labelled tiles, by default one half:
     when fewer are labelled than that takes, ``match`` and ``select`` shrink in
-    proportion, and a log message says so (10 labelled tiles: 5 match, 5 test). A single
-    group cannot be parted: all goes to ``match``, with a warning.
+    proportion (10 labelled tiles: 5 match, 5 test). A log message says how many got
+    which role. A single group cannot be parted: all goes to ``match``, with a warning.
 
     Args:
         tiles: Labelled and unlabelled ones.
@@ -150,11 +150,26 @@ def split_tiles(
     blocks = _bisect(groups, leaf=min(max(match // 8, 1), 16))
     random.Random(seed).shuffle(blocks)
     roles = _deal(blocks, match, select)
-    return Split(
+    split = Split(
         match=tuple(tile for tile in labelled if roles[tile.id] == "match"),
         select=tuple(tile for tile in labelled if roles[tile.id] == "select"),
         test=tuple(tile for tile in labelled if roles[tile.id] == "test"),
         unlabelled=unlabelled,
+    )
+    _say(split)
+    return split
+
+
+def _say(split: Split) -> None:
+    """Say in one line how many tiles got which role."""
+    labelled = (*split.match, *split.select, *split.test)
+    selecting = f"{len(split.select)} choose the head, " if split.select else ""
+    log.info(
+        "%d %s have labels: %d name the clusters, %s%d are kept for the test "
+        "(--match-tiles)",
+        len(labelled),
+        "blocks" if any(tile.window is not None for tile in labelled) else "tiles",
+        *(len(split.match), selecting, len(split.test)),
     )
 
 
@@ -181,12 +196,6 @@ def _affordable(
         return match, select
     fewer_select = select * budget // (match + select)
     fewer_match = max(1, budget - fewer_select)
-    selected = f", {fewer_select} instead of {select} select" if select else ""
-    if labelled > 1:
-        log.info(
-            f"{labelled} tiles are labelled: {fewer_match} instead of {match} are "
-            f"matched on{selected}, {labelled - fewer_match - fewer_select} test"
-        )
     return fewer_match, fewer_select
 
 

@@ -98,6 +98,23 @@ def _total(scores: Scores) -> NDArray[np.int64]:
     return np.asarray(scores.confusions.sum(0))
 
 
+def conclusion(entries: list[Scores], *, method: str = "", seed: int = 0) -> str:
+    """Say the verdict in one line of plain text, with advice where it is worse.
+
+    Args:
+        entries: As :func:`verdict`.
+        method: That made the first entry, if known.
+        seed: Of the resampling.
+    """
+    judged = verdict(entries, seed=seed)
+    advice = ""
+    if judged.standing == "worse" and method and method != "color_kmeans":
+        clusters = entries[0].clusters
+        option = f" -p clusters={clusters}" if clusters else ""
+        advice = f"Try --method color_kmeans{option}, or train longer (--max-steps)."
+    return " ".join(filter(None, (judged.sentence, judged.comparison, advice)))
+
+
 def _compare(own: Scores, best: Scores, count: int, seed: int) -> tuple[str, str]:
     gain = difference(own, best, seed=seed)
     rival = float(main_score(own)[1](_total(best)))

@@ -106,6 +106,8 @@ def test_evaluate_scores_the_reference_as_perfect(geoseg, there, tmp_path):
     first = json.loads((tmp_path / "scores" / "scores.json").read_text())
     text = json.dumps(first)
     assert "majority" in result.stdout
+    assert "the buildings are mapped with IoU 1.00" in result.stdout
+    assert "all 6 labelled tiles are scored" in result.stderr
     iou = re.search(r'"iou": \{"value": ([0-9.]+)', text)
     assert float(iou[1]) == 1.0
 
@@ -120,6 +122,7 @@ def test_evaluate_beside_the_controls(geoseg, there, tmp_path):
     assert result.exit_code == 0, result.output
     for name in ("colour k-means (K=24)", "untrained network (K=24)", "majority"):
         assert name in result.stdout
+    assert "3 of 6 labelled tiles are scored; 3 are left out" in result.stderr
     assert (tmp_path / "scores" / "panel.png").exists()
     assert geoseg(*words, "-o", tmp_path / "scores").exit_code == 2
 

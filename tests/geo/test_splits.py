@@ -43,7 +43,10 @@ def test_scarce_labels_go_half_to_match_half_to_test(write_tiff, caplog):
     with caplog.at_level(logging.INFO):
         split = split_tiles(tiles)
     assert (len(split.match), len(split.select), len(split.test)) == (5, 0, 5)
-    assert "5 instead of 50 are matched on" in caplog.text
+    assert (
+        "10 tiles have labels: 5 name the clusters, 5 are kept for the test"
+        in caplog.text
+    )
 
 
 def test_all_that_is_not_asked_for_is_test(write_tiff):

@@ -26,7 +26,7 @@ from geoseg.report.contents import (
 from geoseg.report.html import VOID, check_html, element
 from geoseg.report.images import PLACE_SIDE, data_uri, picture
 from geoseg.report.page import SECTIONS, render, write_page
-from geoseg.report.verdict import difference, verdict
+from geoseg.report.verdict import conclusion, difference, verdict
 
 HOSTILE = '<script>alert("&")</script>'
 
@@ -249,6 +249,17 @@ def test_the_verdict_says_better_worse_or_open_by_the_paired_interval():
     gain = difference(good, bad)
     assert f"difference +{gain.value:.2f}" in verdict([good, bad]).comparison
     assert gain.low <= gain.value <= gain.high
+
+
+def test_the_conclusion_advises_a_method_that_is_worse_than_its_control():
+    good, bad = scores((60, 70, 65)), scores((30, 45, 35), clusters=7)
+    worse = [bad, replace(good, role="control")]
+    said = conclusion(worse, method="iic")
+    assert "That is worse than" in said and "\n" not in said
+    assert "--method color_kmeans -p clusters=7, or train longer" in said
+    assert "Try" not in conclusion(worse) + conclusion(worse, method="color_kmeans")
+    better = [good, replace(bad, role="control")]
+    assert "Try" not in conclusion(better, method="iic")
 
 
 def test_the_verdict_knows_one_tile_and_no_building():
