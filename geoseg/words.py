@@ -15,14 +15,14 @@ def counted(number: int, noun: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean …?"`` with the nearest of the known names, or nothing.
+    """Return ``" (did you mean …?)"`` with the nearest of the known names, or nothing.
 
     Example:
         >>> did_you_mean("trian", ["train", "match"])
-        '; did you mean train?'
+        ' (did you mean train?)'
         >>> did_you_mean("nonsense", ["train", "match"])
         ''
     """
     names = {other.lower(): other for other in known}
-    near = get_close_matches(name.lower(), names, n=1)
-    return f"; did you mean {names[near[0]]}?" if near else ""
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.7)
+    return f" (did you mean {names[near[0]]}?)" if near else ""

@@ -6,6 +6,10 @@ def test_one_is_singular_and_none_is_plural():
 
 
 def test_the_nearest_name_is_suggested_whatever_its_case():
-    assert did_you_mean("Width", ["width", "trunk"]) == "; did you mean width?"
-    assert did_you_mean("with", ["width", "half_width"]) == "; did you mean width?"
+    assert did_you_mean("Width", ["width", "trunk"]) == " (did you mean width?)"
+    assert did_you_mean("with", ["width", "half_width"]) == " (did you mean width?)"
     assert did_you_mean("zzz", ["width"]) == ""
+
+
+def test_a_name_that_shares_but_some_letters_is_no_suggestion():
+    assert did_you_mean("depth", ["width"]) == ""

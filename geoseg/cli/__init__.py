@@ -11,6 +11,7 @@ import click
 
 from geoseg import __version__
 from geoseg.errors import GeosegError
+from geoseg.words import did_you_mean
 
 #: Command → short help, in pipeline order; the module of the same name is imported
 #: only when the command is called.
@@ -39,6 +40,16 @@ class _Commands(click.Group):
         module = importlib.import_module(f"geoseg.cli.{name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(
+                f"there is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}, "
+                f"expected one of {', '.join(COMMANDS)}"
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter

@@ -14,20 +14,35 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     Any of the parameters can be given to train as -p NAME=VALUE. After them stands how
     the method chooses what predicts without a look at labels.
     """
-    from geoseg.methods import METHODS, method_class, method_defaults
+    from geoseg.methods import METHODS, method_class, method_defaults, method_help
 
     chosen = names or tuple(METHODS)
     for name in names:
         method_class(name)  # an unknown one is refused before anything is printed
     if as_json:
-        table = {name: method_defaults(name) for name in chosen}
-        click.echo(json.dumps(table, indent=2))
+        table = {
+            name: {**method_defaults(name), "help": method_help(name)}
+            for name in chosen
+        }
+        click.echo(json.dumps(table, indent=2, ensure_ascii=False))
         return
+    formatter = click.HelpFormatter(max_width=88)
     for name in chosen:
-        click.echo(f"{name:14} {METHODS[name].summary}")
+        formatter.write_text(f"{name:14} {METHODS[name].summary}")
         if names:
-            for key, value in method_defaults(name).items():
-                click.echo(f"    -p {key}={value}")
-            click.echo(
-                f"    chosen without labels: {method_class(name).label_free_choice}"
-            )
+            _write_parameters(formatter, name)
+    click.echo(formatter.getvalue().rstrip())
+
+
+def _write_parameters(formatter: click.HelpFormatter, name: str) -> None:
+    from geoseg.methods import method_class, method_defaults, method_help
+
+    texts = method_help(name)
+    formatter.indent()
+    formatter.write_dl(
+        [(f"-p {k}={value}", texts[k]) for k, value in method_defaults(name).items()]
+    )
+    formatter.write_text(
+        f"chosen without labels: {method_class(name).label_free_choice}"
+    )
+    formatter.dedent()

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import torch
 
 from geoseg.errors import ParameterError
 from geoseg.methods.base import Method
+from geoseg.words import did_you_mean
 
 
 class MethodEntry(NamedTuple):
@@ -50,7 +52,7 @@ def method_class(name: str) -> type[Method]:
     """
     if name not in METHODS:
         raise ParameterError(
-            f"there is no method {name!r}, expected one of {', '.join(METHODS)}"
+            f"there is no method {name!r}{did_you_mean(name, METHODS)}, expected one of {', '.join(METHODS)}"
         )
     entry = METHODS[name]
     module = importlib.import_module(f"geoseg.methods.{entry.module}")
@@ -66,6 +68,35 @@ def method_defaults(name: str) -> dict[str, Any]:
         for key, parameter in parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
+
+
+def method_help(name: str) -> dict[str, str]:
+    """Return the parameters of a method, each with what its docstring says of it.
+
+    Parameters that are words end in the values that they may have.
+    """
+    method = method_class(name)
+    documented = _documented(inspect.getdoc(method) or "")
+    found = {}
+    for key in method_defaults(name):
+        words = method.choices.get(key, ())
+        found[key] = documented[key] + (f" [{'|'.join(words)}]" if words else "")
+    return found
+
+
+def _documented(docstring: str) -> dict[str, str]:
+    """Read the ``Args`` of a Google docstring: name → text on one line, no markup."""
+    _, _, rest = docstring.partition("\nArgs:\n")
+    found: dict[str, str] = {}
+    for line in rest.splitlines():
+        if line and not line.startswith("    "):
+            break  # the next section
+        begins = re.match(r"    (\w+): (.*)", line)
+        if begins:
+            found[begins[1]] = begins[2]
+        elif line and found:
+            found[list(found)[-1]] += " " + line.strip()
+    return {name: text.replace("``", "") for name, text in found.items()}
 
 
 def build_method(
@@ -106,7 +137,8 @@ def check_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if key not in defaults:
             known = ", ".join(f"{k}={v!r}" for k, v in defaults.items())
             raise ParameterError(
-                f"method {name} has no parameter {key!r}; it has {known}"
+                f"method {name} has no parameter {key!r}{did_you_mean(key, defaults)}; "
+                f"it has {known}"
             )
         checked[key] = _fit_type(f"{name} parameter {key}", value, defaults[key])
     return checked

@@ -1,6 +1,6 @@
 """The contract that every segmentation method fulfils."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
@@ -64,6 +64,7 @@ class Method(nn.Module):
         has_features: Whether a trunk computes features, see :meth:`features`.
         label_free_choice: How a checkpoint, and what predicts in it, is chosen without
             labels; for ``geoseg methods``.
+        choices: Parameter → the values that it may have, of those that are words.
         heads: Name of each output → its number of clusters ``K``.
         default_head: The head that prediction takes unless told otherwise.
         divisor: Height and width that :meth:`probabilities` takes are multiples of it.
@@ -74,6 +75,7 @@ class Method(nn.Module):
     couples_batch: ClassVar[bool] = False
     has_features: ClassVar[bool] = False
     label_free_choice: ClassVar[str] = "nothing to choose"
+    choices: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
     heads: dict[str, int]
     default_head: str

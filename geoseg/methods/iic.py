@@ -11,8 +11,13 @@ from torch.profiler import record_function
 from geoseg.errors import ParameterError
 from geoseg.losses.mutual_information import mutual_information
 from geoseg.methods.base import Method, StepContext, StepOutput, check_heads, check_rate
-from geoseg.networks import build_trunk
-from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
+from geoseg.networks import TRUNKS, build_trunk
+from geoseg.networks.gradients import (
+    SobelMode,
+    check_sobel,
+    sobel_channels,
+    with_gradients,
+)
 from geoseg.networks.heads import SubHeads, softmax, upsample
 from geoseg.patches import PatchBatch
 from geoseg.pixels import cluster_areas
@@ -46,7 +51,7 @@ class IIC(Method):
 
     Args:
         in_channels: Channels of the image.
-        trunk: ``vgg``, ``fpn`` or ``unet``.
+        trunk: Network that computes the features.
         width: Of the trunk; 64 is the blog's ``vgg``, 16 what a CPU can train.
         main_clusters: K of head ``main``.
         over_clusters: K of head ``over``.
@@ -54,7 +59,7 @@ class IIC(Method):
         lam_main: λ of head ``main``; above 1 it presses for clusters of equal size.
         lam_over: λ of head ``over``.
         collapsed: Sum the joints of all displacements before taking the information.
-        schedule: ``alternate`` or ``joint``.
+        schedule: Whether the heads train in alternating epochs or in one pass.
         learning_rate: Adam's, constant.
         jitter: Strength of the photometric changes, 0 to 1.
         jitter_both: Change the colours of both views instead of the second alone.
@@ -70,7 +75,7 @@ class IIC(Method):
         translate: Largest shift of it, in pixels.
         sub_heads: Heads of each kind that train together.
         softmax_first: Take the softmax before the upsampling.
-        sobel: Gradient channels: ``none``, ``append`` or ``only``.
+        sobel: Gradient channels: left out, after the bands, or in their place.
 
     References:
         Ji, Henriques, Vedaldi. Invariant Information Clustering for Unsupervised Image
@@ -80,6 +85,11 @@ class IIC(Method):
 
     has_features = True
     couples_batch = True
+    choices = {
+        "trunk": tuple(TRUNKS),
+        "schedule": get_args(Schedule),
+        "sobel": get_args(SobelMode),
+    }
     label_free_choice = (
         "the last checkpoint; of several sub-heads the one whose loss, a running mean "
         "over about a hundred steps, is lowest"

@@ -1,7 +1,7 @@
 """PiCIE: invariance and equivariance in clustering."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -10,13 +10,20 @@ from torch import Tensor
 from geoseg.clustering import MiniBatchKMeans, assign, kmeans
 from geoseg.errors import ParameterError, TrainingError
 from geoseg.losses.prototypes import (
+    Balance,
+    Similarity,
     balancing_weights,
     prototype_cross_entropy,
     prototype_logits,
 )
 from geoseg.methods.base import Batches, Method, StepContext, StepOutput, check_heads
-from geoseg.networks import build_trunk
-from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
+from geoseg.networks import TRUNKS, build_trunk
+from geoseg.networks.gradients import (
+    SobelMode,
+    check_sobel,
+    sobel_channels,
+    with_gradients,
+)
 from geoseg.networks.heads import upsample
 from geoseg.patches import PatchBatch
 from geoseg.pixels import one_hot_planes, sample_pixels, shrink_valid
@@ -70,18 +77,18 @@ class PiCIE(Method):
 
     Args:
         in_channels: Channels of the image.
-        trunk: ``pyramid`` (as published), or any other.
+        trunk: Network that computes the features; ``pyramid`` is the published one.
         width: Of the trunk; 16 is the published ``pyramid``.
         clusters: K.
         over_clusters: K of the second clustering; 0: none.
         learning_rate: Adam's, constant; 1e-4 on COCO-Stuff, 1e-3 on Cityscapes.
         balance: ``inverse``: every cluster pulls alike; ``none``; or ``as_released``,
             by size.
-        similarity: ``distance`` or ``dot``.
+        similarity: Of features and centroids.
         jitter: Strength of the photometric changes, 0 to 1.
         symmetries: Turn and mirror.
         start_batches: Batches that k-means starts from.
-        sobel: Gradient channels: ``none``, ``append`` or ``only``.
+        sobel: Gradient channels: left out, after the bands, or in their place.
         pixels: Number of features that the last clustering sees, at most.
         seed: Of k-means.
 
@@ -92,6 +99,12 @@ class PiCIE(Method):
     """
 
     has_features = True
+    choices = {
+        "trunk": tuple(TRUNKS),
+        "balance": get_args(Balance),
+        "similarity": get_args(Similarity),
+        "sobel": get_args(SobelMode),
+    }
 
     def __init__(
         self,

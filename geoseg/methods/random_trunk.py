@@ -1,13 +1,20 @@
 """The network control: k-means of what an untrained network sees."""
 
+from typing import get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.clustering import kmeans
 from geoseg.methods.base import Batches, Method, check_heads
-from geoseg.networks import build_trunk
-from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
+from geoseg.networks import TRUNKS, build_trunk
+from geoseg.networks.gradients import (
+    SobelMode,
+    check_sobel,
+    sobel_channels,
+    with_gradients,
+)
 from geoseg.networks.heads import upsample
 from geoseg.pixels import one_hot_planes, sample_pixels, shrink_valid
 
@@ -20,16 +27,17 @@ class RandomTrunk(Method):
 
     Args:
         in_channels: Channels of the image.
-        trunk: ``vgg``, ``fpn`` or ``unet``.
+        trunk: Network that computes the features.
         width: Of the trunk.
         clusters: K.
-        sobel: Gradient channels: ``none``, ``append`` or ``only``.
+        sobel: Gradient channels: left out, after the bands, or in their place.
         pixels: Number of feature vectors that k-means sees, at most.
         seed: Of the k-means++ start.
     """
 
     gradient = False
     has_features = True
+    choices = {"trunk": tuple(TRUNKS), "sobel": get_args(SobelMode)}
 
     def __init__(
         self,

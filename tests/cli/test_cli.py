@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -9,7 +10,7 @@ import torch
 
 import geoseg as package
 from geoseg.cli import COMMANDS
-from geoseg.methods import METHODS, method_defaults
+from geoseg.methods import METHODS, method_defaults, method_help
 from geoseg.model import load_model, save_model
 
 
@@ -79,7 +80,9 @@ def test_methods_are_listed(geoseg):
 
 
 def test_methods_in_json_have_names_and_defaults(geoseg):
-    expected = {name: method_defaults(name) for name in METHODS}
+    expected = {
+        name: {**method_defaults(name), "help": method_help(name)} for name in METHODS
+    }
     assert json.loads(geoseg("methods", "--json").stdout) == expected
     assert json.loads(geoseg("methods", "iic", "--json").stdout) == {
         "iic": expected["iic"]
@@ -88,8 +91,15 @@ def test_methods_in_json_have_names_and_defaults(geoseg):
 
 def test_the_parameters_of_a_method_are_listed_as_train_takes_them(geoseg):
     found = geoseg("methods", "color_kmeans").stdout
-    assert "    -p clusters=24\n" in found
-    assert "    chosen without labels: nothing to choose\n" in found
+    assert re.search(r"^  -p clusters=24 +K\.$", found, re.MULTILINE)
+    assert "  chosen without labels: nothing to choose\n" in found
+
+
+def test_a_mistyped_command_method_or_parameter_is_guessed(geoseg):
+    assert "'trian' (did you mean train?), expected" in geoseg("trian").stderr
+    assert "'iicc' (did you mean iic?), expected" in geoseg("methods", "iicc").stderr
+    done = geoseg("train", "--aoi", "sample", "-p", "with=8")
+    assert "'with' (did you mean width?); it has" in done.stderr
 
 
 def test_what_the_system_refuses_is_one_line_too(geoseg, there):

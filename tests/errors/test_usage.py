@@ -20,7 +20,12 @@ def sample(desk):
 
 
 CASES = {
-    "no such command": (nothing, "fly", 2, "No such command 'fly'"),
+    "no such command": (
+        nothing,
+        "fly",
+        2,
+        "there is no command 'fly', expected one of",
+    ),
     "no such option": (nothing, "train --fly", 2, "No such option"),
     "no source": (nothing, "train", 2, "give the tiles: --images DIR or --aoi NAME"),
     "a folder without its option": (

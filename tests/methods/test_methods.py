@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from geoseg.errors import ParameterError
-from geoseg.methods import METHODS, build_method, check_parameters, method_class
+from geoseg.methods import (
+    METHODS,
+    build_method,
+    check_parameters,
+    method_class,
+    method_defaults,
+    method_help,
+)
 from geoseg.patches import IGNORE, PatchBatch
 
 SMALL = {
@@ -93,6 +100,19 @@ def test_every_method_says_what_it_is():
     for key in METHODS:
         assert method_class(key).__doc__
         assert method_class(key).label_free_choice
+
+
+@pytest.mark.parametrize("key", METHODS)
+def test_every_parameter_says_what_it_is_and_which_words_it_takes(key):
+    texts, defaults = method_help(key), method_defaults(key)
+    assert list(texts) == list(defaults)
+    choices = method_class(key).choices
+    assert {k for k, v in defaults.items() if isinstance(v, str)} == set(choices)
+    for name, text in texts.items():
+        assert text and "\n" not in text and "``" not in text
+        if name in choices:
+            assert defaults[name] in choices[name]
+            assert text.endswith(f"[{'|'.join(choices[name])}]")
 
 
 def test_an_unknown_method_is_answered_with_the_known_ones():
