@@ -72,6 +72,12 @@ class RunResult:
     collapse: str | None = None
     table: str = ""
 
+    def __repr__(self) -> str:
+        """Say where the run lies and how good it is: for consoles and notebooks."""
+        iou = self.model.card.metrics.get("iou", {}).get("value")
+        score = "" if iou is None else f", IoU {iou:.3f}"
+        return f"<RunResult in {self.run}{score}>"
+
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C or a scheduler ended the training early."""

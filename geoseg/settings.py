@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 LABEL_OPTIONS = ("classes", "class_field", "label_layer")
 #: Pixels left out between blocks of one image.
 BLOCK_GAP = 16
+#: Names of folders that say what kind of files they hold, such as those of SpaceNet.
+_KIND = re.compile(r"(images?|tiffs?|tifs?|ps|mul|pan|rgb|ms)($|[-_])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,7 @@ class RunSettings:
         """A short name of where the tiles come from."""
         if self.images is not None and is_remote(self.images):
             return file_name(self.images.rstrip("/")).stem
-        return Path(self.aoi or self.images or "tiles").resolve().stem
+        return source_name(Path(self.aoi or self.images or "tiles").resolve())
 
     @property
     def label_classes(self) -> LabelClasses:
@@ -160,6 +163,20 @@ class RunSettings:
             TypeError: If a name is unknown.
         """
         return cls(**values)
+
+
+def source_name(path: Path) -> str:
+    """Return the name of the file or folder that names the data.
+
+    That is the one above where a name says what kind of files there are and not of what.
+
+    Example:
+        >>> source_name(Path("/data/zanzibar_tz/images_z19"))
+        'zanzibar_tz'
+    """
+    while _KIND.match(path.stem) and path.parent.name:
+        path = path.parent
+    return path.stem or "tiles"
 
 
 def _clock(seconds: float) -> str:

@@ -14,6 +14,7 @@ from geoseg.settings import (
     fingerprint,
     load_tiles,
     normalization_of,
+    source_name,
     split_of,
     tiles_of,
     training_tiles,
@@ -184,3 +185,20 @@ def test_the_fingerprint_changes_with_the_tiles(own_town):
     assert fingerprint(tiles) != first
     os.remove(tiles[0].image)
     assert fingerprint(tiles_of(settings)) == fingerprint(tiles[1:])
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/d/zanzibar_tz/images_z19", "zanzibar_tz"),
+        ("/d/AOI_2_Vegas/PS-RGB", "AOI_2_Vegas"),
+        ("/d/vegas/MUL-PanSharpen", "vegas"),
+        ("/d/vegas_ms8/image.tif", "vegas_ms8"),
+        ("/d/town", "town"),
+        ("/d/imagery_of_x", "imagery_of_x"),
+        ("/images", "images"),
+    ],
+)
+def test_a_run_is_named_by_the_folder_that_names_the_data(path, name):
+    assert source_name(Path(path)) == name
+    assert RunSettings(images=path).source == name

@@ -69,6 +69,7 @@ def line_chart(
     log_x: bool = False,
     x_ticks: Sequence[float] | None = None,
     y_range: tuple[float, float] | None = None,
+    y_label: str = "",
     size: tuple[int, int] = (460, 260),
 ) -> Html:
     """Draw curves with their intervals, a legend below if there are several.
@@ -80,6 +81,7 @@ def line_chart(
         log_x: Whether that axis is logarithmic.
         x_ticks: Where it is labelled; round numbers by default.
         y_range: Of the vertical axis; by default that of the values.
+        y_label: Beside the vertical axis.
         size: Width and height of the drawing.
     """
     frame = _frame(curves, log_x, y_range, size)
@@ -88,7 +90,9 @@ def line_chart(
         _curve(curve, frame, look, dodge)
         for curve, look, dodge in zip(curves, looks, _dodges(curves), strict=True)
     ]
-    marks = join(_axes(frame, x_label, x_ticks), *drawn)
+    heights = {y for curve in curves for y in (*curve.y, *curve.low, *curve.high)}
+    flat = sorted(heights) if len(heights) == 1 and y_range is None else None
+    marks = join(_axes(frame, x_label, x_ticks, y_label, flat), *drawn)
     width, height = size
     drawing = element(
         "svg",
@@ -147,11 +151,17 @@ def _frame(
     )
 
 
-def _axes(frame: Frame, x_label: str, x_ticks: Sequence[float] | None) -> Html:
+def _axes(
+    frame: Frame,
+    x_label: str,
+    x_ticks: Sequence[float] | None,
+    y_label: str = "",
+    y_ticks: Sequence[float] | None = None,
+) -> Html:
     x, y = frame.x, frame.y
     left, right = LEFT, frame.width - RIGHT
     parts = []
-    for value in ticks(y.low, y.high):
+    for value in ticks(y.low, y.high) if y_ticks is None else y_ticks:
         at = y(value)
         parts.append(element("path", d=f"M{left} {at}H{right}", class_="grid"))
         text = element("text", short(value), x=left - 8, y=at + 4, class_="end")
@@ -165,6 +175,12 @@ def _axes(frame: Frame, x_label: str, x_ticks: Sequence[float] | None) -> Html:
     parts.append(element("path", d=f"M{left} {y.start}H{right}", class_="axis"))
     middle = (x.start + x.end) / 2
     label = element("text", x_label, x=middle, y=frame.height - 4, class_="label")
+    if y_label:
+        at = (y.start + y.end) / 2
+        turned = f"rotate(-90 12 {at})"
+        parts.append(
+            element("text", y_label, x=12, y=at, transform=turned, class_="middle")
+        )
     return join(*parts, label)
 
 
@@ -213,10 +229,13 @@ def short(value: float) -> str:
 
     Example:
         >>> short(0.25), short(1000.0), short(-2.0), short(1e-4)
-        ('0.25', '1000', '−2', '1e−04')
+        ('0.25', '1000', '−2', '1e−4')
     """
     small = value != 0 and abs(value) < 1e-3
-    text = f"{value:.0e}" if small else f"{value:.6g}"
+    text = f"{value:.6g}"
+    if small:
+        digits, power = f"{value:.1e}".split("e")
+        text = f"{float(digits):g}e{int(power)}"
     return text.replace("-", "−")
 
 

@@ -190,8 +190,9 @@ def k_chart(contents: Contents) -> Html:
     values = sorted({x for curve in contents.k_curves for x in curve.x})
     chart = line_chart(
         contents.k_curves,
-        title="Building IoU by number of clusters",
+        title=f"{_measure(contents)} by number of clusters",
         x_label="number of clusters K",
+        y_label=_measure(contents),
         log_x=len(values) > 1,
         x_ticks=values,
         y_range=_from_zero(contents.k_curves),
@@ -203,13 +204,18 @@ def label_chart(contents: Contents, curve: Curve) -> Html:
     """Score against the number of labelled tiles."""
     chart = line_chart(
         [curve],
-        title="Building IoU by number of labelled tiles",
+        title=f"{_measure(contents)} by number of labelled tiles",
         x_label="labelled tiles",
+        y_label=_measure(contents),
         log_x=len(curve.x) > 1,
         x_ticks=curve.x,
         y_range=_from_zero([curve]),
     )
     return join(chart, element("p", contents.label_note, class_="note"))
+
+
+def _measure(contents: Contents) -> str:
+    return "IoU" if len(contents.entries[0].class_names) == 2 else "mean IoU"
 
 
 def _from_zero(curves: Sequence[Curve]) -> tuple[float, float]:

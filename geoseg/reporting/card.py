@@ -1,10 +1,12 @@
 """The run card and the caveats: facts of a run in words."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from geoseg.geo import raster
 from geoseg.metrics import majority_accuracy
 from geoseg.model import ModelCard
 from geoseg.reporting.material import Material
@@ -14,18 +16,26 @@ from geoseg.stopwatch import read_seconds
 #: With fewer tiles than this an interval over tiles is itself uncertain, and the
 #: choice of building clusters depends on which tiles they are.
 FEW_TEST, FEW_MATCHING = 20, 10
+#: A training that covers its tiles less often is short.
+FEW_TIMES = 5
 
 Rows = list[tuple[str, str]]
 
 
 def subtitle(material: Material) -> str:
     """Say in a line what is judged."""
-    tiles = f"{len(material.test)} test tiles"
+    tiles = f"{len(material.test)} test {unit(material)}"
     if material.model is None:
         return f"map of unknown origin · {tiles}"
     card = material.model.card
     seed = f"seed {card.seed}"
     return " · ".join([card.method, *_source(card), tiles, seed])
+
+
+def unit(material: Material) -> str:
+    """Return what is counted: tiles, or blocks where tiles were cut."""
+    windows = [tile for tile in material.test if tile.window is not None]
+    return "blocks" if windows else "tiles"
 
 
 def _source(card: ModelCard) -> list[str]:
@@ -49,15 +59,22 @@ def run_card(material: Material) -> dict[str, Sequence[tuple[str, str]]]:
 
 
 def _tiles(material: Material) -> Rows:
-    rows = [("scored on", str(len(material.test)))]
+    kind = unit(material)
+    rows = [("scores are from", f"{len(material.test)} {kind}")]
     if material.prediction is not None:
         rows.insert(0, ("map", str(material.prediction)))
     if material.model is None:
         return rows
-    names = {"match": "named the clusters", "select": "chose the head"}
-    names |= {"unlabelled": "without labels", "test": "kept for the test"}
+    names = {
+        "match": "to name the clusters",
+        "select": "to choose the head",
+        "unlabelled": "to train on, unlabelled",
+        "test": "kept from training, to test",
+    }
     roles = material.model.card.provenance.get("tiles", {})
-    return rows + [(names.get(r, r), str(len(ids))) for r, ids in roles.items() if ids]
+    return rows + [
+        (names.get(r, r), f"{len(ids)} {kind}") for r, ids in roles.items() if ids
+    ]
 
 
 def _data(card: ModelCard) -> Rows:
@@ -71,7 +88,9 @@ def _data(card: ModelCard) -> Rows:
         rows.append((f"band {band}", f"{low:.6g} to {high:.6g} become 0 to 1"))
     rows.append(("nodata", card.nodata))
     if "fingerprint" in card.provenance:
-        rows.append(("fingerprint", str(card.provenance["fingerprint"])[:16]))
+        rows.append(
+            ("fingerprint of training tiles", str(card.provenance["fingerprint"])[:16])
+        )
     return rows
 
 
@@ -143,8 +162,8 @@ def caveats(material: Material) -> list[str]:
             f"Accuracy flatters here: a map without any building has {majority:.2f}."
         )
     found.append(
-        "All tiles come from one place and mostly from one flight. Nothing here tells "
-        "how the map fares in another city, season or sensor."
+        "Do all tiles come from one place, flight and season? Then nothing here tells "
+        "how the map fares in another."
     )
     return found
 
@@ -174,6 +193,7 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
             f"{len(card.matchings)} heads are tabulated. Choosing the best of them after "
             "the fact would be optimistic; the first row was fixed before the test."
         )
+    found += _short_training(material, card)
     logs = card.provenance.get("logs", {})
     if logs.get("entropy", 1.0) < 0.3:
         found.append(
@@ -181,4 +201,27 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
             "training is close to collapse."
         )
     found.append(f"One seed ({card.seed}): other seeds score differently.")
+    return found
+
+
+def _short_training(material: Material, card: ModelCard) -> list[str]:
+    """Say whether training saw too little, or ended before its time."""
+    settings, steps = _settings(material.run), card.provenance.get("steps")
+    if not steps or "batch_size" not in settings or not material.training:
+        return []
+    found = []
+    wanted = settings.get("max_steps")
+    if wanted and steps < wanted:
+        found.append(f"Training stopped early, after {steps} of {wanted} steps.")
+    extents = [t.extent(raster.describe(t.image)) for t in material.training]
+    pixels = sum(extent.height * extent.width for extent in extents)
+    patches = steps * math.prod(
+        int(settings.get(name, 1)) for name in ("batch_size", "accumulate", "devices")
+    )
+    times = patches * card.patch_size**2 / pixels
+    if times < FEW_TIMES:
+        found.append(
+            f"Training was short: {steps} steps cover the training {unit(material)} "
+            f"{times:.2g} times. More steps (--max-steps) may score better."
+        )
     return found

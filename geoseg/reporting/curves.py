@@ -31,8 +31,25 @@ def training_curves(run: Path | None, absent: dict[str, str]) -> list[Curve]:
             "There is no training log: this method learns without optimiser steps, or "
             "the model lies outside its run folder."
         )
+    if found.get("loss_at_one") == found.get("loss"):
+        found.pop("loss_at_one", None)
     names = [*(n for n in FIRST if n in found), *(n for n in found if n not in FIRST)]
     return [Curve(name, *found[name]) for name in names]
+
+
+def training_note(run: Path | None, areas: Sequence[Areas]) -> str:
+    """Say how the curves of a training are to be read."""
+    notes = []
+    if "loss_at_one" in series(_rows(run, METRICS_NAME), "step"):
+        notes.append(
+            "The loss is minus the information that two views of a place share: the "
+            "further below zero, the better."
+        )
+    if in_turn(areas):
+        notes.append(
+            "The heads were trained in turn: the curves jump from one to the next."
+        )
+    return " ".join(notes)
 
 
 def area_curves(run: Path | None, absent: dict[str, str]) -> list[Areas]:
@@ -154,6 +171,10 @@ def label_section(
     note = (
         f"Mean and 5 to 95 % range over {DRAWS} random draws of matching tiles, scored "
         f"on {len(test)} test tiles from the most probable cluster of each pixel."
+    )
+    note += (
+        " The right end can differ from the score at the top: a map adds up the "
+        "probabilities of all clusters."
     )
     if blind := [point for point in points if point.blind > 0]:
         note += (

@@ -22,10 +22,10 @@ from geoseg.report.verdict import main_score
 from geoseg.reporting import card
 from geoseg.reporting.curves import (
     area_curves,
-    in_turn,
     k_section,
     label_section,
     training_curves,
+    training_note,
 )
 from geoseg.reporting.look import (
     HeadLook,
@@ -89,7 +89,6 @@ def gather(material: Material) -> Contents:
         absent,
     )
     areas = area_curves(material.run, absent)
-    turns = "The heads were trained in turn: the curves jump from one to the next."
     return Contents(
         title=material.title,
         subtitle=card.subtitle(material),
@@ -104,7 +103,7 @@ def gather(material: Material) -> Contents:
         label_curve=label_curve,
         label_note=label_note,
         training=training_curves(material.run, absent),
-        training_note=turns if in_turn(areas) else "",
+        training_note=training_note(material.run, areas),
         areas=areas,
         card=card.run_card(material),
         command=material.command,

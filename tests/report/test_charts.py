@@ -64,3 +64,10 @@ def test_areas_are_stacked_in_the_colours_of_the_clusters():
 def test_an_interval_that_is_not_known_is_not_drawn():
     assert 'class="line"' in interval_bar(0.5, 0.4, 0.6, "model")
     assert 'class="line"' not in interval_bar(0.5, float("nan"), 0.6, "model")
+
+
+def test_a_constant_has_one_label_and_axes_have_names():
+    curve = Curve("lr", [1, 2, 3], [1e-4] * 3)
+    drawn = line_chart([curve], title="t", x_label="step", y_label="IoU")
+    assert drawn.count(">1e−4<") == 1 and ">IoU<" in drawn
+    assert drawn.count('class="grid"') == 1

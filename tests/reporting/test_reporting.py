@@ -136,6 +136,7 @@ def test_a_run_writes_a_page_with_the_numbers_of_its_scores(run):
         value = entry["metrics"]["iou"]["value"]
         assert f'<td class="num">{value:.3f}' in text
     assert len(text) < 8e6
+    assert re.fullmatch(r"<RunResult in \S+, IoU \d\.\d{3}>", repr(run))
 
 
 def test_a_run_gives_every_section_but_those_that_it_cannot(contents):
@@ -152,7 +153,10 @@ def test_the_card_says_how_to_make_the_run_again(contents, run, settings):
     card = {label: value for rows in contents.card.values() for label, value in rows}
     assert contents.command == settings.command()
     assert card["steps"] == "3" and card["width"] == "2"
-    assert card["fingerprint"] == run.model.card.provenance["fingerprint"][:16]
+    assert (
+        card["fingerprint of training tiles"]
+        == run.model.card.provenance["fingerprint"][:16]
+    )
     assert card["batch size"] == "2"
     assert {"training", "matching", "scoring"} <= set(card)
 
@@ -160,6 +164,11 @@ def test_the_card_says_how_to_make_the_run_again(contents, run, settings):
 def test_caveats_follow_from_the_run(contents, material):
     assert any(text.startswith("3 test tiles are few") for text in contents.caveats)
     assert any("3 labelled tiles named 4 clusters" in text for text in contents.caveats)
+    # 3 steps x 2 patches of 32 x 32 over three tiles of 64 x 64
+    assert any(
+        "3 steps cover the training tiles 0.5 times" in t for t in contents.caveats
+    )
+    assert not any("stopped early" in text for text in contents.caveats)
     shared = replace(material, training=material.test)
     assert any("cut from the same 3 images" in text for text in gather(shared).caveats)
 
