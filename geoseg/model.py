@@ -26,10 +26,10 @@ from geoseg.matching import Matching
 from geoseg.methods import build_method
 from geoseg.methods.base import Method
 from geoseg.normalization import Normalization
+from geoseg.run_files import MODEL_NAME as MODEL_NAME
 from geoseg.run_files import SETTINGS_NAME
 
 FORMAT_VERSION = 1
-MODEL_NAME = "model.safetensors"
 #: Where runs go, below the current folder.
 RUNS = Path("runs")
 #: Widths and numbers of clusters up to this are built without a second thought.

@@ -1,6 +1,8 @@
-"""Names of the files in a run folder; the model's is in :mod:`geoseg.model`."""
+"""Names of the files in a run folder."""
 
 SETTINGS_NAME = "run.json"
+MODEL_NAME = "model.safetensors"
+SCORES_NAME = "scores.json"
 METRICS_NAME = "metrics.csv"
 AREAS_NAME = "areas.csv"
 CHECKPOINT_NAME = "last.ckpt"

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ import torch
 
 import geoseg
 from geoseg.errors import MatchingError, ModelFileError, TrainingError
+from geoseg.finished import forget_scores, is_finished
 from geoseg.fitting import (
     check_checkpoint,
     check_training,
@@ -31,8 +33,9 @@ from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked
 from geoseg.geo.splits import Split
 from geoseg.methods import build_method, check_parameters, method_defaults
-from geoseg.model import MODEL_NAME, Model, ModelCard, save_model
+from geoseg.model import MODEL_NAME, Model, ModelCard, load_model, save_model
 from geoseg.normalization import Normalization
+from geoseg.progress import say_stage
 from geoseg.run_files import (
     CHECKPOINT_NAME,
     CURVES_NAME,
@@ -53,7 +56,7 @@ from geoseg.settings import (
     tiles_of,
     training_tiles,
 )
-from geoseg.stopwatch import timed
+from geoseg.stopwatch import read_seconds, timed
 
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
@@ -71,6 +74,7 @@ class RunResult:
     signal: int | None = None
     collapse: str | None = None
     table: str = ""
+    finished: bool = False
 
     def __repr__(self) -> str:
         """Say where the run lies and how good it is: for consoles and notebooks."""
@@ -90,7 +94,12 @@ class RunResult:
 
     def summary(self) -> str:
         """Say in a few lines what there is now."""
-        lines = []
+        if self.finished:
+            return (
+                f"already finished: {self.run} has its model, scores and report; to "
+                "train longer, start a new run with larger limits"
+            )
+        lines = [self._effort()]
         if self.collapse:
             lines.append(
                 f"{self.collapse}; to go on all the same: geoseg train --resume "
@@ -100,12 +109,31 @@ class RunResult:
             lines.append(f"stopped early; go on with: geoseg train --resume {self.run}")
         if self.table:
             lines.append(self.table)
+        report = self.run / REPORT_NAME
+        if self.table and report.exists():
+            lines.append(f"report: {report}")
         if not self.model.card.matchings:
             lines.append(
                 "the clusters have no classes yet: say which are buildings with "
                 f"geoseg match {self.run}"
             )
+        else:
+            lines.append(
+                "map buildings with: geoseg predict IMAGE.tif -o buildings.geojson "
+                f"--model {self.run}"
+            )
         return "\n".join(lines)
+
+    def _effort(self) -> str:
+        """Say how many steps were made, and where the time went."""
+        steps = self.model.card.provenance["steps"]
+        seconds = read_seconds(self.run / TIMES_NAME)
+        parts = ", ".join(f"{name} {_clock(s)}" for name, s in seconds.items())
+        return f"{steps} steps; {_clock(sum(seconds.values()))} in all: {parts}"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def start(
@@ -147,7 +175,7 @@ def start(
 def resume(
     folder: Path, *, stop_on_collapse: bool | None = None, profile: bool = False
 ) -> RunResult:
-    """Go on with a run that was stopped or killed.
+    """Go on with a run that was stopped or killed; a finished one is left as it is.
 
     Args:
         folder: Of the run.
@@ -175,6 +203,8 @@ def resume(
         raise TrainingError(
             f"{path} is damaged ({error}): start a new run with geoseg train"
         ) from error
+    if stop_on_collapse is None and is_finished(folder):
+        return RunResult(folder, load_model(folder / MODEL_NAME), finished=True)
     if stop_on_collapse is not None:
         settings = replace(settings, stop_on_collapse=stop_on_collapse)
     tiles = tiles_of(settings)
@@ -229,11 +259,13 @@ def _train_match_score(
     times = folder / TIMES_NAME
     with timed(times, "training"):
         model, trained = _train(plan, folder, resume=resume, profile=profile)
+    forget_scores(folder)
     save_model(folder / MODEL_NAME, model)
     result = RunResult(folder, model, trained.signal, trained.collapse)
     if not split.match:
         return result
     try:
+        say_stage(f"matching on {len(split.match)} tiles")
         with timed(times, "matching"):
             model = match_model(model, split.match, objective=objective)
     except MatchingError as error:
@@ -275,6 +307,7 @@ def _score(plan: _Plan, result: RunResult) -> RunResult:
     model = model.with_card(metrics={"test_tiles": len(split.test), **scores})
     save_model(folder / MODEL_NAME, model)
     if settings.report != "none":
+        say_stage(REPORT_NAME)
         material = reporting.Material(
             title=f"Buildings in {settings.source}",
             entries=entries,

@@ -21,8 +21,10 @@ from geoseg.methods import build_method
 from geoseg.methods.base import Batches
 from geoseg.model import Model
 from geoseg.pictures import draw_panel
+from geoseg.progress import say_stage, track
 from geoseg.report.verdict import conclusion
 from geoseg.reporting import Material, write_report_page
+from geoseg.run_files import SCORES_NAME
 from geoseg.settings import LABEL_OPTIONS, RunSettings, loader_of, tiles_of
 
 log = logging.getLogger(__name__)
@@ -107,7 +109,7 @@ def build_control(model: Model, method: str, batches: Batches) -> Model:
         method, model.card.normalization.channels, parameters, seed=model.card.seed
     )
     built.whiten(model.card.normalization.whitening)
-    built.finish(batches)
+    built.finish(lambda: track(batches(), f"fitting {method}", None, unit="batch"))
     return Model(built.eval(), model.card).with_card(
         method=method, parameters=parameters, head=built.default_head, matchings={}
     )
@@ -122,8 +124,10 @@ def score_all(
     objective: Objective,
 ) -> list[Scores]:
     """Score the model's heads and, if patches are given, the controls."""
+    say_stage(f"scoring {len(test)} tiles")
     entries = score_heads(model, test, match)
     if batches is not None:
+        say_stage("controls")
         entries += score_controls(model, test, match, batches, objective=objective)
     return [*entries, majority_scores(entries[0])]
 
@@ -204,6 +208,7 @@ def score_map(
             seed=settings.seed,
         )
         write_report_page(report, material, overwrite=overwrite)
+        log.info("%s is written", report)
     return table
 
 
@@ -277,7 +282,7 @@ def write_report(
 ) -> str:
     """Write ``scores.json`` into a folder; return table and verdict in Markdown."""
     write_scores(
-        folder / "scores.json", entries, command=command, seed=seed, overwrite=True
+        folder / SCORES_NAME, entries, command=command, seed=seed, overwrite=True
     )
     return _in_words(entries, model, seed)
 

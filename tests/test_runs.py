@@ -18,6 +18,7 @@ from geoseg.errors import (
     ParameterError,
     TrainingError,
 )
+from geoseg.finished import forget_scores, is_finished
 from geoseg.geo.contingency import contingency_tables
 from geoseg.model import MODEL_NAME, file_sha256, load_model
 from geoseg.run_matching import match_again
@@ -277,6 +278,32 @@ def test_a_finished_run_resumes_to_the_same_file(iic_run, tmp_path, no_pictures)
     assert file_sha256(resumed.model_path) == file_sha256(iic_run.model_path)
 
 
+def test_a_finished_run_is_left_as_it_is(iic_run):
+    before = {path: path.stat().st_mtime_ns for path in iic_run.run.iterdir()}
+    again = runs.resume(iic_run.run)
+    assert again.summary().startswith(f"already finished: {iic_run.run} has its model")
+    assert {path: path.stat().st_mtime_ns for path in iic_run.run.iterdir()} == before
+
+
+def test_a_run_whose_scores_are_lost_is_not_finished(iic_run, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(iic_run.run, folder)
+    assert is_finished(folder)
+    (folder / "report.html").unlink()
+    assert not is_finished(folder)
+    forget_scores(folder)
+    assert files_of(folder) == files_of(iic_run.run) - {
+        *("scores.json", "panel.png", "report.html")
+    }
+    assert not is_finished(folder) and not is_finished(tmp_path)
+
+
+def test_a_summary_ends_with_the_report_and_the_next_step(iic_run):
+    *_, report, step = iic_run.summary().splitlines()
+    assert report == f"report: {iic_run.run / 'report.html'}"
+    assert step.endswith(f"-o buildings.geojson --model {iic_run.run}")
+
+
 def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path):
     with pytest.raises(TrainingError, match="has no run.json: expected the folder"):
         runs.resume(tmp_path)
@@ -339,6 +366,8 @@ def test_a_whitened_run_resumes_whitened(town, tmp_path, no_pictures):
 
 
 def test_the_summary_of_a_collapsed_run_says_how_to_go_on_all_the_same(iic_run):
-    said = replace(iic_run, collapse="stopped at step 9").summary().splitlines()[0]
+    lines = replace(iic_run, collapse="stopped at step 9").summary().splitlines()
+    assert lines[0].startswith("3 steps; 0:00:")
+    said = lines[1]
     assert said.startswith("stopped at step 9; to go on all the same: geoseg train --r")
     assert said.endswith(f"{iic_run.run} --no-stop-on-collapse")

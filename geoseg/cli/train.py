@@ -263,9 +263,12 @@ def command(
     ]
     fixed = set(named) - {"resume", "threads", "profile", "stop_on_collapse"}
     if resume is not None and fixed:
-        others = ", ".join(sorted(fixed))
+        others = ", ".join(
+            param.opts[-1] for param in ctx.command.params if param.name in fixed
+        )
         raise click.UsageError(
-            f"--resume takes the settings of the run, but {others} was given too"
+            f"--resume takes the settings of the run, but {others} was given too: leave "
+            "it out, or start a new run"
         )
     pairs = options.parse_parameters(parameters)
     if sobel is not None:

@@ -1,7 +1,7 @@
 """What labelled tiles say about a model's clusters."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from geoseg.geo.labels import read_labels
 from geoseg.geo.predictor import predict_strips
 from geoseg.matching import Matching, Objective, contingency_table, match_clusters
 from geoseg.model import Model, ModelCard
+from geoseg.progress import bar
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,12 @@ def cluster_map(model: Model, tile: Tile, head: str, **options: Any) -> Tensor:
 
 
 def contingency_tables(
-    model: Model, tiles: Sequence[Tile], head: str, **options: Any
+    model: Model,
+    tiles: Sequence[Tile],
+    head: str,
+    *,
+    on_tile: Callable[[], object] = lambda: None,
+    **options: Any,
 ) -> Tensor:
     """Count, tile by tile, how often each cluster falls on each class.
 
@@ -73,6 +79,7 @@ def contingency_tables(
         model: Need not be matched.
         tiles: Labelled tiles.
         head: One of the method's heads.
+        on_tile: Called after each tile.
         options: Window, overlap and batch size of the predictor.
 
     Returns:
@@ -94,6 +101,7 @@ def contingency_tables(
                 num_classes=len(tile.classes.names),
             )
         )
+        on_tile()
     return torch.stack(tables)
 
 
@@ -118,12 +126,15 @@ def match_model(
         )
     if len(names) > 2:
         objective = "accuracy"
-    matchings = {
-        head: match_clusters(
-            contingency_tables(model, tiles, head, **options), objective=objective
-        )
-        for head in model.method.heads
-    }
+    heads = model.method.heads
+    with bar(f"matching {model.card.method}", len(heads) * len(tiles)) as advance:
+        matchings = {
+            head: match_clusters(
+                contingency_tables(model, tiles, head, on_tile=advance, **options),
+                objective=objective,
+            )
+            for head in heads
+        }
     _warn_of_alike(model.card.method, matchings, names)
     return model.with_card(matchings=matchings, class_names=names)
 

@@ -5,16 +5,12 @@ import json
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
-
-from tqdm import tqdm
 
 from geoseg.errors import DownloadError, OutputExistsError, ParameterError
 from geoseg.geo.archives import free_bytes, unpack
@@ -29,6 +25,7 @@ from geoseg.geo.transfer import (
     fetch,
     readable,
 )
+from geoseg.progress import new_bar
 
 log = logging.getLogger(__name__)
 
@@ -303,11 +300,7 @@ def _fetch_all(bucket: Bucket, jobs: Sequence[_Job]) -> None:
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
     """A bar with rate and time left on standard error, if that is a terminal."""
     lock = Lock()
-    quiet = not sys.stderr.isatty() or not log.isEnabledFor(logging.INFO)
-    bar: tqdm[Any]
-    with tqdm(
-        total=total, unit="B", unit_scale=True, file=sys.stderr, disable=quiet
-    ) as bar:
+    with new_bar("download", total, unit="B", unit_scale=True) as bar:
 
         def received(count: int) -> None:
             with lock:

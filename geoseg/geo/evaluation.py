@@ -34,6 +34,7 @@ from geoseg.geo.strips import classify
 from geoseg.matching import contingency_table
 from geoseg.metrics import BACKGROUND, BUILDING, PolygonCounts
 from geoseg.patches import IGNORE
+from geoseg.progress import track
 
 Classes = npt.NDArray[np.uint8]
 
@@ -82,7 +83,9 @@ def evaluate_model(
     class_names = tuple(model.card.class_names)
     targets = _targets(class_names, footprint_classes)
     counted = []
-    for tile, grid, extent, reference in _labelled(tiles, class_names):
+    for tile, grid, extent, reference in track(
+        _labelled(tiles, class_names), f"scoring {name}", len(tiles)
+    ):
         strips = predict_strips(
             model,
             tile.image,

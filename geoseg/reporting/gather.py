@@ -16,6 +16,7 @@ from geoseg.geo.strips import ClassStrip
 from geoseg.metrics import BACKGROUND, BUILDING
 from geoseg.model import Model
 from geoseg.patches import IGNORE
+from geoseg.progress import track
 from geoseg.report.contents import Contents, HeadTable, Picture
 from geoseg.report.page import write_page
 from geoseg.report.verdict import main_score
@@ -63,7 +64,7 @@ def write_report_page(
     started = time.monotonic()
     contents = gather(material)
     write_page(path, contents, overwrite=overwrite)
-    log.info("%s: made in %.0f s", path, time.monotonic() - started)
+    log.debug("%s: made in %.0f s", path, time.monotonic() - started)
     return path
 
 
@@ -73,7 +74,10 @@ def gather(material: Material) -> Contents:
     chosen = _choose(material)
     shown = [*dict.fromkeys([*chosen.random, *chosen.worst, *chosen.large])]
     surveys = _survey(material, shown)
-    looks = {tile.id: _look(material, tile, surveys) for tile in shown}
+    looks = {
+        tile.id: _look(material, tile, surveys)
+        for tile in track(shown, "report, pictures", len(shown))
+    }
     everything = len(material.test) <= RANDOM
     if not chosen.worst:
         absent["worst"] = (
@@ -174,7 +178,7 @@ def _survey(material: Material, shown: Sequence[Tile]) -> Surveys:
         places = max(1, -(-6 // max(1, len(unique))))
         found[head] = {
             name: survey_tile(model, tile, head, keep=name in kept, places=places)
-            for name, tile in unique.items()
+            for name, tile in track(unique.items(), f"report, head {head}", len(unique))
         }
     return found
 

@@ -22,6 +22,7 @@ from geoseg.model import Model
 from geoseg.networks.heads import upsample
 from geoseg.patches import IGNORE
 from geoseg.pixels import sample_pixels, shrink_valid
+from geoseg.progress import track
 from geoseg.report.contents import Curve
 from geoseg.reporting.survey import evenly
 
@@ -150,7 +151,7 @@ def _tables(
         [np.zeros((len(tiles), len(c), classes), np.int64) for c in fit.centroids]
         for fit in fitted
     ]
-    for number in range(len(tiles)):
+    for number in track(range(len(tiles)), "report, curves over K", len(tiles)):
         for image, valid, mask in _cells(model, reader, number):
             inner = mask[0]
             for fit, tables in zip(fitted, sums, strict=True):

@@ -1,12 +1,12 @@
 """What happens between the steps of a training, as Lightning callbacks."""
 
+import logging
 import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -15,7 +15,14 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
+from geoseg.progress import new_bar
 from geoseg.training.adapter import Adapter
+
+log = logging.getLogger(__name__)
+
+#: Without a terminal a line is logged at each tenth, though not more often than this,
+#: and at least once in so many seconds.
+LINE_SECONDS = (10.0, 60.0)
 
 
 class StepCallback(Callback):
@@ -69,40 +76,76 @@ class Checkpoint(StepCallback):
 
 
 class Progress(StepCallback):
-    """A progress bar on standard error, if that is a terminal.
+    """A bar on a terminal, elsewhere a line in the log now and then.
 
     Collapse is visible in it: ``entropy`` near 0 means that one cluster took all.
+
+    Args:
+        state: Of the training.
+        limit: Of its time, if there is one.
     """
 
-    def __init__(self, state: Adapter) -> None:
+    def __init__(self, state: Adapter, limit: "TimeLimit | None" = None) -> None:
         super().__init__(state)
+        self.limit = limit
         self.bar: tqdm[Any] | None = None
+        self.began = self.said = time.monotonic()
+        self.first = self.tenth = 0
 
     def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
-        # tqdm's own lock is for processes, and one that is killed would leave it behind
-        tqdm.set_lock(threading.RLock())
-        self.bar = tqdm(
-            total=self.state.steps,
-            initial=self.state.steps_made,
-            desc="training",
-            unit="step",
-            file=sys.stderr,
-            disable=not sys.stderr.isatty(),
-        )
+        made = self.state.steps_made
+        self.bar = new_bar("training", self.state.steps, unit="step", initial=made)
+        self.first, self.began = made, time.monotonic()
+        self.said, self.tenth = self.began, int(10 * self._share())
 
     def on_step(self, trainer: L.Trainer) -> None:
-        if self.bar is None or self.bar.disable:
-            return
-        numbers = self.state.numbers()
-        shown = {
-            k: numbers[k] for k in ("loss", "entropy", "confidence") if k in numbers
-        }
-        self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
-        self.bar.update()
+        if self.bar is not None and not self.bar.disable:
+            self.bar.set_postfix(self._numbers(), refresh=False)
+            self.bar.update()
+        elif log.isEnabledFor(logging.INFO):
+            self._say()
 
     def teardown(self, *args: Any, **kwargs: Any) -> None:
         if self.bar is not None:
             self.bar.close()
+
+    def _say(self) -> None:
+        """Log a line if one is due."""
+        now, tenth = time.monotonic(), int(10 * self._share())
+        least, most = LINE_SECONDS
+        if now - self.said < (least if tenth > self.tenth else most):
+            return
+        self.said, self.tenth = now, tenth
+        of = "" if self.state.steps is None else f" of {self.state.steps}"
+        numbers = ", ".join(f"{k} {v}" for k, v in self._numbers().items())
+        log.info(
+            *("step %d%s: %s, %s left", self.state.steps_made, of, numbers),
+            timedelta(seconds=round(self._seconds_left(now))),
+        )
+
+    def _numbers(self) -> dict[str, str]:
+        numbers = self.state.numbers()
+        shown = ("loss", "entropy", "confidence")
+        return {k: f"{numbers[k]:.3f}" for k in shown if k in numbers}
+
+    def _share(self) -> float:
+        """Return the part of the training that is done, in [0, 1]."""
+        shares = [0.0]
+        if self.state.steps:
+            shares.append(self.state.steps_made / self.state.steps)
+        if self.limit is not None:
+            shares.append(self.limit.elapsed() / self.limit.seconds)
+        return min(1.0, max(shares))
+
+    def _seconds_left(self, now: float) -> float:
+        """Guess from the pace of this part of the training and from its time limit."""
+        left = []
+        if self.state.steps is not None:
+            pace = (now - self.began) / (self.state.steps_made - self.first)
+            left.append(pace * (self.state.steps - self.state.steps_made))
+        if self.limit is not None:
+            left.append(max(0.0, self.limit.seconds - self.limit.elapsed()))
+        return min(left)
 
 
 class StopSignals(AbstractContextManager["StopSignals"]):
@@ -183,16 +226,17 @@ class TimeLimit(StepCallback):
         self.since = time.monotonic()
 
     def on_step(self, trainer: L.Trainer) -> None:
-        if any_rank(trainer, self._elapsed() >= self.seconds):
+        if any_rank(trainer, self.elapsed() >= self.seconds):
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"spent": self._elapsed()}
+        return {"spent": self.elapsed()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.spent = state_dict["spent"]
 
-    def _elapsed(self) -> float:
+    def elapsed(self) -> float:
+        """Return the seconds spent, those of former parts included."""
         return self.spent + time.monotonic() - self.since
 
 

@@ -122,10 +122,13 @@ def fit(
     )
     callbacks: list[Callback] = [] if on_step is None else [OnStep(adapter, on_step)]
     interrupt = Interrupt(adapter, None if group is None else group.asked_to_stop)
-    if group is None or group.rank == 0:
-        callbacks += _logs(adapter, run, tensorboard)
+    clock = None
     if limits.max_time is not None:
-        callbacks.append(TimeLimit(adapter, limits.max_time.total_seconds()))
+        clock = TimeLimit(adapter, limits.max_time.total_seconds())
+    if group is None or group.rank == 0:
+        callbacks += [*_logs(adapter, run, tensorboard), Progress(adapter, clock)]
+    if clock is not None:
+        callbacks.append(clock)
     callbacks += [
         Checkpoint(
             adapter, run / CHECKPOINT_NAME, checkpoint_seconds, checkpoint_steps
@@ -182,7 +185,7 @@ def _logs(adapter: Adapter, run: Path, tensorboard: bool) -> list[Callback]:
     if tensorboard:
         folder = run / TENSORBOARD_NAME
         callbacks.append(TensorBoardLog(adapter, folder, metrics, areas))
-    return [*callbacks, Progress(adapter)]
+    return callbacks
 
 
 @contextmanager

@@ -99,6 +99,28 @@ def test_a_scheduler_ends_a_run_with_143_and_leaves_a_usable_model(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_stop_after_the_training_is_one_line_that_says_how_to_go_on(
+    spawn, town, tmp_path, number, code
+):
+    run = tmp_path / "run"
+    train = ("train", "--images", town.images, "--labels", town.labels, *TINY)
+    process = spawn(*train, "--max-steps", 2, "-o", run)
+    deadline = time.monotonic() + 90
+    while "matching on 3 tiles" not in process.stderr_path.read_text():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(number)
+    assert process.wait() == code
+    *_, last = process.stderr_path.read_text().splitlines()
+    assert last == f"stopped; go on with: geoseg train --resume {run}"
+    said = process.stderr_path.read_text()
+    assert "Traceback" not in said and "SIGTERM" not in said
+
+
+@pytest.mark.slow
 def test_two_devices_end_together_however_one_ends_and_resume_to_the_same_file(
     spawn, town, tmp_path
 ):

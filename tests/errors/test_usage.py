@@ -188,7 +188,7 @@ CASES = {
         nothing,
         "train --resume run --max-steps 3",
         2,
-        "--resume takes the settings of the run, but max_steps was given too",
+        "--resume takes the settings of the run, but --max-steps was given too: leave it out",
     ),
     "no source to match": (
         nothing,
@@ -202,9 +202,9 @@ CASES = {
         2,
         "give the tiles: --images DIR or --aoi NAME",
     ),
-    "resume elsewhere": (nothing, "train --resume r -o s", 2, "but output was given"),
-    "resume with a source": (nothing, "train --resume r --aoi sample", 2, "but aoi"),
-    "resume with a default": (nothing, "train --resume r --seed 0", 2, "but seed"),
+    "resume elsewhere": (nothing, "train --resume r -o s", 2, "but --output was given"),
+    "resume with a source": (nothing, "train --resume r --aoi sample", 2, "but --aoi"),
+    "resume with a default": (nothing, "train --resume r --seed 0", 2, "but --seed"),
     "resume no run": (
         nothing,
         "train --resume tiles",

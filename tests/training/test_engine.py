@@ -204,3 +204,16 @@ def test_what_an_epoch_began_with_outlasts_a_stop_within_it(tmp_path):
     parts = train(tmp_path / "parts", steps=8, resume=True)
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
+
+
+def test_without_a_terminal_a_line_says_now_and_then_how_far_it_is(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("geoseg.training.callbacks.LINE_SECONDS", (0.0, 1e9))
+    caplog.set_level("INFO", logger="geoseg")
+    fit(small_iic(), NoiseLoader(), run=tmp_path, limits=Limits(max_steps=20))
+    lines = [line for line in caplog.messages if line.startswith("step ")]
+    assert [line.split(":")[0] for line in lines] == [
+        f"step {step} of 20" for step in range(2, 21, 2)
+    ]
+    assert all("loss " in line and line.endswith(" left") for line in lines)
