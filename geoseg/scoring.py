@@ -29,6 +29,8 @@ from geoseg.settings import LABEL_OPTIONS, RunSettings, loader_of, tiles_of
 
 log = logging.getLogger(__name__)
 
+#: Share of the pixels below which a cluster has no row in the table of a matching.
+SEEN = 0.0005
 #: Name in tables → method that is fitted as a control.
 CONTROLS = {"colour k-means": "color_kmeans", "untrained network": "random_trunk"}
 
@@ -302,18 +304,22 @@ def matching_table(model: Model) -> str:
     for head, matching in model.card.matchings.items():
         limit = "" if matching.threshold is None else f" > {matching.threshold:.3f}"
         lines += [
-            f"head {head}: {matching.tiles} tiles, building score{limit}",
+            f"head {head}: {matching.tiles} tiles; building where the building score (the "
+            f"share of a cluster's pixels that is, drawn to the mean) is{limit}",
             "| cluster | class | share of pixels | building score |",
             "|---:|---|---:|---:|",
         ]
         total = max(sum(map(sum, matching.counts)), 1)
         for cluster, class_id in enumerate(matching.cluster_to_class):
             share = sum(matching.counts[cluster]) / total
+            if share < SEEN:
+                continue
             lines.append(
                 f"| {cluster} | {model.card.class_names[class_id]} | {share:.3f} | "
                 f"{matching.scores[cluster][1]:.3f} |"
             )
-        lines.append("")
+        rare = sum(sum(row) / total < SEEN for row in matching.counts)
+        lines += [f"{rare} clusters were (nearly) never seen", ""] if rare else [""]
     return "\n".join(lines)
 
 

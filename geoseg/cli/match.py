@@ -1,11 +1,16 @@
 """``geoseg match``."""
 
+import logging
 from pathlib import Path
 
 import click
 
 from geoseg.cli import options
 from geoseg.geo.outputs import refuse_existing
+
+log = logging.getLogger(__name__)
+
+SCORES_NAME = "scores.json"
 
 
 @click.command("match")
@@ -91,3 +96,9 @@ def command(
     matched = run_matching.match_again(load_model(path), settings)
     save_model(output or path, matched)
     click.echo(scoring.matching_table(matched))
+    log.info("the matched model is in %s", output or path)
+    if output is None and (path.parent / SCORES_NAME).exists():
+        log.warning(
+            "the scores and the report in %s are those of the matching before",
+            path.parent,
+        )
