@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from geoseg.geo.raster import PixelWindow, RasterDescription, describe
 from geoseg.geo.remote import file_name, is_remote, list_remote
 
 log = logging.getLogger(__name__)
+
+#: Names of files with one band that are labels, and no images.
+_MASK_NAME = re.compile(r"(?:^|[/_-])(?:masks?|labels?|gt)[^/]*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -300,6 +304,14 @@ def _check_readable(images: Sequence[str]) -> None:
             + rest
         )
     if len(counts) > 1:
+        masks = [image for image in counts.get(1, ()) if _MASK_NAME.search(image)]
+        others = [image for image in images if image not in masks]
+        if masks and others:
+            raise DatasetError(
+                f"{_some(masks)} looks like a mask among the images: name the images "
+                f"and the labels, such as --images {others[0]} --labels {masks[0]}, or "
+                "move masks to another folder"
+            )
         usual = max(counts, key=lambda count: len(counts[count]))
         odd = [
             f"{image} ({count})"

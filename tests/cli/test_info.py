@@ -80,6 +80,16 @@ def test_a_folder_that_training_would_refuse_says_why(tmp_path, info):
     assert "b.tif holds uint8 with values up to 90" in found["problem"]
 
 
+def test_a_mask_beside_an_image_is_told_from_it(tmp_path, geoseg):
+    image = write(tmp_path / "a.tif", np.full((8, 40, 40), 90, np.uint8))
+    mask = write(tmp_path / "mask.tif", np.ones((1, 40, 40), np.uint8))
+    for words in (("info", tmp_path), ("train", "--images", tmp_path)):
+        done = geoseg(*words)
+        assert done.exit_code == 1
+        assert f"{mask} looks like a mask among the images" in done.stderr
+        assert f"--images {image} --labels {mask}" in done.stderr
+
+
 def test_a_model_and_a_run(there, info):
     model = there.run / "model.safetensors"
     card = facts(info, model)["card"]
