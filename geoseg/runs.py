@@ -129,7 +129,7 @@ class RunResult:
         steps = self.model.card.provenance["steps"]
         seconds = read_seconds(self.run / TIMES_NAME)
         parts = ", ".join(f"{name} {_clock(s)}" for name, s in seconds.items())
-        return f"{steps} steps; {_clock(sum(seconds.values()))} in all: {parts}"
+        return f"{steps} steps; {parts}"
 
 
 def _clock(seconds: float) -> str:

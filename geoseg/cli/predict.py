@@ -92,7 +92,7 @@ def command(
     """Map the buildings of IMAGES.
 
     The result is one layer of building polygons with class, score, area and perimeter.
-    Images may be paths, s3://, https:// or /vsi… names. Everything that the training
+    Images may be paths, folders of GeoTIFFs, s3://, https:// or /vsi… names. Everything that the training
     decided (bands, normalisation, nodata, clusters) is read from the model.
 
     \b
@@ -102,6 +102,7 @@ def command(
     refuse_existing(output, overwrite)
     options.set_threads(threads)
     from geoseg.geo import mapping  # heavy: after the checks
+    from geoseg.geo.aoi import images_in
     from geoseg.geo.class_rasters import RasterTags
     from geoseg.model import file_sha256, load_model, newest_model
 
@@ -113,7 +114,7 @@ def command(
         loaded = loaded.to(device)
     count = mapping.map_buildings(
         loaded,
-        images,
+        [image for given_image in images for image in images_in(given_image)],
         output,
         classes=raster,
         probability=probability,

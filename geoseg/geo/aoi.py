@@ -96,6 +96,23 @@ def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Til
     return _pair(paths, _label_files(labels, paths))
 
 
+def images_in(path: Path | str) -> list[str]:
+    """Return the images of a folder by name, or the path itself if it is none.
+
+    Raises:
+        DatasetError: If the folder holds no GeoTIFF.
+    """
+    folder = Path(path)
+    if is_remote(path) or not folder.is_dir():
+        return [str(path)]
+    found = [str(image) for image in rasters(folder)]
+    if not found:
+        raise DatasetError(
+            f"{folder} holds no GeoTIFF, expected the folder of the images to map"
+        )
+    return found
+
+
 def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
     """Find the tiles of an area of interest on disk.
 

@@ -3,7 +3,9 @@
 import csv
 import json
 import re
+import shutil
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -198,3 +200,19 @@ def test_evaluate_writes_a_page_with_and_without_the_model(there, geoseg, tmp_pa
     text = (tmp_path / "r.html").read_text()
     assert "k-means of the trained network" in text
     assert "cluster areas, head over" in text
+
+
+def test_a_folder_is_mapped_like_its_images(there, geoseg, tmp_path):
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    for image in there.images[:2]:
+        shutil.copy(image, folder)
+    (folder / "notes.txt").write_text("no image")
+    copies = sorted(folder.glob("*.tif"))
+    for name, images in (("a.gpkg", [folder]), ("b.gpkg", copies)):
+        done = geoseg("predict", *images, "--no-style", "-o", tmp_path / name)
+        assert done.exit_code == 0, done.output
+    first, second = (
+        geopandas.read_file(tmp_path / name) for name in ("a.gpkg", "b.gpkg")
+    )
+    assert first.equals(second)

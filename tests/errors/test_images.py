@@ -123,7 +123,7 @@ PREDICTED = {
         lambda d: d.path("bad.tif/x"),
         PREDICT,
         1,
-        "bad.tif is a folder, expected a GeoTIFF",
+        "bad.tif holds no GeoTIFF, expected the folder of the images to map",
     ),
     "empty": (
         content(b""),
