@@ -121,10 +121,10 @@ def test_whitening_of_other_bands_is_refused():
 def test_every_method_sees_whitened_bands(name):
     parameters = {k: 4 for k in method_defaults(name) if k in ("width", "clusters")}
     plain = build_method(name, 3, parameters, seed=1)
-    if name == "color_kmeans":
-        plain.get_buffer("centroids").copy_(torch.rand(4, 3))
-    if name == "random_trunk":
-        plain.get_buffer("centroids").copy_(torch.randn(4, plain.trunk.out_channels))
+    for key, buffer in plain.named_buffers():
+        if key.startswith("centroids"):
+            spread = torch.rand if name == "color_kmeans" else torch.randn
+            buffer.copy_(spread(*buffer.shape))
     image, valid = torch.rand(2, 3, 16, 16), torch.ones(2, 16, 16, dtype=torch.bool)
     white = build_method(name, 3, parameters, seed=1)
     white.load_state_dict(plain.state_dict())
