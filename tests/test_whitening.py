@@ -121,19 +121,20 @@ def test_whitening_of_other_bands_is_refused():
 def test_every_method_sees_whitened_bands(name):
     parameters = {k: 4 for k in method_defaults(name) if k in ("width", "clusters")}
     plain = build_method(name, 3, parameters, seed=1)
-    for key, buffer in plain.named_buffers():
-        if key.startswith("centroids"):
-            spread = torch.rand if name == "color_kmeans" else torch.randn
-            buffer.copy_(spread(*buffer.shape))
-    image, valid = torch.rand(2, 3, 16, 16), torch.ones(2, 16, 16, dtype=torch.bool)
+    if name == "color_kmeans":
+        plain.get_buffer("centroids").copy_(torch.rand(4, 3))
+    image, valid = torch.rand(2, 3, 32, 32), torch.ones(2, 32, 32, dtype=torch.bool)
     white = build_method(name, 3, parameters, seed=1)
     white.load_state_dict(plain.state_dict())
     white.whiten(MIXED)
     plain.eval(), white.eval()
+    seen_by, seen_plainly = (
+        m.features if m.has_features else m.predict for m in (white, plain)
+    )
     with torch.no_grad():
-        found = white.predict(image, valid)
-        assert torch.equal(found, plain.predict(WhiteningLayer(MIXED)(image), valid))
-        assert not torch.equal(found, plain.predict(image, valid))
+        found = seen_by(image, valid)
+        assert torch.equal(found, seen_plainly(WhiteningLayer(MIXED)(image), valid))
+        assert not torch.equal(found, seen_plainly(image, valid))
 
 
 def test_the_model_file_brings_the_whitening_back(bright_model, tmp_path):
