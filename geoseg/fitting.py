@@ -1,12 +1,12 @@
 """From the settings of a run to its training: limits, devices, what they allow."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -44,14 +44,16 @@ def check_device(device: str, devices: int = 1) -> None:
         )
 
 
-def outline_method(settings: RunSettings, channels: int) -> Method:
+def outline_method(
+    settings: RunSettings, channels: int, parameters: Mapping[str, Any]
+) -> Method:
     """Build the method without any weights.
 
     Raises:
         ParameterError: If a parameter is none, or the patches do not fit the network.
     """
     with torch.device("meta"):
-        method = build_method(settings.method, channels, settings.parameters)
+        method = build_method(settings.method, channels, parameters)
     if method.gradient and settings.patch_size % method.divisor:
         raise ParameterError(
             f"patches have {settings.patch_size} pixels a side, expected a multiple of "

@@ -340,6 +340,17 @@ def one_to_one(matching: Matching) -> Matching:
     )
 
 
+def identity_matching(tables: Tensor) -> Matching:
+    """Return the matching of a head whose outputs are classes already.
+
+    Args:
+        tables: ``(T, C, C)`` counts, as for :func:`match_clusters`.
+    """
+    matching = match_clusters(tables)
+    classes = tuple(range(matching.num_clusters))
+    return replace(matching, cluster_to_class=classes, threshold=None)
+
+
 def hungarian(table: Tensor) -> tuple[int, ...]:
     """Match clusters to classes one-to-one, so that most pixels agree.
 

@@ -154,7 +154,7 @@ class Model:
             MatchingError: If the head has not been matched to classes.
         """
         name = head or self.card.head
-        if not self.method.uses_labels and name not in self.card.matchings:
+        if name != self.method.class_head and name not in self.card.matchings:
             raise MatchingError(
                 f"no cluster of head {name!r} has a class yet: run geoseg match with "
                 "labelled tiles first"
@@ -172,7 +172,7 @@ class Model:
             MatchingError: If the head has not been matched to classes.
         """
         name = head or self.card.head
-        if self.method.uses_labels:
+        if name == self.method.class_head:
             return self.cluster_probabilities(image, valid, name)
         self.require_matching(name)
         matching = self.card.matchings[name]

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from geoseg.errors import LabelError
+from geoseg.errors import LabelError, MatchingError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
@@ -23,7 +23,13 @@ def match_again(model: Model, settings: RunSettings) -> Model:
 
     Raises:
         LabelError: If no tile has labels.
+        MatchingError: If the model has learned its classes.
     """
+    if model.method.class_head is not None:
+        raise MatchingError(
+            f"{model.card.method} has learned its classes from labels, there is nothing "
+            "to match: train it again on other labelled tiles"
+        )
     tiles = [tile for tile in tiles_of(settings) if tile.labels is not None]
     if not tiles:
         raise LabelError(

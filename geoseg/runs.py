@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
 import geoseg
 from geoseg.errors import MatchingError, ModelFileError, TrainingError
 from geoseg.finished import forget_scores, is_finished
@@ -27,12 +25,11 @@ from geoseg.fitting import (
     outline_method,
     train_method,
 )
-from geoseg.geo import raster
 from geoseg.geo.contingency import match_model
 from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked
 from geoseg.geo.splits import Split
-from geoseg.methods import build_method, check_parameters, method_defaults
+from geoseg.methods import build_method
 from geoseg.model import MODEL_NAME, Model, ModelCard, load_model, save_model
 from geoseg.normalization import Normalization
 from geoseg.progress import say_stage
@@ -49,12 +46,21 @@ from geoseg.run_folders import new_run_folder, refuse_filled, write_json
 from geoseg.run_matching import say_objective, select_head
 from geoseg.settings import (
     RunSettings,
+    check_labelled,
     fingerprint,
     loader_of,
     normalization_of,
+    patch_tiles,
     split_of,
     tiles_of,
     training_tiles,
+)
+from geoseg.starting import (
+    check_start,
+    initial_card,
+    initial_model,
+    new_card,
+    parameters_of,
 )
 from geoseg.stopwatch import read_seconds, timed
 
@@ -149,14 +155,22 @@ def start(
     Raises:
         GeosegError: If tiles, labels or settings say no; then no folder is left.
     """
-    outline_method(settings, channels=3)  # any number will do, before any file is read
+    check_start(settings)
+    init = initial_card(settings)
+    # Any bands will do, before any file is read.
+    outline_method(settings, 3, parameters_of(settings, ("red",) * 3, init))
     if run is not None:
         refuse_filled(run)
     tiles = tiles_of(settings)
     say_objective(settings)
     split = split_of(settings, tiles)
     check_tells_apart(split.match)
-    normalization = normalization_of(settings, training_tiles(split))
+    check_labelled(settings, split)
+    normalization = (
+        normalization_of(settings, training_tiles(split))
+        if init is None
+        else init.normalization
+    )
     plan = _plan(settings, split, normalization)
     folder = new_run_folder(run, f"{settings.source}-{settings.method}")
     refuse_filled(folder)  # again: another run may have taken it meanwhile
@@ -229,8 +243,8 @@ class _Plan(NamedTuple):
 
 
 def _plan(settings: RunSettings, split: Split, normalization: Normalization) -> _Plan:
-    card = _new_card(settings, split, normalization)
-    tiles = training_tiles(split)
+    card = new_card(settings, split, normalization)
+    tiles = patch_tiles(settings, split)
     loaders = partial(loader_of, settings, tiles, normalization)
     loader = loaders(0, 1)
     check_training(settings, math.ceil(len(loader) / settings.devices))
@@ -331,9 +345,12 @@ def _train(
     method = build_method(
         settings.method,
         card.normalization.channels,
-        settings.parameters,
+        card.parameters,
         seed=settings.seed,
     )
+    init = initial_model(settings)
+    if init is not None:
+        method.start_from(init.method)
     method.whiten(card.normalization.whitening)
     result = train_method(
         settings,
@@ -357,32 +374,3 @@ def _last_logs(folder: Path) -> dict[str, float]:
     with path.open(newline="") as file:
         *_, last = csv.DictReader(file)
     return {k: float(v) for k, v in last.items() if v and k not in ("step", "epoch")}
-
-
-def _new_card(
-    settings: RunSettings, split: Split, normalization: Normalization
-) -> ModelCard:
-    tiles = training_tiles(split)
-    parameters = {
-        **method_defaults(settings.method),
-        **check_parameters(settings.method, settings.parameters),
-    }
-    method = outline_method(settings, normalization.channels)
-    roles = ("match", "select", "test", "unlabelled")
-    return ModelCard(
-        method=settings.method,
-        parameters=parameters,
-        normalization=normalization,
-        nodata=settings.nodata,
-        gsd_m=raster.describe(tiles[0].image).gsd_m,
-        patch_size=settings.patch_size,
-        head=method.default_head,
-        seed=settings.seed,
-        provenance={
-            "source": settings.source,
-            "labels": settings.label_options,
-            "tiles": {role: [t.id for t in getattr(split, role)] for role in roles},
-            "fingerprint": fingerprint(tiles),
-            "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},
-        },
-    )

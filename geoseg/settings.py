@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.classes import TWO_CLASSES, LabelClasses
-from geoseg.errors import DatasetError
+from geoseg.errors import DatasetError, LabelError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile, aoi_tiles, find_tiles
 from geoseg.geo.labels import check_labels
@@ -19,6 +19,7 @@ from geoseg.geo.mixture import check_mixture
 from geoseg.geo.remote import file_name, is_remote
 from geoseg.geo.splits import Split, split_blocks, split_tiles
 from geoseg.matching import Objective
+from geoseg.methods import method_class
 from geoseg.normalization import Normalization
 from geoseg.whitening import WhitenMode
 
@@ -45,6 +46,7 @@ class RunSettings:
         label_layer: Layer of label files that have several.
         data: Where AOIs live.
         method: Name in ``METHODS``, with its ``parameters``.
+        init: Run or model file whose trunk, bands and normalisation are taken over.
         bands: Preset, names or numbers; None for red, green, blue and near infrared.
         nodata: The nodata rule.
         whiten: ``zca`` to whiten the bands, or ``none``.
@@ -80,6 +82,7 @@ class RunSettings:
     data: str | None = None
     method: str = "iic"
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    init: str | None = None
     bands: str | None = None
     nodata: str = "auto"
     whiten: WhitenMode = "none"
@@ -246,6 +249,36 @@ def training_tiles(split: Split) -> tuple[Tile, ...]:
     return split.match + split.select + split.unlabelled
 
 
+def patch_tiles(settings: RunSettings, split: Split) -> tuple[Tile, ...]:
+    """Return the training tiles as the method may see them.
+
+    Labels stay with the matching tiles alone, and with those only where the method
+    learns from labels.
+    """
+    method = method_class(settings.method)
+    labelled = split.match if method.uses_labels else _without_labels(split.match)
+    if method.labelled_share == 1:
+        return labelled
+    return labelled + _without_labels(split.select + split.unlabelled)
+
+
+def check_labelled(settings: RunSettings, split: Split) -> None:
+    """Refuse a method that learns from labels where there are none.
+
+    Raises:
+        LabelError: If it does, and no tile has labels.
+    """
+    if method_class(settings.method).uses_labels and not split.match:
+        raise LabelError(
+            f"{settings.method} learns from labelled tiles, and no tile of "
+            f"{settings.source} has labels: name them with --labels"
+        )
+
+
+def _without_labels(tiles: Sequence[Tile]) -> tuple[Tile, ...]:
+    return tuple(replace(tile, labels=None) for tile in tiles)
+
+
 def normalization_of(settings: RunSettings, tiles: Sequence[Tile]) -> Normalization:
     """Choose the bands and measure them over the training tiles."""
     from geoseg.geo.statistics import fit_normalization
@@ -285,6 +318,7 @@ def loader_of(
         num_workers=settings.loader_workers,
         rank=rank,
         world_size=world_size,
+        labelled_share=method_class(settings.method).labelled_share,
     )
 
 

@@ -4,6 +4,13 @@ import json
 
 import click
 
+#: Family of methods → what is said before their summaries.
+FAMILIES = {
+    "unsupervised": "",
+    "reference": "uses labels: ",
+    "control": "control: ",
+}
+
 
 @click.command("methods")
 @click.argument("names", nargs=-1)
@@ -28,7 +35,8 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
         return
     formatter = click.HelpFormatter(max_width=88)
     for name in chosen:
-        formatter.write_text(f"{name:14} {METHODS[name].summary}")
+        entry = METHODS[name]
+        formatter.write_text(f"{name:14} {FAMILIES[entry.family]}{entry.summary}")
         if names:
             _write_parameters(formatter, name)
     click.echo(formatter.getvalue().rstrip())

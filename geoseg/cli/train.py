@@ -23,6 +23,7 @@ SECTIONS = {
     "How long": ("max_steps", "max_epochs", "max_time", "stop_on_collapse"),
     "Method": (
         "method",
+        "init",
         "parameters",
         "sobel",
         "whiten",
@@ -52,6 +53,12 @@ SECTIONS = {
 @options.data_opt
 @click.option("--method", default="iic", show_default=True, help="See geoseg methods.")
 @options.parameter_opt
+@click.option(
+    "--init",
+    metavar="RUN",
+    help="Run or model file whose trunk to start from, with its bands and their "
+    "normalisation.",
+)
 @click.option(
     "-o",
     "--output",
@@ -244,7 +251,8 @@ def command(
     The result is a run folder with model.safetensors, metrics.csv and, if some tiles
     have labels, report.html, scores.json and panel.png of tiles that were kept aside
     for the test.
-    Labels are used for the matching and the test alone.
+    Labels are used for the matching and the test alone, but for methods that are listed
+    as references by geoseg methods: those learn from the labels of the matching tiles.
 
     Ctrl-C ends the training after the current step and leaves a usable model; the exit
     status is 130 then, 143 after SIGTERM.

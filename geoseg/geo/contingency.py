@@ -14,7 +14,13 @@ from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.labels import read_labels
 from geoseg.geo.predictor import predict_strips
-from geoseg.matching import Matching, Objective, contingency_table, match_clusters
+from geoseg.matching import (
+    Matching,
+    Objective,
+    contingency_table,
+    identity_matching,
+    match_clusters,
+)
 from geoseg.model import Model, ModelCard
 from geoseg.progress import bar
 
@@ -111,7 +117,8 @@ def match_model(
     """Return the model with a matching for every head, fitted on labelled tiles.
 
     The model's classes become those of the tiles' labels. With more than two, clusters
-    are matched for accuracy whatever the objective: F1 is that of one class. Warns of
+    are matched for accuracy whatever the objective: F1 is that of one class. A head that
+    was trained to tell classes keeps them; its counts are noted all the same. Warns of
     heads that put nearly all pixels into one cluster.
 
     Raises:
@@ -129,14 +136,21 @@ def match_model(
     heads = model.method.heads
     with bar(f"matching {model.card.method}", len(heads) * len(tiles)) as advance:
         matchings = {
-            head: match_clusters(
+            head: _match_head(
                 contingency_tables(model, tiles, head, on_tile=advance, **options),
-                objective=objective,
+                None if head == model.method.class_head else objective,
             )
             for head in heads
         }
     _warn_of_alike(model.card.method, matchings, names)
     return model.with_card(matchings=matchings, class_names=names)
+
+
+def _match_head(tables: Tensor, objective: Objective | None) -> Matching:
+    """Match a head's clusters; without an objective they are classes by training."""
+    if objective is None:
+        return identity_matching(tables)
+    return match_clusters(tables, objective=objective)
 
 
 def _warn_of_alike(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import shapely
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
@@ -169,19 +170,29 @@ class PatchSampler(GeoSampler):
     """Random patches of an epoch, drawn from (seed, epoch) alone.
 
     A tile is drawn in proportion to its area, a position evenly among those where the
-    patch lies inside; a tile smaller than the patch is padded.
+    patch lies inside; a tile smaller than the patch is padded. Where a share of the
+    patches is to be labelled, the tiles with labels have that share of the chances, and
+    those without share the rest.
 
     Args:
         dataset: The tiles.
         size: Height and width of a patch in pixels.
         length: Patches per epoch.
         seed: Seed of all epochs.
+        labelled_share: Of the patches, from tiles with labels, in (0, 1]; None: by area.
     """
 
     def __init__(
-        self, dataset: TileDataset, *, size: int, length: int, seed: int = 0
+        self,
+        dataset: TileDataset,
+        *,
+        size: int,
+        length: int,
+        seed: int = 0,
+        labelled_share: float | None = None,
     ) -> None:
         super().__init__(dataset)
+        self.chances = _chances(dataset, labelled_share)
         self.dataset = dataset
         self.size = size
         self.length = length
@@ -202,8 +213,7 @@ class PatchSampler(GeoSampler):
         """Yield an epoch's patches from number ``start`` to before ``stop``."""
         random = np.random.default_rng([self.seed, epoch])
         extents = np.array(self.dataset.extents)
-        areas = extents[:, 2] * extents[:, 3]
-        tiles = random.choice(len(extents), self.length, p=areas / areas.sum())
+        tiles = random.choice(len(extents), self.length, p=self.chances)
         places = random.random((self.length, 2))
         slack = np.maximum(extents[tiles, 2:] - self.size, 0) + 1
         corners = extents[tiles, :2] + np.floor(places * slack).astype(int)
@@ -211,6 +221,21 @@ class PatchSampler(GeoSampler):
             row, col = (int(value) for value in corners[index])
             window = PixelWindow(row, col, self.size, self.size)
             yield self.dataset.query(int(tiles[index]), window, index)
+
+
+def _chances(dataset: TileDataset, labelled_share: float | None) -> NDArray[np.float64]:
+    """Return ``(tiles,)`` probabilities of each tile to be drawn."""
+    extents = np.array(dataset.extents)
+    areas = extents[:, 2] * extents[:, 3]
+    chances: NDArray[np.float64] = areas / areas.sum()
+    labelled = np.array([tile.labels is not None for tile in dataset.tiles])
+    if labelled_share is None or labelled.all():
+        return chances
+    if not labelled.any():
+        raise DatasetError("no tile has labels, expected some to learn from")
+    for group, share in ((labelled, labelled_share), (~labelled, 1 - labelled_share)):
+        chances[group] *= share / chances[group].sum()
+    return chances
 
 
 class PatchLoader:
@@ -232,6 +257,7 @@ class PatchLoader:
         num_workers: Reading processes, of one thread each; 0: read here.
         rank: Number of this process in distributed training.
         world_size: Number of processes.
+        labelled_share: As :class:`PatchSampler`.
 
     Raises:
         ParameterError: If a size is not positive.
@@ -252,6 +278,7 @@ class PatchLoader:
         num_workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        labelled_share: float | None = None,
     ) -> None:
         for name, value in (("patch_size", patch_size), ("batch_size", batch_size)):
             if value < 1:
@@ -272,6 +299,7 @@ class PatchLoader:
             size=patch_size,
             length=self._batches * batch_size * world_size,
             seed=seed,
+            labelled_share=labelled_share,
         )
         self.num_workers = num_workers
 

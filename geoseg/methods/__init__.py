@@ -5,13 +5,16 @@ import inspect
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
 from geoseg.errors import ParameterError
 from geoseg.methods.base import Method
 from geoseg.words import did_you_mean
+
+#: Learns without labels; learns from them; or shows what is to be had for nothing.
+Family = Literal["unsupervised", "reference", "control"]
 
 
 class MethodEntry(NamedTuple):
@@ -21,11 +24,14 @@ class MethodEntry(NamedTuple):
         module: Name of its module in this package.
         classname: Name of its class there.
         summary: One line for ``geoseg methods``.
+        family: ``unsupervised``; ``reference``, which learns from the labels of the
+            matching tiles; or ``control``.
     """
 
     module: str
     classname: str
     summary: str
+    family: Family = "unsupervised"
 
 
 METHODS: dict[str, MethodEntry] = {
@@ -35,11 +41,17 @@ METHODS: dict[str, MethodEntry] = {
     "picie": MethodEntry(
         "picie", "PiCIE", "invariance and equivariance in clustering (Cho et al. 2021)"
     ),
+    "supervised": MethodEntry(
+        "supervised", "Supervised", "cross-entropy from random weights", "reference"
+    ),
+    "finetune": MethodEntry(
+        "supervised", "FineTuned", "cross-entropy from a trained model", "reference"
+    ),
     "color_kmeans": MethodEntry(
-        "color_kmeans", "ColorKMeans", "control: k-means of pixel values"
+        "color_kmeans", "ColorKMeans", "k-means of pixel values", "control"
     ),
     "random_trunk": MethodEntry(
-        "random_trunk", "RandomTrunk", "control: k-means of an untrained network"
+        "random_trunk", "RandomTrunk", "k-means of an untrained network", "control"
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,10 @@ from geoseg.whitening import Whitening, WhiteningLayer
 
 #: Gives the batches of one epoch anew at each call.
 Batches = Callable[[], Iterable[PatchBatch]]
+
+
+#: Whether a training starts from another model: see :meth:`Method.start_from`.
+Start = Literal["never", "may", "must"]
 
 
 class StepContext(NamedTuple):
@@ -62,11 +66,17 @@ class Method(nn.Module):
         couples_batch: Whether its loss is one of the whole batch, and not a mean over
             patches: then parts of a batch do not add up to it.
         has_features: Whether a trunk computes features, see :meth:`features`.
+        labelled_share: Share of the patches that come from the labelled tiles: 1 for
+            training on those alone. None: tiles count by their area, labelled or not.
+        start: Whether training may or must start from another model's trunk, see
+            :meth:`start_from`.
         label_free_choice: How a checkpoint, and what predicts in it, is chosen without
             labels; for ``geoseg methods``.
         choices: Parameter → the values that it may have, of those that are words.
         heads: Name of each output → its number of clusters ``K``.
         default_head: The head that prediction takes unless told otherwise.
+        class_head: The head whose outputs are classes and not clusters, so that it needs
+            no matching; only methods with ``uses_labels`` have one.
         divisor: Height and width that :meth:`probabilities` takes are multiples of it.
     """
 
@@ -74,11 +84,14 @@ class Method(nn.Module):
     gradient: ClassVar[bool] = True
     couples_batch: ClassVar[bool] = False
     has_features: ClassVar[bool] = False
+    labelled_share: ClassVar[float | None] = None
+    start: ClassVar[Start] = "never"
     label_free_choice: ClassVar[str] = "nothing to choose"
     choices: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
 
     heads: dict[str, int]
     default_head: str
+    class_head: str | None = None
     divisor: int = 1
 
     def __init__(self, in_channels: int) -> None:
@@ -87,6 +100,18 @@ class Method(nn.Module):
             raise ParameterError(f"in_channels is {in_channels}, expected at least 1")
         self.in_channels = in_channels
         self.whitening: WhiteningLayer | None = None
+
+    @classmethod
+    def parameters_of_data(
+        cls, bands: Sequence[str], classes: Sequence[str]
+    ) -> dict[str, str | int]:
+        """Return the parameters that follow from the data unless they are given.
+
+        Args:
+            bands: Name of each channel of the image, such as ``red`` or ``nir``.
+            classes: Names of the labels' classes, ``background`` first.
+        """
+        return {}
 
     def whiten(self, whitening: Whitening | None) -> None:
         """Set the whitening that the card names; whoever builds a method calls this."""
@@ -123,6 +148,29 @@ class Method(nn.Module):
     def training_step(self, batch: PatchBatch, context: StepContext) -> StepOutput:
         """Return the loss of one batch; only methods with ``gradient`` have it."""
         raise NotImplementedError(f"{type(self).__name__} has no training step")
+
+    def start_from(self, other: "Method") -> None:
+        """Take over the weights of another method's trunk, the same network.
+
+        Args:
+            other: A trained method with features.
+
+        Raises:
+            ParameterError: If it has no trunk, or another one.
+        """
+        found = _trunk_weights(other)
+        expected = _trunk_weights(self)
+        shapes, own = (
+            {name: tuple(tensor.shape) for name, tensor in weights.items()}
+            for weights in (found, expected)
+        )
+        if not found or shapes != own:
+            what = "another trunk" if found else "no trunk"
+            raise ParameterError(
+                f"{type(other).__name__} has {what}, expected that of "
+                f"{type(self).__name__}: start from a model of the same trunk and width"
+            )
+        self.load_state_dict(found, strict=False)
 
     def configure_optimizer(self) -> torch.optim.Optimizer:
         """Return the optimiser of all parameters that learn by gradient."""
@@ -174,6 +222,12 @@ class Method(nn.Module):
             image = F.pad(image, (0, right, 0, bottom), mode="replicate")
             valid = F.pad(valid, (0, right, 0, bottom), value=False)
         return self.probabilities(image, valid, name)[..., :height, :width]
+
+
+def _trunk_weights(method: Method) -> dict[str, Tensor]:
+    """Return the entries of a method's state that belong to its ``trunk``."""
+    state = method.state_dict()
+    return {name: state[name] for name in state if name.startswith("trunk.")}
 
 
 #: Most clusters of a head. Some hundreds can be matched on 50 tiles; the joint of IIC

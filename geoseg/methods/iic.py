@@ -85,6 +85,7 @@ class IIC(Method):
 
     has_features = True
     couples_batch = True
+    start = "may"
     choices = {
         "trunk": tuple(TRUNKS),
         "schedule": get_args(Schedule),

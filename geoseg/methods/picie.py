@@ -99,6 +99,7 @@ class PiCIE(Method):
     """
 
     has_features = True
+    start = "may"
     choices = {
         "trunk": tuple(TRUNKS),
         "balance": get_args(Balance),

@@ -1,0 +1,159 @@
+"""The references that learn from labels alone: from random weights, or from a model's."""
+
+from collections.abc import Sequence
+from typing import ClassVar, get_args
+
+import torch
+from torch import Tensor
+
+from geoseg.losses.cross_entropy import pixel_cross_entropy
+from geoseg.methods.base import (
+    Method,
+    Start,
+    StepContext,
+    StepOutput,
+    check_heads,
+    check_rate,
+)
+from geoseg.networks import TRUNKS, build_trunk
+from geoseg.networks.gradients import (
+    SobelMode,
+    check_sobel,
+    sobel_channels,
+    with_gradients,
+)
+from geoseg.networks.heads import PixelHead, softmax, upsample
+from geoseg.patches import IGNORE, PatchBatch
+from geoseg.pixels import cluster_areas
+from geoseg.views import Photometric, apply_symmetry, draw_symmetries
+
+
+class Supervised(Method):
+    """Learns the classes of labelled tiles by cross-entropy, from random weights.
+
+    What the labels of the matching tiles give when a network learns from them instead of
+    naming clusters by them: the bar that training without labels is held against. It
+    sees the labelled tiles alone, turned, mirrored and recoloured.
+
+    Logs ``loss``, ``entropy`` (of the predicted areas, over ln C) and ``confidence``.
+
+    Label-free choice of a checkpoint: the last one.
+
+    Args:
+        in_channels: Channels of the image.
+        trunk: Network that computes the features.
+        width: Of the trunk.
+        classes: C; by default as many as the labels have.
+        learning_rate: Adam's.
+        jitter: Strength of the photometric changes, 0 to 1.
+        symmetries: Turn and mirror.
+        sobel: Gradient channels: left out, after the bands, or in their place.
+    """
+
+    uses_labels = True
+    has_features = True
+    labelled_share = 1.0
+    start: ClassVar[Start] = "may"
+    choices = {"trunk": tuple(TRUNKS), "sobel": get_args(SobelMode)}
+    label_free_choice = (
+        "the last checkpoint; the labels of no other tiles are looked at"
+    )
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        trunk: str = "vgg",
+        width: int = 16,
+        classes: int = 2,
+        learning_rate: float = 1e-3,
+        jitter: float = 0.1,
+        symmetries: bool = True,
+        sobel: str = "none",
+    ) -> None:
+        super().__init__(in_channels)
+        self.heads = {"classes": classes}
+        check_heads(self.heads)
+        check_rate(learning_rate)
+        check_sobel(sobel)
+        self.default_head = self.class_head = "classes"
+        self.learning_rate, self.symmetries = learning_rate, symmetries
+        self.photometric = Photometric.of_strength(jitter)
+        self.sobel = sobel
+        channels = sobel_channels(in_channels, sobel)
+        self.trunk = build_trunk(trunk, channels, width=width)
+        self.divisor = self.trunk.divisor
+        self.head = PixelHead(self.trunk.out_channels, classes)
+
+    @classmethod
+    def parameters_of_data(
+        cls, bands: Sequence[str], classes: Sequence[str]
+    ) -> dict[str, str | int]:
+        """Return the number of classes."""
+        return {"classes": len(classes)}
+
+    def configure_optimizer(self) -> torch.optim.Optimizer:
+        """Adam."""
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+    def features(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return the trunk's ``(N, D, h, w)`` features."""
+        bands = self.whitened(image)
+        inputs = with_gradients(image, valid, self.sobel, bands=bands)
+        features: Tensor = self.trunk(inputs)
+        return features
+
+    def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return ``(N, C, H, W)`` class probabilities."""
+        return softmax(self._logits(image, valid))
+
+    def training_step(self, batch: PatchBatch, context: StepContext) -> StepOutput:
+        """Return the cross-entropy of the labelled pixels."""
+        key = {"epoch": context.epoch, "seed": context.seed}
+        image = self.photometric(batch.image, batch.valid, batch.index, **key)
+        valid, mask = batch.valid, batch.mask.masked_fill(~batch.valid, IGNORE)
+        if self.symmetries:
+            codes = draw_symmetries(batch.index, **key)
+            image, valid, mask = (
+                apply_symmetry(x, codes) for x in (image, valid, mask)
+            )
+        logits = self._logits(image, valid)
+        loss = pixel_cross_entropy(logits, mask)
+        probabilities = softmax(logits.detach())
+        areas = cluster_areas(probabilities, valid)
+        logs = {
+            "entropy": torch.special.entr(areas).sum() / torch.tensor(len(areas)).log(),
+            "confidence": (probabilities.amax(1) * valid).sum()
+            / valid.sum().clamp(min=1),
+        }
+        return StepOutput(loss, logs, {"classes": areas})
+
+    def _logits(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return ``(N, C, H, W)`` logits."""
+        logits = self.head(self.features(image, valid))
+        return upsample(logits, (image.shape[2], image.shape[3]))
+
+
+class FineTuned(Supervised):
+    """Learns from labelled tiles as ``supervised`` does, from a trained model's trunk.
+
+    Whether training without labels first helps to learn from few labels: PiCIE's claim.
+    Compare with ``supervised`` of the same tiles, trunk and steps.
+
+    Args:
+        in_channels: Channels of the image.
+        trunk: Network that computes the features; that of the model.
+        width: Of the trunk; that of the model.
+        classes: C; by default as many as the labels have.
+        learning_rate: Adam's.
+        jitter: Strength of the photometric changes, 0 to 1.
+        symmetries: Turn and mirror.
+        sobel: Gradient channels; those of the model.
+
+    References:
+        Cho, Mall, Bala, Hariharan. PiCIE: Unsupervised Semantic Segmentation using
+        Invariance and Equivariance in Clustering. CVPR 2021.
+        https://arxiv.org/abs/2103.17070
+    """
+
+    start = "must"

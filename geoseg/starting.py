@@ -1,0 +1,160 @@
+"""What a run begins with: the parameters that follow from its data, and a former model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import geoseg
+from geoseg.errors import ParameterError
+from geoseg.fitting import outline_method
+from geoseg.geo import raster
+from geoseg.geo.splits import Split
+from geoseg.methods import check_parameters, method_class, method_defaults
+from geoseg.model import (
+    MODEL_NAME,
+    Model,
+    ModelCard,
+    file_sha256,
+    load_card,
+    load_model,
+)
+from geoseg.normalization import Normalization
+from geoseg.settings import RunSettings, fingerprint, training_tiles
+
+#: Parameters that decide what a trunk is: a run that starts from a model takes its.
+TRUNK_PARAMETERS = ("trunk", "width", "sobel")
+
+
+def check_start(settings: RunSettings) -> None:
+    """Refuse a method that needs a former model and has none, or the reverse.
+
+    Raises:
+        ParameterError: If ``init`` and the method do not go together, or bands are
+            chosen beside it.
+    """
+    start = method_class(settings.method).start
+    if settings.init is None:
+        if start == "must":
+            raise ParameterError(
+                f"{settings.method} starts from a trained model: name its run with "
+                "--init RUN"
+            )
+        return
+    if start == "never":
+        raise ParameterError(
+            f"{settings.method} does not start from a model: leave --init out"
+        )
+    for option, given in (
+        ("--bands", settings.bands is not None),
+        ("--whiten", settings.whiten != "none"),
+    ):
+        if given:
+            raise ParameterError(
+                f"--init takes the bands of its model, but {option} was given too: "
+                "leave it out"
+            )
+
+
+def initial_path(settings: RunSettings) -> Path | None:
+    """Return the model file that a run starts from, if any."""
+    if settings.init is None:
+        return None
+    path = Path(settings.init)
+    return path / MODEL_NAME if path.is_dir() else path
+
+
+def initial_card(settings: RunSettings) -> ModelCard | None:
+    """Return the card of the model that a run starts from, if any.
+
+    Raises:
+        ModelFileError: If it cannot be read.
+    """
+    path = initial_path(settings)
+    return None if path is None else load_card(path)
+
+
+def initial_model(settings: RunSettings) -> Model | None:
+    """Return the model that a run starts from, if any.
+
+    Raises:
+        ModelFileError: If it cannot be read.
+    """
+    path = initial_path(settings)
+    return None if path is None else load_model(path)
+
+
+def initial_provenance(settings: RunSettings) -> dict[str, Any]:
+    """Say for a model's card what it started from."""
+    path = initial_path(settings)
+    if path is None:
+        return {}
+    card = load_card(path)
+    source = {"sha256": file_sha256(path), "method": card.method, "seed": card.seed}
+    return {"init": {**source, "steps": card.provenance.get("steps")}}
+
+
+def parameters_of(
+    settings: RunSettings, bands: Sequence[str], init: ModelCard | None = None
+) -> dict[str, Any]:
+    """Return all parameters of a run's method.
+
+    Those given come first; then those of the trunk that it starts from; then those that
+    follow from bands and classes; then the defaults.
+
+    Raises:
+        ParameterError: If a given one is unknown, has no meaning, or is not that of the
+            trunk to start from.
+    """
+    name = settings.method
+    defaults = method_defaults(name)
+    given = check_parameters(name, settings.parameters)
+    classes = settings.label_classes.names
+    derived = method_class(name).parameters_of_data(bands, classes)
+    inherited = {} if init is None else _trunk_parameters(init, defaults)
+    for key, value in inherited.items():
+        if key in given and given[key] != value:
+            raise ParameterError(
+                f"{key} is {given[key]!r}, but the model to start from has {value!r}: "
+                f"leave -p {key} out, or start from another model"
+            )
+    return {**defaults, **derived, **inherited, **given}
+
+
+def _trunk_parameters(card: ModelCard, known: dict[str, Any]) -> dict[str, Any]:
+    """Return the card's parameters that decide what its trunk is."""
+    return {
+        key: card.parameters[key]
+        for key in TRUNK_PARAMETERS
+        if key in card.parameters and key in known
+    }
+
+
+def new_card(
+    settings: RunSettings, split: Split, normalization: Normalization
+) -> ModelCard:
+    """Return the card of the model that a run is going to train."""
+    tiles = training_tiles(split)
+    parameters = parameters_of(settings, normalization.bands, initial_card(settings))
+    method = outline_method(settings, normalization.channels, parameters)
+    roles = ("match", "select", "test", "unlabelled")
+    return ModelCard(
+        method=settings.method,
+        parameters=parameters,
+        normalization=normalization,
+        nodata=settings.nodata,
+        gsd_m=raster.describe(tiles[0].image).gsd_m,
+        patch_size=settings.patch_size,
+        head=method.default_head,
+        seed=settings.seed,
+        provenance={
+            "source": settings.source,
+            "labels": settings.label_options,
+            "tiles": {role: [t.id for t in getattr(split, role)] for role in roles},
+            "learns_from_labels": method.uses_labels,
+            **initial_provenance(settings),
+            "fingerprint": fingerprint(tiles),
+            "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},
+        },
+    )

@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from geoseg import runs
+from geoseg.errors import LabelError, MatchingError, ParameterError
+from geoseg.geo.dataset import PatchSampler, TileDataset
+from geoseg.model import load_model
+from geoseg.run_matching import match_again
+from geoseg.settings import (
+    RunSettings,
+    loader_of,
+    normalization_of,
+    patch_tiles,
+    split_of,
+    tiles_of,
+)
+from geoseg.starting import check_start, parameters_of
+
+SMALL = {
+    "parameters": {"width": 2},
+    "patch_size": 32,
+    "batch_size": 2,
+    "max_steps": 2,
+    "controls": False,
+    "report": "none",
+}
+
+
+def settings_of(town, **changes) -> RunSettings:
+    return RunSettings(images=town.images, labels=town.labels, **SMALL | changes)
+
+
+@pytest.fixture(scope="module")
+def iic_run(town, tmp_path_factory):
+    parameters = {"width": 2, "over_clusters": 4, "half_width": 2}
+    settings = settings_of(town, method="iic", parameters=parameters)
+    return runs.start(settings, tmp_path_factory.mktemp("init") / "iic")
+
+
+def test_only_methods_that_learn_from_labels_see_any_and_those_of_matching_alone(town):
+    settings = settings_of(town)
+    split = split_of(settings, tiles_of(settings))
+    unsupervised = patch_tiles(replace(settings, method="iic"), split)
+    assert not any(tile.labels for tile in unsupervised)
+    assert {t.id for t in unsupervised} == {t.id for t in split.match}
+    supervised = patch_tiles(replace(settings, method="supervised"), split)
+    assert supervised == split.match
+    assert all(tile.labels for tile in supervised)
+
+
+def test_patches_come_from_labelled_tiles_in_their_share(town):
+    settings = settings_of(town)
+    tiles = tiles_of(settings)
+    mixed = [tiles[0], *(replace(tile, labels=None) for tile in tiles[1:])]
+    dataset = TileDataset(mixed, normalization_of(settings, tiles))
+
+    def share(labelled_share):
+        sampler = PatchSampler(
+            dataset, size=16, length=2000, labelled_share=labelled_share
+        )
+        return sum(query.tile == 0 for query in sampler) / 2000
+
+    assert share(None) == pytest.approx(1 / len(tiles), abs=0.04)
+    assert share(0.5) == pytest.approx(0.5, abs=0.04)
+    assert share(1.0) == 1
+
+
+def test_supervised_learns_from_the_masks_and_iic_does_not_see_them(town):
+    settings = settings_of(town)
+    split = split_of(settings, tiles_of(settings))
+    normalization = normalization_of(settings, split.match)
+    for method, labelled in (("supervised", True), ("iic", False)):
+        chosen = replace(settings, method=method)
+        loader = loader_of(chosen, patch_tiles(chosen, split), normalization)
+        batch, *_ = loader.batches(0)
+        assert bool((batch.mask < 2).any()) is labelled
+
+
+def test_a_class_head_keeps_its_classes_and_notes_what_it_hits(town, tmp_path):
+    result = runs.start(settings_of(town, method="supervised"), tmp_path / "run")
+    card = load_model(result.model_path).card
+    assert card.parameters["classes"] == 2
+    assert card.matchings["classes"].cluster_to_class == (0, 1)
+    assert card.matchings["classes"].threshold is None
+    assert sum(map(sum, card.matchings["classes"].counts)) > 0
+    assert card.provenance["learns_from_labels"] is True
+
+
+def test_learned_classes_are_not_matched_again(town, tmp_path):
+    settings = settings_of(town, method="supervised")
+    model = runs.start(settings, tmp_path / "run").model
+    with pytest.raises(MatchingError, match="nothing to match"):
+        match_again(model, settings)
+
+
+def test_learning_from_labels_needs_labels(town, tmp_path):
+    settings = replace(settings_of(town, method="supervised"), labels=None)
+    with pytest.raises(LabelError, match="name them with --labels"):
+        runs.start(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_starts_from_the_trunk_and_bands_of_another(iic_run, town, tmp_path):
+    settings = settings_of(
+        *(town,), method="finetune", parameters={}, init=str(iic_run.run)
+    )
+    still = {"learning_rate": 1e-30, "symmetries": False}
+    result = runs.start(replace(settings, parameters=still), tmp_path / "run")
+    before, after = iic_run.model.method, result.model.method
+    for name, weight in before.trunk.named_parameters():
+        torch.testing.assert_close(after.trunk.get_parameter(name), weight)
+    card = result.model.card
+    assert card.normalization == iic_run.model.card.normalization
+    assert card.parameters["width"] == 2
+    assert card.provenance["init"]["method"] == "iic"
+
+
+def test_another_trunk_than_the_models_is_refused(iic_run, town):
+    settings = settings_of(
+        *(town,), method="finetune", parameters={"width": 3}, init=str(iic_run.run)
+    )
+    with pytest.raises(ParameterError, match="width is 3, but the model"):
+        parameters_of(settings, ("red", "green", "blue"), iic_run.model.card)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "finetune"}, "name its run with --init"),
+        ({"method": "color_kmeans", "init": "x"}, "leave --init out"),
+        ({"method": "supervised", "init": "x", "bands": "rgb"}, "--bands was given"),
+        ({"method": "iic", "init": "x", "whiten": "zca"}, "--whiten was given"),
+    ],
+)
+def test_init_and_method_have_to_go_together(town, changes, message):
+    with pytest.raises(ParameterError, match=message):
+        check_start(settings_of(town, parameters={}, **{"method": "iic"} | changes))
