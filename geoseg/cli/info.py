@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,7 +16,7 @@ from geoseg.cli import options
     type=click.Path(path_type=Path),
     help="Model file or run folder: say whether the images fit it.",
 )
-@options.labels_opt
+@options.label_options
 @click.option("-b", "--bands", help="As for geoseg train.")
 @click.option(
     "--nodata", default="auto", show_default=True, help="As for geoseg train."
@@ -25,10 +26,8 @@ def command(
     paths: tuple[str, ...],
     *,
     model: Path | None,
-    labels: str | None,
-    bands: str | None,
-    nodata: str,
     as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Say what geoseg sees in files and folders, and what it would do with them.
 
@@ -42,12 +41,14 @@ def command(
         geoseg info tile.tif --model runs/tiles-iic-001
         geoseg info runs/tiles-iic-001 --json
     """
-    from geoseg import info  # heavy: after the checks
+    from geoseg import info
     from geoseg.errors import GeosegError
-    from geoseg.model import load_card, newest_model
 
-    card = None if model is None else load_card(newest_model(model))
-    choices = info.Choices(labels=labels, bands=bands, nodata=nodata)
+    choices, card = info.Choices(**chosen), None
+    if model is not None:
+        from geoseg.model import load_card, newest_model
+
+        card = load_card(newest_model(model))
     sheets, failed = [], []
     for path in paths:
         try:

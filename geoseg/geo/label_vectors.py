@@ -18,7 +18,7 @@ from geoseg.errors import LabelError, RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import shift, warp_all
 from geoseg.geo.label_files import Shapes, read_shapes
-from geoseg.geo.raster import PixelWindow, RasterDescription
+from geoseg.geo.raster import PixelWindow, RasterDescription, warp_advice
 from geoseg.geo.remote import is_remote
 from geoseg.metrics import BUILDING
 from geoseg.patches import IGNORE
@@ -50,16 +50,17 @@ def read_layer(tile: Tile, grid: RasterDescription) -> Layer:
             field, or only one of file and image has a CRS.
     """
     path = str(tile.labels)
-    crs = grid.crs.to_wkt() if grid.crs else ""
+    crs, advice = grid.crs.to_wkt() if grid.crs else "", warp_advice(grid)
     if is_remote(path):  # counts as unchanging
-        return _cached_layer(path, 0, 1, crs, tile.classes)
+        return _cached_layer(path, 0, 1, crs, advice, tile.classes)
     try:
         status = os.stat(path)
     except OSError:
         raise LabelError(
             f"labels {path} of tile {tile.id} do not exist, expected a vector file"
         ) from None
-    return _cached_layer(path, status.st_mtime_ns, status.st_size, crs, tile.classes)
+    modified, size = status.st_mtime_ns, status.st_size
+    return _cached_layer(path, modified, size, crs, advice, tile.classes)
 
 
 def polygons_of(
@@ -134,7 +135,12 @@ def polygon_parts(geometry: shapely.Geometry) -> list[shapely.Polygon]:
 
 @lru_cache(maxsize=64)
 def _cached_layer(
-    path: str, _mtime: int, size: int, wkt: str, classes: LabelClasses
+    path: str,
+    _mtime: int,
+    size: int,
+    wkt: str,
+    advice: str | None,
+    classes: LabelClasses,
 ) -> Layer:
     """Read a file once per CRS; time and size in the key notice when it changes."""
     _need_field(path, classes)
@@ -150,6 +156,8 @@ def _cached_layer(
     class_ids = np.array([class_id for _, class_id in pairs], np.uint8)
     if len(polygons):
         target = CRS.from_wkt(wkt) if wkt else None
+        if advice is not None and found.crs is not None:
+            raise LabelError(f"labels {path} have a CRS, but {advice}")
         polygons, finite = _reproject(path, polygons, found.crs, target)
         class_ids = class_ids[finite]
         broken = ~shapely.is_valid(polygons)

@@ -34,6 +34,11 @@ _DECORATION = re.compile(
 )
 
 
+def is_remote(path: str | Path) -> bool:
+    """Tell whether a path is for GDAL alone: a URL or ``/vsi…``."""
+    return "://" in str(path) or str(path).startswith("/vsi")
+
+
 def pair_key(stem: str) -> str:
     """What an image's and its label's file names have in common.
 

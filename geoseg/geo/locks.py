@@ -13,7 +13,7 @@ if sys.platform == "win32":
 
     _HELD = PermissionError
 
-    def _try_lock(descriptor: int) -> None:
+    def _try_lock(descriptor: int, *, shared: bool = False) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
 else:
@@ -21,8 +21,9 @@ else:
 
     _HELD = BlockingIOError
 
-    def _try_lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _try_lock(descriptor: int, *, shared: bool = False) -> None:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
 
 
 @contextmanager
@@ -35,8 +36,7 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         OutputError: If another process holds the lock, or the file cannot be made.
     """
-    inside = path.is_dir()
-    lock = path / ".lock" if inside else path.with_name(f".{path.name}.lock")
+    inside, lock = path.is_dir(), _lock_of(path)
     try:
         descriptor = _open_locked(lock)
     except _HELD:
@@ -58,6 +58,28 @@ def locked(path: Path) -> Iterator[None]:
         else:
             lock.unlink(missing_ok=True)
             os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Tell whether a process writes an output, or into a folder, right now.
+
+    A lock file that a killed process left behind does not count.
+    """
+    try:
+        descriptor = os.open(_lock_of(path), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        _try_lock(descriptor, shared=True)
+    except _HELD:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _lock_of(path: Path) -> Path:
+    return path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
 
 
 def _open_locked(lock: Path) -> int:

@@ -300,9 +300,27 @@ def same_grid(first: RasterDescription, second: RasterDescription) -> bool:
 
 #: How an image without a grid says where it lies, and how to give it one.
 _WARPS = {
-    "gcps": ("ground control points", "-tps"),
-    "rpcs": ("rational polynomials (RPC)", "-rpc"),
+    "gcps": (
+        "ground control points",
+        "gdalwarp -tps -t_srs EPSG:… FILE OUTPUT, or rio warp FILE OUTPUT --dst-crs "
+        "EPSG:…",
+    ),
+    "rpcs": (
+        "rational polynomials (RPC)",
+        "gdalwarp -rpc -t_srs EPSG:… FILE OUTPUT",
+    ),
 }
+
+
+def warp_advice(description: RasterDescription) -> str | None:
+    """Say how to give an image a grid that has a place, but none; None for others."""
+    if description.located_by not in _WARPS:
+        return None
+    what, how = _WARPS[description.located_by]
+    return (
+        f"{description.path} is located by {what} alone, expected a grid in a CRS; warp "
+        f"it first: {how}"
+    )
 
 
 def require_crs(description: RasterDescription) -> CRS:
@@ -311,12 +329,9 @@ def require_crs(description: RasterDescription) -> CRS:
     Raises:
         RasterError: If it has none; says how to set one.
     """
-    if description.located_by in _WARPS:
-        what, how = _WARPS[description.located_by]
-        raise RasterError(
-            f"{description.path} is located by {what} alone, expected a grid in a CRS; "
-            f"warp it first: gdalwarp {how} -t_srs EPSG:… FILE OUTPUT"
-        )
+    advice = warp_advice(description)
+    if advice is not None:
+        raise RasterError(advice)
     if description.crs is None:
         raise RasterError(
             f"{description.path} has no CRS, expected a georeferenced image; if you "

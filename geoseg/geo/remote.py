@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import rasterio
 
 from geoseg.errors import DatasetError
+from geoseg.geo.layouts import is_remote as is_remote  # noqa: F401
 
 _SCHEMES = {"s3://": "/vsis3/", "gs://": "/vsigs/", "az://": "/vsiaz/"}
 _WEB = ("https://", "http://")
@@ -41,11 +42,6 @@ _CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
-
-
-def is_remote(path: str | Path) -> bool:
-    """Tell whether a path is for GDAL alone: a URL or ``/vsi…``."""
-    return "://" in str(path) or str(path).startswith("/vsi")
 
 
 def gdal_name(path: str | Path) -> str:

@@ -1,23 +1,41 @@
 """What geoseg sees in a file or folder, and what it would do with it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geoseg.errors import DatasetError
-from geoseg.geo.layouts import IMAGE_SUFFIXES, VECTOR_SUFFIXES
-from geoseg.geo.remote import is_remote
-from geoseg.info.images import Choices as Choices
-from geoseg.info.images import folder_sheet, image_sheet
-from geoseg.info.models import model_sheet, run_sheet
+from geoseg.geo.layouts import (
+    IMAGE_SUFFIXES,
+    TABLE_SUFFIXES,
+    VECTOR_SUFFIXES,
+    is_remote,
+)
+from geoseg.info.choices import Choices as Choices
 from geoseg.info.sheet import Sheet as Sheet
-from geoseg.info.vectors import vector_sheet
-from geoseg.model import MODEL_NAME, ModelCard
-from geoseg.run_files import SETTINGS_NAME
+from geoseg.run_files import MODEL_NAME, SETTINGS_NAME
+
+if TYPE_CHECKING:
+    from geoseg.model import ModelCard
+
+_EXPECTED = "an image, a folder of images, a vector file, a model or a run"
+#: Archives that GDAL reads without unpacking → what it calls their insides.
+_ARCHIVES = {
+    ".zip": "/vsizip/",
+    ".tar": "/vsitar/",
+    ".gz": "/vsitar/",
+    ".tgz": "/vsitar/",
+}
+#: How TIFF and BigTIFF begin, in either byte order.
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def inspect(
-    path: str, choices: Choices = Choices(), card: ModelCard | None = None
+    path: str, choices: Choices = Choices(), card: "ModelCard | None" = None
 ) -> Sheet:
     """Look at an image, a folder of images, a vector file, a model or a run.
+
+    What each kind needs is imported for that kind alone: a path that is none is told
+    at once.
 
     Args:
         path: A path, or the name of a remote image or folder.
@@ -27,21 +45,53 @@ def inspect(
     Raises:
         GeosegError: If it cannot be read, or is none of these.
     """
-    local = Path(path)
+    local, suffix = Path(path), Path(path).suffix.lower()
     if is_remote(path):
-        one = local.suffix.lower() in IMAGE_SUFFIXES
-        return (image_sheet if one else folder_sheet)(path, choices, card)
+        if suffix in IMAGE_SUFFIXES:
+            return _image(path, choices, card)
+        return _folder(path, choices, card)
+    if not local.exists():
+        raise DatasetError(f"{path} does not exist, expected {_EXPECTED}")
     if local.is_dir():
         if (local / MODEL_NAME).exists() or (local / SETTINGS_NAME).exists():
+            from geoseg.info.runs import run_sheet
+
             return run_sheet(local)
-        return folder_sheet(path, choices, card)
-    if not local.exists():
-        raise DatasetError(
-            f"{path} does not exist, expected an image, a folder of images, a vector "
-            "file, a model or a run"
-        )
-    if local.suffix.lower() == ".safetensors":
+        return _folder(path, choices, card)
+    if suffix == ".safetensors":
+        from geoseg.info.models import model_sheet
+
         return model_sheet(local)
-    if local.suffix.lower() in VECTOR_SUFFIXES:
+    if suffix in (*VECTOR_SUFFIXES, *TABLE_SUFFIXES):
+        from geoseg.info.vectors import vector_sheet
+
         return vector_sheet(local)
+    if suffix == ".txt":  # a list of images
+        return _folder(path, choices, card)
+    if suffix in _ARCHIVES:
+        raise DatasetError(
+            f"{path} is an archive, expected {_EXPECTED}: unpack it, or look into it "
+            f"with geoseg info {_ARCHIVES[suffix]}{path}"
+        )
+    if suffix not in IMAGE_SUFFIXES and not _is_tiff(local):
+        raise DatasetError(
+            f"{path} is no image that geoseg reads, expected {_EXPECTED}"
+        )
+    return _image(path, choices, card)
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF
+
+
+def _image(path: str, choices: Choices, card: "ModelCard | None") -> Sheet:
+    from geoseg.info.images import image_sheet
+
     return image_sheet(path, choices, card)
+
+
+def _folder(path: str, choices: Choices, card: "ModelCard | None") -> Sheet:
+    from geoseg.info.folders import folder_sheet
+
+    return folder_sheet(path, choices, card)

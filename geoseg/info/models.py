@@ -1,20 +1,13 @@
-"""What geoseg sees in a model file, and in the folder of a run."""
+"""What geoseg sees in a model file."""
 
-import csv
-import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from geoseg.errors import TrainingError
-from geoseg.fitting import DEFAULT_STEPS
 from geoseg.geo.score_tables import OVERALL_COLUMNS, TABLE_COLUMNS
+from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, columns, percent, wrapped
 from geoseg.matching import Matching
-from geoseg.methods import method_class
-from geoseg.model import MODEL_NAME, ModelCard, file_sha256, load_card
-from geoseg.run_files import METRICS_NAME, SETTINGS_NAME
-from geoseg.settings import RunSettings
+from geoseg.model import ModelCard, file_sha256, load_card
 from geoseg.words import counted
 
 
@@ -33,80 +26,14 @@ def model_sheet(path: Path) -> Sheet:
     if card.metrics:
         _say_scores(sheet, card)
     else:
-        reason = _why_no_scores(card, path.parent)
+        reason = _why_no_scores(card, run_state(path.parent))
         sheet.facts["no_scores"] = reason
         sheet.say("scores", reason)
     _say_provenance(sheet, card)
     return sheet
 
 
-def run_sheet(folder: Path) -> Sheet:
-    """Look at a run: its settings, how far it went, and its model.
-
-    Raises:
-        ModelFileError: If its model is damaged.
-        TrainingError: If its settings are.
-    """
-    model = folder / MODEL_NAME
-    sheet = Sheet(str(folder), "run")
-    settings = _settings(folder)
-    planned = None if settings is None else _planned(settings)
-    if settings is not None:
-        command = settings.command() + _output_option(folder, settings)
-        sheet.facts["command"] = command
-        sheet.say("made by", *wrapped(command))
-    steps = _steps(folder / METRICS_NAME)
-    sheet.facts |= {"steps": steps, "planned_steps": planned}
-    if steps:
-        sheet.say("steps", f"{_of(steps, planned)}, numbers in {METRICS_NAME}")
-    if model.exists():
-        inner = model_sheet(model)
-        sheet.facts["model"] = inner.facts
-        sheet.rows += inner.rows
-    else:
-        sheet.say("model", f"none yet; {_go_on(folder)}")
-    return sheet
-
-
-def _settings(folder: Path) -> RunSettings | None:
-    """The settings of a run, or None where the folder holds none."""
-    path = folder / SETTINGS_NAME
-    if not path.exists():
-        return None
-    try:
-        return RunSettings.from_json(json.loads(path.read_text())["settings"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrainingError(
-            f"{path} is damaged ({error}), expected the settings that geoseg train wrote"
-        ) from error
-
-
-def _planned(settings: RunSettings) -> int | None:
-    """The step that a training ends at; None where epochs or time may end it."""
-    if settings.max_epochs is not None or settings.max_seconds is not None:
-        return None
-    if not method_class(settings.method).gradient:
-        return None
-    return DEFAULT_STEPS if settings.max_steps is None else settings.max_steps
-
-
-def _output_option(folder: Path, settings: RunSettings) -> str:
-    """``-o FOLDER`` where the folder is not one that train names by itself."""
-    usual = f"{settings.source}-{settings.method}-"
-    if folder.name.removeprefix(usual).isdigit():
-        return ""
-    return f" -o {shlex.quote(str(folder))}"
-
-
-def _of(steps: int, planned: int | None) -> str:
-    return str(steps) if planned is None else f"{steps} of {planned}"
-
-
-def _go_on(folder: Path) -> str:
-    return f"go on with: geoseg train --resume {shlex.quote(str(folder))}"
-
-
-def _why_no_scores(card: ModelCard, folder: Path) -> str:
+def _why_no_scores(card: ModelCard, run: RunState) -> str:
     """Say why a card has no scores: train writes them last, and match removes them."""
     origin = card.provenance
     if "matched_on" in origin:
@@ -115,21 +42,14 @@ def _why_no_scores(card: ModelCard, folder: Path) -> str:
         return "none: there were no test tiles"
     if card.head not in card.matchings:
         return "none: without classes there is nothing to score"
-    settings = _settings(folder)
-    steps = origin.get("steps")
-    if settings is None:
-        return f"none: not scored when this was saved, after {steps or 0} steps"
-    planned = _planned(settings)
-    if steps and (planned is None or steps < planned):
-        return f"none yet: stopped at step {_of(steps, planned)}; {_go_on(folder)}"
-    return f"none yet: ended before they were written; {_go_on(folder)}"
-
-
-def _steps(path: Path) -> int:
-    if not path.exists():
-        return 0
-    with path.open(newline="") as file:
-        return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
+    steps = origin.get("steps") or 0
+    if run.settings is None:
+        return f"none: not scored when this was saved, after {steps} steps"
+    if run.running:
+        return "none yet: the run is going on, and scores come last"
+    if steps and (run.planned is None or steps < run.planned):
+        return f"none yet: stopped at step {run.of(steps)}; {run.go_on}"
+    return f"none yet: ended before they were written; {run.go_on}"
 
 
 def _say_card(sheet: Sheet, card: ModelCard) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 import rasterio
 from affine import Affine
 
+from geoseg.finished import forget_scores
+from geoseg.geo.locks import locked
 from geoseg.geo.score_tables import TABLE_COLUMNS
 from geoseg.model import load_card, load_model, save_model
 
@@ -182,6 +186,26 @@ def test_a_run_without_a_model_says_how_to_go_on(tmp_path, there, info):
     assert f"geoseg train --resume {folder}" in info(folder)
 
 
+def test_a_run_that_is_going_on_is_not_called_stopped(run_with, info):
+    folder = run_with({"metrics": {}}, {"max_steps": 80})
+    forget_scores(folder)
+    assert facts(info, folder)["state"] == "stopped"
+    with locked(folder):
+        found, text = facts(info, folder), info(folder)
+    assert found["state"] == "running"
+    assert found["model"]["no_scores"].startswith("none yet: the run is going on")
+    assert f"running now: 2 of 80 steps made; watch: tail -f {folder}" in text
+    assert f"should it stop, go on with: geoseg train --resume {folder}" in text
+    assert "stopped" not in text
+
+
+def test_a_lock_that_a_killed_run_left_does_not_count(run_with, info):
+    folder = run_with()
+    (folder / ".lock").touch()
+    assert facts(info, folder)["state"] == "finished"
+    assert "finished: 2 of 2 steps made, numbers in metrics.csv" in info(folder)
+
+
 def test_a_damaged_run_is_one_line(tmp_path, geoseg):
     (tmp_path / "run.json").write_text("{}")
     done = geoseg("info", tmp_path)
@@ -239,6 +263,38 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(there, tmp_path, geo
     first, second = done.stderr.strip().splitlines()
     assert f"{broken} cannot be opened" in first
     assert "none.tif does not exist, expected an image, a folder" in second
+
+
+def test_a_path_that_does_not_exist_is_told_before_anything_heavy_is_imported():
+    code = (
+        "import sys\n"
+        "from geoseg.cli import cli\n"
+        "try: cli.main(['info', 'nothing.tif'])\n"
+        "except SystemExit as end: assert end.code == 1\n"
+        "print(sorted({'torch', 'rasterio', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+    assert "nothing.tif does not exist" in done.stderr
+
+
+def test_archives_and_other_files_say_what_to_do(tmp_path, geoseg):
+    archive, text = tmp_path / "tiles.zip", tmp_path / "notes.md"
+    for path in (archive, text):
+        path.write_bytes(b"PK")
+    done = geoseg("info", archive)
+    assert done.exit_code == 1
+    assert f"look into it with geoseg info /vsizip/{archive}" in done.stderr
+    assert "notes.md is no image that geoseg reads" in geoseg("info", text).stderr
+
+
+def test_an_image_needs_no_suffix_and_a_list_is_a_folder(there, tmp_path, info):
+    shutil.copy(there.images[0], tmp_path / "bare")
+    assert facts(info, tmp_path / "bare")["kind"] == "image"
+    (tmp_path / "list.txt").write_text("\n".join(map(str, there.images[:2])))
+    assert facts(info, tmp_path / "list.txt")["tiles"] == 2
 
 
 def test_a_single_thing_that_is_none_is_one_line(tmp_path, geoseg):

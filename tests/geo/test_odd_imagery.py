@@ -16,8 +16,10 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.rpc import RPC
 
-from geoseg.errors import BandMismatchError, DatasetError, RasterError
+from geoseg.errors import BandMismatchError, DatasetError, LabelError, RasterError
+from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import cluster_map
+from geoseg.geo.labels import read_labels
 from geoseg.geo.raster import describe, open_raster, read_window, require_crs
 from geoseg.methods import build_method
 from geoseg.model import Model, ModelCard
@@ -399,7 +401,9 @@ def test_images_without_crs_are_trained_on_but_have_no_map(write, folder):
         require_crs(describe(path))
 
 
-def test_control_points_alone_want_a_warp_before_a_map(write, folder):
+@pytest.fixture
+def by_points(folder, write):
+    """Write an image that control points alone locate."""
     corners = [(0, 0), (0, SIDE), (SIDE, 0), (SIDE, SIDE)]
     points = [
         GroundControlPoint(row, col, GRID.c + 0.5 * col, GRID.f - 0.5 * row)
@@ -409,10 +413,24 @@ def test_control_points_alone_want_a_warp_before_a_map(write, folder):
     def place(dataset):
         dataset.gcps = points, CRS.from_epsg(32611)
 
-    path = unreferenced(write, after=place)
+    return unreferenced(write, after=place)
+
+
+def test_control_points_alone_want_a_warp_before_a_map(by_points, folder):
     assert_found(folder)
     with pytest.raises(RasterError, match="ground control points alone.*gdalwarp -tps"):
-        require_crs(describe(path))
+        require_crs(describe(by_points))
+
+
+def test_control_points_alone_want_a_warp_before_labels_on_the_map(by_points, town):
+    labels = f"{town.labels}/tile0.geojson"
+    tile = Tile("a", str(by_points), labels)
+    with pytest.raises(
+        LabelError,
+        match="tile0.geojson have a CRS, but .* is located by ground control points "
+        "alone, expected a grid in a CRS; warp it first: gdalwarp -tps .* rio warp",
+    ):
+        read_labels(tile, describe(by_points))
 
 
 def test_rational_polynomials_alone_want_a_warp_before_a_map(write, folder):

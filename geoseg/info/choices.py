@@ -1,0 +1,34 @@
+"""What a training would be told about the things that are looked at."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from geoseg.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What ``geoseg train`` would be told, where it matters here.
+
+    Attributes:
+        labels: Folder or file of labels, or None for those of the layout.
+        classes: Of the labels, as ``--classes`` has them; None: building or not.
+        class_field: Attribute of label polygons that holds the class.
+        label_layer: Layer of label files that have several.
+        bands: Preset, names or numbers, or None for the usual ones.
+        nodata: The nodata rule.
+    """
+
+    labels: str | None = None
+    classes: str | None = None
+    class_field: str | None = None
+    label_layer: str | None = None
+    bands: str | None = None
+    nodata: str = "auto"
+
+    def settings(self, images: str) -> "RunSettings":
+        """Return the settings of a training on some images, defaults for the rest."""
+        from geoseg.settings import RunSettings  # heavy: not for vector files
+
+        return RunSettings(images=images, **vars(self))

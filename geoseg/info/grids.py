@@ -1,0 +1,42 @@
+"""Grids of images in words."""
+
+from collections.abc import Sequence
+
+from geoseg.geo.raster import RasterDescription
+
+
+def count_words(bands: int) -> str:
+    """Write a number of bands."""
+    return "1 band" if bands == 1 else f"{bands} bands"
+
+
+def band_words(grid: RasterDescription) -> str:
+    """Write how many bands there are, and their names."""
+    return f"{count_words(grid.count)}: {' '.join(grid.band_names)}"
+
+
+def crs_words(grid: RasterDescription) -> str:
+    """Write the CRS, or what there is instead."""
+    if grid.crs is not None:
+        return str(grid.crs.to_string())
+    located = {"gcps": "; has ground control points", "rpcs": "; has RPCs"}
+    return "none" + located.get(grid.located_by, "")
+
+
+def size_words(size: float | None) -> str:
+    """Write the side of a pixel in metres."""
+    return f"{size:.3g} m a side" if size else "of unknown size"
+
+
+def span(values: Sequence[int]) -> str:
+    """Write the least and the most of whole numbers."""
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def span_m(sizes: Sequence[float]) -> str:
+    """Write the least and the most side of a pixel in metres."""
+    if not sizes:
+        return "of unknown size"
+    low, high = f"{min(sizes):.3g}", f"{max(sizes):.3g}"
+    return f"{low} m a side" if low == high else f"{low} to {high} m a side"

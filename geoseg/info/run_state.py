@@ -1,0 +1,99 @@
+"""How far a run is: from the files in its folder and its lock."""
+
+import csv
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from geoseg.errors import TrainingError
+from geoseg.finished import is_finished
+from geoseg.fitting import DEFAULT_STEPS
+from geoseg.geo.locks import is_locked
+from geoseg.methods import method_class
+from geoseg.run_files import METRICS_NAME, SETTINGS_NAME
+from geoseg.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run is.
+
+    Attributes:
+        folder: Of the run.
+        settings: None where the folder holds none, so that it is no run.
+        steps: That were made and noted.
+        planned: The step that training ends at; None where epochs or time may end it.
+        running: Whether a process works on it right now.
+        finished: Whether it has all that it was begun for.
+    """
+
+    folder: Path
+    settings: RunSettings | None
+    steps: int
+    planned: int | None
+    running: bool
+    finished: bool
+
+    @property
+    def name(self) -> Literal["running", "finished", "stopped"]:
+        """The state in a word."""
+        if self.running:
+            return "running"
+        return "finished" if self.finished else "stopped"
+
+    @property
+    def go_on(self) -> str:
+        """How to go on."""
+        return f"go on with: geoseg train --resume {shlex.quote(str(self.folder))}"
+
+    def of(self, steps: int) -> str:
+        """Write some steps, of all where the settings tell how many those are."""
+        return str(steps) if self.planned is None else f"{steps} of {self.planned}"
+
+
+def run_state(folder: Path) -> RunState:
+    """Look how far a run is.
+
+    Raises:
+        TrainingError: If its settings are damaged.
+    """
+    settings = _settings(folder)
+    return RunState(
+        folder=folder,
+        settings=settings,
+        steps=_steps(folder / METRICS_NAME),
+        planned=None if settings is None else _planned(settings),
+        running=is_locked(folder),
+        finished=is_finished(folder),
+    )
+
+
+def _settings(folder: Path) -> RunSettings | None:
+    """The settings of a run, or None where the folder holds none."""
+    path = folder / SETTINGS_NAME
+    if not path.exists():
+        return None
+    try:
+        return RunSettings.from_json(json.loads(path.read_text())["settings"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(
+            f"{path} is damaged ({error}), expected the settings that geoseg train wrote"
+        ) from error
+
+
+def _planned(settings: RunSettings) -> int | None:
+    """The step that a training ends at; None where epochs or time may end it."""
+    if settings.max_epochs is not None or settings.max_seconds is not None:
+        return None
+    if not method_class(settings.method).gradient:
+        return None
+    return DEFAULT_STEPS if settings.max_steps is None else settings.max_steps
+
+
+def _steps(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with path.open(newline="") as file:
+        return max((int(row["step"]) for row in csv.DictReader(file)), default=0)

@@ -1,0 +1,59 @@
+"""What geoseg sees in the folder of a run."""
+
+import shlex
+from pathlib import Path
+
+from geoseg.info.models import model_sheet
+from geoseg.info.run_state import RunState, run_state
+from geoseg.info.sheet import Sheet, wrapped
+from geoseg.run_files import METRICS_NAME, MODEL_NAME
+from geoseg.settings import RunSettings
+
+
+def run_sheet(folder: Path) -> Sheet:
+    """Look at a run: its settings, how far it is, and its model.
+
+    Raises:
+        ModelFileError: If its model is damaged.
+        TrainingError: If its settings are.
+    """
+    model, run = folder / MODEL_NAME, run_state(folder)
+    sheet = Sheet(str(folder), "run")
+    if run.settings is not None:
+        command = run.settings.command() + _output_option(folder, run.settings)
+        sheet.facts["command"] = command
+        sheet.say("made by", *wrapped(command))
+    sheet.facts |= {"state": run.name, "steps": run.steps, "planned_steps": run.planned}
+    _say_state(sheet, run, has_model=model.exists())
+    if model.exists():
+        inner = model_sheet(model)
+        sheet.facts["model"] = inner.facts
+        sheet.rows += inner.rows
+    else:
+        sheet.say("model", "none yet")
+    return sheet
+
+
+def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
+    """Say how far a run is; why a model has no scores is said with the model."""
+    made = f"{run.of(run.steps)} steps made"
+    table = run.folder / METRICS_NAME
+    numbers = f", numbers in {table.name}" if run.steps else ""
+    if run.running:
+        watch = f"; watch: tail -f {shlex.quote(str(table))}" if run.steps else ""
+        sheet.say("state", f"running now: {made}{watch}")
+        sheet.say("", f"should it stop, {run.go_on}")
+    elif run.finished:
+        sheet.say("state", f"finished: {made}{numbers}")
+    elif has_model:
+        sheet.say("state", f"{made}{numbers}")
+    else:
+        sheet.say("state", f"stopped: {made}{numbers}; {run.go_on}")
+
+
+def _output_option(folder: Path, settings: RunSettings) -> str:
+    """``-o FOLDER`` where the folder is not one that train names by itself."""
+    usual = f"{settings.source}-{settings.method}-"
+    if folder.name.removeprefix(usual).isdigit():
+        return ""
+    return f" -o {shlex.quote(str(folder))}"

@@ -1,0 +1,72 @@
+"""What a training would take of images."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from geoseg.errors import BandMismatchError
+from geoseg.geo.inspection import percentiles, sample
+from geoseg.geo.raster import RasterDescription, band_numbers, choose_bands
+from geoseg.info.choices import Choices
+from geoseg.info.sheet import Sheet, columns, number
+from geoseg.settings import RunSettings
+
+#: Images of a folder whose pixels are looked at.
+LOOKED_AT = 8
+
+
+def say_training(
+    sheet: Sheet, grids: Sequence[RasterDescription], choices: Choices, area: int
+) -> None:
+    """Say what a training would take of images, by default settings."""
+    try:
+        chosen = choose_bands(grids[0], choices.bands)
+        stretches = _stretches(grids, chosen, choices.nodata)
+    except BandMismatchError as error:
+        sheet.facts["training"] = {"problem": str(error)}
+        sheet.say("training", f"refused: {error}")
+        return
+    defaults = RunSettings()
+    patches = math.ceil(area / defaults.patch_size**2)
+    sheet.facts["training"] = {
+        "stretch": stretches,
+        "patch_size": defaults.patch_size,
+        "patches_per_epoch": patches,
+    }
+    why = "as asked for" if choices.bands else _why(grids[0], chosen)
+    sheet.say("training", f"on {' '.join(chosen)}: {why}")
+    rows = [(k, f"{number(a)} to {number(b)}") for k, (a, b) in stretches.items()]
+    sheet.say("", *columns(rows))
+    sheet.say("", "made 0 to 1, about: percentiles 1 to 99 over all training tiles")
+    sheet.say("", f"{patches} patches of {defaults.patch_size} pixels a side an epoch")
+    if min(min(grid.height, grid.width) for grid in grids) < defaults.patch_size:
+        sheet.say("", "tiles smaller than a patch are padded with invalid pixels")
+
+
+def _stretches(
+    grids: Sequence[RasterDescription], bands: Sequence[str], nodata: str
+) -> dict[str, tuple[float | None, float | None]]:
+    """Percentiles 1 and 99 of each band over a sample of some images.
+
+    Raises:
+        BandMismatchError: If an image, of all, lacks a band.
+    """
+    numbers = [band_numbers(grid, bands) for grid in grids]
+    values: dict[str, list[np.ndarray[Any, Any]]] = {band: [] for band in bands}
+    step = -(-len(grids) // LOOKED_AT)
+    for grid, own in zip(grids[::step], numbers[::step], strict=True):
+        pixels, valid = sample(grid, nodata=nodata)
+        for band, index in zip(bands, own, strict=True):
+            values[band].append(pixels[grid.band_indexes.index(index)][valid])
+    found = {band: percentiles(np.concatenate(parts)) for band, parts in values.items()}
+    return {band: (low, high) for band, (low, _, high) in found.items()}
+
+
+def _why(grid: RasterDescription, chosen: tuple[str, ...]) -> str:
+    if chosen == ("red", "green", "blue", "nir"):
+        return "the usual bands"
+    if chosen == ("red", "green", "blue"):
+        return "the usual bands, where there is no near infrared"
+    return "all, for not all of red, green and blue are there"
