@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,14 +138,19 @@ class Model:
         """Return a model of the same weights whose card has other values."""
         return Model(self.method, replace(self.card, **changes))
 
+    def head_probabilities(
+        self, image: Tensor, valid: Tensor, heads: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Return the ``(N, K, H, W)`` cluster probabilities of several heads."""
+        device = next(iter(self.method.state_dict().values())).device
+        return self.method.predict_heads(image.to(device), valid.to(device), heads)
+
     def cluster_probabilities(
         self, image: Tensor, valid: Tensor, head: str | None = None
     ) -> Tensor:
         """Return ``(N, K, H, W)`` cluster probabilities of a head."""
-        device = next(iter(self.method.state_dict().values())).device
-        return self.method.predict(
-            image.to(device), valid.to(device), head or self.card.head
-        )
+        name = head or self.card.head
+        return self.head_probabilities(image, valid, (name,))[name]
 
     def require_matching(self, head: str | None = None) -> None:
         """Check that the clusters of a head (the card's by default) have classes.
@@ -172,12 +177,21 @@ class Model:
             MatchingError: If the head has not been matched to classes.
         """
         name = head or self.card.head
+        return self.fold(self.cluster_probabilities(image, valid, name), name)
+
+    def fold(self, clusters: Tensor, head: str | None = None) -> Tensor:
+        """Sum ``(N, K, H, W)`` cluster into ``(N, C, H, W)`` class probabilities.
+
+        A head of classes has nothing to sum.
+
+        Raises:
+            MatchingError: If the head has not been matched to classes.
+        """
+        name = head or self.card.head
         if name == self.method.class_head:
-            return self.cluster_probabilities(image, valid, name)
+            return clusters
         self.require_matching(name)
-        matching = self.card.matchings[name]
-        clusters = self.cluster_probabilities(image, valid, name)  # (N, K, H, W)
-        fold = matching.matrix.to(clusters)  # (K, C)
+        fold = self.card.matchings[name].matrix.to(clusters)  # (K, C)
         folded = clusters.permute(0, 2, 3, 1) @ fold  # (N, H, W, C)
         return folded.permute(0, 3, 1, 2).contiguous()
 

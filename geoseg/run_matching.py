@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 
 from geoseg.errors import LabelError, MatchingError
 from geoseg.geo import raster
@@ -66,14 +65,14 @@ def select_head(model: Model, tiles: Sequence[Tile]) -> Model:
 
     With more than two classes, with the best mean IoU.
     """
-    from geoseg.geo.evaluation import evaluate_model
+    from geoseg.geo.evaluation import evaluate_models
     from geoseg.metrics import iou, mean_iou
 
-    evaluate = partial(evaluate_model, tiles=tiles, name="selection", polygons=False)
     score = iou if len(model.card.class_names) == 2 else mean_iou
+    heads = {head: model.with_card(head=head) for head in model.card.matchings}
     ious = {
-        head: float(score(evaluate(model.with_card(head=head)).confusions.sum(0)))
-        for head in model.card.matchings
+        entry.name: float(score(entry.confusions.sum(0)))
+        for entry in evaluate_models(heads, tiles, polygons=False)
     }
     best = max(ious, key=lambda head: ious[head])
     log.info("selection tiles: IoU %s; head %s", ious, best)

@@ -11,7 +11,7 @@ from geoseg.classes import footprint_ids
 from geoseg.errors import DatasetError, LabelError, MatchingError, ParameterError
 from geoseg.geo.aoi import VECTOR_SUFFIXES, Tile
 from geoseg.geo.contingency import match_model
-from geoseg.geo.evaluation import evaluate_model, evaluate_output
+from geoseg.geo.evaluation import evaluate_model, evaluate_models, evaluate_output
 from geoseg.geo.labels import check_footprints
 from geoseg.geo.outputs import check_output
 from geoseg.geo.score_tables import markdown_table
@@ -43,23 +43,22 @@ def score_heads(
     With more than two classes each head is scored as matched, many-to-one, and by the
     one-to-one matching of the same counts, if it has clusters enough.
     """
-    heads = sorted(model.card.matchings, key=lambda head: head != model.card.head)
-    found = []
-    for head in heads:
+    several = len(model.card.class_names) > 2
+    models: dict[str, Model] = {}
+    for head in sorted(model.card.matchings, key=lambda name: name != model.card.head):
         clusters = model.method.heads[head]
         name = f"{model.card.method} ({head}, K={clusters})"
         own = model.with_card(head=head)
-        scores = partial(evaluate_model, tiles=test, match_tiles=match)
-        if len(model.card.class_names) == 2:
-            entries = [scores(own, name=name)]
-        else:
-            entries = [scores(own, name=f"{name}, many-to-one")]
-            if clusters >= len(model.card.class_names):
-                strict = one_to_one(model.card.matchings[head])
-                own = own.with_card(matchings={head: strict})
-                entries.append(scores(own, name=f"{name}, one-to-one"))
-        found += [replace(entry, clusters=clusters) for entry in entries]
-    return found
+        models[f"{name}, many-to-one" if several else name] = own
+        # What was trained to tell classes has nothing to match one-to-one.
+        matched = head != model.method.class_head
+        if several and matched and clusters >= len(model.card.class_names):
+            strict = one_to_one(model.card.matchings[head])
+            models[f"{name}, one-to-one"] = own.with_card(matchings={head: strict})
+    return [
+        replace(entry, clusters=model.method.heads[models[entry.name].card.head])
+        for entry in evaluate_models(models, test, match_tiles=match)
+    ]
 
 
 def score_controls(

@@ -210,7 +210,7 @@ def test_matching_again_counts_on_the_labelled_tiles(unlabelled_run, town):
     settings = settings_of(town)
     matched = match_again(unlabelled_run.model, settings)
     tiles = tiles_of(settings)
-    expected = contingency_tables(unlabelled_run.model, tiles, "main").sum(0)
+    expected = contingency_tables(unlabelled_run.model, tiles, ["main"])["main"].sum(0)
     matching = matched.card.matchings["main"]
     assert matching.counts == tuple(map(tuple, expected.tolist()))
     assert sorted(matching.cluster_to_class) == [0, 1]
@@ -260,7 +260,7 @@ def test_selection_tiles_choose_the_head_with_the_better_classes(
     ious = {}
     for head, matching in model.card.matchings.items():
         hits = claimed = wanted = 0
-        table = contingency_tables(model, select, head).sum(0)
+        table = contingency_tables(model, select, [head])[head].sum(0)
         for cluster, (background, building) in enumerate(table.tolist()):
             wanted += building
             if matching.cluster_to_class[cluster]:

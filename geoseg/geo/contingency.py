@@ -2,16 +2,17 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.errors import LabelError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
+from geoseg.geo.heads import ClusterView
 from geoseg.geo.labels import read_labels
 from geoseg.geo.predictor import predict_strips
 from geoseg.matching import (
@@ -21,7 +22,7 @@ from geoseg.matching import (
     identity_matching,
     match_clusters,
 )
-from geoseg.model import Model, ModelCard
+from geoseg.model import Model
 from geoseg.progress import bar
 
 log = logging.getLogger(__name__)
@@ -30,22 +31,8 @@ log = logging.getLogger(__name__)
 ALL_ALIKE = 0.99
 
 
-class ClusterView:
-    """A model whose classes are the clusters of a head, for the predictor."""
-
-    def __init__(self, model: Model, head: str) -> None:
-        self._model = model
-        self._head = head
-        names = tuple(map(str, range(model.method.heads[head])))
-        self.card: ModelCard = replace(model.card, class_names=names)
-
-    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return ``(N, K, H, W)`` cluster probabilities."""
-        return self._model.cluster_probabilities(image, valid, self._head)
-
-
 def cluster_map(model: Model, tile: Tile, head: str, **options: Any) -> Tensor:
-    """Return the most probable cluster of every pixel of a tile.
+    """Return the most probable cluster of every pixel of a tile, of one head.
 
     Args:
         model: Need not be matched.
@@ -56,27 +43,33 @@ def cluster_map(model: Model, tile: Tile, head: str, **options: Any) -> Tensor:
     Returns:
         ``(H, W)`` long; ``-1`` where the image has no data.
     """
-    description = raster.describe(tile.image)
-    rows = [
-        np.where(strip.valid, strip.probability.argmax(axis=0), -1)
-        for strip in predict_strips(
-            ClusterView(model, head),
-            tile.image,
-            region=tile.extent(description),
-            **options,
-        )
-    ]
-    return torch.from_numpy(np.concatenate(rows))
+    return cluster_maps(model, tile, (head,), **options)[head]
+
+
+def cluster_maps(
+    model: Model, tile: Tile, heads: Sequence[str], **options: Any
+) -> dict[str, Tensor]:
+    """Return the :func:`cluster_map` of each of several heads, from one pass."""
+    extent = tile.extent(raster.describe(tile.image))
+    view = ClusterView(model, *heads)
+    rows: dict[str, list[NDArray[np.int64]]] = {head: [] for head in heads}
+    for strip in predict_strips(view, tile.image, region=extent, **options):
+        for head, part in view.split(strip).items():
+            ids = part.probability.argmax(axis=0)
+            rows[head].append(np.where(part.valid, ids, -1))
+    return {
+        head: torch.from_numpy(np.concatenate(found)) for head, found in rows.items()
+    }
 
 
 def contingency_tables(
     model: Model,
     tiles: Sequence[Tile],
-    head: str,
+    heads: Sequence[str],
     *,
     on_tile: Callable[[], object] = lambda: None,
     **options: Any,
-) -> Tensor:
+) -> dict[str, Tensor]:
     """Count, tile by tile, how often each cluster falls on each class.
 
     Pixels without data or without a label do not count.
@@ -84,31 +77,29 @@ def contingency_tables(
     Args:
         model: Need not be matched.
         tiles: Labelled tiles.
-        head: One of the method's heads.
+        heads: Some of the method's heads; one pass counts for all.
         on_tile: Called after each tile.
         options: Window, overlap and batch size of the predictor.
 
     Returns:
-        ``(tiles, K, C)`` long.
+        Head → ``(tiles, K, C)`` long.
     """
-    num_clusters = model.method.heads[head]
-    tables = []
+    tables: dict[str, list[Tensor]] = {head: [] for head in heads}
     for tile in tiles:
-        clusters = cluster_map(model, tile, head, **options)
         classes = torch.from_numpy(
             read_labels(tile, raster.describe(tile.image)).astype(np.int64)
         )
-        seen = clusters >= 0
-        tables.append(
-            contingency_table(
+        for head, clusters in cluster_maps(model, tile, heads, **options).items():
+            seen = clusters >= 0
+            table = contingency_table(
                 clusters[seen],
                 classes[seen],
-                num_clusters=num_clusters,
+                num_clusters=model.method.heads[head],
                 num_classes=len(tile.classes.names),
             )
-        )
+            tables[head].append(table)
         on_tile()
-    return torch.stack(tables)
+    return {head: torch.stack(found) for head, found in tables.items()}
 
 
 def match_model(
@@ -133,15 +124,13 @@ def match_model(
         )
     if len(names) > 2:
         objective = "accuracy"
-    heads = model.method.heads
-    with bar(f"matching {model.card.method}", len(heads) * len(tiles)) as advance:
-        matchings = {
-            head: _match_head(
-                contingency_tables(model, tiles, head, on_tile=advance, **options),
-                None if head == model.method.class_head else objective,
-            )
-            for head in heads
-        }
+    heads = list(model.method.heads)
+    with bar(f"matching {model.card.method}", len(tiles)) as advance:
+        tables = contingency_tables(model, tiles, heads, on_tile=advance, **options)
+    matchings = {
+        head: _match_head(found, None if head == model.method.class_head else objective)
+        for head, found in tables.items()
+    }
     _warn_of_alike(model.card.method, matchings, names)
     return model.with_card(matchings=matchings, class_names=names)
 

@@ -4,22 +4,21 @@ A tile gives a confusion matrix of its labelled pixels and the counts of its foo
 :mod:`geoseg.geo.scores` makes scores of them.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from shapely import Polygon
 
-from geoseg.classes import TWO_CLASSES, LabelClasses, footprint_ids, value_key
-from geoseg.errors import DatasetError, LabelError, ParameterError, RasterError
+from geoseg.classes import TWO_CLASSES, footprint_ids
+from geoseg.errors import DatasetError, LabelError, ParameterError
 from geoseg.geo.aoi import Tile
-from geoseg.geo.georeference import grids_agree, locate, shift
+from geoseg.geo.heads import ClassView
+from geoseg.geo.judged_maps import Classes, JudgedMap
 from geoseg.geo.labels import read_footprints, read_labels
-from geoseg.geo.layouts import IMAGE_SUFFIXES, VECTOR_SUFFIXES
 from geoseg.geo.polygon_scores import mask_polygons, polygon_counts
 from geoseg.geo.predictor import ClassModel, predict_strips
 from geoseg.geo.raster import (
@@ -30,13 +29,22 @@ from geoseg.geo.raster import (
     read_window,
 )
 from geoseg.geo.scores import Scores, TileCounts
-from geoseg.geo.strips import classify
+from geoseg.geo.strips import Strip, classify
 from geoseg.matching import contingency_table
-from geoseg.metrics import BACKGROUND, BUILDING, PolygonCounts
+from geoseg.metrics import BACKGROUND
+from geoseg.model import Model
 from geoseg.patches import IGNORE
 from geoseg.progress import track
 
-Classes = npt.NDArray[np.uint8]
+
+class _Place(NamedTuple):
+    """A tile with what its labels say."""
+
+    tile: Tile
+    grid: RasterDescription
+    extent: PixelWindow
+    reference: Classes
+    footprints: Mapping[int, list[Polygon]]  # of the classes whose footprints count
 
 
 def evaluate_model(
@@ -55,7 +63,8 @@ def evaluate_model(
 
     Args:
         model: A matched model. For another head than its card's, pass
-            ``model.with_card(head=…)``.
+            ``model.with_card(head=…)``; for several at once, see
+            :func:`evaluate_models`.
         tiles: Labelled tiles.
         name: Of the scores in tables.
         match_tiles: The tiles that the clusters were matched on: refused among
@@ -74,38 +83,82 @@ def evaluate_model(
         ParameterError: If a footprint class is unknown.
         RasterError: If an image cannot be read.
     """
-    both = sorted({tile.id for tile in tiles} & {tile.id for tile in match_tiles})
-    if both:
-        raise DatasetError(
-            f"tiles {', '.join(both)} were used for matching, expected others: a score "
-            "on them says nothing about new tiles"
-        )
-    class_names = tuple(model.card.class_names)
+    (scores,) = _evaluate(
+        model,
+        tiles,
+        [name],
+        lambda strip: [strip],
+        class_names=tuple(model.card.class_names),
+        match_tiles=match_tiles,
+        polygons=polygons,
+        footprint_classes=footprint_classes,
+        predictor={"window": window, "overlap": overlap, "batch_size": batch_size},
+    )
+    return scores
+
+
+def evaluate_models(
+    models: Mapping[str, Model],
+    tiles: Sequence[Tile],
+    *,
+    match_tiles: Sequence[Tile] = (),
+    polygons: bool = True,
+) -> list[Scores]:
+    """Score models of the same weights, other heads or matchings, in one prediction.
+
+    Args:
+        models: Name in tables → matched model. All have the same method and classes.
+        tiles: Labelled tiles.
+        match_tiles: As :func:`evaluate_model`, of which every score is that.
+        polygons: Count footprints too.
+
+    Raises:
+        DatasetError, LabelError, RasterError: As :func:`evaluate_model`.
+    """
+    if not models:
+        return []
+    view = ClassView(list(models.values()))
+    return _evaluate(
+        view,
+        tiles,
+        list(models),
+        view.split,
+        class_names=next(iter(models.values())).card.class_names,
+        match_tiles=match_tiles,
+        polygons=polygons,
+    )
+
+
+def _evaluate(
+    model: ClassModel,
+    tiles: Sequence[Tile],
+    names: Sequence[str],
+    split: Callable[[Strip], Sequence[Strip]],
+    *,
+    class_names: tuple[str, ...],
+    match_tiles: Sequence[Tile],
+    polygons: bool,
+    footprint_classes: Sequence[str] = (),
+    predictor: Mapping[str, Any] | None = None,
+) -> list[Scores]:
+    """Score the parts of each predicted strip by the names in tables."""
+    _check_apart(tiles, match_tiles)
     targets = _targets(class_names, footprint_classes)
-    counted = []
-    for tile, grid, extent, reference in track(
-        _labelled(tiles, class_names), f"scoring {name}", len(tiles)
-    ):
+    places = _labelled(tiles, class_names, targets if polygons else ())
+    counted: list[list[TileCounts]] = [[] for _ in names]
+    for place in track(places, f"scoring {names[0]}", len(tiles)):
         strips = predict_strips(
-            model,
-            tile.image,
-            window=window,
-            overlap=overlap,
-            batch_size=batch_size,
-            region=extent,
+            model, place.tile.image, region=place.extent, **(predictor or {})
         )
-        predicted = np.concatenate([classify(strip).classes for strip in strips])
-        known = np.where(predicted == IGNORE, np.uint8(IGNORE), reference)
-        confusion = count_classes(predicted, known, num_classes=len(class_names))
-        counts = {
-            k: polygon_counts(
-                _proposals(predicted, known, extent, k),
-                read_footprints(tile, grid, pixels=True, class_id=k),
-            )
-            for k in (targets if polygons else ())
-        }
-        counted.append(_tile_counts(tile, confusion, counts, targets[0]))
-    return Scores(name, class_names, tuple(counted), target=targets[0])
+        called = [[classify(part).classes for part in split(strip)] for strip in strips]
+        for found, parts in zip(counted, zip(*called, strict=True), strict=True):
+            predicted = np.concatenate(parts)
+            known = np.where(predicted == IGNORE, np.uint8(IGNORE), place.reference)
+            found.append(_counts(place, predicted, known, targets[0]))
+    return [
+        Scores(name, class_names, tuple(found), target=targets[0])
+        for name, found in zip(names, counted, strict=True)
+    ]
 
 
 def evaluate_output(
@@ -143,39 +196,24 @@ def evaluate_output(
         RasterError: If no class raster covers a tile on its grid.
         ParameterError: If footprints are to be scored as more than two classes.
     """
-    vector = prediction.suffix.lower() in VECTOR_SUFFIXES
+    judged = JudgedMap(prediction)
     classes = tiles[0].classes if tiles else TWO_CLASSES
-    if vector and len(classes.names) != 2:
+    if judged.vector and len(classes.names) != 2:
         raise ParameterError(
             f"footprints of {prediction} are scored as one class or not, found "
             f"{len(classes.names)} classes: score the class raster"
         )
     targets = _targets(classes.names, footprint_classes)
-    rasters = [] if vector else _class_rasters(prediction)
     counted = []
-    for tile, grid, extent, reference in _labelled(tiles, classes.names):
-        with open_raster(tile.image) as image:
-            _, valid = read_window(image, grid.band_indexes, extent, nodata=nodata)
-        known = np.where(valid, reference, np.uint8(IGNORE))
-        # Footprints are read as labels are: same CRS rules, same pixel-centre rule.
-        called = replace(tile, labels=str(prediction), classes=_called(classes))
-        if vector:
-            predicted = read_labels(called, grid)
-        else:
-            predicted = _read_classes(rasters, tile, grid, extent)
-        confusion = count_classes(predicted, known, num_classes=len(classes.names))
-        counts = {
-            k: polygon_counts(
-                (
-                    read_footprints(called, grid, pixels=True)
-                    if vector
-                    else _proposals(predicted, known, extent, k)
-                ),
-                read_footprints(tile, grid, pixels=True, class_id=k),
+    for place in _labelled(tiles, classes.names, targets if polygons else ()):
+        with open_raster(place.tile.image) as image:
+            _, valid = read_window(
+                image, place.grid.band_indexes, place.extent, nodata=nodata
             )
-            for k in (targets if polygons else ())
-        }
-        counted.append(_tile_counts(tile, confusion, counts, targets[0]))
+        known = np.where(valid, place.reference, np.uint8(IGNORE))
+        predicted = judged.classes(place.tile, place.grid)
+        own = judged.footprints(place.tile, place.grid) if judged.vector else None
+        counted.append(_counts(place, predicted, known, targets[0], own))
     return Scores(
         name or prediction.name, classes.names, tuple(counted), target=targets[0]
     )
@@ -186,45 +224,6 @@ def _targets(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ..
     ids = footprint_ids(tuple(class_names), wanted)
     first = class_names.index(wanted[0]) if wanted else ids[0]
     return (first, *(k for k in ids if k != first))
-
-
-def _tile_counts(
-    tile: Tile,
-    confusion: npt.NDArray[np.int64],
-    counts: dict[int, PolygonCounts],
-    target: int,
-) -> TileCounts:
-    return TileCounts(tile.id, confusion, counts.pop(target, None), counts)
-
-
-def _called(classes: LabelClasses) -> LabelClasses:
-    """Say what footprints on disk mean: building, or what ``class`` says."""
-    if classes.names == TWO_CLASSES.names:
-        return TWO_CLASSES
-    named = tuple((value_key(n), i) for i, n in enumerate(classes.names) if i)
-    return LabelClasses(classes.names, named, rest=BACKGROUND, field="class")
-
-
-def read_map(prediction: Path, tile: Tile) -> Classes:
-    """Read the part of a map that covers a tile, as :func:`evaluate_output` scores it.
-
-    Args:
-        prediction: A class raster, a folder of them, or a vector file of footprints.
-        tile: Its window is read; its classes name the map's values.
-
-    Returns:
-        ``(H, W)`` class ids, IGNORE where a class raster has no data.
-
-    Raises:
-        LabelError: If a vector file cannot be read.
-        RasterError: If no class raster covers the tile on its grid.
-    """
-    grid = describe(tile.image)
-    if prediction.suffix.lower() in VECTOR_SUFFIXES:
-        called = _called(tile.classes)
-        return read_labels(replace(tile, labels=str(prediction), classes=called), grid)
-    rasters = _class_rasters(prediction)
-    return _read_classes(rasters, tile, grid, tile.extent(grid))
 
 
 def count_classes(
@@ -245,10 +244,19 @@ def count_classes(
     return table.numpy().T.copy()
 
 
+def _check_apart(tiles: Sequence[Tile], match_tiles: Sequence[Tile]) -> None:
+    both = sorted({tile.id for tile in tiles} & {tile.id for tile in match_tiles})
+    if both:
+        raise DatasetError(
+            f"tiles {', '.join(both)} were used for matching, expected others: a score "
+            "on them says nothing about new tiles"
+        )
+
+
 def _labelled(
-    tiles: Sequence[Tile], class_names: tuple[str, ...]
-) -> Iterator[tuple[Tile, RasterDescription, PixelWindow, Classes]]:
-    """Yield each tile with its image's grid, its part of it and its labels."""
+    tiles: Sequence[Tile], class_names: tuple[str, ...], targets: Sequence[int]
+) -> Iterator[_Place]:
+    """Yield each tile with its labels, and the footprints of some classes."""
     if not tiles:
         raise DatasetError("there is no tile to score on, expected one at least")
     without = [tile.id for tile in tiles if tile.labels is None]
@@ -265,121 +273,39 @@ def _labelled(
                 "give --classes"
             )
         grid = describe(tile.image)
-        yield tile, grid, tile.extent(grid), read_labels(tile, grid)
+        footprints = {
+            k: read_footprints(tile, grid, pixels=True, class_id=k) for k in targets
+        }
+        yield _Place(tile, grid, tile.extent(grid), read_labels(tile, grid), footprints)
 
 
-def _proposals(
+def _counts(
+    place: _Place,
+    predicted: Classes,
+    known: Classes,
+    target: int,
+    proposals: list[Polygon] | None = None,
+) -> TileCounts:
+    """Count pixels, and footprints: the proposals, or outlines of what is predicted."""
+    confusion = count_classes(
+        predicted, known, num_classes=len(place.tile.classes.names)
+    )
+    counts = {
+        k: polygon_counts(
+            (
+                _outlines(predicted, known, place.extent, k)
+                if proposals is None
+                else proposals
+            ),
+            reference,
+        )
+        for k, reference in place.footprints.items()
+    }
+    return TileCounts(place.tile.id, confusion, counts.pop(target, None), counts)
+
+
+def _outlines(
     predicted: Classes, known: Classes, extent: PixelWindow, class_id: int
 ) -> list[Polygon]:
     called = (predicted == class_id) & (known != IGNORE)
     return mask_polygons(called, row=extent.row, col=extent.col)
-
-
-def _class_rasters(prediction: Path) -> list[RasterDescription]:
-    """Describe the class raster, or those of a folder."""
-    if prediction.is_dir():
-        paths = sorted(
-            path
-            for path in prediction.iterdir()
-            if path.suffix.lower() in IMAGE_SUFFIXES
-        )
-        if not paths:
-            raise RasterError(
-                f"no class raster in {prediction}, expected {', '.join(IMAGE_SUFFIXES)}"
-            )
-    elif prediction.suffix.lower() in IMAGE_SUFFIXES:
-        paths = [prediction]
-    else:
-        raise RasterError(
-            f"{prediction} ends in {prediction.suffix!r}, expected class rasters "
-            f"({', '.join(IMAGE_SUFFIXES)}), a folder of them, or footprints "
-            f"({', '.join(VECTOR_SUFFIXES)})"
-        )
-    return [describe(path) for path in paths]
-
-
-def _read_classes(
-    rasters: Sequence[RasterDescription],
-    tile: Tile,
-    grid: RasterDescription,
-    extent: PixelWindow,
-) -> Classes:
-    """Read the tile's part of the class raster that covers it."""
-    stem = re.escape(Path(tile.image).stem)
-    named = [
-        r for r in rasters if re.match(rf"{stem}(?![0-9A-Za-z])", Path(r.path).stem)
-    ]
-    # Without a CRS every image lies at the same place: only names tell them apart.
-    candidates = named or (rasters if grid.crs or len(rasters) == 1 else [])
-    for raster in candidates:
-        area = _shared_window(raster, grid, extent)
-        if area is not None:
-            return _checked_classes(raster, area, tile.classes)
-    what = (candidates or rasters)[0].path
-    raise RasterError(
-        f"no class raster covers tile {tile.id} on the grid of {tile.image} (looked at "
-        f"{len(candidates)}, {what} first); expected the same CRS and pixels, as geoseg "
-        "predict --raster writes"
-    )
-
-
-def _shared_window(
-    raster: RasterDescription, grid: RasterDescription, extent: PixelWindow
-) -> PixelWindow | None:
-    """Return where the tile lies in the raster; None if off its grid or outside."""
-    if raster.crs != grid.crs:
-        return None
-    row, col, height, width = extent
-    corner = locate(grid.transform, col, row)
-    left, top = (round(value) for value in locate(~raster.transform, *corner))
-    own, tiles = shift(raster.transform, left, top), shift(grid.transform, col, row)
-    if not grids_agree(own, tiles, width, height):
-        return None
-    inside = 0 <= top <= raster.height - height and 0 <= left <= raster.width - width
-    return PixelWindow(top, left, height, width) if inside else None
-
-
-def _checked_classes(
-    raster: RasterDescription, area: PixelWindow, classes: LabelClasses
-) -> Classes:
-    """Read class ids from a class raster's values."""
-    if raster.count != 1 or not np.issubdtype(np.dtype(raster.dtypes[0]), np.integer):
-        raise RasterError(
-            f"{raster.path} has {raster.count} bands of {raster.dtypes[0]}, expected a "
-            "class raster: one band of whole numbers"
-        )
-    with open_raster(raster.path) as dataset:
-        pixels, valid = read_window(dataset, raster.band_indexes, area)
-        ids = _meanings(dataset.tags(), classes)
-    values = pixels[0]
-    found = np.full(values.shape, IGNORE, np.uint8)
-    known = ~valid | (values == IGNORE)
-    for value, class_id in ids.items():
-        found[valid & (values == value)] = class_id
-        known |= values == value
-    if not known.all():
-        expected = ", ".join(f"{v} ({classes.names[c]})" for v, c in ids.items())
-        raise RasterError(
-            f"{raster.path} holds value {values[~known][0]}, expected class ids {expected} and "
-            f"{IGNORE} for nodata: name the classes with --classes"
-        )
-    return found
-
-
-def _meanings(tags: Mapping[str, str], classes: LabelClasses) -> dict[int, int]:
-    """Return the class id of each value: by the names in geoseg's tags, else as labels."""
-    named = {
-        int(key.removeprefix("CLASS_")): name
-        for key, name in tags.items()
-        if re.fullmatch(r"CLASS_\d+", key)
-    }
-    if named:
-        named[BACKGROUND] = classes.names[BACKGROUND]  # whatever it is called
-        return {
-            value: classes.names.index(name)
-            for value, name in sorted(named.items())
-            if name in classes.names
-        }
-    if classes.any_building:
-        return {BACKGROUND: BACKGROUND, BUILDING: BUILDING}
-    return {int(number): class_id for number, class_id in classes.numbers}

@@ -12,7 +12,7 @@ from geoseg.errors import ParameterError, RasterError
 from geoseg.geo import raster
 from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.class_rasters import RasterTags
-from geoseg.geo.contingency import ClusterView
+from geoseg.geo.heads import ClusterView
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
 from geoseg.geo.outputs import all_or_none, refuse_existing

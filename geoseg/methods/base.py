@@ -137,6 +137,15 @@ class Method(nn.Module):
         """Return ``(N, K, H, W)`` probabilities; H and W are multiples of divisor."""
         raise NotImplementedError(f"{type(self).__name__} does not predict")
 
+    def head_probabilities(
+        self, image: Tensor, valid: Tensor, heads: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Return the :meth:`probabilities` of several heads, bit for bit.
+
+        Methods whose heads share a trunk override it, to run the trunk once.
+        """
+        return {head: self.probabilities(image, valid, head) for head in heads}
+
     def features(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return the trunk's ``(N, D, h, w)`` features, often smaller than the image.
 
@@ -212,16 +221,36 @@ class Method(nn.Module):
             ParameterError: If there is no such head.
         """
         name = self.default_head if head is None else head
-        if name not in self.heads:
-            raise ParameterError(
-                f"there is no head {name!r}, expected one of {list(self.heads)}"
-            )
+        return self.predict_heads(image, valid, (name,))[name]
+
+    def predict_heads(
+        self, image: Tensor, valid: Tensor, heads: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Return what :meth:`predict` does of several heads, in one pass.
+
+        Args:
+            image: ``(N, C, H, W)`` float, normalised as in training.
+            valid: ``(N, H, W)`` bool.
+            heads: Some of :attr:`heads`.
+
+        Returns:
+            Head → ``(N, K, H, W)``, the very bits of :meth:`predict`.
+
+        Raises:
+            ParameterError: If there is no such head.
+        """
+        for name in heads:
+            if name not in self.heads:
+                raise ParameterError(
+                    f"there is no head {name!r}, expected one of {list(self.heads)}"
+                )
         height, width = image.shape[-2:]
         bottom, right = -height % self.divisor, -width % self.divisor
         if bottom or right:
             image = F.pad(image, (0, right, 0, bottom), mode="replicate")
             valid = F.pad(valid, (0, right, 0, bottom), value=False)
-        return self.probabilities(image, valid, name)[..., :height, :width]
+        found = self.head_probabilities(image, valid, heads)
+        return {name: planes[..., :height, :width] for name, planes in found.items()}
 
 
 def _trunk_weights(method: Method) -> dict[str, Tensor]:

@@ -162,8 +162,17 @@ class IIC(Method):
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` softmax probabilities of a head."""
-        logits = self.get_submodule(head)(self.features(image, valid))
-        return self._softmax(logits, image.shape[-2:])
+        return self.head_probabilities(image, valid, (head,))[head]
+
+    def head_probabilities(
+        self, image: Tensor, valid: Tensor, heads: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Return the probabilities of several heads from one set of features."""
+        features, size = self.features(image, valid), image.shape[-2:]
+        return {
+            head: self._softmax(self.get_submodule(head)(features), size)
+            for head in heads
+        }
 
     def features(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return the trunk's ``(N, D, h, w)`` features."""

@@ -1,6 +1,7 @@
 """PiCIE: invariance and equivariance in clustering."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
 import torch
@@ -169,10 +170,20 @@ class PiCIE(Method):
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` ones at the nearest centroid, zeros elsewhere."""
-        centroids = self.get_buffer(f"centroids_{head}")
-        logits = prototype_logits(self.features(image, valid), centroids)
-        ids = upsample(logits, (image.shape[2], image.shape[3])).argmax(dim=1)
-        return one_hot_planes(ids, self.heads[head], image.dtype)
+        return self.head_probabilities(image, valid, (head,))[head]
+
+    def head_probabilities(
+        self, image: Tensor, valid: Tensor, heads: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Return the planes of several heads from one set of features."""
+        features, size = self.features(image, valid), (image.shape[2], image.shape[3])
+        found = {}
+        for head in heads:
+            centroids = self.get_buffer(f"centroids_{head}")
+            logits = prototype_logits(features, centroids)
+            ids = upsample(logits, size).argmax(dim=1)
+            found[head] = one_hot_planes(ids, self.heads[head], image.dtype)
+        return found
 
     @torch.no_grad()
     def begin_epoch(self, context: StepContext, batches: Batches) -> None:

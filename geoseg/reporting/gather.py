@@ -161,12 +161,11 @@ Surveys = dict[str, dict[str, Survey]]
 
 
 def _survey(material: Material, shown: Sequence[Tile]) -> Surveys:
-    """Predict every tile that is needed once per head; fewer with the other heads."""
+    """Predict every tile that is needed once, for all heads that look at it."""
     model = material.model
     if model is None:
         return {}
-    found: Surveys = {}
-    kept = {tile.id for tile in shown}
+    wanted: dict[Tile, list[str]] = {}
     matching = evenly(material.matching, MOST_MATCHING)
     for head in heads_of(model):
         if head == model.card.head:
@@ -174,12 +173,14 @@ def _survey(material: Material, shown: Sequence[Tile]) -> Surveys:
         else:
             rest = max(0, MOST_OTHER - len(shown))
             tiles = [*shown, *evenly(matching, rest)]
-        unique = {tile.id: tile for tile in tiles}
-        places = max(1, -(-6 // max(1, len(unique))))
-        found[head] = {
-            name: survey_tile(model, tile, head, keep=name in kept, places=places)
-            for name, tile in track(unique.items(), f"report, head {head}", len(unique))
-        }
+        for tile in dict.fromkeys(tiles):
+            wanted.setdefault(tile, []).append(head)
+    found: Surveys = {head: {} for head in heads_of(model)}
+    places = max(1, -(-6 // max(1, len(wanted))))
+    for tile, heads in track(wanted.items(), "report, tiles", len(wanted)):
+        said = survey_tile(model, tile, heads, keep=tile in shown, places=places)
+        for head, survey in said.items():
+            found[head][tile.id] = survey
     return found
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from geoseg.classes import TWO_CLASSES
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.geo.evaluation import read_map
 from geoseg.geo.georeference import locate, shift
+from geoseg.geo.judged_maps import JudgedMap
 from geoseg.geo.labels import read_footprints
 from geoseg.geo.layouts import VECTOR_SUFFIXES
 from geoseg.geo.polygon_scores import mask_polygons
@@ -281,6 +281,6 @@ def judged_map(source: Path, tile: Tile, valid: Pixels) -> Pixels:
     Where the image has no data there is nothing to show; where the map has none, it is
     background.
     """
-    classes = read_map(source, tile)
+    classes = JudgedMap(source).classes(tile, raster.describe(tile.image))
     classes = np.where(classes == IGNORE, np.uint8(0), classes)
     return np.where(valid, classes, np.uint8(IGNORE))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.geo.contingency import ClusterView
+from geoseg.geo.heads import ClusterView
 from geoseg.geo.labels import read_labels
 from geoseg.geo.predictor import predict_strips
 from geoseg.geo.raster import PixelWindow, RasterDescription
@@ -65,57 +65,83 @@ def shown_part(tile: Tile, grid: RasterDescription) -> Tile:
 
 
 def survey_tile(
-    model: Model, tile: Tile, head: str, *, keep: bool, places: int = 1
-) -> Survey:
+    model: Model, tile: Tile, heads: Sequence[str], *, keep: bool, places: int = 1
+) -> dict[str, Survey]:
     """Count, look for typical places and, if wanted, keep the maps of a tile.
 
     Args:
-        model: Matched for ``head``.
+        model: Matched for these heads.
         tile: Any tile; one without labels gives a table of zeros.
-        head: One of the method's heads.
+        heads: Some of the method's heads; one pass serves all.
         keep: Whether to return the maps of the shown part.
         places: Windows to find per cluster.
     """
     grid = raster.describe(tile.image)
-    extent = tile.extent(grid)
     labels = _labels(tile, grid)
-    part = shown_part(tile, grid).extent(grid)
-    clusters = model.method.heads[head]
-    table = np.zeros((clusters, len(model.card.class_names)), dtype=np.int64)
-    found: list[list[Place]] = [[] for _ in range(clusters)]
-    ids_kept, classes_kept = [], []
-    for strip in predict_strips(ClusterView(model, head), tile.image, region=extent):
-        rows = slice(strip.row, strip.row + len(strip.valid))
+    notes = {head: _Notes(model, head, tile, grid, places) for head in heads}
+    view = ClusterView(model, *heads)
+    for strip in predict_strips(view, tile.image, region=tile.extent(grid)):
+        for head, part in view.split(strip).items():
+            notes[head].take(part, labels, keep=keep)
+    return {head: note.survey() for head, note in notes.items()}
+
+
+class _Notes:
+    """What is seen of a head, strip by strip."""
+
+    def __init__(
+        self, model: Model, head: str, tile: Tile, grid: RasterDescription, places: int
+    ) -> None:
+        matching = model.card.matchings[head]
+        self.fold = matching.matrix.numpy()  # (K, C)
+        self.tile, self.extent, self.places = tile, tile.extent(grid), places
+        self.part = shown_part(tile, grid).extent(grid)
+        self.table = np.zeros(self.fold.shape, dtype=np.int64)
+        self.found: list[list[Place]] = [[] for _ in self.fold]
+        self.clusters: list[NDArray[np.int64]] = []
+        self.classes: list[ClassStrip] = []
+
+    def take(self, strip: Strip, labels: Any, *, keep: bool) -> None:
+        """Count, look for places, and keep what lies in the shown part."""
         ids = np.where(strip.valid, strip.probability.argmax(0), -1)
         if labels is not None:
-            table += _count(ids, labels[rows], table.shape)
-        for cluster, spots in enumerate(_typical(strip, min(extent[2:]), places)):
-            found[cluster] += [
-                Place(share, tile, PixelWindow(extent.row + y, extent.col + x, s, s))
+            here = slice(strip.row, strip.row + len(strip.valid))
+            self.table += _count(ids, labels[here], self.fold.shape)
+        row, col, height, width = self.extent
+        typical = _typical(strip, min(height, width), self.places)
+        for spots, found in zip(typical, self.found, strict=True):
+            found += [
+                Place(share, self.tile, PixelWindow(row + y, col + x, s, s))
                 for share, y, x, s in spots
             ]
         if keep:
-            top = part.row - extent.row - strip.row
-            cut = (
-                slice(max(0, top), max(0, top + part.height)),
-                _columns(part, extent),
-            )
-            ids_kept.append(ids[cut])
-            folded = _fold(model, head, strip)
-            classes_kept.append(ClassStrip(0, folded.classes[cut], folded.score[cut]))
-    best = [sorted(spots, key=_order)[:places] for spots in found]
-    if not keep:
-        return Survey(table, best, None, None)
-    whole = ClassStrip(
-        0,
-        np.concatenate([strip.classes for strip in classes_kept]),
-        np.concatenate([strip.score for strip in classes_kept]),
-    )
-    return Survey(table, best, np.concatenate(ids_kept), whole)
+            rows = _rows(self.part, self.extent, strip.row)
+            cut = rows, _columns(self.part, self.extent)
+            folded = _fold(self.fold, strip)
+            self.clusters.append(ids[cut])
+            self.classes.append(ClassStrip(0, folded.classes[cut], folded.score[cut]))
+
+    def survey(self) -> Survey:
+        """Put the strips together."""
+        best = [sorted(spots, key=_order)[: self.places] for spots in self.found]
+        if not self.classes:
+            return Survey(self.table, best, None, None)
+        whole = ClassStrip(
+            0,
+            np.concatenate([strip.classes for strip in self.classes]),
+            np.concatenate([strip.score for strip in self.classes]),
+        )
+        return Survey(self.table, best, np.concatenate(self.clusters), whole)
 
 
 def _order(place: Place) -> tuple[float, int, int]:
     return -place.share, place.window.row, place.window.col
+
+
+def _rows(part: PixelWindow, extent: PixelWindow, row: int) -> slice:
+    """Return which rows of a strip that starts at a row are in the shown part."""
+    top = part.row - extent.row - row
+    return slice(max(0, top), max(0, top + part.height))
 
 
 def _columns(part: PixelWindow, extent: PixelWindow) -> slice:
@@ -130,7 +156,7 @@ def _labels(tile: Tile, grid: RasterDescription) -> Any:
 
 
 def _count(
-    ids: NDArray[Any], labels: NDArray[Any], shape: tuple[int, int]
+    ids: NDArray[Any], labels: NDArray[Any], shape: tuple[int, ...]
 ) -> NDArray[np.int64]:
     seen = ids >= 0
     counts = contingency_table(
@@ -142,9 +168,8 @@ def _count(
     return counts.numpy()
 
 
-def _fold(model: Model, head: str, strip: Strip) -> ClassStrip:
+def _fold(fold: NDArray[Any], strip: Strip) -> ClassStrip:
     """Fold cluster into class probabilities, as prediction does, and decide."""
-    fold = model.card.matchings[head].matrix.numpy()  # (K, C)
     folded = np.einsum("khw,kc->chw", strip.probability, fold)
     return classify(strip._replace(probability=folded))
 

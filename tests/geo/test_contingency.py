@@ -73,7 +73,7 @@ def test_counts_are_those_of_a_loop_over_the_pixels(scene, bright_model):
                     cluster = int(pixels[row, col] == 850)
                     expected[number, cluster, labels[row, col]] += 1
     tiles = [tile for tile, _, _ in scenes]
-    found = contingency_tables(bright_model(ONE_BAND), tiles, "main")
+    found = contingency_tables(bright_model(ONE_BAND), tiles, ["main"])["main"]
     np.testing.assert_array_equal(found.numpy(), expected)
 
 

@@ -56,6 +56,33 @@ def test_odd_sizes_give_probabilities_that_sum_to_one(name):
         torch.testing.assert_close(found.sum(dim=1), torch.ones((1, 13, 9)))
 
 
+def test_heads_in_one_pass_have_the_bits_of_each_alone(name):
+    several = {"over_clusters": 7} if "over_clusters" in method_defaults(name) else {}
+    method = build_method(name, 4, SMALL[name] | several)
+    method.finish(batches)
+    method.eval()
+    image, valid = torch.rand((2, 4, 13, 9)), torch.ones((2, 13, 9)).bool()
+    heads = list(method.heads)[::-1]
+    with torch.no_grad():
+        found = method.predict_heads(image, valid, heads)
+        assert list(found) == heads and len(heads) == 1 + bool(several)
+        for head in heads:
+            assert torch.equal(found[head], method.predict(image, valid, head))
+
+
+def test_the_trunk_runs_once_for_all_heads(name):
+    several = {"over_clusters": 7} if "over_clusters" in method_defaults(name) else {}
+    method = build_method(name, 4, SMALL[name] | several).eval()
+    if not method.has_features:
+        return
+    calls = []
+    method.trunk.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        image, valid = torch.rand((1, 4, 16, 16)), torch.ones((1, 16, 16)).bool()
+        method.predict_heads(image, valid, list(method.heads))
+    assert calls == [1]
+
+
 def test_state_dict_is_all_that_prediction_needs(name):
     first = build_method(name, 4, SMALL[name], seed=1)
     first.finish(batches)

@@ -215,8 +215,8 @@ def _labels_as_map(material):
 
 def test_one_pass_counts_and_keeps_what_prediction_says(run, split):
     tile, head = split.test[0], "over"
-    survey = survey_tile(run.model, tile, head, keep=True)
-    expected = contingency_tables(run.model, [tile], head)[0]
+    survey = survey_tile(run.model, tile, ["main", head], keep=True)[head]
+    expected = contingency_tables(run.model, [tile], [head])[head][0]
     assert np.array_equal(survey.table, expected.numpy())
     assert survey.clusters.shape == survey.classes.classes.shape == (64, 64)
     matching = run.model.card.matchings[head]
@@ -227,7 +227,7 @@ def test_one_pass_counts_and_keeps_what_prediction_says(run, split):
 
 def test_typical_places_lie_where_the_cluster_is(bright_model, town):
     tile = tiles_of(RunSettings(images=town.images, labels=town.labels))[0]
-    survey = survey_tile(bright_model(), tile, "main", keep=False)
+    survey = survey_tile(bright_model(), tile, ["main"], keep=False)["main"]
     (dark,), (bright,) = survey.places
     assert dark.share == 1.0 and dark.window.height == 32
     row, col, height, width = bright.window
@@ -253,9 +253,9 @@ def test_large_tiles_are_shown_by_their_middle(town, monkeypatch):
 
 def test_kept_maps_are_those_of_the_middle(bright_model, town, monkeypatch):
     tile = tiles_of(RunSettings(images=town.images, labels=town.labels))[0]
-    whole = survey_tile(bright_model(), tile, "main", keep=True)
+    whole = survey_tile(bright_model(), tile, ["main"], keep=True)["main"]
     monkeypatch.setattr("geoseg.reporting.survey.SHOWN_SIDE", 20)
-    part = survey_tile(bright_model(), tile, "main", keep=True)
+    part = survey_tile(bright_model(), tile, ["main"], keep=True)["main"]
     assert np.array_equal(part.clusters, whole.clusters[22:42, 22:42])
     assert np.array_equal(part.table, whole.table)
 

@@ -1,0 +1,73 @@
+"""Several heads of a model in one prediction: the trunk runs once for all of them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor
+
+from geoseg.geo.strips import Strip
+from geoseg.model import Model, ModelCard
+
+
+class ClusterView:
+    """A model whose classes are the clusters of one or more heads, for the predictor.
+
+    Args:
+        model: Need not be matched.
+        heads: Whose clusters; the planes of one follow those of the one before.
+    """
+
+    def __init__(self, model: Model, *heads: str) -> None:
+        self._model = model
+        self._heads = heads
+        self._counts = [model.method.heads[head] for head in heads]
+        names = tuple(str(k) for count in self._counts for k in range(count))
+        self.card: ModelCard = replace(model.card, class_names=names)
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return ``(N, ΣK, H, W)`` cluster probabilities."""
+        found = self._model.head_probabilities(image, valid, self._heads)
+        return _one_after_another([found[head] for head in self._heads])
+
+    def split(self, strip: Strip) -> dict[str, Strip]:
+        """Return the part of a strip that is of each head."""
+        return dict(zip(self._heads, _parts(strip, self._counts), strict=True))
+
+
+class ClassView:
+    """The class probabilities of models that share their weights, for the predictor.
+
+    Args:
+        models: Of one method, matched; their cards may name other heads and matchings.
+    """
+
+    def __init__(self, models: Sequence[Model]) -> None:
+        self._models = models
+        self._heads = list(dict.fromkeys(model.card.head for model in models))
+        self._counts = [len(model.card.class_names) for model in models]
+        names = tuple(name for model in models for name in model.card.class_names)
+        self.card: ModelCard = replace(models[0].card, class_names=names)
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return ``(N, ΣC, H, W)`` class probabilities."""
+        found = self._models[0].head_probabilities(image, valid, self._heads)
+        return _one_after_another(
+            [model.fold(found[model.card.head]) for model in self._models]
+        )
+
+    def split(self, strip: Strip) -> list[Strip]:
+        """Return the part of a strip that is of each model."""
+        return _parts(strip, self._counts)
+
+
+def _one_after_another(planes: Sequence[Tensor]) -> Tensor:
+    return planes[0] if len(planes) == 1 else torch.cat(list(planes), dim=1)
+
+
+def _parts(strip: Strip, counts: Sequence[int]) -> list[Strip]:
+    return [
+        strip._replace(probability=strip.probability[first:end])
+        for first, end in pairwise(accumulate(counts, initial=0))
+    ]
