@@ -12,6 +12,7 @@ from geoseg.geo.mapping import MapOptions, map_buildings
 from geoseg.geo.sample import write_sample
 from geoseg.pictures import draw_overlay
 from geoseg.settings import RunSettings, split_of, tiles_of
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -56,17 +57,23 @@ def run_demo(folder: Path, settings: RunSettings = DEMO) -> str:
         log.info("making the sample tiles in %s", folder / "sample_tiles")
         write_sample(folder / "sample_tiles")
     settings = replace(settings, data=settings.data or str(folder))
-    log.info("training for %s steps", settings.max_steps)
+    log.info("training for %s", counted(settings.max_steps or 0, "step"))
     result = runs.start(settings, folder / "run")
     test = split_of(settings, tiles_of(settings)).test
     output = folder / "buildings.geojson"
-    count = map_buildings(
+    summary = map_buildings(
         result.model,
         [tile.image for tile in test],
         output,
         classes=folder / "classes",
         options=MapOptions(overwrite=True),
     )
-    log.info("%d footprints of %d unseen tiles in %s", count, len(test), output)
+    log.info(
+        "%s of %s in %s: %s",
+        counted(summary.footprints, "footprint"),
+        counted(len(test), "unseen tile"),
+        output,
+        summary.areas,
+    )
     draw_overlay(folder / "buildings.png", result.model, test[0], output)
     return result.table

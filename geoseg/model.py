@@ -145,6 +145,19 @@ class Model:
         device = next(iter(self.method.state_dict().values())).device
         return self.method.predict_heads(image.to(device), valid.to(device), heads)
 
+    def with_head(self, head: str) -> "Model":
+        """Return the model with another head for prediction.
+
+        Raises:
+            ParameterError: If the method has no such head.
+        """
+        if head not in self.method.heads:
+            raise ParameterError(
+                f"the model has no head {head!r}, expected one of "
+                f"{', '.join(self.method.heads)}"
+            )
+        return self.with_card(head=head)
+
     def cluster_probabilities(
         self, image: Tensor, valid: Tensor, head: str | None = None
     ) -> Tensor:

@@ -424,3 +424,9 @@ def test_without_a_run_the_message_says_what_to_do(runs):
 def test_a_run_folder_or_a_file_can_be_named(tmp_path):
     assert newest_model(tmp_path) == tmp_path / MODEL_NAME
     assert newest_model(tmp_path / "other.bin") == tmp_path / "other.bin"
+
+
+def test_another_head_predicts_when_it_is_named(bright_model):
+    assert bright_model(head="over").with_head("main").card.head == "main"
+    with pytest.raises(ParameterError, match="no head 'over', expected one of main"):
+        bright_model().with_head("over")

@@ -8,6 +8,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.geo.outputs import refuse_existing
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,12 @@ log = logging.getLogger(__name__)
     help="Footprints: .geojson (WGS 84) or .gpkg (the images' CRS).",
 )
 @options.model_opt
+@click.option(
+    "--head",
+    metavar="NAME",
+    help="Head of the network whose clusters are mapped (geoseg info MODEL lists them); "
+    "default: that of the model.",
+)
 @click.option(
     "--raster",
     type=click.Path(path_type=Path),
@@ -81,6 +88,7 @@ def command(
     *,
     output: Path,
     model: Path | None,
+    head: str | None,
     raster: Path | None,
     probability: Path | None,
     raster_clusters: Path | None,
@@ -110,9 +118,11 @@ def command(
     if model is None:
         log.info("model: %s", path)
     loaded = load_model(path)
+    if head is not None:
+        loaded = loaded.with_head(head)
     if device != "cpu":
         loaded = loaded.to(device)
-    count = mapping.map_buildings(
+    summary = mapping.map_buildings(
         loaded,
         [image for given_image in images for image in images_in(given_image)],
         output,
@@ -122,4 +132,8 @@ def command(
         tags=RasterTags(loaded.card.method, file_sha256(path)),
         options=mapping.MapOptions(overwrite=overwrite, **given),
     )
-    log.info("%d footprints in %s", count, output)
+    if len(summary.images) > 1:
+        for image in summary.images:
+            log.debug("%s: %s", image.path, image)
+    found = counted(summary.footprints, "footprint")
+    log.info("%s in %s: %s", found, output, summary.areas)

@@ -1,7 +1,7 @@
 """From images to one layer of footprints, with rasters on the way where wanted."""
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,19 @@ from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.heads import ClusterView
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
+from geoseg.geo.map_summary import MapSummary, Tally
 from geoseg.geo.outputs import all_or_none, refuse_existing
 from geoseg.geo.predictor import ClassModel, predict_raster
+from geoseg.geo.raster import RasterDescription
 from geoseg.geo.remote import file_name
 from geoseg.geo.strips import ClassStrip, keep_classes
 from geoseg.geo.styles import layer_style, plan_styles, styled_outputs, write_style
 from geoseg.geo.vectorize import Footprint, footprints
-from geoseg.geo.writer import check_format, write_footprints
+from geoseg.geo.writer import LayerStyle, check_format, write_footprints
 from geoseg.model import Model
 from geoseg.patches import IGNORE
+from geoseg.progress import Advance, bar
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +82,10 @@ def map_buildings(
     clusters: Path | None = None,
     tags: RasterTags = RasterTags(),
     options: MapOptions = MapOptions(),
-) -> int:
+) -> MapSummary:
     """Map the buildings of some images into one vector file.
+
+    A bar counts the rows on a terminal. What makes the map absurd is warned of.
 
     Args:
         model: A matched model.
@@ -92,7 +98,7 @@ def map_buildings(
         options: How the map is made.
 
     Returns:
-        The number of footprints.
+        How many footprints there are, and how much they cover.
 
     Raises:
         OutputExistsError: If an output exists, before anything is computed.
@@ -103,50 +109,92 @@ def map_buildings(
             as a raster and there are more than 255.
     """
     check_format(output)
+    names = _footprint_names(model, options)
+    _check_clusters(model, clusters)
+    grids = _describe(model, images)
+    places = _places(images, classes, probability, clusters)
+    styles = _styles(model, output, places, options)
+    wanted = _wanted(output, places, styles)
+    _refuse_clashes(wanted, images)
+    for path in wanted:
+        refuse_existing(path, options.overwrite)
+    tallies = [Tally(grid, names) for grid in grids]
+    passes = 1 if clusters is None else 2
+    rows = passes * sum(grid.height for grid in grids)
+    with all_or_none(wanted), bar("mapping", rows, unit="row") as advance:
+        job = _Job(model, tags, options, advance)
+        # closed before the outputs go away: what it writes lies aside among them
+        with closing(_map_all(job, grids, places, tallies)) as mapped:
+            count = write_footprints(
+                output,
+                mapped,
+                crs=grids[0].crs,
+                overwrite=options.overwrite,
+                style=_layer_style(model, output, options),
+            )
+        for path, elements in styles.items():
+            write_style(path, elements, overwrite=options.overwrite)
+    summary = MapSummary(count, tuple(tally.summary() for tally in tallies))
+    _warn_of_doubts(summary, model, output)
+    return summary
+
+
+def _footprint_names(model: Model, options: MapOptions) -> dict[int, str]:
+    """Return the classes that become footprints: names by id."""
     model.require_matching()
-    footprint_ids(model.card.class_names, options.footprint_classes)
+    names = model.card.class_names
+    wanted = footprint_ids(names, options.footprint_classes)
+    return {class_id: names[class_id] for class_id in wanted}
+
+
+def _check_clusters(model: Model, clusters: Path | None) -> None:
+    """Refuse a cluster raster of more clusters than a byte holds."""
     count = model.method.heads[model.card.head]
     if clusters is not None and count > IGNORE:
         raise ParameterError(
             f"{clusters} cannot hold {count} clusters, expected {IGNORE} at most in one "
             "band of bytes: leave out --raster-clusters"
         )
+
+
+def _describe(model: Model, images: Sequence[str]) -> list[RasterDescription]:
+    """Describe images that the model can map; warn of those it maps poorly."""
+    card = model.card
     grids = [raster.describe(image) for image in images]
     for grid in grids:
         raster.require_crs(grid)
-        raster.band_numbers(grid, model.card.normalization.bands)
+        raster.band_numbers(grid, card.normalization.bands)
         _compare_gsd(grid, model)
-    card = model.card
     warn_of_unlike(grids, card.normalization, nodata=card.nodata)
     _one_crs(grids)
-    places = _places(images, classes, probability, clusters)
-    styles = _styles(model, output, places, options)
-    rasters = [p for o in places for p in vars(o).values() if p is not None]
+    return grids
+
+
+def _wanted(
+    output: Path, places: Sequence[_Outputs], styles: Iterable[Path]
+) -> list[Path]:
+    """List every file that will be written."""
+    rasters = [p for place in places for p in vars(place).values() if p is not None]
     tables = [path.with_name(path.name + SUFFIX) for path in rasters]
-    wanted = [output, *rasters, *tables, *styles]
-    _refuse_clashes(wanted, images)
-    for path in wanted:
-        refuse_existing(path, options.overwrite)
+    return [output, *rasters, *tables, *styles]
 
-    def everything() -> Generator[Footprint]:
-        for grid, place in zip(grids, places, strict=True):
-            yield from _map_one(model, grid, place, tags, options)
 
-    legend = _footprint_legend(model, options)
-    # closed before the outputs go away: what it writes lies aside among them
-    with all_or_none(wanted), closing(everything()) as mapped:
-        count = write_footprints(
-            output,
-            mapped,
-            crs=grids[0].crs,
-            overwrite=options.overwrite,
-            style=layer_style(output.stem, legend) if options.style else None,
+def _warn_of_doubts(summary: MapSummary, model: Model, output: Path) -> None:
+    """Warn of what has no data, of an absurd map, and of what QGIS makes of nothing."""
+    if summary.blank:
+        first, *others = summary.blank
+        log.warning(
+            "%s no valid pixel: nothing was mapped there",
+            (
+                f"{first} and {counted(len(others), 'other image')} have"
+                if others
+                else f"{first} has"
+            ),
         )
-        for path, elements in styles.items():
-            write_style(path, elements, overwrite=options.overwrite)
-    if not count and output.suffix.lower() == ".geojson":
+    if summary.doubt is not None:
+        log.warning("%s: %s", summary.doubt, _advice(summary, model))
+    if not summary.footprints and output.suffix.lower() == ".geojson":
         log.warning("%s is empty: QGIS takes it for a table, not a .gpkg", output.name)
-    return count
 
 
 def _footprint_legend(model: Model, options: MapOptions) -> Legend:
@@ -173,61 +221,120 @@ def _styles(
     return plan_styles(outputs)
 
 
+def _advice(summary: MapSummary, model: Model) -> str:
+    """Say what to try where a map is absurd."""
+    own = model.card.head
+    names = {it.name for it in summary.classes}
+    heads = [it for it in model.card.matchings if _means(model, it, names)]
+    others = [f"--head {head}" for head in heads if head != own]
+    small = not summary.footprints and any(it.area_m2 for it in summary.classes)
+    ways = [
+        *(["a lower --min-area"] if small else []),
+        *([f"another head ({' or '.join(others)})"] if others else []),
+        "geoseg match with labels near this place",
+    ]
+    nothing = own in model.card.matchings and own not in heads
+    why = f"no cluster of head {own} means it" if nothing else "if that is wrong"
+    return f"{why}, try {', or '.join(ways)}"
+
+
+def _means(model: Model, head: str, names: Set[str]) -> bool:
+    """Return whether a cluster of a head means one of some classes."""
+    classes = model.card.matchings[head].cluster_to_class
+    return any(model.card.class_names[class_id] in names for class_id in classes)
+
+
+def _layer_style(model: Model, output: Path, options: MapOptions) -> LayerStyle | None:
+    """Return how a GeoPackage shows its footprints, if it shall."""
+    if not options.style:
+        return None
+    return layer_style(output.stem, _footprint_legend(model, options))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for all images.
+
+    Attributes:
+        advance: Moves the bar on by rows.
+    """
+
+    model: Model
+    tags: RasterTags
+    options: MapOptions
+    advance: Advance
+
+    def predict(
+        self,
+        grid: RasterDescription,
+        *,
+        model: ClassModel | None = None,
+        classes: Path | None = None,
+        probability: Path | None = None,
+        legend: Legend | None = None,
+    ) -> Generator[ClassStrip]:
+        """Predict an image, by default with the model of the job; move the bar on."""
+        with closing(
+            predict_raster(
+                model or self.model,
+                grid.path,
+                classes=classes,
+                probability=probability,
+                legend=legend,
+                overwrite=self.options.overwrite,
+                tags=self.tags,
+                window=self.options.window,
+                overlap=self.options.overlap,
+                batch_size=self.options.batch_size,
+            )
+        ) as strips:
+            for strip in strips:
+                yield strip
+                self.advance(len(strip.classes))
+
+
+def _map_all(
+    job: _Job,
+    grids: Sequence[RasterDescription],
+    places: Sequence[_Outputs],
+    tallies: Sequence[Tally],
+) -> Generator[Footprint]:
+    """Yield the footprints of all images; write the rasters on the way."""
+    for grid, place, tally in zip(grids, places, tallies, strict=True):
+        yield from _map_one(job, grid, place, tally)
+        if place.clusters is not None:
+            _write_clusters(job, grid, place.clusters)
+
+
 def _map_one(
-    model: Model,
-    grid: raster.RasterDescription,
-    place: _Outputs,
-    tags: RasterTags,
-    options: MapOptions,
-) -> Iterator[Footprint]:
+    job: _Job, grid: RasterDescription, place: _Outputs, tally: Tally
+) -> Generator[Footprint]:
+    """Yield the footprints of one image; write its classes and probabilities."""
+    options = job.options
     hole = options.min_hole_area_m2
-    names = model.card.class_names
-    wanted = footprint_ids(names, options.footprint_classes)
+    names = job.model.card.class_names
     with closing(
-        predict_raster(
-            model,
-            grid.path,
-            classes=place.classes,
-            probability=place.probability,
-            overwrite=options.overwrite,
-            tags=tags,
-            window=options.window,
-            overlap=options.overlap,
-            batch_size=options.batch_size,
-        )
+        job.predict(grid, classes=place.classes, probability=place.probability)
     ) as strips:
-        yield from footprints(
-            keep_classes(_warn_if_blank(strips, grid.path), wanted),
+        found = footprints(
+            keep_classes(
+                tally.strips(strips), footprint_ids(names, options.footprint_classes)
+            ),
             grid,
             class_names=names,
             min_area_m2=options.min_area_m2,
             min_hole_area_m2=min(10.0, options.min_area_m2) if hole is None else hole,
             tolerance_m=options.tolerance_m,
         )
-    if place.clusters is not None:
-        view: ClassModel = ClusterView(model, model.card.head)
-        for _ in predict_raster(
-            view,
-            grid.path,
-            classes=place.clusters,
-            legend=cluster_legend(len(view.card.class_names)),
-            overwrite=options.overwrite,
-            tags=tags,
-            window=options.window,
-            overlap=options.overlap,
-            batch_size=options.batch_size,
-        ):
-            pass
+        yield from tally.footprints(found)
 
 
-def _warn_if_blank(strips: Iterator[ClassStrip], path: str) -> Iterator[ClassStrip]:
-    """Pass strips on; say so if none of them had a valid pixel."""
-    blank = True
-    for strip in strips:
-        blank = blank and bool((strip.classes == IGNORE).all())
-        yield strip
-    if blank:
-        log.warning("%s has no valid pixel: nothing was mapped there", path)
+def _write_clusters(job: _Job, grid: RasterDescription, path: Path) -> None:
+    """Write the clusters of one image, in a pass of its own."""
+    view: ClassModel = ClusterView(job.model, job.model.card.head)
+    legend = cluster_legend(len(view.card.class_names))
+    for _ in job.predict(grid, model=view, classes=path, legend=legend):
+        pass
 
 
 def _places(
@@ -283,7 +390,7 @@ def _refuse_clashes(paths: Sequence[Path], images: Sequence[str]) -> None:
         taken.add(path.resolve())
 
 
-def _one_crs(grids: Sequence[raster.RasterDescription]) -> None:
+def _one_crs(grids: Sequence[RasterDescription]) -> None:
     for grid in grids[1:]:
         if grid.crs != grids[0].crs:
             raise RasterError(
@@ -292,7 +399,7 @@ def _one_crs(grids: Sequence[raster.RasterDescription]) -> None:
             )
 
 
-def _compare_gsd(grid: raster.RasterDescription, model: Model) -> None:
+def _compare_gsd(grid: RasterDescription, model: Model) -> None:
     """Warn of an image much finer or coarser than what the model has seen."""
     trained = model.card.gsd_m
     if trained and grid.gsd_m and not 2 / 3 < grid.gsd_m / trained < 3 / 2:

@@ -1,6 +1,9 @@
+import io
 import json
 import logging
 import os
+import re
+import sys
 
 import numpy as np
 import pytest
@@ -60,7 +63,7 @@ def test_a_bright_rectangle_becomes_its_pixels_outline(
         "a.tif", dark_with((20, 30, 15, 24)), crs=crs, transform=transform
     )
     output = tmp_path / "b.geojson"
-    assert map_buildings(bright_model(), [image], output) == 1
+    assert map_buildings(bright_model(), [image], output).footprints == 1
     (feature,) = features(output)
     corners = [(30, 20), (30, 35), (54, 35), (54, 20)]
     to_degrees = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
@@ -97,7 +100,7 @@ def test_images_share_one_layer_numbered_throughout(write_tiff, bright_model, tm
         write_tiff("b.tif", dark_with((20, 20, 12, 12)), transform=EAST),
     ]
     output = tmp_path / "out" / "city.gpkg"
-    assert map_buildings(bright_model(), images, output) == 3
+    assert map_buildings(bright_model(), images, output).footprints == 3
     with open_layer(output) as layer:
         records = list(layer)
     assert [record.properties["id"] for record in records] == [1, 2, 3]
@@ -176,7 +179,9 @@ def test_an_image_without_buildings_gives_an_empty_layer(
     write_tiff, bright_model, tmp_path
 ):
     image = write_tiff("a.tif", dark_with())
-    assert map_buildings(bright_model(), [image], tmp_path / "b.geojson") == 0
+    assert (
+        map_buildings(bright_model(), [image], tmp_path / "b.geojson").footprints == 0
+    )
     assert features(tmp_path / "b.geojson") == []
 
 
@@ -315,10 +320,10 @@ def test_bands_are_taken_by_name_not_by_place(write_tiff, bright_model, tmp_path
     pixels[3, 20:35, 30:54] = 850  # near infrared alone
     image = write_tiff("a.tif", pixels)
     output = tmp_path / "b.geojson"
-    assert map_buildings(bright_model(("nir",)), [image], output) == 1
+    assert map_buildings(bright_model(("nir",)), [image], output).footprints == 1
     overwrite = MapOptions(overwrite=True)
     model = bright_model(("red",))
-    assert map_buildings(model, [image], output, options=overwrite) == 0
+    assert map_buildings(model, [image], output, options=overwrite).footprints == 0
 
 
 def test_an_absent_image_is_refused(bright_model, tmp_path):
@@ -364,7 +369,7 @@ def test_images_of_one_name_are_refused_where_rasters_are_wanted(
         map_buildings(
             bright_model(), images, tmp_path / "b.gpkg", classes=tmp_path / "c"
         )
-    assert map_buildings(bright_model(), images, tmp_path / "b.gpkg") == 2
+    assert map_buildings(bright_model(), images, tmp_path / "b.gpkg").footprints == 2
 
 
 def test_a_model_without_a_matching_leaves_no_file(write_tiff, bright_model, tmp_path):
@@ -413,3 +418,104 @@ def test_many_images_unlike_the_trainings_are_one_warning(
         r.getMessage() for r in caplog.records if "lie outside" in r.getMessage()
     ]
     assert found.startswith("3 of 3 images, ") and "a.tif: 100 % of the" in found
+
+
+def warnings_of(caplog):
+    return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+
+
+def test_a_map_says_how_much_of_the_valid_area_it_covers(
+    write_tiff, bright_model, tmp_path, caplog
+):
+    pixels = dark_with((20, 30, 15, 24), (50, 5, 2, 2))
+    pixels[:, :10] = 9999  # 700 pixels of 4200 without data
+    images = [
+        write_tiff("a.tif", pixels, nodata=9999),
+        write_tiff("b.tif", dark_with((5, 5, 10, 10)), transform=EAST),
+    ]
+    summary = map_buildings(bright_model(), images, tmp_path / "b.gpkg", options=EXACT)
+    first, second = summary.images
+    # a quarter of a square metre per pixel; the 4 pixels of 1 m² make no footprint
+    assert first.valid_m2 == pytest.approx(3500 / 4, rel=2e-3)
+    (building,) = first.classes
+    assert building.footprints == first.footprints == 1
+    assert building.area_m2 == pytest.approx((15 * 24 + 4) / 4, rel=2e-3)
+    assert building.largest_m2 == pytest.approx(15 * 24 / 4, rel=2e-3)
+    share = 100 * (15 * 24 + 4 + 100) / (3500 + 4200)
+    expected = f"building covers {share:.1f} % of the valid area; "
+    assert summary.areas == expected + "the largest footprint has 90 m²"
+    assert str(second).startswith("1 footprint: building covers 2.4 % of the valid")
+    assert summary.footprints == 2
+    assert not warnings_of(caplog)
+
+
+@pytest.mark.parametrize(
+    ("rectangle", "message"),
+    [
+        ((0, 0, 0, 0), "no building was found: if that is wrong, try geoseg match"),
+        ((5, 5, 3, 3), "all .* smaller than the least area: .* a lower --min-area, or"),
+        ((0, 0, 60, 60), "85.7 % of the valid area is building: if that is wrong, try"),
+        ((0, 0, 60, 40), "a single footprint covers most of the valid area: if that"),
+    ],
+)
+def test_an_absurd_map_is_warned_of_in_one_line(
+    write_tiff, bright_model, tmp_path, caplog, rectangle, message
+):
+    image = write_tiff("a.tif", dark_with(rectangle))
+    map_buildings(bright_model(), [image], tmp_path / "b.gpkg", options=EXACT)
+    (warning,) = warnings_of(caplog)
+    assert re.match(message, warning)
+
+
+def test_a_head_that_means_no_building_is_said_with_one_that_does(
+    write_tiff, bright_model, tmp_path, caplog
+):
+    building = match_clusters(np.array([[[9, 0], [0, 9]]]), shrinkage=0)
+    nothing = match_clusters(np.array([[[9, 1], [9, 1]]]), shrinkage=0)
+    model = bright_model(matchings={"main": nothing, "over": building})
+    image = write_tiff("a.tif", dark_with((5, 5, 10, 10)))
+    map_buildings(model, [image], tmp_path / "b.gpkg", options=EXACT)
+    assert warnings_of(caplog) == [
+        "no building was found: no cluster of head main means it, try another head "
+        "(--head over), or geoseg match with labels near this place"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "has"), (3, "and 2 other images have")]
+)
+def test_images_without_data_are_named_in_one_line(
+    write_tiff, bright_model, tmp_path, caplog, count, said
+):
+    empty = np.zeros((3, 60, 70), np.uint16)
+    images = [write_tiff(f"{n}.tif", empty, nodata=0) for n in range(count)]
+    summary = map_buildings(bright_model(), images, tmp_path / "b.gpkg")
+    assert summary.areas == "no pixel is valid"
+    (warning,) = warnings_of(caplog)
+    assert f"0.tif {said} no valid pixel: nothing was mapped there" in warning
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("level", "seen"), [("INFO", True), ("ERROR", False)])
+def test_a_terminal_sees_a_bar_over_the_rows_of_all_images(
+    write_tiff, bright_model, tmp_path, monkeypatch, level, seen
+):
+    images = [
+        write_tiff("a.tif", dark_with((5, 5, 10, 10))),
+        write_tiff("b.tif", dark_with((5, 5, 10, 10)), transform=EAST),
+    ]
+    logging.getLogger("geoseg").setLevel(level)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    map_buildings(
+        bright_model(), images, tmp_path / "b.gpkg", clusters=tmp_path / "clusters"
+    )
+    *_, last = terminal.getvalue().split("\r")
+    # two images of 60 rows, once for classes and once for clusters
+    assert (
+        bool(last) == seen and ("mapping: 100%" in last and "240/240" in last) == seen
+    )
