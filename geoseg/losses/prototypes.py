@@ -1,4 +1,4 @@
-"""Cross-entropy against frozen prototypes (PiCIE).
+"""Cross-entropy of clusters as labels, against frozen prototypes (PiCIE) or any logits.
 
 References:
     Cho, Mall, Bala, Hariharan: PiCIE: Unsupervised Semantic Segmentation using
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.errors import ParameterError, ShapeError
+from geoseg.ranks import sum_over_ranks, world_size
 
 Similarity = Literal["distance", "dot"]
 Balance = Literal["none", "inverse", "as_released"]
@@ -37,10 +38,7 @@ def prototype_logits(
         ParameterError: If there is no such similarity.
         ShapeError: If the channels differ.
     """
-    if similarity not in get_args(Similarity):
-        raise ParameterError(
-            f"similarity is {similarity!r}, expected one of {get_args(Similarity)}"
-        )
+    check_similarity(similarity)
     if features.ndim != 4 or features.shape[1:2] != centroids.shape[1:2]:
         raise ShapeError(
             f"features have shape {tuple(features.shape)} and centroids "
@@ -77,30 +75,51 @@ def prototype_cross_entropy(
         similarity: As in :func:`prototype_logits`.
 
     Returns:
-        Scalar: the sum of ``w_y (-ln softmax)`` over labelled pixels, divided by their
-        number (not by the sum of their weights, so that batches weigh alike); 0 without
-        any.
+        Scalar, see :func:`label_cross_entropy`.
 
     Raises:
         ParameterError: If there is no such similarity.
         ShapeError: If the shapes do not belong together.
     """
-    if labels.shape != (features.shape[0], *features.shape[2:]):
-        raise ShapeError(
-            f"labels have shape {tuple(labels.shape)}, expected (N, h, w) of features "
-            f"of shape {tuple(features.shape)}"
-        )
     with torch.autocast(features.device.type, enabled=False):
         wide = features if features.dtype == torch.float64 else features.float()
         logits = prototype_logits(wide, centroids, similarity)
-        total = F.cross_entropy(
-            logits,
-            labels.long(),
-            weight=None if weights is None else weights.to(logits.dtype),
-            ignore_index=-1,
-            reduction="sum",
+        return label_cross_entropy(logits, labels, weights)
+
+
+def label_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Return the cross-entropy of labels of which some may lack.
+
+    Args:
+        logits: ``(N, K, h, w)`` float, of the clusters.
+        labels: ``(N, h, w)`` integers in [0, K), or -1 where there is none.
+        weights: ``(K,)`` of the clusters, or None for 1.
+
+    Returns:
+        Scalar: the sum of ``w_y (-ln softmax)`` over labelled pixels, divided by their
+        number (not by the sum of their weights, so that batches weigh alike); 0 without
+        any. In a distributed run the number is the mean of the processes', so that the
+        mean of their losses is that of all pixels together.
+
+    Raises:
+        ShapeError: If the shapes do not belong together.
+    """
+    if labels.shape != (logits.shape[0], *logits.shape[2:]):
+        raise ShapeError(
+            f"labels have shape {tuple(labels.shape)}, expected (N, h, w) of features "
+            f"of shape {tuple(logits.shape)}"
         )
-        return total / (labels >= 0).sum().clamp(min=1)
+    total = F.cross_entropy(
+        logits,
+        labels.long(),
+        weight=None if weights is None else weights.to(logits.dtype),
+        ignore_index=-1,
+        reduction="sum",
+    )
+    number = sum_over_ranks((labels >= 0).sum()).clamp(min=1)
+    return total * world_size() / number
 
 
 def balancing_weights(counts: Tensor, balance: str) -> Tensor:
@@ -118,10 +137,7 @@ def balancing_weights(counts: Tensor, balance: str) -> Tensor:
     Raises:
         ParameterError: If there is no such balance.
     """
-    if balance not in get_args(Balance):
-        raise ParameterError(
-            f"balance is {balance!r}, expected one of {get_args(Balance)}"
-        )
+    check_balance(balance)
     sizes = counts.double()
     if balance == "none" or not sizes.sum():
         return torch.ones_like(sizes, dtype=torch.float32)
@@ -130,3 +146,27 @@ def balancing_weights(counts: Tensor, balance: str) -> Tensor:
     else:
         weights = sizes
     return (weights * sizes.sum() / (weights * sizes).sum()).float()
+
+
+def check_similarity(similarity: str) -> None:
+    """Refuse a similarity that there is not.
+
+    Raises:
+        ParameterError: If it is none of :data:`Similarity`.
+    """
+    if similarity not in get_args(Similarity):
+        raise ParameterError(
+            f"similarity is {similarity!r}, expected one of {get_args(Similarity)}"
+        )
+
+
+def check_balance(balance: str) -> None:
+    """Refuse a balance that there is not.
+
+    Raises:
+        ParameterError: If it is none of :data:`Balance`.
+    """
+    if balance not in get_args(Balance):
+        raise ParameterError(
+            f"balance is {balance!r}, expected one of {get_args(Balance)}"
+        )

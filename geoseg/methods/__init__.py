@@ -41,6 +41,9 @@ METHODS: dict[str, MethodEntry] = {
     "picie": MethodEntry(
         "picie", "PiCIE", "invariance and equivariance in clustering (Cho et al. 2021)"
     ),
+    "mdc": MethodEntry(
+        "mdc", "MDC", "modified DeepCluster: clusters learned in one view (Cho et al.)"
+    ),
     "supervised": MethodEntry(
         "supervised", "Supervised", "cross-entropy from random weights", "reference"
     ),

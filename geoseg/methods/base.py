@@ -185,6 +185,15 @@ class Method(nn.Module):
         """Return the optimiser of all parameters that learn by gradient."""
         raise NotImplementedError(f"{type(self).__name__} has no optimiser")
 
+    def rate_factor(self, group: int, epoch: int) -> float:
+        """Return a factor of an optimiser group's rate, beside the training's schedule.
+
+        Args:
+            group: Number of the group in the optimiser.
+            epoch: Number of the epoch.
+        """
+        return 1.0
+
     def begin_epoch(self, context: StepContext, batches: Batches) -> None:
         """Prepare an epoch, for instance by clustering; not repeated on resume."""
 

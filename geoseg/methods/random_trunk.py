@@ -3,23 +3,15 @@
 from typing import get_args
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from geoseg.clustering import kmeans
-from geoseg.methods.base import Batches, Method, check_heads
-from geoseg.networks import TRUNKS, build_trunk
-from geoseg.networks.gradients import (
-    SobelMode,
-    check_sobel,
-    sobel_channels,
-    with_gradients,
-)
-from geoseg.networks.heads import upsample
-from geoseg.pixels import one_hot_planes, sample_pixels, shrink_valid
+from geoseg.methods.base import Batches
+from geoseg.methods.base_centroids import CentroidMethod
+from geoseg.networks import TRUNKS
+from geoseg.networks.gradients import SobelMode
 
 
-class RandomTrunk(Method):
+class RandomTrunk(CentroidMethod):
     """Clusters the features of a network with random weights by k-means.
 
     What its architecture alone gives, without any training: a trained network has to
@@ -36,7 +28,7 @@ class RandomTrunk(Method):
     """
 
     gradient = False
-    has_features = True
+    unit_length = False
     choices = {"trunk": tuple(TRUNKS), "sobel": get_args(SobelMode)}
 
     def __init__(
@@ -51,18 +43,13 @@ class RandomTrunk(Method):
         seed: int = 0,
     ) -> None:
         super().__init__(in_channels)
-        self.heads = {"main": clusters}
-        check_heads(self.heads)
-        self.default_head = "main"
-        self.pixels = pixels
-        self.seed = seed
-        check_sobel(sobel)
-        self.sobel = sobel
-        channels = sobel_channels(in_channels, sobel)
-        self.trunk = build_trunk(trunk, channels, width=width)
-        self.divisor = self.trunk.divisor
-        self.register_buffer(
-            "centroids", torch.zeros(clusters, self.trunk.out_channels)
+        self.build(
+            {"main": clusters},
+            trunk=trunk,
+            width=width,
+            sobel=sobel,
+            pixels=pixels,
+            seed=seed,
         )
 
     @torch.no_grad()
@@ -75,36 +62,4 @@ class RandomTrunk(Method):
         self.trunk.train()
         for batch in batches():
             self.features(batch.image, batch.valid)
-        self.trunk.eval()
-        sample = sample_pixels(
-            (
-                (
-                    features := self.features(batch.image, batch.valid),
-                    shrink_valid(batch.valid, features),
-                )
-                for batch in batches()
-            ),
-            self.pixels,
-        )
-        result = kmeans(lambda: [sample], self.heads["main"], seed=self.seed)
-        self.get_buffer("centroids").copy_(result.centroids)
-
-    def features(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return the untrained trunk's ``(N, D, h, w)`` features."""
-        bands = self.whitened(image)
-        inputs = with_gradients(image, valid, self.sobel, bands=bands)
-        features: Tensor = self.trunk(inputs)
-        return features
-
-    def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return ``(N, K, H, W)`` ones at the nearest centroid, zeros elsewhere."""
-        centroids = self.get_buffer("centroids")
-        # argmin |z - c|^2 = argmax z.c - |c|^2 / 2, which is linear in z and so
-        # commutes with the upsampling.
-        scores = F.conv2d(
-            self.features(image, valid),
-            centroids[:, :, None, None],
-            bias=-centroids.square().sum(dim=1) / 2,
-        )
-        ids = upsample(scores, (image.shape[2], image.shape[3])).argmax(dim=1)
-        return one_hot_planes(ids, self.heads[head], image.dtype)
+        super().finish(batches)

@@ -85,7 +85,13 @@ class Adapter(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         optimizer = self.method.configure_optimizer()
-        scheduler = self.schedule.over(optimizer, self.steps)
+        scheduler = self.schedule.over(
+            optimizer,
+            self.steps,
+            lambda group, step: self.method.rate_factor(
+                group, step // len(self.loader)
+            ),
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},

@@ -72,8 +72,23 @@ class Schedule:
             return 0.5 * (1 + math.cos(math.pi * done))
         return float(10 ** -sum(done >= milestone for milestone in MILESTONES))
 
-    def over(self, optimizer: Optimizer, steps: int | None) -> LambdaLR:
-        """Return torch's scheduler of all the optimiser's rates, to advance each step."""
-        # a function, not an object: torch would put an object into the checkpoint
-        factor: Callable[[int], float] = lambda step: self.factor(step, steps)
-        return LambdaLR(optimizer, factor)
+    def over(
+        self,
+        optimizer: Optimizer,
+        steps: int | None,
+        own: Callable[[int, int], float] = lambda group, step: 1.0,
+    ) -> LambdaLR:
+        """Return torch's scheduler of all the optimiser's rates, to advance each step.
+
+        Args:
+            optimizer: Of one or several groups of parameters.
+            steps: Of the whole training, if that is known.
+            own: From the number of a group and of a step to a further factor.
+        """
+
+        # functions, not objects: torch would put an object into the checkpoint
+        def of_group(group: int) -> Callable[[int], float]:
+            return lambda step: self.factor(step, steps) * own(group, step)
+
+        groups = range(len(optimizer.param_groups))
+        return LambdaLR(optimizer, [of_group(group) for group in groups])

@@ -14,6 +14,7 @@ from geoseg.patches import IGNORE, PatchBatch
 
 SMALL = {
     "picie": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
+    "mdc": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
     "supervised": {"width": 2},
     "finetune": {"width": 2},
     "iic": {"width": 2, "over_clusters": 6},

@@ -8,6 +8,7 @@ from geoseg.losses.prototypes import prototype_cross_entropy
 from geoseg.methods import build_method
 from geoseg.methods.base import StepContext
 from geoseg.patches import IGNORE, PatchBatch
+from geoseg.pseudo_labels import unpack_labels
 from geoseg.views import apply_symmetry
 
 CONTEXT = StepContext(epoch=0, step=0, seed=0)
@@ -48,7 +49,7 @@ def test_labels_turn_with_the_image():
     first, second = method.targets["main"].labels
     # Without recolouring, and with a trunk that turns along, the views are one: their
     # features agree, and so do the labels but for the numbers of the clusters.
-    z1, z2 = method._views(batch(), CONTEXT)
+    z1, z2 = method.see(batch(), CONTEXT).features
     torch.testing.assert_close(z1, z2)
     pairs = set(zip(first.flatten().tolist(), second.flatten().tolist(), strict=True))
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
@@ -57,12 +58,12 @@ def test_labels_turn_with_the_image():
 def test_pixels_without_data_have_no_label_wherever_they_are_turned():
     method = build()
     method.begin_epoch(CONTEXT, batches)
-    codes = method._codes(batch().index, CONTEXT)
+    codes = method.codes(batch().index, CONTEXT)
     lacking = torch.zeros((2, 8, 8), dtype=torch.bool)
     lacking[0, :1, :2] = True
     expected = apply_symmetry(lacking, codes)
     for labels in method.targets["main"].labels:
-        assert torch.equal(labels[:2] == -1, expected)
+        assert torch.equal(unpack_labels(labels[:2]) == -1, expected)
 
 
 def test_the_loss_is_the_mean_of_its_four_terms():
@@ -70,9 +71,11 @@ def test_the_loss_is_the_mean_of_its_four_terms():
     method.begin_epoch(CONTEXT, batches)
     method.eval()  # the same features at each call
     labels, centroids, weights = method.targets["main"]
-    views = method._views(batch(), CONTEXT)
+    views = method.see(batch(), CONTEXT).features
     terms = [
-        prototype_cross_entropy(z, labels[b][:2], centroids[b], weights[b])
+        prototype_cross_entropy(
+            z, unpack_labels(labels[b][:2]), centroids[b], weights[b]
+        )
         for z in views
         for b in (0, 1)
     ]

@@ -187,11 +187,12 @@ def test_a_batch_that_does_not_fall_into_equal_parts_is_refused(tmp_path):
         )
 
 
-def test_what_an_epoch_began_with_outlasts_a_stop_within_it(tmp_path):
+@pytest.mark.parametrize("name", ["picie", "mdc"])
+def test_what_an_epoch_began_with_outlasts_a_stop_within_it(name, tmp_path):
     def train(run, *, steps, resume=False):
         run.mkdir(exist_ok=True)
         method = build_method(
-            "picie",
+            name,
             *(3, {"trunk": "vgg", "width": 2, "clusters": 4, "learning_rate": 1e-3}),
             seed=1,
         )
