@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import random
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -58,9 +59,13 @@ class RunSettings:
         max_steps: Or ``max_epochs``, or ``max_seconds``: when training stops.
         match_tiles: Labelled tiles for the matching.
         select_tiles: Labelled tiles that choose the head.
+        label_tiles: Of the matching tiles, so many drawn by the seed keep their labels,
+            and the others train unlabelled; None for all. The test tiles stay the same.
+        split_seed: Of the split; None for ``seed``.
+        transductive: Training sees the images of the test tiles too, without labels.
         blocks: Cut every image into so many blocks a side.
         objective: Of the matching.
-        seed: Of weights, patches, views and the split.
+        seed: Of weights, patches, views and, unless ``split_seed`` is given, the split.
         device: ``cpu`` or ``cuda``.
         devices: GPUs, or CPU processes of one thread, that train together.
         precision: ``32-true`` or ``bf16-mixed``.
@@ -96,6 +101,9 @@ class RunSettings:
     max_seconds: float | None = None
     match_tiles: int = 50
     select_tiles: int = 0
+    label_tiles: int | None = None
+    split_seed: int | None = None
+    transductive: bool = False
     blocks: int = 1
     objective: Objective = "f1"
     seed: int = 0
@@ -235,17 +243,44 @@ def load_tiles(
 
 
 def split_of(settings: RunSettings, tiles: Sequence[Tile]) -> Split:
-    """Give every tile its role: match, select, test, or unlabelled."""
-    return split_tiles(
+    """Give every tile its role: match, select, test, or unlabelled.
+
+    Matching tiles that are to lose their labels become unlabelled. Of a transductive
+    run, the test tiles are among the unlabelled ones too.
+    """
+    split = split_tiles(
         tiles,
         match=settings.match_tiles,
         select=settings.select_tiles,
-        seed=settings.seed,
+        seed=settings.seed if settings.split_seed is None else settings.split_seed,
+    )
+    if settings.label_tiles is not None:
+        split = _fewer_labels(split, settings.label_tiles, settings.seed)
+    if settings.transductive:
+        seen = split.unlabelled + _without_labels(split.test)
+        split = replace(split, unlabelled=seen)
+    return split
+
+
+def _fewer_labels(split: Split, count: int, seed: int) -> Split:
+    """Leave so many matching tiles their labels; fewer are always some of more."""
+    order = list(split.match)
+    random.Random(seed).shuffle(order)
+    kept = {tile.id for tile in order[:count]}
+    others = tuple(tile for tile in split.match if tile.id not in kept)
+    return replace(
+        split,
+        match=tuple(tile for tile in split.match if tile.id in kept),
+        unlabelled=split.unlabelled + _without_labels(others),
     )
 
 
 def training_tiles(split: Split) -> tuple[Tile, ...]:
-    """Return the tiles that unsupervised training sees: all but the test tiles."""
+    """Return the tiles that unsupervised training sees.
+
+    All but the test tiles, unless the run is transductive: then its split has them among
+    the unlabelled ones.
+    """
     return split.match + split.select + split.unlabelled
 
 

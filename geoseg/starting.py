@@ -153,6 +153,7 @@ def new_card(
             "labels": settings.label_options,
             "tiles": {role: [t.id for t in getattr(split, role)] for role in roles},
             "learns_from_labels": method.uses_labels,
+            "transductive": settings.transductive,
             **initial_provenance(settings),
             "fingerprint": fingerprint(tiles),
             "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},

@@ -1,6 +1,7 @@
 import json
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,9 @@ ALL = {
     "max_seconds": 3723.0,
     "match_tiles": 3,
     "select_tiles": 1,
+    "label_tiles": 2,
+    "split_seed": 7,
+    "transductive": True,
     "blocks": 2,
     "objective": "accuracy",
     "seed": 5,
@@ -152,6 +156,43 @@ def test_every_tile_has_one_role_and_training_sees_all_but_the_test(town):
     assert len(split.match) == 2
     seen = {tile.id for tile in training_tiles(split)}
     assert seen == {tile.id for tile in tiles} - {tile.id for tile in split.test}
+
+
+def test_the_split_has_a_seed_of_its_own_if_given(town):
+    settings = RunSettings(images=town.images, labels=town.labels, match_tiles=2)
+    tiles = tiles_of(settings)
+
+    def test_of(**changes):
+        return split_of(replace(settings, **changes), tiles).test
+
+    assert len({test_of(seed=seed) for seed in range(4)}) > 1
+    assert test_of(seed=3) == test_of(split_seed=3, seed=1)
+    assert len({test_of(seed=seed, split_seed=0) for seed in range(4)}) == 1
+
+
+def test_fewer_labels_leave_the_same_test_and_training_tiles(town):
+    settings = RunSettings(images=town.images, labels=town.labels, match_tiles=3)
+    tiles = tiles_of(settings)
+    whole = split_of(settings, tiles)
+    previous: set[str] = set()
+    for count in (1, 2, 3, 9):
+        split = split_of(replace(settings, label_tiles=count), tiles)
+        names = {tile.id for tile in split.match}
+        assert len(names) == min(count, 3)
+        assert previous <= names
+        previous = names
+        assert split.test == whole.test
+        assert {t.id for t in training_tiles(split)} == {t.id for t in whole.match}
+        assert not any(tile.labels for tile in split.unlabelled)
+
+
+def test_a_transductive_run_sees_the_test_images_and_no_label_of_them(town):
+    settings = RunSettings(images=town.images, labels=town.labels, transductive=True)
+    split = split_of(settings, tiles_of(settings))
+    assert {tile.id for tile in training_tiles(split)} == {f"tile{n}" for n in range(6)}
+    assert {t.image for t in split.unlabelled} == {t.image for t in split.test}
+    assert not any(tile.labels for tile in split.unlabelled)
+    assert all(tile.labels for tile in split.test)
 
 
 def test_blocks_cut_every_image(town):

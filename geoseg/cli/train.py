@@ -36,7 +36,8 @@ SECTIONS = {
         *("checkpoint_steps", "profile", "tensorboard"),
     ),
     "Matching and scores": (
-        *("match_tiles", "select_tiles", "objective", "controls", "report"),
+        *("match_tiles", "select_tiles", "label_tiles", "split_seed"),
+        *("transductive", "objective", "controls", "report"),
     ),
 }
 
@@ -147,6 +148,24 @@ SECTIONS = {
     default=0,
     show_default=True,
     help="Labelled tiles that choose the head; 0: the method's default head.",
+)
+@click.option(
+    "--label-tiles",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Of the matching tiles, so many keep their labels, the others train unlabelled; "
+    "default: all. The test tiles stay the same.",
+)
+@click.option(
+    "--split-seed",
+    metavar="N",
+    type=click.IntRange(0, 2**32 - 1),
+    help="Which tiles are for the test; default: as --seed.",
+)
+@click.option(
+    "--transductive",
+    is_flag=True,
+    help="Let training see the images of the test tiles too, without labels.",
 )
 @options.blocks_opt
 @options.objective_opt

@@ -178,7 +178,12 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
             "choice of tiles gives another map (see the curve over labelled tiles)."
         )
     shared = {t.image for t in material.test} & {t.image for t in material.training}
-    if shared:
+    if card.provenance.get("transductive"):
+        found.append(
+            "Transductive: training saw the images of the test tiles, without labels. "
+            "New tiles may score lower."
+        )
+    elif shared:
         found.append(
             f"Test and training blocks are cut from the same {len(shared)} images: the "
             "score is that of mapping the rest of a known scene, not a new one."
