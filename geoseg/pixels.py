@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.errors import TrainingError
+from geoseg.patches import IGNORE, PatchBatch
 
 
 def one_hot_planes(ids: Tensor, clusters: int, dtype: torch.dtype) -> Tensor:
@@ -43,6 +44,11 @@ def shrink_valid(valid: Tensor, features: Tensor) -> Tensor:
     """
     size = (features.shape[2], features.shape[3])
     return F.adaptive_avg_pool2d(valid[:, None].float(), size)[:, 0] == 1
+
+
+def labelled_pixels(batch: PatchBatch) -> Tensor:
+    """Return ``(N, H, W)`` bool: which pixels have both data and a label."""
+    return batch.valid & (batch.mask != IGNORE)
 
 
 def sample_pixels(maps: Iterable[tuple[Tensor, Tensor]], pixels: int) -> Tensor:

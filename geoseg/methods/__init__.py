@@ -50,6 +50,9 @@ METHODS: dict[str, MethodEntry] = {
     "finetune": MethodEntry(
         "supervised", "FineTuned", "cross-entropy from a trained model", "reference"
     ),
+    "majority": MethodEntry(
+        "majority", "Majority", "the commonest class of the labels", "control"
+    ),
     "color_kmeans": MethodEntry(
         "color_kmeans", "ColorKMeans", "k-means of pixel values", "control"
     ),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from geoseg.errors import TrainingError
+from geoseg.errors import ParameterError, TrainingError
 from geoseg.methods import build_method
 from geoseg.patches import IGNORE, PatchBatch
 
@@ -52,3 +52,28 @@ def test_a_random_trunk_keeps_its_weights_and_scales_its_outputs():
     assert all(torch.equal(a, b) for a, b in zip(weights, method.parameters()))
     norm = next(m for m in method.modules() if isinstance(m, torch.nn.BatchNorm2d))
     assert norm.running_mean.abs().sum() > 0
+
+
+def labelled(mask: torch.Tensor) -> PatchBatch:
+    valid = torch.ones(mask.shape, dtype=torch.bool)
+    image = torch.zeros((len(mask), 3, *mask.shape[1:]))
+    return PatchBatch(image, valid, mask, torch.arange(len(mask)))
+
+
+def test_the_majority_is_that_of_valid_labelled_pixels():
+    mask = torch.tensor([[[0, 1, 1, 1], [2, 2, 2, 2], [IGNORE, IGNORE, 0, 0]]])
+    batch = labelled(mask)
+    batch.valid[0, 1, :3] = False
+    method = build_method("majority", 3, {"classes": 3})
+    method.finish(lambda: [batch, batch])
+    assert method.counts.tolist() == [6, 6, 2]
+    shares = method.predict(torch.rand(1, 3, 5, 7), torch.ones(1, 5, 7).bool())
+    torch.testing.assert_close(shares[0, :, 4, 6], torch.tensor([6.0, 6, 2]) / 14)
+
+
+def test_a_majority_needs_labels_of_its_classes():
+    method = build_method("majority", 3)
+    with pytest.raises(TrainingError, match="no pixel .* has a label"):
+        method.finish(lambda: [labelled(torch.full((1, 4, 4), IGNORE))])
+    with pytest.raises(ParameterError, match="class 2, expected ids below classes=2"):
+        method.finish(lambda: [labelled(torch.full((1, 4, 4), 2))])

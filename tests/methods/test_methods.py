@@ -1,37 +1,16 @@
 import pytest
 import torch
+from small_methods import labelled_batches as batches
+from small_methods import small_method
 
 from geoseg.errors import ParameterError
 from geoseg.methods import (
     METHODS,
-    build_method,
     check_parameters,
     method_class,
     method_defaults,
     method_help,
 )
-from geoseg.patches import IGNORE, PatchBatch
-
-SMALL = {
-    "picie": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
-    "mdc": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
-    "supervised": {"width": 2},
-    "finetune": {"width": 2},
-    "iic": {"width": 2, "over_clusters": 6},
-    "color_kmeans": {"clusters": 6, "pixels": 1000},
-    "random_trunk": {"width": 2, "clusters": 6, "pixels": 1000},
-}
-
-
-def batches():
-    generator = torch.Generator().manual_seed(0)
-    for number in range(3):
-        yield PatchBatch(
-            torch.rand((2, 4, 16, 16), generator=generator),
-            torch.ones((2, 16, 16), dtype=torch.bool),
-            torch.full((2, 16, 16), IGNORE),
-            torch.arange(2) + 2 * number,
-        )
 
 
 @pytest.fixture(params=METHODS)
@@ -40,13 +19,13 @@ def name(request):
 
 
 def test_the_default_head_is_a_head_and_every_head_has_clusters(name):
-    method = build_method(name, 4, SMALL[name])
+    method = small_method(name)
     assert method.default_head in method.heads
     assert all(clusters > 1 for clusters in method.heads.values())
 
 
 def test_odd_sizes_give_probabilities_that_sum_to_one(name):
-    method = build_method(name, 4, SMALL[name])
+    method = small_method(name)
     method.finish(batches)
     method.eval()
     image, valid = torch.rand((1, 4, 13, 9)), torch.ones((1, 13, 9)).bool()
@@ -59,7 +38,7 @@ def test_odd_sizes_give_probabilities_that_sum_to_one(name):
 
 def test_heads_in_one_pass_have_the_bits_of_each_alone(name):
     several = {"over_clusters": 7} if "over_clusters" in method_defaults(name) else {}
-    method = build_method(name, 4, SMALL[name] | several)
+    method = small_method(name, **several)
     method.finish(batches)
     method.eval()
     image, valid = torch.rand((2, 4, 13, 9)), torch.ones((2, 13, 9)).bool()
@@ -73,7 +52,7 @@ def test_heads_in_one_pass_have_the_bits_of_each_alone(name):
 
 def test_the_trunk_runs_once_for_all_heads(name):
     several = {"over_clusters": 7} if "over_clusters" in method_defaults(name) else {}
-    method = build_method(name, 4, SMALL[name] | several).eval()
+    method = small_method(name, **several).eval()
     if not method.has_features:
         return
     calls = []
@@ -85,9 +64,9 @@ def test_the_trunk_runs_once_for_all_heads(name):
 
 
 def test_state_dict_is_all_that_prediction_needs(name):
-    first = build_method(name, 4, SMALL[name], seed=1)
+    first = small_method(name, seed=1)
     first.finish(batches)
-    second = build_method(name, 4, SMALL[name], seed=2)
+    second = small_method(name, seed=2)
     second.load_state_dict(first.state_dict())
     image, valid = torch.rand((1, 4, 16, 16)), torch.ones((1, 16, 16)).bool()
     with torch.no_grad():
@@ -98,14 +77,14 @@ def test_state_dict_is_all_that_prediction_needs(name):
 def test_equal_seeds_fit_equal_methods(name):
     states = []
     for _ in range(2):
-        method = build_method(name, 4, SMALL[name], seed=1)
+        method = small_method(name, seed=1)
         method.finish(batches)
         states.append(method.state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
 def test_features_are_finite_and_there_if_the_method_says_so(name):
-    method = build_method(name, 4, SMALL[name]).eval()
+    method = small_method(name).eval()
     image, valid = torch.rand((2, 4, 16, 16)), torch.ones((2, 16, 16)).bool()
     if not method.has_features:
         with pytest.raises(NotImplementedError, match="has no trunk"):
@@ -118,7 +97,7 @@ def test_features_are_finite_and_there_if_the_method_says_so(name):
 
 
 def test_an_unknown_head_is_answered_with_the_known_ones(name):
-    method = build_method(name, 4, SMALL[name])
+    method = small_method(name)
     image, valid = torch.rand((1, 4, 16, 16)), torch.ones((1, 16, 16)).bool()
     with pytest.raises(ParameterError, match="there is no head 'roof', expected one"):
         method.predict(image, valid, "roof")

@@ -1,0 +1,50 @@
+"""Every method at a size that trains in a moment: a new one adds its line here."""
+
+from collections.abc import Iterator
+
+import torch
+
+from geoseg.methods import build_method
+from geoseg.methods.base import Method
+from geoseg.patches import PatchBatch
+
+SMALL = {
+    "picie": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
+    "mdc": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
+    "supervised": {"width": 2},
+    "finetune": {"width": 2},
+    "iic": {"width": 2, "over_clusters": 6},
+    "majority": {},
+    "color_kmeans": {"clusters": 6, "pixels": 1000},
+    "random_trunk": {"width": 2, "clusters": 6, "pixels": 1000},
+}
+
+
+def small_method(name: str, channels: int = 4, seed: int = 0, **changes) -> Method:
+    """Build a method at its small size."""
+    return build_method(name, channels, {**SMALL[name], **changes}, seed=seed)
+
+
+def labelled_batches(
+    channels: int = 4, *, side: int = 16, count: int = 3, scramble: bool = False
+) -> Iterator[PatchBatch]:
+    """Yield batches of two patches of noise in which bright pixels are class 1.
+
+    Args:
+        channels: Of the images.
+        side: Of the patches.
+        count: Of the batches.
+        scramble: Give every pixel the label of another.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for number in range(count):
+        image = torch.rand((2, channels, side, side), generator=generator)
+        mask = (image.mean(dim=1) > 0.6).long()
+        if scramble:
+            mask = 1 - mask
+        yield PatchBatch(
+            image,
+            torch.ones((2, side, side), dtype=torch.bool),
+            mask,
+            torch.arange(2) + 2 * number,
+        )
