@@ -1,37 +1,35 @@
 """From images to one layer of footprints, with rasters on the way where wanted."""
 
 import logging
-from collections.abc import Generator, Iterable, Sequence, Set
+from collections.abc import Container, Generator, Iterable, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import Element
+
+from rasterio.crs import CRS
 
 from geoseg.classes import footprint_ids
 from geoseg.errors import ParameterError, RasterError
 from geoseg.geo import raster
-from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.heads import ClusterView
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
+from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
 from geoseg.geo.map_summary import MapSummary, Tally
-from geoseg.geo.outputs import all_or_none, refuse_existing
+from geoseg.geo.outputs import all_or_none
 from geoseg.geo.predictor import ClassModel, predict_raster
 from geoseg.geo.raster import RasterDescription
-from geoseg.geo.remote import file_name
 from geoseg.geo.strips import ClassStrip, keep_classes
-from geoseg.geo.styles import layer_style, plan_styles, styled_outputs, write_style
+from geoseg.geo.styles import layer_style, write_style
 from geoseg.geo.vectorize import Footprint, footprints
-from geoseg.geo.writer import LayerStyle, check_format, write_footprints
+from geoseg.geo.writer import check_format, write_footprints
 from geoseg.model import Model
 from geoseg.patches import IGNORE
 from geoseg.progress import Advance, bar
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
-
-_GEOTIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +59,6 @@ class MapOptions:
     footprint_classes: tuple[str, ...] = ()
     overwrite: bool = False
     style: bool = True
-
-
-@dataclass(frozen=True)
-class _Outputs:
-    """Where the rasters of one image go; None: not wanted."""
-
-    classes: Path | None
-    probability: Path | None
-    clusters: Path | None
 
 
 def map_buildings(
@@ -112,31 +101,43 @@ def map_buildings(
     names = _footprint_names(model, options)
     _check_clusters(model, clusters)
     grids = _describe(model, images)
-    places = _places(images, classes, probability, clusters)
-    styles = _styles(model, output, places, options)
-    wanted = _wanted(output, places, styles)
-    _refuse_clashes(wanted, images)
-    for path in wanted:
-        refuse_existing(path, options.overwrite)
+    legend = _footprint_legend(model, names) if options.style else None
+    asked = RasterOutputs(classes, probability, clusters)
+    files = plan_files(
+        model, images, output, asked, legend=legend, overwrite=options.overwrite
+    )
+    warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     tallies = [Tally(grid, names) for grid in grids]
-    passes = 1 if clusters is None else 2
-    rows = passes * sum(grid.height for grid in grids)
-    with all_or_none(wanted), bar("mapping", rows, unit="row") as advance:
+    rows = (1 if clusters is None else 2) * sum(grid.height for grid in grids)
+    with all_or_none(files.all), bar("mapping", rows, unit="row") as advance:
         job = _Job(model, tags, options, advance)
         # closed before the outputs go away: what it writes lies aside among them
-        with closing(_map_all(job, grids, places, tallies)) as mapped:
-            count = write_footprints(
-                output,
-                mapped,
-                crs=grids[0].crs,
-                overwrite=options.overwrite,
-                style=_layer_style(model, output, options),
-            )
-        for path, elements in styles.items():
-            write_style(path, elements, overwrite=options.overwrite)
+        with closing(_map_all(job, grids, files.places, tallies)) as mapped:
+            count = _write(output, mapped, grids[0].crs, files, legend, options)
     summary = MapSummary(count, tuple(tally.summary() for tally in tallies))
     _warn_of_doubts(summary, model, output)
     return summary
+
+
+def _write(
+    output: Path,
+    mapped: Iterable[Footprint],
+    crs: CRS | None,
+    files: MapFiles,
+    legend: Legend | None,
+    options: MapOptions,
+) -> int:
+    """Write the footprints as they come, then the styles; return how many there are."""
+    count = write_footprints(
+        output,
+        mapped,
+        crs=crs,
+        overwrite=options.overwrite,
+        style=None if legend is None else layer_style(output.stem, legend),
+    )
+    for path, elements in files.styles.items():
+        write_style(path, elements, overwrite=options.overwrite)
+    return count
 
 
 def _footprint_names(model: Model, options: MapOptions) -> dict[int, str]:
@@ -158,25 +159,14 @@ def _check_clusters(model: Model, clusters: Path | None) -> None:
 
 
 def _describe(model: Model, images: Sequence[str]) -> list[RasterDescription]:
-    """Describe images that the model can map; warn of those it maps poorly."""
-    card = model.card
+    """Describe images that the model can map; warn of pixels of another size."""
     grids = [raster.describe(image) for image in images]
     for grid in grids:
         raster.require_crs(grid)
-        raster.band_numbers(grid, card.normalization.bands)
+        raster.band_numbers(grid, model.card.normalization.bands)
         _compare_gsd(grid, model)
-    warn_of_unlike(grids, card.normalization, nodata=card.nodata)
     _one_crs(grids)
     return grids
-
-
-def _wanted(
-    output: Path, places: Sequence[_Outputs], styles: Iterable[Path]
-) -> list[Path]:
-    """List every file that will be written."""
-    rasters = [p for place in places for p in vars(place).values() if p is not None]
-    tables = [path.with_name(path.name + SUFFIX) for path in rasters]
-    return [output, *rasters, *tables, *styles]
 
 
 def _warn_of_doubts(summary: MapSummary, model: Model, output: Path) -> None:
@@ -197,28 +187,10 @@ def _warn_of_doubts(summary: MapSummary, model: Model, output: Path) -> None:
         log.warning("%s is empty: QGIS takes it for a table, not a .gpkg", output.name)
 
 
-def _footprint_legend(model: Model, options: MapOptions) -> Legend:
+def _footprint_legend(model: Model, names: Container[int]) -> Legend:
     """Return the names and colours of the classes that have footprints."""
-    names = model.card.class_names
-    wanted = footprint_ids(names, options.footprint_classes)
-    return tuple(entry for entry in class_legend(names) if entry.value in wanted)
-
-
-def _styles(
-    model: Model, output: Path, places: Sequence[_Outputs], options: MapOptions
-) -> dict[Path, list[Element]]:
-    """Plan the styles beside the outputs."""
-    if not options.style:
-        return {}
-    outputs = styled_outputs(_footprint_legend(model, options), footprints=output)
     classes = class_legend(model.card.class_names)
-    clusters = cluster_legend(model.method.heads[model.card.head])
-    for place in places:
-        outputs += styled_outputs(
-            classes, classes=place.classes, probability=place.probability
-        )
-        outputs += styled_outputs(clusters, classes=place.clusters)
-    return plan_styles(outputs)
+    return tuple(entry for entry in classes if entry.value in names)
 
 
 def _advice(summary: MapSummary, model: Model) -> str:
@@ -242,13 +214,6 @@ def _means(model: Model, head: str, names: Set[str]) -> bool:
     """Return whether a cluster of a head means one of some classes."""
     classes = model.card.matchings[head].cluster_to_class
     return any(model.card.class_names[class_id] in names for class_id in classes)
-
-
-def _layer_style(model: Model, output: Path, options: MapOptions) -> LayerStyle | None:
-    """Return how a GeoPackage shows its footprints, if it shall."""
-    if not options.style:
-        return None
-    return layer_style(output.stem, _footprint_legend(model, options))
 
 
 @dataclass(frozen=True)
@@ -296,7 +261,7 @@ class _Job:
 def _map_all(
     job: _Job,
     grids: Sequence[RasterDescription],
-    places: Sequence[_Outputs],
+    places: Sequence[RasterOutputs],
     tallies: Sequence[Tally],
 ) -> Generator[Footprint]:
     """Yield the footprints of all images; write the rasters on the way."""
@@ -307,7 +272,7 @@ def _map_all(
 
 
 def _map_one(
-    job: _Job, grid: RasterDescription, place: _Outputs, tally: Tally
+    job: _Job, grid: RasterDescription, place: RasterOutputs, tally: Tally
 ) -> Generator[Footprint]:
     """Yield the footprints of one image; write its classes and probabilities."""
     options = job.options
@@ -335,59 +300,6 @@ def _write_clusters(job: _Job, grid: RasterDescription, path: Path) -> None:
     legend = cluster_legend(len(view.card.class_names))
     for _ in job.predict(grid, model=view, classes=path, legend=legend):
         pass
-
-
-def _places(
-    images: Sequence[str],
-    classes: Path | None,
-    probability: Path | None,
-    clusters: Path | None,
-) -> list[_Outputs]:
-    """Name the rasters of every image; below a folder if there are several images."""
-    for path in (classes, probability, clusters):
-        if path is not None and path.suffix.lower() not in ("", *_GEOTIFF):
-            raise ParameterError(
-                f"{path.name} ends in {path.suffix!r}, expected one of "
-                f"{', '.join(_GEOTIFF)}; rename the output"
-            )
-    if len(images) == 1:
-        return [_Outputs(classes, probability, clusters)]
-    for path in (classes, probability, clusters):
-        if path is not None and path.suffix:
-            raise ParameterError(
-                f"{path} is one file for {len(images)} images: name a folder for the "
-                "rasters"
-            )
-    names = [file_name(image).stem + ".tif" for image in images]
-    double = {name for name in names if names.count(name) > 1}
-    if double and (classes or probability or clusters):
-        raise ParameterError(
-            f"several images are called {min(double)}: predict them one by one, or "
-            "without rasters"
-        )
-    return [
-        _Outputs(*(p / name if p else None for p in (classes, probability, clusters)))
-        for name in names
-    ]
-
-
-def _refuse_clashes(paths: Sequence[Path], images: Sequence[str]) -> None:
-    """Refuse an image given twice, and an output that would replace another or one."""
-    taken: set[Path] = set()
-    for image in images:
-        if Path(image).resolve() in taken:
-            raise ParameterError(
-                f"{image} is given twice, expected every image once: its buildings "
-                "would be mapped twice"
-            )
-        taken.add(Path(image).resolve())
-    for path in paths:
-        if path.resolve() in taken:
-            raise ParameterError(
-                f"{path} is an image or another output too: give every output a name "
-                "of its own"
-            )
-        taken.add(path.resolve())
 
 
 def _one_crs(grids: Sequence[RasterDescription]) -> None:

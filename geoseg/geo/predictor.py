@@ -5,9 +5,9 @@ Memory grows with the raster's width and the window, never with its height: a ro
 handed on as soon as no later window touches it.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -268,7 +268,36 @@ def predict_raster(
         OutputError: If an output cannot be written or does not verify.
         RasterError: As :func:`predict_strips`.
     """
-    names = model.card.class_names
+    with _rasters(
+        model.card,
+        path,
+        classes,
+        probability,
+        legend=legend,
+        tags=tags,
+        overwrite=overwrite,
+    ) as write:
+        for strip in predict_strips(
+            model, path, window=window, overlap=overlap, batch_size=batch_size
+        ):
+            class_strip = classify(strip)
+            write(strip, class_strip)
+            yield class_strip
+
+
+@contextmanager
+def _rasters(
+    card: ModelCard,
+    path: str,
+    classes: Path | None,
+    probability: Path | None,
+    *,
+    legend: Legend | None,
+    tags: RasterTags,
+    overwrite: bool,
+) -> Iterator[Callable[[Strip, ClassStrip], None]]:
+    """Open the rasters that are wanted; yield what writes a strip to each of them."""
+    names = card.class_names
     grid = raster.describe(path)
     with ExitStack() as stack:
         write_classes = write_probability = None
@@ -288,12 +317,11 @@ def predict_raster(
                     probability, grid, class_names=names, tags=tags, overwrite=overwrite
                 )
             )
-        for strip in predict_strips(
-            model, path, window=window, overlap=overlap, batch_size=batch_size
-        ):
-            class_strip = classify(strip)
+
+        def write(strip: Strip, class_strip: ClassStrip) -> None:
             if write_classes is not None:
                 write_classes(class_strip)
             if write_probability is not None:
                 write_probability(strip)
-            yield class_strip
+
+        yield write

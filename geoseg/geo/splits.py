@@ -137,15 +137,7 @@ def split_tiles(
     match, select = _affordable(len(labelled), match, select, test_share)
     groups = _overlapping(_place(labelled))
     if len(groups) == 1:
-        log.warning(
-            "%s: all is matched on and none is left for test; cut large images into "
-            "blocks",
-            (
-                "one tile is labelled"
-                if len(labelled) == 1
-                else f"all {len(labelled)} labelled tiles overlap"
-            ),
-        )
+        _warn_of_no_test(len(labelled))
         return Split(tuple(labelled), (), (), unlabelled)
     blocks = _bisect(groups, leaf=min(max(match // 8, 1), 16))
     random.Random(seed).shuffle(blocks)
@@ -158,6 +150,18 @@ def split_tiles(
     )
     _say(split)
     return split
+
+
+def _warn_of_no_test(labelled: int) -> None:
+    """Warn that one tile, or tiles that all overlap, cannot be shared out."""
+    log.warning(
+        "%s: all is matched on and none is left for test; cut large images into blocks",
+        (
+            "one tile is labelled"
+            if labelled == 1
+            else f"all {labelled} labelled tiles overlap"
+        ),
+    )
 
 
 def _say(split: Split) -> None:

@@ -112,16 +112,7 @@ def write_footprints(
     expected = _Expected(driver, path.stem, target)
     with write_aside(path, verify=expected.verify, overwrite=overwrite) as temporary:
         try:
-            with fiona.open(
-                temporary,
-                "w",
-                driver=driver,
-                layer=path.stem,
-                schema=SCHEMA,
-                crs_wkt=None if driver == "GeoJSON" else target,
-                crs=target if driver == "GeoJSON" else None,
-                **_OPTIONS[driver],
-            ) as collection:
+            with _create(temporary, driver, layer=path.stem, crs=target) as collection:
                 for records in _records(footprints, to_wgs84, expected):
                     _store(collection, records)
         except (fiona.errors.FionaError, fiona._err.CPLE_BaseError) as error:
@@ -131,6 +122,20 @@ def write_footprints(
         if style is not None and driver == "GPKG":
             add_layer_style(temporary, path.stem, qml=style.qml, sld=style.sld)
     return expected.count
+
+
+def _create(path: Path, driver: str, *, layer: str, crs: str) -> fiona.Collection:
+    """Open a new file of footprints; ``crs`` is WKT for a GeoPackage."""
+    return fiona.open(
+        path,
+        "w",
+        driver=driver,
+        layer=layer,
+        schema=SCHEMA,
+        crs_wkt=None if driver == "GeoJSON" else crs,
+        crs=crs if driver == "GeoJSON" else None,
+        **_OPTIONS[driver],
+    )
 
 
 def _store(collection: fiona.Collection, records: list[dict[str, Any]]) -> None:
