@@ -1,4 +1,7 @@
-"""From the settings of a run to its training: limits, devices, what they allow."""
+"""From the settings of a run to its training: limits, devices, what they allow.
+
+Torch is imported where it is needed, so that settings can be judged without it.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -8,16 +11,14 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from geoseg.errors import ParameterError, TrainingError
 from geoseg.methods import build_method, method_class
-from geoseg.methods.base import Method
 from geoseg.settings import RunSettings
 
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
-    from geoseg.training import FitResult, Limits
+    from geoseg.methods.base import Method
+    from geoseg.training import FitResult, Limits, Schedule
 
 #: Steps of a training for which no limit is given.
 DEFAULT_STEPS = 600
@@ -31,6 +32,8 @@ def check_device(device: str, devices: int = 1) -> None:
     """
     if device != "cuda":
         return
+    import torch
+
     if not torch.cuda.is_available():
         raise ParameterError(
             "there is no device 'cuda' here: choose --device cpu, or install the "
@@ -46,12 +49,14 @@ def check_device(device: str, devices: int = 1) -> None:
 
 def outline_method(
     settings: RunSettings, channels: int, parameters: Mapping[str, Any]
-) -> Method:
+) -> "Method":
     """Build the method without any weights.
 
     Raises:
         ParameterError: If a parameter is none, or the patches do not fit the network.
     """
+    import torch
+
     with torch.device("meta"):
         method = build_method(settings.method, channels, parameters)
     if method.gradient and settings.patch_size % method.divisor:
@@ -70,6 +75,8 @@ def check_checkpoint(path: Path) -> None:
     """
     if not path.exists():
         return
+    import torch
+
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
@@ -79,37 +86,25 @@ def check_checkpoint(path: Path) -> None:
         ) from error
 
 
-def check_training(settings: RunSettings, steps_per_epoch: int) -> None:
-    """Refuse what cannot be trained, before there is a run folder.
+def check_schedule(settings: RunSettings, steps_per_epoch: int) -> None:
+    """Refuse a schedule that does not fit the number of steps.
 
     Args:
         settings: Of the run.
         steps_per_epoch: Optimiser steps in a pass over the patches.
 
     Raises:
-        ParameterError: If devices are absent, the method has no steps to share out or
-            none that accumulates, or the schedule needs a number of steps.
-        OutputError: If TensorBoard is asked for and not installed.
+        ParameterError: If all steps are warm-up.
     """
-    from geoseg import training  # lightning: only where something is trained
-    from geoseg.training.logs import import_summary_writer
+    if method_class(settings.method).gradient:
+        schedule_of(settings).check(limits_of(settings).steps(steps_per_epoch))
 
-    check_device(settings.device, settings.devices)
-    method = method_class(settings.method)
-    if not method.gradient:
-        if settings.devices > 1:
-            raise ParameterError(
-                f"--devices {settings.devices} shares out optimiser steps, and "
-                f"{settings.method} makes none: leave it out"
-            )
-        return
-    training.check_accumulation(method, settings.accumulate)
-    limits = limits_of(settings)
-    training.Schedule(settings.lr_schedule, settings.warmup_steps).check(
-        limits.steps(steps_per_epoch)
-    )
-    if settings.tensorboard:
-        import_summary_writer()
+
+def schedule_of(settings: RunSettings) -> "Schedule":
+    """Return how the learning rate goes."""
+    from geoseg.training import Schedule
+
+    return Schedule(settings.lr_schedule, settings.warmup_steps)
 
 
 def limits_of(settings: RunSettings) -> "Limits":
@@ -124,7 +119,7 @@ def limits_of(settings: RunSettings) -> "Limits":
 
 def train_method(
     settings: RunSettings,
-    method: Method,
+    method: "Method",
     loader: "PatchLoader",
     loaders: "Callable[[int, int], PatchLoader]",
     *,
@@ -148,7 +143,6 @@ def train_method(
     """
     from geoseg import training
 
-    schedule = training.Schedule(settings.lr_schedule, settings.warmup_steps)
     if settings.devices == 1:
         train = partial(training.fit, method, loader)
     else:
@@ -163,7 +157,7 @@ def train_method(
         accelerator=settings.device,
         precision=settings.precision,
         accumulate=settings.accumulate,
-        schedule=schedule,
+        schedule=schedule_of(settings),
         checkpoint_steps=settings.checkpoint_steps,
         stop_on_collapse=settings.stop_on_collapse,
         tensorboard=settings.tensorboard,

@@ -27,11 +27,9 @@ from geoseg.methods import build_method
 from geoseg.methods.base import Method
 from geoseg.normalization import Normalization
 from geoseg.run_files import MODEL_NAME as MODEL_NAME
-from geoseg.run_files import SETTINGS_NAME
+from geoseg.run_files import RUNS, SETTINGS_NAME
 
 FORMAT_VERSION = 1
-#: Where runs go, below the current folder.
-RUNS = Path("runs")
 #: Widths and numbers of clusters up to this are built without a second thought.
 MODEST_SIZE = 256
 #: The one metadata key: several would make the bytes of equal models vary.

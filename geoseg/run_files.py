@@ -1,4 +1,9 @@
-"""Names of the files in a run folder."""
+"""Names of run folders and of the files in them."""
+
+from pathlib import Path
+
+#: Where runs go, below the current folder.
+RUNS = Path("runs")
 
 SETTINGS_NAME = "run.json"
 MODEL_NAME = "model.safetensors"
@@ -10,3 +15,5 @@ PANEL_NAME = "panel.png"
 CURVES_NAME = "curves.png"
 REPORT_NAME = "report.html"
 TIMES_NAME = "times.json"
+TENSORBOARD_NAME = "tensorboard"
+TRACE_NAME = "trace.json.gz"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import OutputError, OutputExistsError, TrainingError
-from geoseg.model import RUNS
+from geoseg.run_files import RUNS
 
 
 def new_run_folder(run: Path | None, stem: str) -> Path:

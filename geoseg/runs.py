@@ -17,14 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import geoseg
+from geoseg.checks import check_settings
 from geoseg.errors import MatchingError, ModelFileError, TrainingError
 from geoseg.finished import forget_scores, is_finished
-from geoseg.fitting import (
-    check_checkpoint,
-    check_training,
-    outline_method,
-    train_method,
-)
+from geoseg.fitting import check_checkpoint, check_schedule, train_method
 from geoseg.geo.contingency import match_model
 from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked
@@ -55,13 +51,7 @@ from geoseg.settings import (
     tiles_of,
     training_tiles,
 )
-from geoseg.starting import (
-    check_start,
-    initial_card,
-    initial_model,
-    new_card,
-    parameters_of,
-)
+from geoseg.starting import initial_card, initial_model, new_card
 from geoseg.stopwatch import read_seconds, timed
 
 if TYPE_CHECKING:
@@ -155,12 +145,8 @@ def start(
     Raises:
         GeosegError: If tiles, labels or settings say no; then no folder is left.
     """
-    check_start(settings)
+    check_settings(settings, run)
     init = initial_card(settings)
-    # Any bands will do, before any file is read.
-    outline_method(settings, 3, parameters_of(settings, ("red",) * 3, init))
-    if run is not None:
-        refuse_filled(run)
     tiles = tiles_of(settings)
     say_objective(settings)
     split = split_of(settings, tiles)
@@ -221,6 +207,7 @@ def resume(
         return RunResult(folder, load_model(folder / MODEL_NAME), finished=True)
     if stop_on_collapse is not None:
         settings = replace(settings, stop_on_collapse=stop_on_collapse)
+    check_settings(settings)
     tiles = tiles_of(settings)
     if fingerprint(tiles) != expected:
         raise TrainingError(
@@ -247,7 +234,7 @@ def _plan(settings: RunSettings, split: Split, normalization: Normalization) -> 
     tiles = patch_tiles(settings, split)
     loaders = partial(loader_of, settings, tiles, normalization)
     loader = loaders(0, 1)
-    check_training(settings, math.ceil(len(loader) / settings.devices))
+    check_schedule(settings, math.ceil(len(loader) / settings.devices))
     return _Plan(settings, split, card, loader, loaders)
 
 

@@ -11,21 +11,19 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from geoseg.classes import TWO_CLASSES, LabelClasses
 from geoseg.errors import DatasetError, LabelError
-from geoseg.geo import raster
-from geoseg.geo.aoi import Tile, aoi_tiles, find_tiles
-from geoseg.geo.labels import check_labels
-from geoseg.geo.mixture import check_mixture
-from geoseg.geo.remote import file_name, is_remote
-from geoseg.geo.splits import Split, split_blocks, split_tiles
-from geoseg.matching import Objective
 from geoseg.methods import method_class
-from geoseg.normalization import Normalization
-from geoseg.whitening import WhitenMode
 
+# Settings can be judged before anything heavy is imported (see fitting.check_settings),
+# so what finds and reads tiles is imported where that happens.
 if TYPE_CHECKING:
+    from geoseg.classes import LabelClasses
+    from geoseg.geo.aoi import Tile
     from geoseg.geo.dataset import PatchLoader
+    from geoseg.geo.splits import Split
+    from geoseg.matching import Objective
+    from geoseg.normalization import Normalization
+    from geoseg.whitening import WhitenMode
 
 #: Settings that say what labels mean.
 LABEL_OPTIONS = ("classes", "class_field", "label_layer")
@@ -90,7 +88,7 @@ class RunSettings:
     init: str | None = None
     bands: str | None = None
     nodata: str = "auto"
-    whiten: WhitenMode = "none"
+    whiten: "WhitenMode" = "none"
     patch_size: int = 128
     batch_size: int = 8
     accumulate: int = 1
@@ -105,7 +103,7 @@ class RunSettings:
     split_seed: int | None = None
     transductive: bool = False
     blocks: int = 1
-    objective: Objective = "f1"
+    objective: "Objective" = "f1"
     seed: int = 0
     device: str = "cpu"
     devices: int = 1
@@ -121,17 +119,21 @@ class RunSettings:
     @property
     def source(self) -> str:
         """A short name of where the tiles come from."""
+        from geoseg.geo.remote import file_name, is_remote
+
         if self.images is not None and is_remote(self.images):
             return file_name(self.images.rstrip("/")).stem
         return source_name(Path(self.aoi or self.images or "tiles").resolve())
 
     @property
-    def label_classes(self) -> LabelClasses:
+    def label_classes(self) -> "LabelClasses":
         """The classes of the labels.
 
         Raises:
             ParameterError: If they cannot be understood.
         """
+        from geoseg.classes import TWO_CLASSES, LabelClasses
+
         found = (
             TWO_CLASSES if self.classes is None else LabelClasses.parse(self.classes)
         )
@@ -199,7 +201,7 @@ def _clock(seconds: float) -> str:
     return ":".join(f"{part:02d}" for part in parts)
 
 
-def tiles_of(settings: RunSettings) -> list[Tile]:
+def tiles_of(settings: RunSettings) -> "list[Tile]":
     """Find the tiles that the settings name."""
     return load_tiles(
         images=settings.images,
@@ -220,14 +222,22 @@ def load_tiles(
     data: Path | str | None,
     blocks: int = 1,
     nodata: str = "auto",
-    classes: LabelClasses = TWO_CLASSES,
-) -> list[Tile]:
+    classes: "LabelClasses | None" = None,
+) -> "list[Tile]":
     """Find tiles by folder or AOI name, cut into blocks where asked; check them.
+
+    Labels without ``classes`` are building or not.
 
     Raises:
         DatasetError: If there are none, or their values cannot mean the same.
         LabelError: If the labels are elsewhere.
     """
+    from geoseg.classes import TWO_CLASSES
+    from geoseg.geo.aoi import aoi_tiles, find_tiles
+    from geoseg.geo.labels import check_labels
+    from geoseg.geo.mixture import check_mixture
+    from geoseg.geo.splits import split_blocks
+
     if aoi is not None:
         tiles = aoi_tiles(aoi, data)
     elif images is not None:
@@ -235,19 +245,21 @@ def load_tiles(
     else:
         raise DatasetError("no tiles are named: give --images DIR or --aoi NAME")
     check_mixture(tiles, nodata)
-    tiles = [replace(tile, classes=classes) for tile in tiles]
+    tiles = [replace(tile, classes=classes or TWO_CLASSES) for tile in tiles]
     check_labels(tiles)
     if blocks > 1:
         tiles = split_blocks(tiles, blocks, BLOCK_GAP)
     return tiles
 
 
-def split_of(settings: RunSettings, tiles: Sequence[Tile]) -> Split:
+def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
     """Give every tile its role: match, select, test, or unlabelled.
 
     Matching tiles that are to lose their labels become unlabelled. Of a transductive
     run, the test tiles are among the unlabelled ones too.
     """
+    from geoseg.geo.splits import split_tiles
+
     split = split_tiles(
         tiles,
         match=settings.match_tiles,
@@ -262,7 +274,7 @@ def split_of(settings: RunSettings, tiles: Sequence[Tile]) -> Split:
     return split
 
 
-def _fewer_labels(split: Split, count: int, seed: int) -> Split:
+def _fewer_labels(split: "Split", count: int, seed: int) -> "Split":
     """Leave so many matching tiles their labels; fewer are always some of more."""
     order = list(split.match)
     random.Random(seed).shuffle(order)
@@ -275,7 +287,7 @@ def _fewer_labels(split: Split, count: int, seed: int) -> Split:
     )
 
 
-def training_tiles(split: Split) -> tuple[Tile, ...]:
+def training_tiles(split: "Split") -> "tuple[Tile, ...]":
     """Return the tiles that unsupervised training sees.
 
     All but the test tiles, unless the run is transductive: then its split has them among
@@ -284,7 +296,7 @@ def training_tiles(split: Split) -> tuple[Tile, ...]:
     return split.match + split.select + split.unlabelled
 
 
-def patch_tiles(settings: RunSettings, split: Split) -> tuple[Tile, ...]:
+def patch_tiles(settings: RunSettings, split: "Split") -> "tuple[Tile, ...]":
     """Return the training tiles as the method may see them.
 
     Labels stay with the matching tiles alone, and with those only where the method
@@ -297,7 +309,7 @@ def patch_tiles(settings: RunSettings, split: Split) -> tuple[Tile, ...]:
     return labelled + _without_labels(split.select + split.unlabelled)
 
 
-def check_labelled(settings: RunSettings, split: Split) -> None:
+def check_labelled(settings: RunSettings, split: "Split") -> None:
     """Refuse a method that learns from labels where there are none.
 
     Raises:
@@ -310,12 +322,13 @@ def check_labelled(settings: RunSettings, split: Split) -> None:
         )
 
 
-def _without_labels(tiles: Sequence[Tile]) -> tuple[Tile, ...]:
+def _without_labels(tiles: "Sequence[Tile]") -> "tuple[Tile, ...]":
     return tuple(replace(tile, labels=None) for tile in tiles)
 
 
-def normalization_of(settings: RunSettings, tiles: Sequence[Tile]) -> Normalization:
+def normalization_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Normalization":
     """Choose the bands and measure them over the training tiles."""
+    from geoseg.geo import raster
     from geoseg.geo.statistics import fit_normalization
 
     bands = raster.choose_bands(raster.describe(tiles[0].image), settings.bands)
@@ -326,8 +339,8 @@ def normalization_of(settings: RunSettings, tiles: Sequence[Tile]) -> Normalizat
 
 def loader_of(
     settings: RunSettings,
-    tiles: Sequence[Tile],
-    normalization: Normalization,
+    tiles: "Sequence[Tile]",
+    normalization: "Normalization",
     rank: int = 0,
     world_size: int = 1,
 ) -> "PatchLoader":
@@ -357,8 +370,10 @@ def loader_of(
     )
 
 
-def fingerprint(tiles: Sequence[Tile]) -> str:
+def fingerprint(tiles: "Sequence[Tile]") -> str:
     """Hash what identifies the tiles: ids, windows, grids, file sizes."""
+    from geoseg.geo import raster
+
     digest = hashlib.sha256()
     for tile in tiles:
         grid = raster.describe(tile.image)

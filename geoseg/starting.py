@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 import geoseg
 from geoseg.errors import ParameterError
 from geoseg.fitting import outline_method
-from geoseg.geo import raster
-from geoseg.geo.splits import Split
 from geoseg.methods import check_parameters, method_class, method_defaults
 from geoseg.model import (
     MODEL_NAME,
@@ -22,6 +20,9 @@ from geoseg.model import (
 )
 from geoseg.normalization import Normalization
 from geoseg.settings import RunSettings, fingerprint, training_tiles
+
+if TYPE_CHECKING:
+    from geoseg.geo.splits import Split
 
 #: Parameters that decide what a trunk is: a run that starts from a model takes its.
 TRUNK_PARAMETERS = ("trunk", "width", "sobel")
@@ -132,9 +133,11 @@ def _trunk_parameters(card: ModelCard, known: dict[str, Any]) -> dict[str, Any]:
 
 
 def new_card(
-    settings: RunSettings, split: Split, normalization: Normalization
+    settings: RunSettings, split: "Split", normalization: Normalization
 ) -> ModelCard:
     """Return the card of the model that a run is going to train."""
+    from geoseg.geo import raster  # not where settings alone are judged
+
     tiles = training_tiles(split)
     parameters = parameters_of(settings, normalization.bands, initial_card(settings))
     method = outline_method(settings, normalization.channels, parameters)

@@ -302,14 +302,16 @@ def command(
         pairs["sobel"] = sobel
     if resume is None:
         options.need_one_source(images, aoi, given["labels"])
-    options.set_threads(threads)
-    from geoseg import runs  # heavy: after the checks
-    from geoseg.settings import RunSettings
-
     if resume is not None:
+        options.set_threads(threads)
+        from geoseg import runs  # heavy: after the checks
+
         stop = given["stop_on_collapse"] if "stop_on_collapse" in named else None
         result = runs.resume(resume, stop_on_collapse=stop, profile=profile)
     else:
+        from geoseg.checks import check_settings
+        from geoseg.settings import RunSettings
+
         settings = RunSettings(
             images=images,
             aoi=aoi,
@@ -317,6 +319,10 @@ def command(
             max_seconds=None if max_time is None else max_time.total_seconds(),
             **given,
         )
+        check_settings(settings, output)
+        options.set_threads(threads)
+        from geoseg import runs
+
         result = runs.start(settings, output, profile=profile)
     log.info("%s", result.summary())
     click.echo(result.model_path)

@@ -5,13 +5,13 @@ import inspect
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
-
-import torch
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from geoseg.errors import ParameterError
-from geoseg.methods.base import Method
 from geoseg.words import did_you_mean
+
+if TYPE_CHECKING:
+    from geoseg.methods.base import Method  # torch: only for a method itself
 
 #: Learns without labels; learns from them; or shows what is to be had for nothing.
 Family = Literal["unsupervised", "reference", "control"]
@@ -62,17 +62,27 @@ METHODS: dict[str, MethodEntry] = {
 }
 
 
-def method_class(name: str) -> type[Method]:
-    """Return the class of a method by its name in :data:`METHODS`.
+def method_entry(name: str) -> MethodEntry:
+    """Return the row of :data:`METHODS` with a name; imports nothing.
 
     Raises:
         ParameterError: If there is no such method.
     """
     if name not in METHODS:
         raise ParameterError(
-            f"there is no method {name!r}{did_you_mean(name, METHODS)}, expected one of {', '.join(METHODS)}"
+            f"there is no method {name!r}{did_you_mean(name, METHODS)}, expected one "
+            f"of {', '.join(METHODS)}"
         )
-    entry = METHODS[name]
+    return METHODS[name]
+
+
+def method_class(name: str) -> "type[Method]":
+    """Return the class of a method by its name in :data:`METHODS`.
+
+    Raises:
+        ParameterError: If there is no such method.
+    """
+    entry = method_entry(name)
     module = importlib.import_module(f"geoseg.methods.{entry.module}")
     found: type[Method] = getattr(module, entry.classname)
     return found
@@ -123,7 +133,7 @@ def build_method(
     parameters: Mapping[str, Any] | None = None,
     *,
     seed: int = 0,
-) -> Method:
+) -> "Method":
     """Build a method with weights drawn from a seed; the global chance is untouched.
 
     Args:
@@ -136,6 +146,8 @@ def build_method(
         ParameterError: If a name is unknown or a value has another type than its
             default.
     """
+    import torch
+
     given = dict(parameters or {})
     checked = check_parameters(name, given)
     with torch.random.fork_rng(devices=[]):

@@ -7,14 +7,20 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.errors import TrainingError
 from geoseg.methods.base import Method
-from geoseg.run_files import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME
+from geoseg.run_files import (
+    AREAS_NAME,
+    CHECKPOINT_NAME,
+    METRICS_NAME,
+    TENSORBOARD_NAME,
+    TRACE_NAME,
+)
 from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import (
     Checkpoint,
@@ -25,12 +31,16 @@ from geoseg.training.callbacks import (
 )
 from geoseg.training.collapse import CollapseStop
 from geoseg.training.group import Group
-from geoseg.training.limits import EpochLoader, FitResult, Limits
+from geoseg.training.limits import (
+    EpochLoader,
+    FitResult,
+    Limits,
+    Precision,
+    check_accumulation,
+)
 from geoseg.training.logs import AreasLog, MetricsLog, TensorBoardLog
 from geoseg.training.profiling import StepProfile, Stopwatch
 from geoseg.training.schedules import Schedule
-
-Precision = Literal["32-true", "bf16-mixed"]
 
 #: What Lightning would add by itself, and geoseg does in its own way or not at all.
 _BARE: dict[str, Any] = {
@@ -41,9 +51,6 @@ _BARE: dict[str, Any] = {
     "enable_model_summary": False,
     "use_distributed_sampler": False,
 }
-
-TENSORBOARD_NAME = "tensorboard"
-TRACE_NAME = "trace.json.gz"
 
 
 def fit(
@@ -163,20 +170,6 @@ def fit(
         signal=interrupt.signals.received,
         collapse=collapse.said,
     )
-
-
-def check_accumulation(method: Method | type[Method], parts: int) -> None:
-    """Refuse to add up the gradients of parts where they do not make the whole.
-
-    Raises:
-        ParameterError: If the method's loss couples the batch.
-    """
-    if parts > 1 and method.couples_batch:
-        raise ParameterError(
-            f"--accumulate {parts} is not a larger batch for this method, whose loss "
-            "counts over the whole batch at once: give a larger --batch-size, more "
-            "--devices, or --precision bf16-mixed to save memory"
-        )
 
 
 def _logs(adapter: Adapter, run: Path, tensorboard: bool) -> list[Callback]:

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
+from geoseg.errors import ParameterError
+from geoseg.methods.base import Method
 from geoseg.patches import PatchBatch
+
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 class EpochLoader(Protocol):
@@ -60,3 +64,17 @@ class FitResult:
     def interrupted(self) -> bool:
         """Whether Ctrl-C or a scheduler ended the training early."""
         return self.signal is not None
+
+
+def check_accumulation(method: Method | type[Method], parts: int) -> None:
+    """Refuse to add up the gradients of parts where they do not make the whole.
+
+    Raises:
+        ParameterError: If the method's loss couples the batch.
+    """
+    if parts > 1 and method.couples_batch:
+        raise ParameterError(
+            f"--accumulate {parts} is not a larger batch for this method, whose loss "
+            "counts over the whole batch at once: give a larger --batch-size, more "
+            "--devices, or --precision bf16-mixed to save memory"
+        )

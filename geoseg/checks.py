@@ -1,0 +1,69 @@
+"""What settings alone say is wrong: refused before anything heavy is imported.
+
+A wrong word costs a moment so, and not the seconds in which rasterio and Lightning load
+and tiles are looked at.
+"""
+
+from pathlib import Path
+
+from geoseg.errors import ParameterError
+from geoseg.fitting import check_device, limits_of, outline_method, schedule_of
+from geoseg.methods import method_class, method_entry
+from geoseg.run_folders import refuse_filled
+from geoseg.settings import RunSettings
+
+
+def check_settings(settings: RunSettings, run: Path | None = None) -> None:
+    """Refuse settings that no tiles can make right; what needs no torch comes first.
+
+    Args:
+        settings: Of the run.
+        run: The folder that it is to fill, if one is chosen.
+
+    Raises:
+        ParameterError: If the method, a parameter or a class has no meaning, devices
+            are absent, the method has no steps to share out or none that accumulates,
+            the schedule does not fit the number of steps, or a model to start from is
+            missing or too much.
+        OutputExistsError: If the folder holds something.
+        ModelFileError: If the model to start from cannot be read.
+        OutputError: If TensorBoard is asked for and not installed.
+    """
+    method_entry(settings.method)
+    if run is not None:
+        refuse_filled(run)
+    check_device(settings.device, settings.devices)
+    _check_steps(settings)
+    _check_method(settings)
+
+
+def _check_steps(settings: RunSettings) -> None:
+    """Refuse ways to step that the method does not have."""
+    from geoseg.training import check_accumulation
+
+    method = method_class(settings.method)
+    if not method.gradient:
+        if settings.devices > 1:
+            raise ParameterError(
+                f"--devices {settings.devices} shares out optimiser steps, and "
+                f"{settings.method} makes none: leave it out"
+            )
+        return
+    check_accumulation(method, settings.accumulate)
+    limits = limits_of(settings)
+    if limits.max_steps is not None or limits.max_epochs is None:
+        schedule_of(settings).check(limits.max_steps)
+    if settings.tensorboard:
+        from geoseg.training.logs import import_summary_writer
+
+        import_summary_writer()
+
+
+def _check_method(settings: RunSettings) -> None:
+    """Refuse parameters that have no meaning, and a start that does not fit them."""
+    from geoseg.starting import check_start, initial_card, parameters_of
+
+    check_start(settings)
+    # Any bands will do.
+    parameters = parameters_of(settings, ("red",) * 3, initial_card(settings))
+    outline_method(settings, 3, parameters)
