@@ -127,17 +127,18 @@ def sample(
             )
         parts = [
             read_window(dataset, grid.band_indexes, window, nodata=nodata)
-            for window in _spread(grid)
+            for window in spread(grid.window)
         ]
     pixels = np.concatenate([part.reshape(grid.count, 1, -1) for part, _ in parts], 2)
     return pixels, np.concatenate([part.reshape(1, -1) for _, part in parts], 1)
 
 
-def _spread(grid: RasterDescription) -> Iterator[PixelWindow]:
-    height, width = min(_WINDOW, grid.height), min(_WINDOW, grid.width)
-    for row in np.linspace(0, grid.height - height, _WINDOWS, dtype=int):
-        for col in np.linspace(0, grid.width - width, _WINDOWS, dtype=int):
-            yield PixelWindow(int(row), int(col), height, width)
+def spread(area: PixelWindow) -> Iterator[PixelWindow]:
+    """Yield some small windows of a large one, evenly spread."""
+    height, width = min(_WINDOW, area.height), min(_WINDOW, area.width)
+    for row in np.linspace(0, area.height - height, _WINDOWS, dtype=int):
+        for col in np.linspace(0, area.width - width, _WINDOWS, dtype=int):
+            yield PixelWindow(area.row + int(row), area.col + int(col), height, width)
 
 
 def percentiles(

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import shapely
@@ -53,8 +54,17 @@ def read_shapes(path: str, classes: LabelClasses) -> Shapes:
         LabelError: If the file cannot be read, or has no such layer, field or column.
     """
     reader = _READERS.get(_suffix(path), _read_fiona)
-    try:
+    with _named_errors(path):
         found = reader(path, classes)
+    _check_kinds(path, found.geometries)
+    return found
+
+
+@contextmanager
+def _named_errors(path: str) -> Iterator[None]:
+    """Turn what readers raise into errors that name the file."""
+    try:
+        yield
     except (
         *(OSError, ValueError, RecursionError),
         *(csv.Error, shapely.errors.ShapelyError),
@@ -67,8 +77,6 @@ def read_shapes(path: str, classes: LabelClasses) -> Shapes:
             f"labels {path} cannot be read ({reason}), expected a vector file: check "
             "it with ogrinfo"
         ) from error
-    _check_kinds(path, found.geometries)
-    return found
 
 
 def _check_kinds(path: str, geometries: Sequence[shapely.Geometry]) -> None:
@@ -111,7 +119,33 @@ def _read_json(path: str, classes: LabelClasses) -> Shapes:
     return _read_fiona(path, classes)
 
 
-def _read_parquet(path: str, classes: LabelClasses) -> Shapes:
+class Columns(NamedTuple):
+    """All that a table holds.
+
+    Attributes:
+        geometries: One a row, or None.
+        values: Name of each other column → a value a row.
+        types: Name of each other column → type.
+        crs: None if the file names none.
+    """
+
+    geometries: list[shapely.Geometry | None]
+    values: dict[str, list[Any]]
+    types: dict[str, str]
+    crs: CRS | None
+
+
+def read_columns(path: str) -> Columns:
+    """Read a whole table: GeoParquet, or CSV with WKT.
+
+    Raises:
+        LabelError: If it cannot be read, or has no column of geometries.
+    """
+    with _named_errors(path):
+        return _TABLES[_suffix(path)](path)
+
+
+def _parquet_columns(path: str) -> Columns:
     import geopandas
 
     try:
@@ -121,40 +155,59 @@ def _read_parquet(path: str, classes: LabelClasses) -> Shapes:
             f"labels {path} are GeoParquet, which needs pyarrow: pip install pyarrow, or "
             "convert them with ogr2ogr labels.gpkg"
         ) from error
-    table = table[table.geometry.notna()]
-    if len(table):
-        _check_field(path, classes, table.columns)
-    values: list[Any] = [None] * len(table)
-    if classes.field is not None and len(table):
-        column = table[classes.field]
-        values = list(column.astype(object).where(column.notna(), None))
-    crs = CRS.from_wkt(table.crs.to_wkt()) if table.crs else None
-    return Shapes(list(table.geometry), values, crs)
+    rest = table.drop(columns=table.geometry.name)
+    return Columns(
+        list(table.geometry),
+        {
+            name: list(column.astype(object).where(column.notna(), None))
+            for name, column in rest.items()
+        },
+        {name: str(dtype) for name, dtype in rest.dtypes.items()},
+        CRS.from_wkt(table.crs.to_wkt()) if table.crs else None,
+    )
 
 
-def _read_csv(path: str, classes: LabelClasses) -> Shapes:
+def _csv_columns(path: str) -> Columns:
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
-        columns = rows.fieldnames or []
-        column = next((name for name in WKT_COLUMNS if name in columns), None)
+        names = list(rows.fieldnames or [])
+        column = next((name for name in WKT_COLUMNS if name in names), None)
         if column is None:
             raise LabelError(
-                f"labels {path} have columns {', '.join(columns) or 'none'}, expected "
+                f"labels {path} have columns {', '.join(names) or 'none'}, expected "
                 f"WKT in longitude and latitude in one of {', '.join(WKT_COLUMNS)}"
             )
-        _check_field(path, classes, columns)
-        items = [row for row in rows if row[column]]
-    return Shapes(
-        [shapely.from_wkt(row[column]) for row in items],
-        [None if classes.field is None else row[classes.field] for row in items],
+        items = list(rows)
+    names.remove(column)
+    return Columns(
+        [shapely.from_wkt(row[column]) if row[column] else None for row in items],
+        {name: [row[name] for row in items] for name in names},
+        dict.fromkeys(names, "str"),
         CRS.from_epsg(4326),
     )
 
 
+def _read_table(path: str, classes: LabelClasses) -> Shapes:
+    """Read the rows of a table that have a geometry."""
+    found = _TABLES[_suffix(path)](path)
+    there = [number for number, item in enumerate(found.geometries) if item is not None]
+    if there:
+        _check_field(path, classes, found.values)
+    values = found.values.get(classes.field or "", [None] * len(found.geometries))
+    return Shapes(
+        [item for item in found.geometries if item is not None],
+        [values[number] for number in there],
+        found.crs,
+    )
+
+
+_TABLES: dict[str, Callable[[str], Columns]] = {
+    **dict.fromkeys((".parquet", ".geoparquet"), _parquet_columns),
+    ".csv": _csv_columns,
+}
 _READERS: dict[str, Callable[[str, LabelClasses], Shapes]] = {
     **dict.fromkeys((".geojson", ".json"), _read_json),
-    **dict.fromkeys((".parquet", ".geoparquet"), _read_parquet),
-    ".csv": _read_csv,
+    **dict.fromkeys(_TABLES, _read_table),
 }
 
 

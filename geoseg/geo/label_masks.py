@@ -173,7 +173,7 @@ def _read_values(
         bands = describe_open(dataset).band_indexes
         try:
             if classes.colours:
-                values = _colours(dataset.read(bands[:3], window=slices))
+                values = colour_numbers(dataset.read(bands[:3], window=slices))
             else:
                 values = dataset.read(bands[0], window=slices)
         except OSError as error:
@@ -192,7 +192,8 @@ def _read_values(
     return values, unknown
 
 
-def _colours(pixels: Array) -> Array:
+def colour_numbers(pixels: Array) -> Array:
+    """Write colours ``(3, H, W)`` as the numbers that ``#rrggbb`` are, ``(H, W)``."""
     red, green, blue = pixels.astype(np.int64)
     return np.asarray(red << 16 | green << 8 | blue)
 

@@ -73,7 +73,7 @@ def read_labels(
         LabelError: If the labels are absent, unreadable or do not fit the image.
     """
     window = tile.extent(grid)
-    if not _is_vector(tile):
+    if not is_vector(tile):
         return read_mask(tile, grid, window)
     polygons, class_ids = polygons_of(tile, grid)
     return burn(polygons, class_ids, grid.transform, window)
@@ -103,7 +103,7 @@ def read_footprints(
     """
     grid = grid or describe(tile.image)
     window = tile.extent(grid)
-    if _is_vector(tile):
+    if is_vector(tile):
         back = shapely_affine(~grid.transform)
         frame = rectangle(window)
         clipped = [
@@ -245,7 +245,7 @@ def _meet(
     tile: Tile, grid: RasterDescription, resampled: list[str]
 ) -> tuple[bool, Sequence[float] | None]:
     """Tell whether labels meet their tile, and what they cover; None: nothing."""
-    if not _is_vector(tile):
+    if not is_vector(tile):
         mask = check_mask(tile, grid)
         if not same_grid(mask, grid):
             resampled.append(str(tile.labels))
@@ -259,7 +259,7 @@ def _meet(
 
 
 def _unknown(tile: Tile, grid: RasterDescription) -> Mapping[str, int]:
-    if _is_vector(tile):
+    if is_vector(tile):
         return read_layer(tile, grid).unknown
     return unknown_values(tile)
 
@@ -285,9 +285,7 @@ def _report_merged(tiles: Sequence[Tile]) -> None:
     masks = {
         tile.labels: None
         for tile in tiles
-        if tile.labels is not None
-        and tile.classes.any_building
-        and not _is_vector(tile)
+        if tile.labels is not None and tile.classes.any_building and not is_vector(tile)
     }
     values: set[float] = set()
     for path in list(masks)[:LOOKED_AT]:
@@ -309,7 +307,12 @@ def _corners(bounds: Sequence[float]) -> str:
     return "({:.7g} {:.7g} {:.7g} {:.7g})".format(*bounds)
 
 
-def _is_vector(tile: Tile) -> bool:
+def is_vector(tile: Tile) -> bool:
+    """Tell whether a tile's labels are vectors, and no mask.
+
+    Raises:
+        LabelError: If it has none.
+    """
     if tile.labels is None:
         raise LabelError(
             f"tile {tile.id} ({tile.image}) has no labels, expected a vector or mask "

@@ -1,6 +1,7 @@
 """What a vector file holds."""
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ from rasterio.crs import CRS
 from shapely.geometry import shape
 
 from geoseg.errors import LabelError
+from geoseg.geo.layouts import TABLE_SUFFIXES
 
 #: Where GeoPackages keep QGIS's styles.
 _STYLES = "layer_styles"
+_PARQUET = (".parquet", ".geoparquet")
+#: Values that an attribute has at most where they may be classes.
+FEW = 12
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class LayerFacts:
         features: Number of features.
         crs: Short name of the CRS, or None.
         attributes: Name → type.
+        values: Name → value → features, of attributes whose values are few and come
+            again: they may be classes.
         geometries: Geometry type → count; ``none`` counts features without geometry.
         invalid: How many geometries cross themselves or are otherwise invalid.
         why: What is wrong with the first of them.
@@ -36,6 +43,7 @@ class LayerFacts:
     features: int
     crs: str | None
     attributes: dict[str, str]
+    values: dict[str, dict[str, int]]
     geometries: dict[str, int]
     invalid: int
     why: str | None
@@ -48,11 +56,13 @@ def inspect_vector(path: Path) -> list[LayerFacts]:
     Raises:
         LabelError: If it is absent or cannot be read.
     """
+    if not path.is_file():
+        raise LabelError(f"{path} does not exist, expected a vector file")
+    if path.suffix.lower() in (*_PARQUET, *TABLE_SUFFIXES):
+        return [_inspect_table(path)]
     # fiona brings a GDAL of its own and takes a while to import
     import fiona
 
-    if not path.is_file():
-        raise LabelError(f"{path} does not exist, expected a vector file")
     try:
         names = [name for name in fiona.listlayers(path) if name != _STYLES]
         return [_inspect_layer(path, name) for name in names]
@@ -67,31 +77,81 @@ def inspect_vector(path: Path) -> list[LayerFacts]:
 def _inspect_layer(path: Path, name: str) -> LayerFacts:
     import fiona
 
-    kinds: Counter[str] = Counter()
-    invalid, why = 0, None
-    boxes: list[tuple[float, ...]] = []
     with fiona.open(path, layer=name) as source:
-        for feature in source:
-            geometry = shape(feature.geometry) if feature.geometry else None
-            kinds["none" if geometry is None else _kind(geometry)] += 1
-            if geometry is None or geometry.is_empty:
-                continue
-            boxes.append(geometry.bounds)
-            if not geometry.is_valid:
-                invalid += 1
-                why = why or shapely.is_valid_reason(geometry)
-        wkt = source.crs_wkt
-        return LayerFacts(
+        rows = (
+            (shape(item.geometry) if item.geometry else None, item.properties)
+            for item in source
+        )
+        return _facts(
+            rows,
             name=name,
             driver=source.driver,
-            features=sum(kinds.values()),
-            crs=CRS.from_wkt(wkt).to_string() if wkt else None,
+            crs=CRS.from_wkt(source.crs_wkt) if source.crs_wkt else None,
             attributes=dict(source.schema["properties"]),
-            geometries=dict(kinds),
-            invalid=invalid,
-            why=why,
-            bounds=_union(boxes),
         )
+
+
+def _inspect_table(path: Path) -> LayerFacts:
+    """Look at GeoParquet, or a CSV of WKT, which fiona does not read."""
+    from geoseg.geo.label_files import read_columns  # imports torch
+
+    columns = read_columns(str(path))
+    values = list(columns.values.items())
+    rows = (
+        (geometry, {name: column[number] for name, column in values})
+        for number, geometry in enumerate(columns.geometries)
+    )
+    return _facts(
+        rows,
+        name=path.stem,
+        driver="Parquet" if path.suffix.lower() in _PARQUET else "CSV",
+        crs=columns.crs,
+        attributes=columns.types,
+    )
+
+
+def _facts(
+    rows: Iterable[tuple[Any, Mapping[str, Any]]],
+    *,
+    name: str,
+    driver: str,
+    crs: CRS | None,
+    attributes: dict[str, str],
+) -> LayerFacts:
+    """Count what the features of a layer are."""
+    kinds: Counter[str] = Counter()
+    values: dict[str, Counter[str]] = {field: Counter() for field in attributes}
+    invalid, why = 0, None
+    boxes: list[tuple[float, ...]] = []
+    for geometry, properties in rows:
+        for field, counter in values.items():
+            if len(counter) <= FEW:
+                value = properties.get(field)
+                counter["null" if value is None else str(value)] += 1
+        kinds["none" if geometry is None else _kind(geometry)] += 1
+        if geometry is None or geometry.is_empty:
+            continue
+        boxes.append(geometry.bounds)
+        if not geometry.is_valid:
+            invalid += 1
+            why = why or shapely.is_valid_reason(geometry)
+    features = sum(kinds.values())
+    return LayerFacts(
+        name=name,
+        driver=driver,
+        features=features,
+        crs=crs.to_string() if crs else None,
+        attributes=attributes,
+        values={
+            field: dict(counter.most_common())
+            for field, counter in values.items()
+            if len(counter) <= min(FEW, features / 2)
+        },
+        geometries=dict(kinds),
+        invalid=invalid,
+        why=why,
+        bounds=_union(boxes),
+    )
 
 
 def _kind(geometry: Any) -> str:

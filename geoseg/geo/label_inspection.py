@@ -1,0 +1,184 @@
+"""What reference labels say of tiles, measured on few of their pixels."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from geoseg.geo.aoi import Tile
+from geoseg.geo.inspection import WHOLE_PIXELS, sample, spread
+from geoseg.geo.label_files import read_shapes
+from geoseg.geo.label_masks import colour_numbers, same_grid
+from geoseg.geo.label_vectors import polygons_of, read_layer
+from geoseg.geo.labels import is_vector, read_labels
+from geoseg.geo.raster import PixelWindow, RasterDescription, describe
+from geoseg.geo.remote import is_remote
+from geoseg.geo.vector_inspection import inspect_vector
+from geoseg.metrics import BACKGROUND
+from geoseg.patches import IGNORE
+
+#: Label files whose attributes or values are looked at.
+LOOKED_AT = 8
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """What labels say of tiles.
+
+    Attributes:
+        kind: Of the files.
+        files: Number of label files.
+        tiles: Labelled tiles.
+        looked_at: Tiles among them that the shares are of, evenly spread.
+        polygons: In all files; None for masks.
+        inside: Polygons that meet a tile, counted once a tile; None for masks.
+        crs: Short name of the first file's CRS, or None.
+        other_crs: Whether that is not the CRS of the first image.
+        other_grid: Masks looked at that lie on another grid than their image.
+        values: Mask's value, as ``--classes`` has it, → share of the masks looked at;
+            ``no data`` for their nodata. Empty for vectors.
+        fields: Attribute → value → features, of those with few values; empty for masks.
+        classes: Class → share of the labelled pixels.
+        unlabelled: Share of all pixels.
+        by_tile: Least and largest share of all classes but background in a tile.
+        empty: Tiles looked at that hold nothing but background.
+    """
+
+    kind: Literal["vector", "mask"]
+    files: int
+    tiles: int
+    looked_at: int
+    polygons: int | None
+    inside: int | None
+    crs: str | None
+    other_crs: bool
+    other_grid: int
+    values: dict[str, float]
+    fields: dict[str, dict[str, int]]
+    classes: dict[str, float]
+    unlabelled: float
+    by_tile: tuple[float, float] | None
+    empty: int
+
+
+def inspect_labels(tiles: Sequence[Tile]) -> LabelFacts:
+    """Look at the labels of tiles.
+
+    Args:
+        tiles: Labelled ones, of the same classes; at least one.
+
+    Raises:
+        LabelError: If labels cannot be read, or do not fit their image.
+        RasterError: If an image cannot be read.
+    """
+    grids = [describe(tile.image) for tile in tiles]
+    pixels = sum(grid.height * grid.width for grid in grids)
+    every = min(len(tiles), -(-pixels // WHOLE_PIXELS))
+    near = list(zip(tiles, grids, strict=True))[::every]
+    files = dict.fromkeys(str(tile.labels) for tile in tiles)
+    counts = np.stack([_count(tile, grid) for tile, grid in near])
+    vector = is_vector(tiles[0])
+    crs = _crs_of(tiles[0], vector)
+    labelled = counts[:, :IGNORE].sum(1)
+    foreground = (labelled - counts[:, BACKGROUND])[labelled > 0]
+    shares = foreground / labelled[labelled > 0]
+    total = counts.sum(0)
+    return LabelFacts(
+        kind="vector" if vector else "mask",
+        files=len(files),
+        tiles=len(tiles),
+        looked_at=len(near),
+        polygons=_polygons(tiles, grids) if vector else None,
+        inside=(
+            sum(len(polygons_of(*pair)[0]) for pair in zip(tiles, grids, strict=True))
+            if vector
+            else None
+        ),
+        crs=crs.to_string() if crs else None,
+        other_crs=crs is not None and crs != grids[0].crs,
+        other_grid=0 if vector else _other_grids(near),
+        values={} if vector else _mask_values([tile for tile, _ in near]),
+        fields=_fields(list(files), tiles[0]) if vector else {},
+        classes={
+            name: float(total[number] / max(1, labelled.sum()))
+            for number, name in enumerate(tiles[0].classes.names)
+        },
+        unlabelled=float(total[IGNORE] / total.sum()),
+        by_tile=(float(shares.min()), float(shares.max())) if len(shares) else None,
+        empty=int((foreground == 0).sum()),
+    )
+
+
+def _count(tile: Tile, grid: RasterDescription) -> np.ndarray[Any, Any]:
+    """Count the pixels of each class id, in some windows where the image is large."""
+    counts = np.zeros(IGNORE + 1, np.int64)
+    for window in _windows(tile, grid):
+        ids = read_labels(replace(tile, window=window), grid)
+        counts += np.bincount(ids.ravel(), minlength=IGNORE + 1)
+    return counts
+
+
+def _windows(tile: Tile, grid: RasterDescription) -> Iterator[PixelWindow]:
+    whole = tile.extent(grid)
+    if whole.height * whole.width <= WHOLE_PIXELS:
+        yield whole
+    else:
+        yield from spread(whole)
+
+
+def _crs_of(tile: Tile, vector: bool) -> Any:
+    path = str(tile.labels)
+    return read_shapes(path, tile.classes).crs if vector else describe(path).crs
+
+
+def _polygons(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:
+    first = {tile.labels: (tile, grid) for tile, grid in zip(tiles, grids, strict=True)}
+    return sum(len(read_layer(*pair).polygons) for pair in first.values())
+
+
+def _other_grids(near: Sequence[tuple[Tile, RasterDescription]]) -> int:
+    return sum(not same_grid(describe(str(t.labels)), grid) for t, grid in near)
+
+
+def _mask_values(tiles: Sequence[Tile]) -> dict[str, float]:
+    """Shares of the values of masks, most frequent first."""
+    found = Counter[str]()
+    for path in list(dict.fromkeys(str(tile.labels) for tile in tiles))[:LOOKED_AT]:
+        found.update(mask_values(describe(path)))
+    total = sum(found.values())
+    return {value: count / total for value, count in found.most_common()}
+
+
+def mask_values(mask: RasterDescription) -> Counter[str]:
+    """Count the pixels of each value of a mask, in a sample of it.
+
+    Values are as ``--classes`` has them: numbers, or ``#rrggbb`` where there are three
+    bands; those that the file declares as nodata are ``no data``.
+    """
+    pixels, _ = sample(mask, nodata="none")
+    if len(pixels) >= 3:
+        numbers = colour_numbers(pixels[:3])
+        values, counts = np.unique(numbers, return_counts=True)
+        names = [f"#{int(value):06x}" for value in values]
+    else:
+        values, counts = np.unique(pixels[0], return_counts=True)
+        names = [
+            "no data" if value == mask.nodata else f"{value:g}" for value in values
+        ]
+    return Counter(dict(zip(names, counts.tolist(), strict=True)))
+
+
+def _fields(files: Sequence[str], tile: Tile) -> dict[str, dict[str, int]]:
+    """Attributes of few values, over some files."""
+    found: dict[str, Counter[str]] = {}
+    for path in files[:LOOKED_AT]:
+        if is_remote(path) or not Path(path).stat().st_size:
+            continue
+        for layer in inspect_vector(Path(path)):
+            if tile.classes.layer in (None, layer.name):
+                for name, values in layer.values.items():
+                    found.setdefault(name, Counter()).update(values)
+    return {name: dict(v.most_common()) for name, v in found.items() if len(v) > 1}
