@@ -1,6 +1,7 @@
 """``geoseg info``."""
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ def command(
     from geoseg import info
     from geoseg.errors import GeosegError
 
+    # the sheets say all that is said on the way, but for warnings
+    logger = logging.getLogger("geoseg")
+    if logger.level == logging.INFO:
+        logger.setLevel(logging.WARNING)
     choices, card = info.Choices(**chosen), None
     if model is not None:
         from geoseg.model import load_card, newest_model

@@ -19,7 +19,16 @@ from geoseg.geo.raster import (
     open_raster,
     read_window,
 )
+from geoseg.geo.raster_kinds import (
+    CLASS_BANDS,
+    FEW,
+    RasterKind,
+    count_values,
+    raster_kind,
+    value_names,
+)
 from geoseg.normalization import Normalization
+from geoseg.patches import IGNORE
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +70,10 @@ class ImageFacts:
         cog: Whether the file says that it is a cloud-optimised GeoTIFF.
         orientation: In words.
         tags: What geoseg wrote into the file about its making.
+        kind: Whether it is an image at all.
+        values: Value, as ``--classes`` has it, → share of the sampled pixels, where
+            there are few.
+        names: Value → name, of geoseg's own rasters.
     """
 
     grid: RasterDescription
@@ -72,6 +85,9 @@ class ImageFacts:
     cog: bool
     orientation: str
     tags: dict[str, str]
+    kind: RasterKind
+    values: dict[str, float]
+    names: dict[str, str]
 
 
 def inspect_image(path: str, *, nodata: NodataRule = "auto") -> ImageFacts:
@@ -83,10 +99,12 @@ def inspect_image(path: str, *, nodata: NodataRule = "auto") -> ImageFacts:
     with open_raster(path) as dataset:
         grid = describe_open(dataset)
         structure = dataset.tags(ns="IMAGE_STRUCTURE")
-        tags = {k: v for k, v in dataset.tags().items() if k.startswith("GEOSEG_")}
+        tags = dataset.tags()
         layout, words = _layout(dataset), nodata_in_words(dataset, nodata)
         overviews = tuple(dataset.overviews(1))
     pixels, valid = sample(grid, nodata=nodata)
+    few = IGNORE + 1 if grid.band_names == CLASS_BANDS else FEW
+    values = count_values(grid, pixels, few=few)
     return ImageFacts(
         grid=grid,
         bands=tuple(
@@ -101,7 +119,10 @@ def inspect_image(path: str, *, nodata: NodataRule = "auto") -> ImageFacts:
         overviews=overviews,
         cog=structure.get("LAYOUT") == "COG",
         orientation=orientation(grid.transform),
-        tags=tags,
+        tags={k: v for k, v in tags.items() if k.startswith("GEOSEG_")},
+        kind=raster_kind(grid, tags, values),
+        values={k: count / values.total() for k, count in values.most_common()},
+        names=value_names(tags) if "GEOSEG_VERSION" in tags else {},
     )
 
 

@@ -11,17 +11,18 @@ import numpy as np
 from geoseg.geo.aoi import Tile
 from geoseg.geo.inspection import WHOLE_PIXELS, sample, spread
 from geoseg.geo.label_files import read_shapes
-from geoseg.geo.label_masks import colour_numbers, same_grid
-from geoseg.geo.label_vectors import polygons_of, read_layer
+from geoseg.geo.label_masks import same_grid
+from geoseg.geo.label_vectors import meeting, read_layer
 from geoseg.geo.labels import is_vector, read_labels
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
+from geoseg.geo.raster_kinds import count_values
 from geoseg.geo.remote import is_remote
-from geoseg.geo.vector_inspection import inspect_vector
+from geoseg.geo.vector_inspection import inspect_vector, may_be_classes
 from geoseg.metrics import BACKGROUND
 from geoseg.patches import IGNORE
 
-#: Label files whose attributes or values are looked at.
-LOOKED_AT = 8
+#: Label files whose attributes are looked at.
+LOOKED_AT = 100
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class LabelFacts:
         tiles: Labelled tiles.
         looked_at: Tiles among them that the shares are of, evenly spread.
         polygons: In all files; None for masks.
-        inside: Polygons that meet a tile, counted once a tile; None for masks.
+        inside: Polygons that meet a tile; None for masks.
         crs: Short name of the first file's CRS, or None.
         other_crs: Whether that is not the CRS of the first image.
         other_grid: Masks looked at that lie on another grid than their image.
         values: Mask's value, as ``--classes`` has it, → share of the masks looked at;
-            ``no data`` for their nodata. Empty for vectors.
-        fields: Attribute → value → features, of those with few values; empty for masks.
+            ``no data`` for their nodata. Empty for vectors and where they are many.
+        fields: Attribute that may be the class → value → features; empty for masks.
         classes: Class → share of the labelled pixels.
         unlabelled: Share of all pixels.
         by_tile: Least and largest share of all classes but background in a tile.
@@ -92,11 +93,7 @@ def inspect_labels(tiles: Sequence[Tile]) -> LabelFacts:
         tiles=len(tiles),
         looked_at=len(near),
         polygons=_polygons(tiles, grids) if vector else None,
-        inside=(
-            sum(len(polygons_of(*pair)[0]) for pair in zip(tiles, grids, strict=True))
-            if vector
-            else None
-        ),
+        inside=_inside(tiles, grids) if vector else None,
         crs=crs.to_string() if crs else None,
         other_crs=crs is not None and crs != grids[0].crs,
         other_grid=0 if vector else _other_grids(near),
@@ -139,6 +136,15 @@ def _polygons(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:
     return sum(len(read_layer(*pair).polygons) for pair in first.values())
 
 
+def _inside(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:
+    met = {
+        (tile.labels, number)
+        for tile, grid in zip(tiles, grids, strict=True)
+        for number in meeting(tile, grid).tolist()
+    }
+    return len(met)
+
+
 def _other_grids(near: Sequence[tuple[Tile, RasterDescription]]) -> int:
     return sum(not same_grid(describe(str(t.labels)), grid) for t, grid in near)
 
@@ -146,39 +152,27 @@ def _other_grids(near: Sequence[tuple[Tile, RasterDescription]]) -> int:
 def _mask_values(tiles: Sequence[Tile]) -> dict[str, float]:
     """Shares of the values of masks, most frequent first."""
     found = Counter[str]()
-    for path in list(dict.fromkeys(str(tile.labels) for tile in tiles))[:LOOKED_AT]:
-        found.update(mask_values(describe(path)))
-    total = sum(found.values())
+    for path in dict.fromkeys(str(tile.labels) for tile in tiles):
+        mask = describe(path)
+        found.update(count_values(mask, sample(mask, nodata="none")[0]))
+    total = found.total()
     return {value: count / total for value, count in found.most_common()}
 
 
-def mask_values(mask: RasterDescription) -> Counter[str]:
-    """Count the pixels of each value of a mask, in a sample of it.
-
-    Values are as ``--classes`` has them: numbers, or ``#rrggbb`` where there are three
-    bands; those that the file declares as nodata are ``no data``.
-    """
-    pixels, _ = sample(mask, nodata="none")
-    if len(pixels) >= 3:
-        numbers = colour_numbers(pixels[:3])
-        values, counts = np.unique(numbers, return_counts=True)
-        names = [f"#{int(value):06x}" for value in values]
-    else:
-        values, counts = np.unique(pixels[0], return_counts=True)
-        names = [
-            "no data" if value == mask.nodata else f"{value:g}" for value in values
-        ]
-    return Counter(dict(zip(names, counts.tolist(), strict=True)))
-
-
 def _fields(files: Sequence[str], tile: Tile) -> dict[str, dict[str, int]]:
-    """Attributes of few values, over some files."""
+    """Values of attributes that may be classes, over some files."""
     found: dict[str, Counter[str]] = {}
+    others: set[str] = set()
     for path in files[:LOOKED_AT]:
         if is_remote(path) or not Path(path).stat().st_size:
             continue
         for layer in inspect_vector(Path(path)):
             if tile.classes.layer in (None, layer.name):
+                others |= set(layer.attributes) - set(layer.values)
                 for name, values in layer.values.items():
                     found.setdefault(name, Counter()).update(values)
-    return {name: dict(v.most_common()) for name, v in found.items() if len(v) > 1}
+    return {
+        name: dict(values.most_common())
+        for name, values in found.items()
+        if name not in others and may_be_classes(values)
+    }

@@ -17,6 +17,7 @@ from geoseg.geo.raster import (
     describe_open,
     open_raster,
 )
+from geoseg.geo.raster_kinds import colour_numbers
 from geoseg.patches import IGNORE
 
 Array = np.ndarray[Any, Any]
@@ -190,12 +191,6 @@ def _read_values(
         if mask.nodata is not None:
             unknown |= values == mask.nodata
     return values, unknown
-
-
-def colour_numbers(pixels: Array) -> Array:
-    """Write colours ``(3, H, W)`` as the numbers that ``#rrggbb`` are, ``(H, W)``."""
-    red, green, blue = pixels.astype(np.int64)
-    return np.asarray(red << 16 | green << 8 | blue)
 
 
 def _to_classes(

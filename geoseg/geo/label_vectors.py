@@ -68,9 +68,15 @@ def polygons_of(
 ) -> tuple[list[shapely.Geometry], list[int]]:
     """Return the polygons that meet the tile and their class ids, in the file's order."""
     layer = read_layer(tile, grid)
-    outline = outline_of(grid, tile.extent(grid))
-    hits = np.sort(layer.tree.query(outline, predicate="intersects"))
+    hits = meeting(tile, grid)
     return list(layer.polygons[hits]), layer.class_ids[hits].tolist()
+
+
+def meeting(tile: Tile, grid: RasterDescription) -> Array:
+    """Return the numbers in their layer of the polygons that meet the tile, sorted."""
+    outline = outline_of(grid, tile.extent(grid))
+    hits = read_layer(tile, grid).tree.query(outline, predicate="intersects")
+    return np.asarray(np.sort(hits))
 
 
 def burn(

@@ -99,6 +99,20 @@ def _folders_below(root: Path, depth: int = 4) -> list[Path]:
     return everything
 
 
+def image_folders(root: Path) -> dict[Path, int]:
+    """The folders with images at or below a folder → how many those are.
+
+    Reaches as deep as :func:`spacenet_layouts`, which looks into products' folders.
+    """
+    counts = {folder: len(rasters(folder)) for folder in _folders_below(root, 5)}
+    return {folder: count for folder, count in counts.items() if count}
+
+
+def is_label_folder(folder: Path) -> bool:
+    """Tell by its name whether a folder holds labels."""
+    return folder.name.startswith(("label", "mask"))
+
+
 def spacenet_layouts(root: Path) -> list[tuple[int | None, Path, Path | None]]:
     """(AOI number, image folder, label folder) of each SpaceNet AOI below a folder."""
     layouts = []
@@ -143,8 +157,7 @@ def single_layout(folder: Path) -> tuple[Path, Path | None]:
         label_folders = [
             path
             for path in subfolders
-            if path.name.startswith(("label", "mask"))
-            and list_files(path, LABEL_SUFFIXES)
+            if is_label_folder(path) and list_files(path, LABEL_SUFFIXES)
         ]
         files = [
             path

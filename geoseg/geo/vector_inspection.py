@@ -16,7 +16,7 @@ from geoseg.geo.layouts import TABLE_SUFFIXES
 #: Where GeoPackages keep QGIS's styles.
 _STYLES = "layer_styles"
 _PARQUET = (".parquet", ".geoparquet")
-#: Values that an attribute has at most where they may be classes.
+#: Values of an attribute that are counted, at most: more are no classes.
 FEW = 12
 
 
@@ -30,8 +30,7 @@ class LayerFacts:
         features: Number of features.
         crs: Short name of the CRS, or None.
         attributes: Name → type.
-        values: Name → value → features, of attributes whose values are few and come
-            again: they may be classes.
+        values: Name → value → features, of attributes with few values, and no fraction.
         geometries: Geometry type → count; ``none`` counts features without geometry.
         invalid: How many geometries cross themselves or are otherwise invalid.
         why: What is wrong with the first of them.
@@ -124,10 +123,7 @@ def _facts(
     invalid, why = 0, None
     boxes: list[tuple[float, ...]] = []
     for geometry, properties in rows:
-        for field, counter in values.items():
-            if len(counter) <= FEW:
-                value = properties.get(field)
-                counter["null" if value is None else str(value)] += 1
+        _count(values, properties)
         kinds["none" if geometry is None else _kind(geometry)] += 1
         if geometry is None or geometry.is_empty:
             continue
@@ -135,23 +131,39 @@ def _facts(
         if not geometry.is_valid:
             invalid += 1
             why = why or shapely.is_valid_reason(geometry)
-    features = sum(kinds.values())
     return LayerFacts(
         name=name,
         driver=driver,
-        features=features,
+        features=sum(kinds.values()),
         crs=crs.to_string() if crs else None,
         attributes=attributes,
-        values={
-            field: dict(counter.most_common())
-            for field, counter in values.items()
-            if len(counter) <= min(FEW, features / 2)
-        },
+        values={field: dict(found.most_common()) for field, found in values.items()},
         geometries=dict(kinds),
         invalid=invalid,
         why=why,
         bounds=_union(boxes),
     )
+
+
+def _count(values: dict[str, Counter[str]], properties: Mapping[str, Any]) -> None:
+    """Count a feature's values; attributes of fractions or many values are dropped."""
+    for field, found in list(values.items()):
+        value = properties.get(field)
+        if isinstance(value, float):
+            value = int(value) if value.is_integer() else value
+        found["null" if value is None else str(value)] += 1
+        if len(found) > FEW or isinstance(value, float):
+            del values[field]
+
+
+def may_be_classes(values: Mapping[str, int]) -> bool:
+    """Tell whether an attribute's values are several, and come again.
+
+    Example:
+        >>> may_be_classes({"house": 7, "road": 2}), may_be_classes({"1": 1, "2": 1})
+        (True, False)
+    """
+    return 1 < len(values) <= FEW and sum(values.values()) >= 2 * len(values)
 
 
 def _kind(geometry: Any) -> str:

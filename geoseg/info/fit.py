@@ -34,6 +34,12 @@ def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -
     sheet.say("the model", verdict, *problems, *warnings)
 
 
+def say_problem(sheet: Sheet, error: GeosegError) -> None:
+    """Say why a training would be refused."""
+    sheet.facts["problem"] = str(error)
+    sheet.say("training", f"refused: {error}")
+
+
 def _first_of(refusals: Sequence[str | None]) -> str:
     found = [text for text in refusals if text is not None]
     of = f" ({len(found)} of {len(refusals)} images)" if len(refusals) > 1 else ""

@@ -1,30 +1,116 @@
 """What geoseg sees in folders of images."""
 
-from geoseg.geo.aoi import find_tiles
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from geoseg.errors import DatasetError, GeosegError
+from geoseg.geo.aoi import Tile, find_tiles
+from geoseg.geo.inspection import inspect_image
+from geoseg.geo.layouts import (
+    image_folders,
+    is_label_folder,
+    labels_of_product,
+    single_layout,
+)
 from geoseg.geo.mixture import mixture
-from geoseg.geo.raster import describe
+from geoseg.geo.raster import RasterDescription, describe
+from geoseg.geo.remote import is_remote
+from geoseg.geo.splits import Split
 from geoseg.info.choices import Choices
-from geoseg.info.fit import refusal, say_fit
+from geoseg.info.fit import say_fit, say_problem
 from geoseg.info.grids import band_words, crs_words, span, span_m
-from geoseg.info.sheet import Sheet
-from geoseg.info.training import say_training
+from geoseg.info.labels import say_labels
+from geoseg.info.rasters import say_use
+from geoseg.info.sheet import Sheet, columns
+from geoseg.info.training import LOOKED_AT, say_training
 from geoseg.model import ModelCard
-from geoseg.settings import RunSettings, load_tiles, split_of, training_tiles
+from geoseg.settings import split_of, tiles_of, training_tiles
+from geoseg.words import counted
+
+#: Folders that are named.
+_SHOWN = 12
 
 
 def folder_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> Sheet:
-    """Look at a folder of images and their labels.
+    """Look at a folder of images and their labels, or at what folders it holds.
 
     Raises:
         DatasetError: If there are no images, or they cannot be used together.
-        LabelError: If the labels are elsewhere.
+        LabelError: If there are no such labels.
     """
+    below = {} if is_remote(path) else _image_folders(Path(path))
+    if below and Path(path) not in below:
+        try:
+            single_layout(Path(path))
+        except DatasetError as error:
+            return _listing(path, below, error)
     nodata = choices.nodata if card is None else card.nodata
+    settings = replace(choices.settings(path), nodata=nodata)
     found = find_tiles(path, choices.labels)
     grids = [describe(tile.image) for tile in found]
-    labelled = sum(tile.labels is not None for tile in found)
-    sheet = Sheet(path, "folder", {"tiles": len(found), "labelled": labelled})
-    sheet.say("tiles", f"{len(found)} images, {labelled} with labels")
+    sheet = Sheet(path, "folder")
+    _say_images(sheet, found, grids)
+    _say_others(sheet, found, below)
+    if card is None and choices.bands is None and _say_no_images(sheet, grids):
+        return sheet
+    try:
+        # the very checks that a training begins with
+        checked = tiles_of(settings)
+        say_labels(sheet, checked)
+    except GeosegError as error:
+        say_problem(sheet, error)
+        return sheet
+    split = split_of(settings, found)
+    _say_split(sheet, split)
+    seen = {tile.image for tile in training_tiles(split)}
+    used = [grid for grid in grids if grid.path in seen] or grids
+    if card is None:
+        area = sum(grid.height * grid.width for grid in used)
+        say_training(sheet, used, choices, area)
+    else:
+        say_fit(sheet, grids, card)
+    return sheet
+
+
+def _image_folders(folder: Path) -> dict[Path, int]:
+    return image_folders(folder) if folder.is_dir() else {}
+
+
+def _listing(path: str, below: dict[Path, int], error: DatasetError) -> Sheet:
+    """Show a folder of folders, none of which geoseg would take by itself."""
+    sheet = Sheet(path, "folder", {"problem": str(error), "others": _json(below)})
+    sheet.say("folders", *_folder_words(below, path))
+    sheet.say("training", "wants one folder of images", *_how_to_take(below))
+    return sheet
+
+
+def _folder_words(folders: dict[Path, int], root: str) -> list[str]:
+    """Write what folders hold, and what labels lie beside SpaceNet's products."""
+    rows = []
+    for folder, count in folders.items():
+        labels = labels_of_product(folder)
+        beside = "" if labels is None else f"labels in {_within(labels, root)}"
+        noun = "mask" if is_label_folder(folder) else "image"
+        rows.append((_within(folder, root), counted(count, noun), beside))
+    more = len(rows) - _SHOWN
+    rest = [f"and {counted(more, 'more folder')}"] if more > 0 else []
+    return [*columns(rows[:_SHOWN]), *rest]
+
+
+def _how_to_take(folders: Iterable[Path]) -> list[str]:
+    """Say how to take one of the folders that hold no labels, if there are some."""
+    first = next((folder for folder in folders if not is_label_folder(folder)), None)
+    return [] if first is None else [f"to take one: --images {shlex.quote(str(first))}"]
+
+
+def _say_images(
+    sheet: Sheet, tiles: Sequence[Tile], grids: Sequence[RasterDescription]
+) -> None:
+    labelled = sum(tile.labels is not None for tile in tiles)
+    sheet.facts |= {"tiles": len(tiles), "labelled": labelled}
+    sheet.say("tiles", f"{len(tiles)} images, {labelled} with labels")
     heights, widths = [g.height for g in grids], [g.width for g in grids]
     sheet.say(
         "size", f"{span(widths)} x {span(heights)} pixels, {band_words(grids[0])}"
@@ -35,25 +121,47 @@ def folder_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> 
     differences = mixture(grids)
     sheet.facts["differences"] = differences
     sheet.say("they differ", *(differences or ["in nothing that matters"]))
-    # the very checks that a training begins with
-    problem = refusal(
-        lambda: load_tiles(
-            images=path, labels=choices.labels, aoi=None, data=None, nodata=nodata
-        )
-    )
-    if problem:
-        sheet.facts["problem"] = problem
-        sheet.say("training", f"refused: {problem}")
-        return sheet
-    split = split_of(RunSettings(images=path, labels=choices.labels), found)
+
+
+def _say_others(sheet: Sheet, tiles: Sequence[Tile], below: dict[Path, int]) -> None:
+    """Say which folder the images are of, and which are passed over."""
+    taken = Path(tiles[0].image).parent
+    if taken not in below:  # remote, or a list
+        return
+    used = {taken, *(Path(tile.labels).parent for tile in tiles if tile.labels)}
+    others = {folder: count for folder, count in below.items() if folder not in used}
+    sheet.facts |= {"images": str(taken), "others": _json(others)}
+    if taken != Path(sheet.path):
+        sheet.say("images", f"in {_within(taken, sheet.path)}")
+    if others:
+        words = _folder_words(others, sheet.path)
+        sheet.say("passed over", *words, *_how_to_take(others))
+
+
+def _say_no_images(sheet: Sheet, grids: Sequence[RasterDescription]) -> bool:
+    """Say it where a folder holds masks or maps; False where it holds images."""
+    looked = [
+        inspect_image(grid.path) for grid in grids[:: -(-len(grids) // LOOKED_AT)]
+    ]
+    kind = looked[0].kind
+    if kind == "image" or any(facts.kind != kind for facts in looked):
+        return False
+    sheet.facts["contents"] = kind
+    sheet.say("contents", f"{kind}s")
+    values = {value: share for facts in looked for value, share in facts.values.items()}
+    say_use(sheet, kind, dict(sorted(values.items())))
+    return True
+
+
+def _say_split(sheet: Sheet, split: Split) -> None:
     roles = {role: len(getattr(split, role)) for role in vars(split)}
     sheet.facts["split"] = roles
     sheet.say("split", ", ".join(f"{n} {role}" for role, n in roles.items() if n))
-    seen = {tile.image for tile in training_tiles(split)}
-    used = [grid for grid in grids if grid.path in seen] or grids
-    if card is None:
-        area = sum(grid.height * grid.width for grid in used)
-        say_training(sheet, used, choices, area)
-    else:
-        say_fit(sheet, grids, card)
-    return sheet
+
+
+def _json(folders: dict[Path, int]) -> list[dict[str, object]]:
+    return [{"path": str(f), "images": count} for f, count in folders.items()]
+
+
+def _within(folder: Path, root: str) -> str:
+    return str(folder.relative_to(root)) if folder.is_relative_to(root) else str(folder)

@@ -3,14 +3,18 @@
 from dataclasses import asdict
 from typing import Any
 
+from geoseg.errors import GeosegError
 from geoseg.geo.inspection import ImageFacts, inspect_image
 from geoseg.geo.raster import require_crs
 from geoseg.info.choices import Choices
-from geoseg.info.fit import refusal, say_fit
+from geoseg.info.fit import refusal, say_fit, say_problem
 from geoseg.info.grids import count_words, crs_words, size_words
+from geoseg.info.labels import say_labels
+from geoseg.info.rasters import say_use, say_values
 from geoseg.info.sheet import Sheet, columns, number, percent
 from geoseg.info.training import say_training
 from geoseg.model import ModelCard
+from geoseg.settings import tiles_of
 
 _NAMED_BY = {
     "descriptions": "named by the file's descriptions",
@@ -30,14 +34,14 @@ def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> S
     nodata = choices.nodata if card is None else card.nodata
     facts = inspect_image(path, nodata=nodata)
     grid = facts.grid
-    sheet = Sheet(path, "image", _image_json(facts))
+    sheet = Sheet(path, facts.kind, _image_json(facts))
     sheet.say("size", f"{grid.width} x {grid.height} pixels, {count_words(grid.count)}")
-    rows = [
-        (str(b.number), b.name, b.dtype, f"{number(b.low)} to {number(b.high)}")
-        + (f"median {number(b.median)}",)
-        for b in facts.bands
-    ]
-    sheet.say("bands", *columns(rows), f"({_NAMED_BY[grid.named_by]})")
+    if facts.kind == "image":
+        _say_bands(sheet, facts)
+    else:
+        names = grid.band_names if grid.named_by == "descriptions" else ()
+        sheet.say("type", " ".join([*dict.fromkeys(grid.dtypes)]))
+        sheet.say("bands", *[name.replace("_", " ") for name in names])
     sheet.say("CRS", crs_words(grid))
     sheet.say("pixels", f"{size_words(grid.gsd_m)}, {facts.orientation}")
     sheet.say("no data", f"{facts.nodata}: {percent(1 - facts.valid_share)} of pixels")
@@ -46,12 +50,38 @@ def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> S
     sheet.say("layout", f"{facts.layout}; overviews {over}; {cog}")
     for name, value in facts.tags.items():
         sheet.say("written by", f"{name.removeprefix('GEOSEG_').lower()} {value}")
+    if facts.kind != "image":
+        say_values(sheet, facts)
+        if card is None and choices.bands is None:
+            say_use(sheet, facts.kind, facts.values)
+            return sheet
     sheet.say("map", refusal(lambda: require_crs(grid)) or f"in {crs_words(grid)}")
+    if choices.labels is not None and not _say_labels(sheet, choices):
+        return sheet
     if card is None:
         say_training(sheet, [grid], choices, grid.height * grid.width)
     else:
         say_fit(sheet, [grid], card)
     return sheet
+
+
+def _say_bands(sheet: Sheet, facts: ImageFacts) -> None:
+    rows = [
+        (str(b.number), b.name, b.dtype, f"{number(b.low)} to {number(b.high)}")
+        + (f"median {number(b.median)}",)
+        for b in facts.bands
+    ]
+    sheet.say("bands", *columns(rows), f"({_NAMED_BY[facts.grid.named_by]})")
+
+
+def _say_labels(sheet: Sheet, choices: Choices) -> bool:
+    """Say what the labels hold where the image lies; False where training says no."""
+    try:
+        say_labels(sheet, tiles_of(choices.settings(sheet.path)))
+    except GeosegError as error:
+        say_problem(sheet, error)
+        return False
+    return True
 
 
 def _image_json(facts: ImageFacts) -> dict[str, Any]:
@@ -73,4 +103,6 @@ def _image_json(facts: ImageFacts) -> dict[str, Any]:
         "overviews": list(facts.overviews),
         "cog": facts.cog,
         "tags": facts.tags,
+        "values": facts.values,
+        "value_names": facts.names,
     }

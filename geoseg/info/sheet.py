@@ -15,7 +15,8 @@ class Sheet:
 
     Attributes:
         path: Of the thing.
-        kind: ``image``, ``folder``, ``vector``, ``model`` or ``run``.
+        kind: ``folder``, ``vector``, ``model``, ``run``, or what a raster is:
+            ``image``, ``mask``, ``class raster`` and so on.
         facts: Plain JSON values.
         rows: (label, text) pairs.
     """

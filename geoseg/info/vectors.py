@@ -1,10 +1,18 @@
 """What geoseg sees in a vector file: labels, or footprints of its own."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from geoseg.geo.vector_inspection import LayerFacts, inspect_vector
-from geoseg.info.sheet import Sheet
+from geoseg.geo.vector_inspection import (
+    LayerFacts,
+    inspect_vector,
+    may_be_classes,
+)
+from geoseg.info.sheet import Sheet, wrapped
+
+#: Values of an attribute that are named.
+SHOWN = 4
 
 
 def vector_sheet(path: Path) -> Sheet:
@@ -39,6 +47,27 @@ def _say(sheet: Sheet, layer: LayerFacts) -> None:
         )
     else:
         sheet.say("invalid", "none")
+    sheet.say("as labels", *field_words(layer.values))
     polygons = sum(n for kind, n in layer.geometries.items() if "Polygon" in kind)
     if layer.features and not polygons:
         sheet.say("as labels", "no polygon: nothing would be burnt")
+
+
+def field_words(fields: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Name the attributes that may tell classes apart, or nothing."""
+    named = [
+        f"{name} ({_counts(values)})"
+        for name, values in fields.items()
+        if may_be_classes(values)
+    ]
+    if not named:
+        return []
+    return wrapped(
+        "every polygon is building; --class-field NAME would tell classes apart by "
+        + ", ".join(named)
+    )
+
+
+def _counts(values: Mapping[str, int]) -> str:
+    named = [f"{value}: {count}" for value, count in list(values.items())[:SHOWN]]
+    return ", ".join(named) + (", …" if len(values) > SHOWN else "")

@@ -74,3 +74,15 @@ def there(work, monkeypatch) -> Work:
     """Be in that folder."""
     monkeypatch.chdir(work.folder)
     return work
+
+
+@pytest.fixture
+def info(geoseg):
+    """Return ``info(*words) -> text`` of a successful call."""
+
+    def call(*words):
+        done = geoseg("-q", "info", *words)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return call

@@ -17,18 +17,6 @@ from geoseg.geo.score_tables import TABLE_COLUMNS
 from geoseg.model import load_card, load_model, save_model
 
 
-@pytest.fixture
-def info(geoseg):
-    """Return ``info(*words) -> text`` of a successful call."""
-
-    def call(*words):
-        done = geoseg("-q", "info", *words)
-        assert done.exit_code == 0, done.output
-        return done.stdout
-
-    return call
-
-
 def facts(info, *words):
     (found,) = json.loads(info(*words, "--json"))
     return found
@@ -246,9 +234,6 @@ def test_labels_and_own_outputs(there, tmp_path, info, geoseg):
     assert done.exit_code == 0, done.output
     (layer,) = facts(info, outputs[0])["layers"]
     assert {"id", "class", "score", "area_m2"} <= set(layer["attributes"])
-    found = facts(info, outputs[1])
-    assert found["tags"]["GEOSEG_METHOD"] == "iic"
-    assert "numbers of a colour table" in found["training"]["problem"]
     labels = sorted(there.folder.rglob("*.geojson"))[0]
     assert facts(info, labels)["kind"] == "vector"
     assert "attributes" in info(labels)

@@ -1,0 +1,70 @@
+"""What labels say of tiles, counted by hand."""
+
+import numpy as np
+
+from geoseg.classes import LabelClasses
+from geoseg.geo import inspection, label_inspection
+from geoseg.geo.aoi import Tile
+from geoseg.geo.label_inspection import inspect_labels
+
+
+def mask(*values, side=8):
+    """Columns of one value each."""
+    return np.tile(
+        np.repeat(np.array(values, np.uint8), side // len(values)), (side, 1)
+    )
+
+
+def tiles_with(write_tiff, *masks, **classes):
+    return [
+        Tile(
+            f"t{number}",
+            write_tiff(f"images/t{number}.tif", np.ones((3, *values.shape), np.uint8)),
+            write_tiff(f"masks/t{number}.tif", values[np.newaxis], nodata=255),
+            **classes,
+        )
+        for number, values in enumerate(masks)
+    ]
+
+
+def test_shares_are_of_the_labelled_pixels(write_tiff):
+    tiles = tiles_with(write_tiff, mask(0, 0, 0, 1), mask(255, 255, 0, 2), mask(0))
+    facts = inspect_labels(tiles)
+    assert (facts.kind, facts.files, facts.looked_at) == ("mask", 3, 3)
+    # of 64 + 32 + 64 labelled pixels 16 + 16 are building
+    assert facts.classes == {"background": 0.8, "building": 0.2}
+    assert facts.unlabelled == 32 / 192
+    assert facts.by_tile == (0, 0.5)
+    assert facts.empty == 1
+    assert facts.values == {
+        "0": 128 / 192,
+        "no data": 32 / 192,
+        "1": 1 / 12,
+        "2": 1 / 12,
+    }
+    assert (facts.polygons, facts.inside, facts.fields) == (None, None, {})
+    assert facts.crs == "EPSG:32611" and not facts.other_crs and not facts.other_grid
+
+
+def test_values_of_no_class_are_unlabelled(write_tiff):
+    classes = LabelClasses.parse("background=0,building=1")
+    (tile,) = tiles_with(write_tiff, mask(0, 0, 1, 2), classes=classes)
+    facts = inspect_labels([tile])
+    assert facts.classes == {"background": 2 / 3, "building": 1 / 3}
+    assert facts.unlabelled == 0.25
+
+
+def test_of_many_pixels_some_tiles_are_looked_at(write_tiff, monkeypatch):
+    tiles = tiles_with(write_tiff, mask(0), mask(1), mask(0), mask(1))
+    monkeypatch.setattr(label_inspection, "WHOLE_PIXELS", 128)
+    facts = inspect_labels(tiles)
+    assert (facts.tiles, facts.looked_at) == (4, 2)
+    assert facts.classes["building"] == 0
+
+
+def test_of_a_large_image_some_windows_are_read(write_tiff, monkeypatch):
+    monkeypatch.setattr(inspection, "_WINDOW", 4)
+    monkeypatch.setattr(label_inspection, "WHOLE_PIXELS", 100)
+    (tile,) = tiles_with(write_tiff, mask(0, 1, side=64))
+    facts = inspect_labels([tile])
+    assert facts.classes == {"background": 0.5, "building": 0.5}
