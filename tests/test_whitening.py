@@ -118,7 +118,7 @@ def test_whitening_of_other_bands_is_refused():
 
 
 #: Methods that take the bands as they are, whitened or not.
-PLAIN = ("majority",)
+PLAIN = ("majority", "threshold")
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in PLAIN])

@@ -53,6 +53,9 @@ METHODS: dict[str, MethodEntry] = {
     "majority": MethodEntry(
         "majority", "Majority", "the commonest class of the labels", "control"
     ),
+    "threshold": MethodEntry(
+        "threshold", "Threshold", "Otsu's of brightness and of vegetation", "control"
+    ),
     "color_kmeans": MethodEntry(
         "color_kmeans", "ColorKMeans", "k-means of pixel values", "control"
     ),
