@@ -82,8 +82,9 @@ class Threshold(Method):
                 "no pixel of the training patches is valid: check the nodata rule "
                 "(--nodata) and the images"
             )
-        for number, (row, (low, high)) in enumerate(zip(counts, RANGES, strict=True)):
-            cut = otsu_threshold(row) / BINS
+        for number in range(1 + self.sees_plants):
+            low, high = RANGES[number]
+            cut = otsu_threshold(counts[number]) / BINS
             self.get_buffer("thresholds")[number] = low + (high - low) * cut
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:

@@ -15,7 +15,7 @@ SMALL = {
     "finetune": {"width": 2},
     "iic": {"width": 2, "over_clusters": 6},
     "majority": {},
-    "threshold": {"red": 0, "near_infrared": 0},
+    "threshold": {},
     "color_kmeans": {"clusters": 6, "pixels": 1000},
     "random_trunk": {"width": 2, "clusters": 6, "pixels": 1000},
 }
