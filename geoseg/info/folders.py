@@ -117,6 +117,13 @@ def _say_images(
     )
     sheet.say("CRS", crs_words(grids[0]))
     sizes = [grid.gsd_m for grid in grids if grid.gsd_m]
+    sheet.facts |= {
+        "widths": [min(widths), max(widths)],
+        "heights": [min(heights), max(heights)],
+        "bands": list(grids[0].band_names),
+        "crs": grids[0].crs.to_string() if grids[0].crs else None,
+        "gsd_m": [min(sizes), max(sizes)] if sizes else None,
+    }
     sheet.say("pixels", span_m(sizes))
     differences = mixture(grids)
     sheet.facts["differences"] = differences

@@ -21,12 +21,17 @@ def vector_sheet(path: Path) -> Sheet:
     Raises:
         LabelError: If it cannot be read.
     """
+    if path.is_file() and not path.stat().st_size:
+        sheet = Sheet(str(path), "vector", {"layers": []})
+        sheet.say("as labels", "an empty file: no building, as in SpaceNet's tiles")
+        return sheet
     layers = inspect_vector(path)
     sheet = Sheet(str(path), "vector", {"layers": [asdict(layer) for layer in layers]})
     for layer in layers:
         _say(sheet, layer)
     if len(layers) > 1:
-        sheet.say("as labels", f"layer {layers[0].name} alone would be read")
+        names = " or ".join(layer.name for layer in layers)
+        sheet.say("as labels", f"one layer is wanted: --label-layer {names}")
     return sheet
 
 

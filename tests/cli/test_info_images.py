@@ -132,6 +132,9 @@ def test_labels_of_a_folder_vary_from_tile_to_tile(town, facts, info):
     # buildings of 20 x (24 - n) pixels on tiles of 64 x 64
     low, high = found["by_tile"]
     assert (low, high) == (20 * 19 / 64**2, 20 * 24 / 64**2)
+    found = facts(town.images)
+    assert (found["widths"], found["crs"]) == ([64, 64], "EPSG:32611")
+    assert found["bands"] == ["red", "green", "blue"]
     text = info(town.images, "--labels", town.labels)
     assert "6 polygons of 6 files (all meet the images), in the image's CRS" in text
 
@@ -173,6 +176,12 @@ def test_a_folder_of_folders_lists_them(spacenet, facts, info):
     text = info(spacenet)
     assert "wants one folder of images" in text
     assert "labels in train/AOI_2_Vegas_Train/geojson/buildings" in text
+
+
+def test_an_empty_vector_file_is_a_tile_without_a_building(tmp_path, facts, info):
+    (tmp_path / "l.geojson").touch()
+    assert facts(tmp_path / "l.geojson")["layers"] == []
+    assert "no building" in info(tmp_path / "l.geojson")
 
 
 def test_an_empty_folder_is_an_error(tmp_path, geoseg):
