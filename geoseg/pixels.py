@@ -80,3 +80,33 @@ def sample_pixels(maps: Iterable[tuple[Tensor, Tensor]], pixels: int) -> Tensor:
             "(--nodata) and the images"
         )
     return torch.cat(chosen)
+
+
+def draw_pixels(
+    maps: Iterable[tuple[Tensor, Tensor]], pixels: int, *, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Draw labelled pixels evenly, each with the same chance.
+
+    Args:
+        maps: Pairs of ``(m, D)`` features and ``(m,)`` labels.
+        pixels: How many to draw at most.
+        seed: Of the draw, which does not depend on how the pairs are cut.
+
+    Returns:
+        ``(M, D)`` features and ``(M,)`` labels on the CPU, M at most ``pixels``; both
+        empty without any.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    keys = torch.empty(0, dtype=torch.float64)
+    rows, labels = torch.empty(0), torch.empty(0, dtype=torch.long)
+    for features, own in maps:
+        new = torch.rand(len(own), generator=generator, dtype=torch.float64)
+        # Only what may yet be among the lowest keys is joined to what is kept.
+        low = new < keys[-1] if len(keys) == pixels else torch.ones_like(new).bool()
+        chosen = features.detach()[low.to(features.device)].cpu()
+        rows = torch.cat([rows, chosen]) if len(rows) else chosen
+        labels = torch.cat([labels, own.detach().cpu()[low]])
+        keys, order = torch.cat([keys, new[low]]).sort(stable=True)
+        keys, order = keys[:pixels], order[:pixels]
+        rows, labels = rows[order], labels[order]
+    return rows, labels

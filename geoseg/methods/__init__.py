@@ -50,6 +50,9 @@ METHODS: dict[str, MethodEntry] = {
     "finetune": MethodEntry(
         "supervised", "FineTuned", "cross-entropy from a trained model", "reference"
     ),
+    "probe": MethodEntry(
+        "probe", "Probe", "linear or nearest-neighbour probe of a model", "reference"
+    ),
     "majority": MethodEntry(
         "majority", "Majority", "the commonest class of the labels", "control"
     ),

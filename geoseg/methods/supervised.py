@@ -1,34 +1,22 @@
 """The references that learn from labels alone: from random weights, or from a model's."""
 
-from collections.abc import Sequence
 from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor
 
 from geoseg.losses.cross_entropy import pixel_cross_entropy
-from geoseg.methods.base import (
-    Method,
-    Start,
-    StepContext,
-    StepOutput,
-    check_heads,
-    check_rate,
-)
-from geoseg.networks import TRUNKS, build_trunk
-from geoseg.networks.gradients import (
-    SobelMode,
-    check_sobel,
-    sobel_channels,
-    with_gradients,
-)
+from geoseg.methods.base import Start, StepContext, StepOutput, check_rate
+from geoseg.methods.base_classes import ClassMethod
+from geoseg.networks import TRUNKS
+from geoseg.networks.gradients import SobelMode
 from geoseg.networks.heads import PixelHead, softmax, upsample
 from geoseg.patches import IGNORE, PatchBatch
 from geoseg.pixels import cluster_areas
 from geoseg.views import Photometric, apply_symmetry, draw_symmetries
 
 
-class Supervised(Method):
+class Supervised(ClassMethod):
     """Learns the classes of labelled tiles by cross-entropy, from random weights.
 
     What the labels of the matching tiles give when a network learns from them instead of
@@ -50,14 +38,8 @@ class Supervised(Method):
         sobel: Gradient channels: left out, after the bands, or in their place.
     """
 
-    uses_labels = True
-    has_features = True
-    labelled_share = 1.0
     start: ClassVar[Start] = "may"
     choices = {"trunk": tuple(TRUNKS), "sobel": get_args(SobelMode)}
-    label_free_choice = (
-        "the last checkpoint; the labels of no other tiles are looked at"
-    )
 
     def __init__(
         self,
@@ -72,36 +54,15 @@ class Supervised(Method):
         sobel: str = "none",
     ) -> None:
         super().__init__(in_channels)
-        self.heads = {"classes": classes}
-        check_heads(self.heads)
         check_rate(learning_rate)
-        check_sobel(sobel)
-        self.default_head = self.class_head = "classes"
         self.learning_rate, self.symmetries = learning_rate, symmetries
         self.photometric = Photometric.of_strength(jitter)
-        self.sobel = sobel
-        channels = sobel_channels(in_channels, sobel)
-        self.trunk = build_trunk(trunk, channels, width=width)
-        self.divisor = self.trunk.divisor
+        self.build(classes, trunk=trunk, width=width, sobel=sobel)
         self.head = PixelHead(self.trunk.out_channels, classes)
-
-    @classmethod
-    def parameters_of_data(
-        cls, bands: Sequence[str], classes: Sequence[str]
-    ) -> dict[str, str | int]:
-        """Return the number of classes."""
-        return {"classes": len(classes)}
 
     def configure_optimizer(self) -> torch.optim.Optimizer:
         """Adam."""
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
-
-    def features(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return the trunk's ``(N, D, h, w)`` features."""
-        bands = self.whitened(image)
-        inputs = with_gradients(image, valid, self.sobel, bands=bands)
-        features: Tensor = self.trunk(inputs)
-        return features
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, C, H, W)`` class probabilities."""

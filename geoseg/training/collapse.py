@@ -79,7 +79,8 @@ class CollapseStop(StepCallback):
     """Ends the training when the default head has collapsed, and says what to try.
 
     Another head alone may collapse without harm to the map. Does nothing for methods
-    that do not log ``entropy`` and ``confidence``.
+    that do not log ``entropy`` and ``confidence``, nor where the head learns classes from
+    labels: one class may rightly have nearly all pixels.
 
     Args:
         state: Of the training.
@@ -93,10 +94,13 @@ class CollapseStop(StepCallback):
         super().__init__(state)
         self.stop = stop
         self.head = state.method.default_head
+        self.learns_classes = self.head == state.method.class_head
         self.watch = CollapseWatch(state.method.heads[self.head])
         self.said: str | None = None
 
     def on_step(self, trainer: L.Trainer) -> None:
+        if self.learns_classes:
+            return
         numbers = self.state.numbers()
         trained = list(self.state.areas()) or [self.head]
         if trained[-1] != self.head or not {"entropy", "confidence"} <= numbers.keys():

@@ -13,6 +13,7 @@ SMALL = {
     "mdc": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
     "supervised": {"width": 2},
     "finetune": {"width": 2},
+    "probe": {"width": 2},
     "iic": {"width": 2, "over_clusters": 6},
     "majority": {},
     "threshold": {},

@@ -4,6 +4,7 @@ import pytest
 import torch
 from cases import NoiseLoader, small_iic
 
+from geoseg.methods import build_method
 from geoseg.methods.base import StepOutput
 from geoseg.training import METRICS_NAME, Limits, fit
 from geoseg.training.collapse import (
@@ -92,6 +93,21 @@ def test_the_collapse_of_another_head_does_not_end_the_training(tmp_path):
         weight = next(method.parameters())
         logs = {"entropy": torch.tensor(0.0), "confidence": torch.tensor(1.0)}
         return StepOutput(weight.sum(), logs, {"main": torch.tensor([1.0, 0.0, 0.0])})
+
+    method.training_step = step
+    limits = Limits(max_steps=GRACE_STEPS + SMALL_STEPS + 10)
+    result = fit(method, NoiseLoader(), run=tmp_path, limits=limits)
+    assert result.collapse is None
+    assert result.steps == limits.max_steps
+
+
+def test_a_head_of_classes_may_give_nearly_all_pixels_to_one(tmp_path):
+    method = build_method("supervised", 3, {"width": 2})
+
+    def step(batch, context):
+        weight = next(method.parameters())
+        logs = {"entropy": torch.tensor(0.0), "confidence": torch.tensor(1.0)}
+        return StepOutput(weight.sum(), logs, {"classes": torch.tensor([1.0, 0.0])})
 
     method.training_step = step
     limits = Limits(max_steps=GRACE_STEPS + SMALL_STEPS + 10)
