@@ -6,6 +6,7 @@ all processes end with the same centroids.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -13,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.errors import ParameterError, ShapeError, TrainingError
-from geoseg.ranks import gather_rows, sum_over_ranks
+from geoseg.lloyd import Clusters, Totals, check_finite
+from geoseg.ranks import gather_rows, rank, world_size
 
 Metric = Literal["euclidean", "cosine"]
 
-# Rows that the k-means++ start sees, and rows of a matrix product: both bound memory.
+# Rows that the k-means++ start sees, and of a block that is looked at at once.
 _SAMPLE = 16384
 _CHUNK = 65536
 
@@ -38,56 +40,6 @@ class KMeansResult(NamedTuple):
     counts: Tensor
     inertia: float
     iterations: int
-
-
-class _Pass(NamedTuple):
-    """What one pass over all features gathers."""
-
-    sums: Tensor  # (K, D) float64
-    counts: Tensor  # (K,) long
-    inertia: float
-    far: Tensor  # (at most K, D) float64, farthest from their centroids, descending
-
-
-def assign(features: Tensor, centroids: Tensor) -> Tensor:
-    """Find the nearest centroid of each feature, by Euclidean distance.
-
-    With unit centroids that is the one of largest cosine, whatever the features' norms.
-
-    Args:
-        features: ``(M, D)`` float.
-        centroids: ``(K, D)`` float.
-
-    Returns:
-        ``(M,)`` long, in [0, K).
-
-    Raises:
-        ShapeError: If the shapes do not belong together.
-
-    Example:
-        >>> assign(torch.tensor([[0.9], [-3.0]]), torch.tensor([[0.0], [1.0]])).tolist()
-        [1, 0]
-    """
-    if features.ndim != 2 or centroids.ndim != 2 or not len(centroids):
-        raise ShapeError(
-            f"features have shape {tuple(features.shape)} and centroids "
-            f"{tuple(centroids.shape)}, expected (M, D) and (K, D)"
-        )
-    if features.shape[1] != centroids.shape[1]:
-        raise ShapeError(
-            f"features have {features.shape[1]} channels, but the centroids have "
-            f"{centroids.shape[1]}, expected the same number"
-        )
-    # Distances do not change when all is moved; near the origin they round less.
-    origin = centroids.mean(0)
-    centroids = (centroids - origin).to(features.dtype)
-    origin = origin.to(features.dtype)
-    bias = centroids.square().sum(1) / 2
-    ids = [
-        torch.addmm(-bias, chunk - origin, centroids.t()).argmax(1)
-        for chunk in torch.split(features, _CHUNK)
-    ]
-    return torch.cat(ids)
 
 
 def kmeans(
@@ -130,17 +82,43 @@ def kmeans(
             f"metric is {metric!r}, expected one of {get_args(Metric)}"
         )
     generator = torch.Generator().manual_seed(seed)
-    sample = _sample(_scaled(blocks(), metric), generator)
+    sample = _sample(blocks, metric, generator)
     centroids = _plus_plus(sample, k, generator)
-    done = 0
-    gathered = _gather(_scaled(blocks(), metric), centroids)
+    return refine(blocks, centroids, iterations=iterations, metric=metric)
+
+
+def refine(
+    blocks: Callable[[], Iterable[Tensor]],
+    centroids: Tensor,
+    *,
+    iterations: int = 20,
+    metric: Metric = "euclidean",
+) -> KMeansResult:
+    """Move given centroids by Lloyd's algorithm, as :func:`kmeans` does.
+
+    Args:
+        blocks: As for :func:`kmeans`.
+        centroids: ``(K, D)`` to start from; unit vectors with the cosine metric.
+        iterations: Most updates of the centroids.
+        metric: As for :func:`kmeans`.
+
+    Raises:
+        TrainingError: If a feature is not finite.
+    """
+
+    clusters, done = Clusters(centroids), 0
+    totals = clusters.gather(_scaled(blocks(), metric))
     while done < iterations:
-        moved = _update(gathered, centroids, metric)
-        if moved.equal(centroids):
+        empty = int((totals.counts == 0).sum())
+        far = clusters.farthest(_scaled(blocks(), metric), empty) if empty else None
+        moved = _update(totals, far, clusters.centroids, metric)
+        if moved.equal(clusters.centroids):
             break
-        centroids, done = moved, done + 1
-        gathered = _gather(_scaled(blocks(), metric), centroids)
-    return KMeansResult(centroids, gathered.counts, gathered.inertia, done)
+        clusters.move(moved)
+        done += 1
+        totals = clusters.gather(_scaled(blocks(), metric))
+    inertia = clusters.inertia(_scaled(blocks(), metric))
+    return KMeansResult(clusters.centroids, totals.counts, inertia, done)
 
 
 class MiniBatchKMeans:
@@ -213,21 +191,22 @@ class MiniBatchKMeans:
 
 def _take_in(block: Tensor, state: KMeansResult) -> KMeansResult:
     """Update the running means by one block; centroids it does not meet stay."""
-    gathered = _gather(_scaled([block], "euclidean"), state.centroids)
-    counts = state.counts + gathered.counts
-    step = (gathered.counts / counts.clamp(min=1)).double().unsqueeze(1)
-    means = gathered.sums / gathered.counts.clamp(min=1).unsqueeze(1)
+    met = Clusters(state.centroids)
+    sums, new = met.gather(_scaled([block], "euclidean"))
+    counts = state.counts + new
+    step = (new / counts.clamp(min=1)).double().unsqueeze(1)
+    means = sums / new.clamp(min=1).unsqueeze(1)
     moved = torch.lerp(state.centroids.double(), means, step).float()
     return KMeansResult(
         torch.where(step > 0, moved, state.centroids),
         counts,
-        state.inertia + gathered.inertia,
+        state.inertia + met.inertia(_scaled([block], "euclidean")),
         state.iterations,
     )
 
 
 def _scaled(blocks: Iterable[Tensor], metric: Metric) -> Iterator[Tensor]:
-    """Check the blocks, cut them into chunks, and scale rows for the cosine."""
+    """Check the shapes of blocks, cut them into chunks, scale rows for the cosine."""
     for block in blocks:
         if block.ndim != 2:
             raise ShapeError(
@@ -235,31 +214,57 @@ def _scaled(blocks: Iterable[Tensor], metric: Metric) -> Iterator[Tensor]:
             )
         for chunk in torch.split(block.detach(), _CHUNK):
             chunk = chunk.float()
-            if not bool(chunk.isfinite().all()):
-                raise TrainingError(
-                    "a feature to cluster is not finite, expected numbers: check that "
-                    "invalid pixels are left out and that training did not diverge"
-                )
             yield F.normalize(chunk, dim=1) if metric == "cosine" else chunk
 
 
-def _sample(blocks: Iterable[Tensor], generator: torch.Generator) -> Tensor:
-    """Return at most ``_SAMPLE`` rows per process, evenly drawn, the same on all."""
+def _sample(
+    blocks: Callable[[], Iterable[Tensor]], metric: Metric, generator: torch.Generator
+) -> Tensor:
+    """Return at most ``_SAMPLE`` rows, evenly drawn, the same on all processes.
+
+    And the same as one process draws from blocks that join those of all: every row has
+    a key by its place in them.
+    """
     rows: Tensor | None = None
     keys = torch.empty(0, dtype=torch.float64)
-    for block in blocks:
-        new = torch.rand(len(block), generator=generator, dtype=torch.float64)
-        rows = block if rows is None else torch.cat([rows, block])
-        # The rows with the lowest keys stay: the same ones however blocks are cut.
-        keys, order = torch.cat([keys, new]).sort(stable=True)
-        keys, order = keys[:_SAMPLE], order[:_SAMPLE]
-        rows = rows[order.to(rows.device)]
-    if rows is None or not len(rows):
+
+    def draw(count: int) -> Tensor:
+        return torch.rand(count, generator=generator, dtype=torch.float64)
+
+    others = _rows_elsewhere(blocks)
+    for block, (before, after) in zip_longest(blocks(), others, fillvalue=(0, 0)):
+        draw(before)
+        for chunk in _scaled([block], metric) if isinstance(block, Tensor) else ():
+            rows = chunk if rows is None else torch.cat([rows, chunk])
+            keys, order = torch.cat([keys, draw(len(chunk))]).sort(stable=True)
+            # The rows with the lowest keys stay: the same ones however blocks are cut.
+            keys, order = keys[:_SAMPLE], order[:_SAMPLE]
+            rows = rows[order.to(rows.device)]
+        draw(after)
+    sample = None if rows is None else gather_rows(rows)
+    if sample is None or not len(sample):
         raise TrainingError(
             "there are no features to cluster, expected at least one: check that the "
             "images have valid pixels"
         )
-    return gather_rows(rows)
+    order = gather_rows(keys.to(sample.device)).argsort(stable=True)
+    sample = sample[order[:_SAMPLE]]
+    check_finite(sample)
+    return sample
+
+
+def _rows_elsewhere(
+    blocks: Callable[[], Iterable[Tensor]],
+) -> list[tuple[int, int]]:
+    """Return how many rows processes before and after this one have in each block."""
+    if world_size() == 1:
+        return []
+    own = torch.tensor([len(block) for block in blocks()], dtype=torch.long)
+    most = int(gather_rows(torch.tensor([len(own)])).max())
+    lengths = gather_rows(F.pad(own, (0, most - len(own)))[None])  # (ranks, blocks)
+    before = lengths[: rank()].sum(0)
+    after = lengths[rank() + 1 :].sum(0)
+    return list(zip(before.tolist(), after.tolist(), strict=True))
 
 
 def _plus_plus(sample: Tensor, k: int, generator: torch.Generator) -> Tensor:
@@ -286,49 +291,17 @@ def _squared_distances(rows: Tensor, points: Tensor) -> Tensor:
     return torch.stack([(rows - point).square().sum(1) for point in points], dim=1)
 
 
-def _gather(blocks: Iterable[Tensor], centroids: Tensor) -> _Pass:
-    """Assign all features and add up what the update needs."""
-    k, d = centroids.shape
-    sums = torch.zeros(k, d, dtype=torch.float64, device=centroids.device)
-    counts = torch.zeros(k, dtype=torch.long, device=centroids.device)
-    inertia = 0.0
-    far = sums[:0]
-    far_distances = sums.new_zeros(0)
-    for rows in blocks:
-        ids = assign(rows, centroids)
-        distances = (rows - centroids[ids]).double().square().sum(1)
-        # A product with the one-hot ids: float64, and the same at each run on a GPU.
-        sums += F.one_hot(ids, k).t().double() @ rows.double()
-        counts += ids.bincount(minlength=k)
-        inertia += float(distances.sum())
-        most, order = distances.sort(descending=True, stable=True)
-        far = torch.cat([far, rows[order[:k]].double()])
-        far_distances, order = torch.cat([far_distances, most[:k]]).sort(
-            descending=True, stable=True
-        )
-        far, far_distances = far[order[:k]], far_distances[:k]
-    return _over_ranks(sums, counts, inertia, far, far_distances)
-
-
-def _over_ranks(
-    sums: Tensor, counts: Tensor, inertia: float, far: Tensor, distances: Tensor
-) -> _Pass:
-    """Join what the processes of a distributed run have gathered."""
-    far, distances = gather_rows(far), gather_rows(distances)
-    distances, order = distances.sort(descending=True, stable=True)
-    far = far[order[: len(sums)]][distances[: len(sums)] > 0]
-    total = sum_over_ranks(sums.new_tensor([inertia]))
-    return _Pass(sum_over_ranks(sums), sum_over_ranks(counts), float(total), far)
-
-
-def _update(gathered: _Pass, centroids: Tensor, metric: Metric) -> Tensor:
+def _update(
+    totals: Totals, far: Tensor | None, centroids: Tensor, metric: Metric
+) -> Tensor:
     """Return the clusters' means; empty clusters take the farthest features."""
-    counts = gathered.counts.unsqueeze(1)
-    means = torch.where(counts > 0, gathered.sums / counts.clamp(min=1), centroids)
+    counts = totals.counts.unsqueeze(1)
+    means = torch.where(counts > 0, totals.sums / counts.clamp(min=1), centroids)
     if metric == "cosine":
         # Opposite directions may cancel: such a centroid stays where it is.
         length = means.norm(dim=1, keepdim=True)
         means = torch.where(length > 1e-12, means / length.clamp(min=1e-12), centroids)
-    empty = (gathered.counts == 0).nonzero().squeeze(1)[: len(gathered.far)]
-    means[empty] = gathered.far[: len(empty)]
+    if far is not None:
+        empty = (totals.counts == 0).nonzero().squeeze(1)[: len(far)]
+        means[empty] = far[: len(empty)]
     return means.to(centroids.dtype)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg.clustering import MiniBatchKMeans, assign
+from geoseg.clustering import MiniBatchKMeans
 from geoseg.losses.prototypes import balancing_weights
+from geoseg.nearest import assign
 from geoseg.ranks import gather_rows
 
 #: Stands in a byte for "no label"; two bytes have -1.

@@ -15,6 +15,11 @@ def world_size() -> int:
     return 1
 
 
+def rank() -> int:
+    """Return the number of this process among those that train together, from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
 def sum_over_ranks(values: Tensor) -> Tensor:
     """Add up a tensor over the processes of a distributed run, with its gradient.
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from geoseg import clustering
-from geoseg.clustering import MiniBatchKMeans, assign, kmeans
+from geoseg.clustering import MiniBatchKMeans, kmeans, refine
 from geoseg.errors import ParameterError, ShapeError, TrainingError
+from geoseg.nearest import assign
 
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
@@ -96,9 +97,7 @@ def test_torch_s_random_state_is_left_alone():
 def test_an_empty_cluster_moves_to_the_farthest_feature():
     features = torch.tensor([[0.0], [1.0], [9.0]])
     centroids = torch.tensor([[0.0], [100.0]])
-    gathered = clustering._gather([features], centroids)
-    assert gathered.counts.tolist() == [3, 0]
-    moved = clustering._update(gathered, centroids, "euclidean")
+    moved = refine(lambda: [features], centroids, iterations=1).centroids
     torch.testing.assert_close(moved, torch.tensor([[10 / 3], [9.0]]))
 
 

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from geoseg.clustering import assign, kmeans
+from geoseg.clustering import kmeans
 from geoseg.methods.base import Batches, Method, check_heads
+from geoseg.nearest import assign
 from geoseg.pixels import one_hot_planes, sample_pixels
 
 
