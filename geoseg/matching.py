@@ -17,6 +17,7 @@ from torch import Tensor
 from geoseg.errors import MatchingError, ParameterError, ShapeError
 from geoseg.metrics import BACKGROUND, BUILDING
 from geoseg.patches import IGNORE
+from geoseg.words import counted
 
 Objective = Literal["accuracy", "f1"]
 OBJECTIVES: tuple[Objective, ...] = ("accuracy", "f1")
@@ -289,7 +290,7 @@ def _check_labels(total: NDArray[np.int64], tiles: int) -> None:
         only = int(present[0])
         found = f"nothing but class {only}" if total.shape[1] > 2 else what[only]
         raise MatchingError(
-            f"the labels of the {tiles} matching tiles hold {found}, so clusters cannot "
+            f"the labels of the {counted(tiles, 'matching tile')} hold {found}, so clusters cannot "
             "be told apart: match on more tiles, or on tiles that show both"
         )
 

@@ -19,6 +19,7 @@ from geoseg.geo.strips import classify
 from geoseg.model import Model
 from geoseg.patches import IGNORE
 from geoseg.report.painting import Pixels
+from geoseg.words import counted
 
 
 def draw_panel(
@@ -37,7 +38,9 @@ def draw_panel(
         ParameterError: If ``count`` is not positive.
     """
     if count < 1:
-        raise ParameterError(f"a panel of {count} tiles, expected at least 1")
+        raise ParameterError(
+            f"a panel of {counted(count, 'tile')}, expected at least 1"
+        )
     order = torch.randperm(len(tiles), generator=torch.Generator().manual_seed(seed))
     chosen = [tiles[int(i)] for i in order[:count]]
     return report.panel_figure(path, [_panel_row(model, tile) for tile in chosen])
@@ -119,7 +122,7 @@ def draw_overlay(path: Path, model: Model, tile: Tile, footprints: Path) -> Path
             read_footprints(tile, grid, pixels=True) if tile.labels else [],
         )
     )
-    title = f"{tile.id}: {len(found)} footprints"
+    title = f"{tile.id}: {counted(len(found), 'footprint')}"
     if reference:
         title += f", {len(reference)} in the reference (dashed)"
     return report.overlay_figure(

@@ -53,6 +53,7 @@ from geoseg.settings import (
 )
 from geoseg.starting import initial_card, initial_model, new_card
 from geoseg.stopwatch import read_seconds, timed
+from geoseg.words import counted
 
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
@@ -125,7 +126,7 @@ class RunResult:
         steps = self.model.card.provenance["steps"]
         seconds = read_seconds(self.run / TIMES_NAME)
         parts = ", ".join(f"{name} {_clock(s)}" for name, s in seconds.items())
-        return f"{steps} steps; {parts}"
+        return f"{counted(steps, 'step')}; {parts}"
 
 
 def _clock(seconds: float) -> str:
@@ -266,7 +267,7 @@ def _train_match_score(
     if not split.match:
         return result
     try:
-        say_stage(f"matching on {len(split.match)} tiles")
+        say_stage(f"matching on {counted(len(split.match), 'tile')}")
         with timed(times, "matching"):
             model = match_model(model, split.match, objective=objective)
     except MatchingError as error:

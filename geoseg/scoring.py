@@ -26,6 +26,7 @@ from geoseg.report.verdict import conclusion
 from geoseg.reporting import Material, write_report_page
 from geoseg.run_files import SCORES_NAME
 from geoseg.settings import LABEL_OPTIONS, RunSettings, loader_of, tiles_of
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ def score_all(
     objective: Objective,
 ) -> list[Scores]:
     """Score the model's heads and, if patches are given, the controls."""
-    say_stage(f"scoring {len(test)} tiles")
+    say_stage(f"scoring {counted(len(test), 'tile')}")
     entries = score_heads(model, test, match)
     if batches is not None:
         say_stage("controls")
@@ -235,9 +236,9 @@ def _judge(
     if model is None:
         own = output(prediction, labelled)
         log.info(
-            "all %d labelled tiles are scored, also those that a model was trained or "
+            "scored on all that is labelled, %s, also those that a model was trained or "
             "matched on; with --model those are left out",
-            len(labelled),
+            counted(len(labelled), "tile"),
         )
         return Judged([own, majority_scores(own)], labelled, [], [], None)
     roles = model.card.provenance.get("tiles", {})
@@ -246,16 +247,19 @@ def _judge(
     test = [tile for tile in labelled if tile.id not in seen]
     if not test:
         raise DatasetError(
-            f"the model has seen all {len(labelled)} labelled tiles of "
+            f"the model has seen all that is labelled ({counted(len(labelled), 'tile')}) of "
             f"{settings.source}: name others, or score without --model"
         )
     match = [tile for tile in labelled if tile.id in roles.get("match", ())]
     training = [tile for tile in tiles if tile.id in seen]
     entries, batches = [output(prediction, test)], None
     log.info(
-        "%d of %d labelled tiles are scored; %d are left out, for the model was trained "
-        "or matched on them",
-        *(len(test), len(labelled), len(labelled) - len(test)),
+        "scored on %d of %s; left out are the %d that the model was trained or matched on",
+        *(
+            len(test),
+            counted(len(labelled), "labelled tile"),
+            len(labelled) - len(test),
+        ),
     )
     if match:
         card = model.card
@@ -303,7 +307,7 @@ def matching_table(model: Model) -> str:
     for head, matching in model.card.matchings.items():
         limit = "" if matching.threshold is None else f" > {matching.threshold:.3f}"
         lines += [
-            f"head {head}: {matching.tiles} tiles; building where the building score (the "
+            f"head {head}: {counted(matching.tiles, 'tile')}; building where the building score (the "
             f"share of a cluster's pixels that is, drawn to the mean) is{limit}",
             "| cluster | class | share of pixels | building score |",
             "|---:|---|---:|---:|",
@@ -318,7 +322,9 @@ def matching_table(model: Model) -> str:
                 f"{matching.scores[cluster][1]:.3f} |"
             )
         rare = sum(sum(row) / total < SEEN for row in matching.counts)
-        lines += [f"{rare} clusters were (nearly) never seen", ""] if rare else [""]
+        if rare:
+            lines.append(f"(nearly) never seen: {counted(rare, 'cluster')}")
+        lines.append("")
     return "\n".join(lines)
 
 
@@ -331,7 +337,7 @@ def _class_table(model: Model) -> str:
         others = one_to_one(matching).cluster_to_class if strict else ()
         columns = ["class", *(["one-to-one"] if strict else []), "share of pixels"]
         lines += [
-            f"head {head}: {matching.tiles} tiles, the class of the largest share",
+            f"head {head}: {counted(matching.tiles, 'tile')}, the class of the largest share",
             f"| cluster | {' | '.join((*columns, *names))} |",
             f"|---:|{'---|' * (1 + strict)}---:|{'---:|' * len(names)}",
         ]

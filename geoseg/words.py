@@ -5,13 +5,14 @@ from difflib import get_close_matches
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number and a noun that takes a plain s in the plural.
+    """Return a number and a noun that takes s, or es after a hiss, in the plural.
 
     Example:
-        >>> counted(1, "tile"), counted(2, "tile")
-        ('1 tile', '2 tiles')
+        >>> counted(1, "tile"), counted(2, "tile"), counted(0, "patch")
+        ('1 tile', '2 tiles', '0 patches')
     """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{number} {noun}{'' if number == 1 else ending}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

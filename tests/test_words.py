@@ -3,6 +3,10 @@ from geoseg.words import counted, did_you_mean
 
 def test_one_is_singular_and_none_is_plural():
     assert [counted(n, "tile") for n in (0, 1, 2)] == ["0 tiles", "1 tile", "2 tiles"]
+    assert [counted(2, noun) for noun in ("class", "patch")] == [
+        "2 classes",
+        "2 patches",
+    ]
 
 
 def test_the_nearest_name_is_suggested_whatever_its_case():

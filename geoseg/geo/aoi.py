@@ -25,6 +25,7 @@ from geoseg.geo.layouts import (
 )
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
 from geoseg.geo.remote import file_name, is_remote, list_remote
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -274,14 +275,16 @@ def _report_unpaired(tiles: list[Tile], unused: list[str], labels: list[str]) ->
         )
     if without:
         log.warning(
-            "%d of %d images have no label file and count as unlabelled: %s",
+            "no label file for %d of %s, which count as unlabelled: %s",
             len(without),
-            len(tiles),
+            counted(len(tiles), "image"),
             _some(without),
         )
     if unused:
         names = [file_name(path).name for path in unused]
-        log.warning("%d label files have no image: %s", len(names), _some(names))
+        log.warning(
+            "%s without an image: %s", counted(len(names), "label file"), _some(names)
+        )
 
 
 def _check_unique(ids: Sequence[str], images: Sequence[str]) -> None:
@@ -316,7 +319,7 @@ def _check_readable(images: Sequence[str]) -> None:
     if broken:
         rest = f" | and {len(broken) - 20} more" if len(broken) > 20 else ""
         raise DatasetError(
-            f"{len(broken)} of {len(images)} images cannot be used: "
+            f"{len(broken)} of {counted(len(images), 'image')} cannot be used: "
             + " | ".join(broken[:20])
             + rest
         )

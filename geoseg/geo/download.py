@@ -26,6 +26,7 @@ from geoseg.geo.transfer import (
     readable,
 )
 from geoseg.progress import new_bar
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +210,8 @@ def _some(
     numbers = sorted(common, key=_shuffled)[:tiles]
     if tiles is not None and len(numbers) < tiles:
         log.warning(
-            "there are %d tiles with labels, fewer than %d", len(numbers), tiles
+            "%s with labels in all, fewer than %d",
+            *(counted(len(numbers), "tile"), tiles),
         )
     jobs = [
         _Job(items[number], place / folder / Path(items[number].key).name)
@@ -219,8 +221,8 @@ def _some(
     left = [job for job in jobs if overwrite or not _is_there(job)]
     if not left:
         log.info(
-            "all %d tiles are there already in %s: nothing to do",
-            *(len(numbers), place),
+            "nothing to do: %s in %s already",
+            *(counted(len(numbers), "tile"), place),
         )
         return place
     _require_space(root, left)
@@ -261,8 +263,12 @@ def _fetch_all(bucket: Bucket, jobs: Sequence[_Job]) -> None:
         return
     total = sum(job.item.size for job in jobs)
     log.info(
-        "downloading %d files, %s, from %s",
-        *(len(jobs), readable(total), f"{bucket.endpoint}/{bucket.name}"),
+        "downloading %s, %s, from %s",
+        *(
+            counted(len(jobs), "file"),
+            readable(total),
+            f"{bucket.endpoint}/{bucket.name}",
+        ),
     )
     stop = Event()
     pool = ThreadPoolExecutor(min(_WORKERS, len(jobs)))

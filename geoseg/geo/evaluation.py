@@ -35,6 +35,7 @@ from geoseg.metrics import BACKGROUND
 from geoseg.model import Model
 from geoseg.patches import IGNORE
 from geoseg.progress import track
+from geoseg.words import counted
 
 
 class _Place(NamedTuple):
@@ -262,7 +263,7 @@ def _labelled(
     without = [tile.id for tile in tiles if tile.labels is None]
     if without:
         raise LabelError(
-            f"{len(without)} of {len(tiles)} tiles have no labels ({without[0]} for "
+            f"{len(without)} of {counted(len(tiles), 'tile')} without labels ({without[0]} for "
             "one), expected labels for all that are scored"
         )
     for tile in tiles:

@@ -29,6 +29,7 @@ from geoseg.geo.raster_kinds import (
 )
 from geoseg.normalization import Normalization
 from geoseg.patches import IGNORE
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ def percentiles(
 def _layout(dataset: rasterio.DatasetReader) -> str:
     height, width = dataset.block_shapes[0]
     if width == dataset.width:
-        layout = f"strips of {height} rows"
+        layout = f"strips of {counted(height, 'row')}"
     else:
         layout = f"blocks of {height} x {width}"
     packed = dataset.compression

@@ -41,6 +41,7 @@ from geoseg.geo.raster import RasterDescription, describe
 from geoseg.geo.remote import file_name
 from geoseg.metrics import BUILDING
 from geoseg.patches import IGNORE
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -159,13 +160,13 @@ def check_labels(tiles: Sequence[Tile]) -> None:
         raise LabelError(
             f"labels elsewhere: {tile.labels} covers {_corners(bounds)} in the CRS of "
             f"{tile.image}, which covers {_corners(outline_of(grid).bounds)}, and no "
-            f"other of {len(tiles)} tiles meets its labels; check the labels' CRS"
+            f"other of {counted(len(tiles), 'tile')} meets its labels; check the labels' CRS"
         )
     if resampled:
         log.info(
-            "masks of %d tiles (%s first) lie on another grid than their images: taken "
+            "masks of %s (%s first) lie on another grid than their images: taken "
             "by the nearest pixel",
-            *(len(resampled), resampled[0]),
+            *(counted(len(resampled), "tile"), resampled[0]),
         )
     _report_unknown(unknown)
     _report_merged(tiles)
@@ -210,7 +211,7 @@ def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
     crs = found.crs.to_string() if found.crs else "without a CRS"
     raise DatasetError(
         f"map elsewhere: {path} covers {_corners(bounds)} in {crs}, where the tiles "
-        f"{tiles_cover} ({grids[-1].path} for one), and none of {len(grids)} images "
+        f"{tiles_cover} ({grids[-1].path} for one), and none of {counted(len(grids), 'image')} "
         "meets it: name the images that were mapped, or check the map's CRS"
     )
 
@@ -235,7 +236,7 @@ def check_tells_apart(tiles: Sequence[Tile]) -> None:
         names = tiles[0].classes.names
         found = f"nothing but {names[seen.pop()]}" if seen else "no labelled pixel"
         raise LabelError(
-            f"the labels of the {len(tiles)} matching tiles hold {found}, so clusters "
+            f"the labels of the {counted(len(tiles), 'matching tile')} hold {found}, so clusters "
             "cannot be told apart: give --match-tiles more of them or another --seed, "
             "or train without labels and match later"
         )
@@ -272,11 +273,15 @@ def _report_unknown(found: Mapping[str, Mapping[str, int]]) -> None:
     if not total:
         return
     named = [f"{value} ({count})" for value, count in total.most_common(SHOWN)]
-    rest = f" and {len(total) - SHOWN} more values" if len(total) > SHOWN else ""
+    rest = (
+        f" and {counted(len(total) - SHOWN, 'more value')}"
+        if len(total) > SHOWN
+        else ""
+    )
     log.warning(
-        "label values of no class count as unlabelled: %s%s in %d of %d files, %s first; "
+        "label values of no class count as unlabelled: %s%s in %d of %s, %s first; "
         "name them with --classes",
-        *(", ".join(named), rest, len(files), len(found), files[0]),
+        *(", ".join(named), rest, len(files), counted(len(found), "file"), files[0]),
     )
 
 

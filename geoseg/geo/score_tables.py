@@ -6,6 +6,7 @@ import numpy as np
 
 from geoseg.geo.scores import Scores
 from geoseg.metrics import PIXEL_METRICS, Interval, class_iou, target_first
+from geoseg.words import counted
 
 #: Columns of the table: heading, score, whether its interval is shown.
 TABLE_COLUMNS = (
@@ -92,7 +93,7 @@ def _note(entry: Scores) -> str:
     shares = PIXEL_METRICS["building_share"](target_first(total, entry.target))
     majority = float(PIXEL_METRICS["majority_accuracy"](total))
     return (
-        f"\n{len(entry.tiles)} tiles, {100 * float(shares):.1f} % of the labelled pixels "
+        f"\n{counted(len(entry.tiles), 'tile')}, {100 * float(shares):.1f} % of the labelled pixels "
         f"are {entry.class_names[entry.target]}; calling every pixel the commonest class "
         f"scores {majority:.3f} accuracy. In brackets: 95 % interval over resampled "
         "tiles.\n"

@@ -19,6 +19,7 @@ from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import locate, warp
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -167,12 +168,11 @@ def _warn_of_no_test(labelled: int) -> None:
 def _say(split: Split) -> None:
     """Say in one line how many tiles got which role."""
     labelled = (*split.match, *split.select, *split.test)
-    selecting = f"{len(split.select)} choose the head, " if split.select else ""
+    cut = any(tile.window is not None for tile in labelled)
+    selecting = f"{len(split.select)} to choose the head, " if split.select else ""
     log.info(
-        "%d %s have labels: %d name the clusters, %s%d are kept for the test "
-        "(--match-tiles)",
-        len(labelled),
-        "blocks" if any(tile.window is not None for tile in labelled) else "tiles",
+        "%s with labels: %d to name the clusters, %s%d kept for the test (--match-tiles)",
+        counted(len(labelled), f"{'block' if cut else 'tile'}"),
         *(len(split.match), selecting, len(split.test)),
     )
 

@@ -181,7 +181,7 @@ def band_statistics(
     if all(np.count_nonzero(histogram.counts) == 1 for histogram in histograms):
         held = ", ".join(f"{histogram.quantile(0.5):.4g}" for histogram in histograms)
         raise DatasetError(
-            f"all {pixels} valid pixels hold {held} ({', '.join(bands)}), expected "
+            f"every valid pixel ({pixels} in all) holds {held} ({', '.join(bands)}), expected "
             "an image that shows something; check the files and --bands"
         )
     lows, highs, medians = (

@@ -110,7 +110,7 @@ def _say_images(
 ) -> None:
     labelled = sum(tile.labels is not None for tile in tiles)
     sheet.facts |= {"tiles": len(tiles), "labelled": labelled}
-    sheet.say("tiles", f"{len(tiles)} images, {labelled} with labels")
+    sheet.say("tiles", f"{counted(len(tiles), 'image')}, {labelled} with labels")
     heights, widths = [g.height for g in grids], [g.width for g in grids]
     sheet.say(
         "size", f"{span(widths)} x {span(heights)} pixels, {band_words(grids[0])}"

@@ -44,7 +44,7 @@ def _why_no_scores(card: ModelCard, run: RunState) -> str:
         return "none: without classes there is nothing to score"
     steps = origin.get("steps") or 0
     if run.settings is None:
-        return f"none: not scored when this was saved, after {steps} steps"
+        return f"none: not scored when this was saved, after {counted(steps, 'step')}"
     if run.running:
         return "none yet: the run is going on, and scores come last"
     if steps and (run.planned is None or steps < run.planned):
@@ -140,7 +140,7 @@ def _say_provenance(sheet: Sheet, card: ModelCard) -> None:
     origin = card.provenance
     roles = origin.get("tiles", {})
     counts = ", ".join(f"{len(ids)} {role}" for role, ids in roles.items() if ids)
-    steps = f"{origin['steps']} steps, " if "steps" in origin else ""
+    steps = f"{counted(origin['steps'], 'step')}, " if "steps" in origin else ""
     sheet.say("made from", f"{origin.get('source', '?')}: {counts or 'no tiles named'}")
     sheet.say("training", f"{steps}seed {card.seed}")
     versions = origin.get("versions", {})

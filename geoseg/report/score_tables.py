@@ -10,6 +10,7 @@ from geoseg.palette import class_colours, hex_colour
 from geoseg.report.charts import interval_bar
 from geoseg.report.contents import Contents
 from geoseg.report.html import Html, element, join
+from geoseg.words import counted
 
 Columns = Sequence[tuple[str, str, bool]]
 
@@ -114,7 +115,7 @@ def _note(entry: Scores, read: str) -> Html:
     winner = int(shares.argmax())
     said = winner if len(shares) > 2 else entry.target
     text = (
-        f"{len(entry.tiles)} tiles; {100 * shares[said]:.1f} % of the labelled pixels "
+        f"{counted(len(entry.tiles), 'tile')}; {100 * shares[said]:.1f} % of the labelled pixels "
         f"are {entry.class_names[said]}. Calling every pixel "
         f"{entry.class_names[winner]} scores {shares[winner]:.3f} accuracy: read {read}. "
         "Intervals come from resampling tiles. A footprint counts as found when its IoU "

@@ -17,6 +17,7 @@ from geoseg.report.contents import (
 from geoseg.report.html import Html, element, join
 from geoseg.report.images import PLACE_SIDE
 from geoseg.report.score_tables import class_name
+from geoseg.words import counted
 
 
 def section(key: str, title: str, *children: Html | None, lead: str = "") -> Html:
@@ -122,12 +123,12 @@ def _head(head: HeadTable, *, opened: bool) -> Html:
     label = f"Head {head.head}: {head.clusters} clusters"
     if head.is_default:
         label += ", the one that maps are made with"
-    what = f"Matched on {head.tiles} tile{'s' if head.tiles != 1 else ''}."
+    what = f"Matched on {counted(head.tiles, 'tile')}."
     if head.threshold is not None:
         what += f" A cluster is building when its score is above {head.threshold:.3f}."
     if head.omitted:
         what += (
-            f" The {head.omitted} smallest clusters, {100 * head.omitted_share:.2g} % "
+            f" The smallest {counted(head.omitted, 'cluster')}, {100 * head.omitted_share:.2g} % "
             "of the pixels, are left out of the table, not of the map."
         )
     score = "building score" if head.classes == 2 else "share of its class"

@@ -12,6 +12,7 @@ from geoseg.model import ModelCard
 from geoseg.reporting.material import Material
 from geoseg.run_files import SETTINGS_NAME, TIMES_NAME
 from geoseg.stopwatch import read_seconds
+from geoseg.words import counted
 
 #: With fewer tiles than this an interval over tiles is itself uncertain, and the
 #: choice of building clusters depends on which tiles they are.
@@ -145,8 +146,8 @@ def caveats(material: Material) -> list[str]:
     tests = len(material.test)
     if tests < FEW_TEST:
         found.append(
-            f"{tests} test tiles are few: tiles differ more than pixels do, and an "
-            "interval from so few of them is itself uncertain."
+            f"{counted(tests, 'test tile')} {'is' if tests == 1 else 'are'} few: tiles differ "
+            "more than pixels do, and an interval from so few is itself uncertain."
         )
     if material.prediction is not None and material.model is None:
         found.append(
@@ -174,7 +175,7 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
     clusters = material.model.method.heads[card.head] if material.model else 0
     if card.matchings and labelled < FEW_MATCHING:
         found.append(
-            f"{labelled} labelled tiles named {clusters} clusters. With so few, another "
+            f"{counted(labelled, 'labelled tile')} named {clusters} clusters. With so few, another "
             "choice of tiles gives another map (see the curve over labelled tiles)."
         )
     shared = {t.image for t in material.test} & {t.image for t in material.training}
@@ -185,7 +186,7 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
         )
     elif shared:
         found.append(
-            f"Test and training blocks are cut from the same {len(shared)} images: the "
+            f"Test and training blocks are cut from the same {counted(len(shared), 'image')}: the "
             "score is that of mapping the rest of a known scene, not a new one."
         )
     else:
@@ -217,7 +218,9 @@ def _short_training(material: Material, card: ModelCard) -> list[str]:
     found = []
     wanted = settings.get("max_steps")
     if wanted and steps < wanted:
-        found.append(f"Training stopped early, after {steps} of {wanted} steps.")
+        found.append(
+            f"Training stopped early, after {steps} of {counted(wanted, 'step')}."
+        )
     extents = [t.extent(raster.describe(t.image)) for t in material.training]
     pixels = sum(extent.height * extent.width for extent in extents)
     patches = steps * math.prod(
@@ -226,7 +229,7 @@ def _short_training(material: Material, card: ModelCard) -> list[str]:
     times = patches * card.patch_size**2 / pixels
     if times < FEW_TIMES:
         found.append(
-            f"Training was short: {steps} steps cover the training {unit(material)} "
+            f"Training was short: {counted(steps, 'step')} cover the training {unit(material)} "
             f"{times:.2g} times. More steps (--max-steps) may score better."
         )
     return found

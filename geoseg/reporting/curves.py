@@ -15,6 +15,7 @@ from geoseg.report.verdict import main_score
 from geoseg.reporting.k_curve import MOST_TILES, k_curves
 from geoseg.reporting.material import Material
 from geoseg.run_files import AREAS_NAME, METRICS_NAME
+from geoseg.words import counted
 
 #: Logged numbers in the order of a reader's interest; others follow.
 FIRST = ("loss", "entropy", "confidence", "lr")
@@ -170,7 +171,7 @@ def label_section(
     )
     note = (
         f"Mean and 5 to 95 % range over {DRAWS} random draws of matching tiles, scored "
-        f"on {len(test)} test tiles from the most probable cluster of each pixel."
+        f"on {counted(len(test), 'test tile')} from the most probable cluster of each pixel."
     )
     note += (
         " The right end can differ from the score at the top: a map adds up the "

@@ -31,6 +31,7 @@ from geoseg.report.painting import (
     score_note,
     stretch_image,
 )
+from geoseg.words import counted
 
 Pixels = NDArray[Any]
 
@@ -112,7 +113,7 @@ def _reference(look: TileLook) -> Picture:
     if look.many:
         here = [look.names[class_id] for class_id in np.unique(real).tolist()]
         painted, words = paint_classes(look.image, look.truth), ", ".join(here)
-        note = f"{len(here)} classes" if len(here) != 1 else "1 class"
+        note = counted(len(here), "class")
     else:
         share = float((real == BUILDING).mean()) if known.any() else 0.0
         painted = paint_buildings(look.image, look.truth)
@@ -225,7 +226,8 @@ def footprint_picture(
     else:
         rings = _cleaned(look.heads[0].classes, grid, part, tuple(look.names), target)
     kind = f"{look.names[target]} " if look.many else ""
-    words = f"{len(rings)} {kind}footprints, {len(reference)} in the reference"
+    words = counted(len(rings), f"{kind}footprint")
+    words += f", {len(reference)} in the reference"
     return picture(
         look.image,
         side=LARGE_SIDE,

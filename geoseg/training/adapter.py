@@ -20,6 +20,7 @@ from geoseg.patches import PatchBatch
 from geoseg.run_files import CHECKPOINT_NAME
 from geoseg.training.limits import EpochLoader
 from geoseg.training.schedules import Schedule
+from geoseg.words import counted
 
 
 class Adapter(L.LightningModule):
@@ -197,7 +198,7 @@ def _split(batch: PatchBatch, parts: int) -> Iterator[PatchBatch]:
     size, rest = divmod(len(batch), parts)
     if rest or not size:
         raise TrainingError(
-            f"a batch of {len(batch)} patches does not fall into {parts} equal parts"
+            f"a batch of {counted(len(batch), 'patch')} does not fall into {parts} equal parts"
         )
     for start in range(0, len(batch), size):
         part = slice(start, start + size)

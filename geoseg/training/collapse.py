@@ -7,6 +7,7 @@ import lightning as L
 
 from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import StepCallback, any_rank
+from geoseg.words import counted
 
 #: Trained steps of the head before anything counts: an untrained network has clusters of
 #: any size, and is sure of none.
@@ -65,12 +66,12 @@ class CollapseWatch:
         if self.small >= SMALL_STEPS:
             return (
                 f"nearly all pixels fall into one cluster (entropy {self.entropy:.2f}, "
-                f"below {LEAST_ENTROPY} for {self.small} steps)"
+                f"below {LEAST_ENTROPY} for {counted(self.small, 'step')})"
             )
         if self.unsure >= UNSURE_STEPS:
             return (
                 f"no pixel is surer of one cluster than of another (confidence "
-                f"{self.confidence:.3f}, chance is {chance:.3f}, for {self.unsure} steps)"
+                f"{self.confidence:.3f}, chance is {chance:.3f}, for {counted(self.unsure, 'step')})"
             )
         return None
 

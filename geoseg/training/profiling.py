@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import StepCallback
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,9 @@ class StepCosts:
     def table(self) -> str:
         """Say it in lines, the last one with the bottleneck."""
         parts = {**self.parts, "rest": self.seconds - sum(self.parts.values())}
-        lines = [f"a step of {self.patches} patches takes {1e3 * self.seconds:.1f} ms:"]
+        lines = [
+            f"a step of {counted(self.patches, 'patch')} takes {1e3 * self.seconds:.1f} ms:"
+        ]
         lines += [
             f"  {name:<10}{1e3 * seconds:9.1f} ms{seconds / self.seconds:7.0%}"
             for name, seconds in parts.items()
@@ -168,9 +171,9 @@ class StepProfile(StepCallback):
         self._leave()
         if self.steps < PROFILE_STEPS:
             log.warning(
-                "the training ended after %d steps, a profile takes %d: give --max-steps "
+                "the training ended after %s, a profile takes %d: give --max-steps "
                 "%d or more",
-                *(self.steps, PROFILE_STEPS, PROFILE_STEPS),
+                *(counted(self.steps, "step"), PROFILE_STEPS, PROFILE_STEPS),
             )
 
     def on_exception(self, trainer: L.Trainer, *args: Any) -> None:

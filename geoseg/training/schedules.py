@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from geoseg.errors import ParameterError
+from geoseg.words import counted
 
 ScheduleName = Literal["constant", "cosine", "linear", "step"]
 
@@ -44,7 +45,7 @@ class Schedule:
         if steps is not None and self.warmup_steps >= steps:
             raise ParameterError(
                 f"--warmup-steps is {self.warmup_steps}, expected less than the "
-                f"{steps} steps of the training"
+                f"{counted(steps, 'step')} of the training"
             )
 
     def factor(self, step: int, steps: int | None) -> float:

@@ -110,7 +110,7 @@ def test_evaluate_scores_the_reference_as_perfect(geoseg, there, tmp_path):
     text = json.dumps(first)
     assert "majority" in result.stdout
     assert "the buildings are mapped with IoU 1.00" in result.stdout
-    assert "all 6 labelled tiles are scored" in result.stderr
+    assert "scored on all that is labelled, 6 tiles" in result.stderr
     iou = re.search(r'"iou": \{"value": ([0-9.]+)', text)
     assert float(iou[1]) == 1.0
 
@@ -125,7 +125,7 @@ def test_evaluate_beside_the_controls(geoseg, there, tmp_path):
     assert result.exit_code == 0, result.output
     for name in ("colour k-means (K=24)", "untrained network (K=24)", "majority"):
         assert name in result.stdout
-    assert "3 of 6 labelled tiles are scored; 3 are left out" in result.stderr
+    assert "scored on 3 of 6 labelled tiles; left out are the 3" in result.stderr
     assert (tmp_path / "scores" / "panel.png").exists()
     assert geoseg(*words, "-o", tmp_path / "scores").exit_code == 2
 
@@ -147,7 +147,7 @@ def test_match_prints_its_table_and_writes_the_model(geoseg, there, tmp_path):
     seen = [names[c] for c, row in pairs if sum(row) / total >= SEEN]
     assert rows[-len(seen) :] == seen
     if len(seen) < 24:
-        assert f"{24 - len(seen)} clusters were (nearly) never seen" in result.stdout
+        assert f"(nearly) never seen: {24 - len(seen)} cluster" in result.stdout
     assert f"the matched model is in {output}" in result.stderr
     assert "those of the matching before" not in result.stderr
 

@@ -129,8 +129,8 @@ def test_unpaired_images_and_labels_are_named_in_warnings(write_tiff, tmp_path, 
         tiles = find_tiles(tmp_path / "images", tmp_path / "masks")
     assert [tile.labels is None for tile in tiles] == [True, False, True]
     first, second = (record.getMessage() for record in caplog.records)
-    assert first.startswith("2 of 3 images have no label file") and "a.tif, c" in first
-    assert second == "1 label files have no image: x.tif"
+    assert first.startswith("no label file for 2 of 3 images") and "a.tif, c" in first
+    assert second == "1 label file without an image: x.tif"
 
 
 def test_labels_of_which_none_pairs_are_an_error(write_tiff, tmp_path):

@@ -200,7 +200,7 @@ def test_what_cannot_be_scored_is_refused(tile, tmp_path):
     raster = write(tmp_path / "classes.tif", one_house())
     with pytest.raises(DatasetError, match="no tile to score on"):
         evaluate_output(raster, [])
-    with pytest.raises(LabelError, match="1 of 1 tiles have no labels"):
+    with pytest.raises(LabelError, match="1 of 1 tile without labels"):
         evaluate_output(raster, [Tile("bare", tile.image)])
     with pytest.raises(RasterError, match="ends in '.kml', expected class rasters"):
         evaluate_output(tmp_path / "houses.kml", [tile])

@@ -44,7 +44,7 @@ def test_scarce_labels_go_half_to_match_half_to_test(write_tiff, caplog):
         split = split_tiles(tiles)
     assert (len(split.match), len(split.select), len(split.test)) == (5, 0, 5)
     assert (
-        "10 tiles have labels: 5 name the clusters, 5 are kept for the test"
+        "10 tiles with labels: 5 to name the clusters, 5 kept for the test"
         in caplog.text
     )
 

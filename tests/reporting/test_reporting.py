@@ -195,9 +195,7 @@ def test_a_map_without_its_model_has_scores_and_pictures_and_says_the_rest(
     # the labels themselves are the map: all is found, nothing missed
     assert [p.caption for p in seen.tiles[0].pictures] == ["image", "reference", "map"]
     assert seen.tiles[0].pictures[2].note == "IoU 1.00"
-    assert all(
-        p.note == "1 footprints, 1 in the reference" for p in seen.footprints[:1]
-    )
+    assert all(p.note == "1 footprint, 1 in the reference" for p in seen.footprints[:1])
 
 
 def _labels_as_map(material):
