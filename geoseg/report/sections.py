@@ -128,8 +128,9 @@ def _head(head: HeadTable, *, opened: bool) -> Html:
         what += f" A cluster is building when its score is above {head.threshold:.3f}."
     if head.omitted:
         what += (
-            f" The smallest {counted(head.omitted, 'cluster')}, {100 * head.omitted_share:.2g} % "
-            "of the pixels, are left out of the table, not of the map."
+            " Left out of the table, not of the map: the smallest "
+            f"{counted(head.omitted, 'cluster')}, {100 * head.omitted_share:.2g} % of the "
+            "pixels."
         )
     score = "building score" if head.classes == 2 else "share of its class"
     names = ("cluster", "class", "share", score, "most typical places")

@@ -179,7 +179,7 @@ def test_some_tiles_come_with_their_labels_and_grow(exploded, tmp_path, caplog):
 
 def test_more_tiles_than_there_are_is_said(exploded, tmp_path, caplog):
     download_aoi("las_vegas", tmp_path, tiles=50)
-    assert "there are 4 tiles with labels, fewer than 50" in caplog.text
+    assert "4 tiles with labels in all, fewer than 50" in caplog.text
     assert [t.id for t in aoi_tiles("las_vegas", tmp_path)] == [
         f"img{n}" for n in NUMBERS
     ]

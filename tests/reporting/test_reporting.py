@@ -310,7 +310,7 @@ def test_a_method_without_steps_says_that_it_has_no_curves(town, tmp_path):
     text = (tmp_path / "run" / "report.html").read_text()
     assert "learns without optimiser steps" in text
     assert "300 clusters" in text  # more than a byte holds
-    assert re.search(r"The \d+ smallest clusters, .* left out of the table", text)
+    assert re.search(r"Left out of the table, .* the smallest \d+ clusters, ", text)
 
 
 def test_no_report_is_written_where_none_is_wanted(settings, tmp_path):
