@@ -8,10 +8,9 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.errors import ParameterError
 from geoseg.methods import build_method, method_class
 from geoseg.settings import RunSettings
 
@@ -65,25 +64,6 @@ def outline_method(
             f"{method.divisor} for {settings.method}: choose --patch-size accordingly"
         )
     return method
-
-
-def check_checkpoint(path: Path) -> None:
-    """Refuse a checkpoint that cannot be gone on from.
-
-    Raises:
-        TrainingError: If it is there, but damaged or no checkpoint.
-    """
-    if not path.exists():
-        return
-    import torch
-
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
-        raise TrainingError(
-            f"{path} is damaged ({type(error).__name__}), expected the state of a run "
-            "that was stopped: remove it to start again from the first step"
-        ) from error
 
 
 def check_schedule(settings: RunSettings, steps_per_epoch: int) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.errors import OutputError, OutputExistsError, TrainingError
-from geoseg.run_files import RUNS
+from geoseg.run_files import RUNS, SETTINGS_NAME
 
 
 def new_run_folder(run: Path | None, stem: str) -> Path:
@@ -38,6 +38,21 @@ def new_run_folder(run: Path | None, stem: str) -> Path:
             continue
         return folder
     raise TrainingError(f"{RUNS} is full: give a folder with -o")
+
+
+def need_run(folder: Path) -> Path:
+    """Return the path of the settings of a run.
+
+    Raises:
+        TrainingError: If the folder is no run.
+    """
+    path = folder / SETTINGS_NAME
+    if not path.is_file():
+        raise TrainingError(
+            f"{folder} has no {SETTINGS_NAME}: expected the folder of a run that "
+            "geoseg train began"
+        )
+    return path
 
 
 def refuse_filled(run: Path) -> None:

@@ -5,7 +5,6 @@ commands, the demo and the notebook all take it.
 """
 
 import csv
-import json
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -18,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import geoseg
 from geoseg.checks import check_settings
-from geoseg.errors import MatchingError, ModelFileError, TrainingError
+from geoseg.errors import MatchingError, TrainingError
 from geoseg.finished import forget_scores, is_finished
-from geoseg.fitting import check_checkpoint, check_schedule, train_method
+from geoseg.fitting import check_schedule, train_method
 from geoseg.geo.contingency import match_model
 from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked
@@ -29,6 +28,7 @@ from geoseg.methods import build_method
 from geoseg.model import MODEL_NAME, Model, ModelCard, load_model, save_model
 from geoseg.normalization import Normalization
 from geoseg.progress import say_stage
+from geoseg.resuming import check_extension, read_checkpoint, read_run
 from geoseg.run_files import (
     CHECKPOINT_NAME,
     CURVES_NAME,
@@ -57,7 +57,7 @@ from geoseg.words import counted
 
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
-    from geoseg.training import FitResult
+    from geoseg.training import FitResult, Limits
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +92,7 @@ class RunResult:
     def summary(self) -> str:
         """Say in a few lines what there is now."""
         if self.finished:
-            return (
-                f"already finished: {self.run} has its model, scores and report; to "
-                "train longer, start a new run with larger limits"
-            )
+            return self._nothing_to_do()
         lines = [self._effort()]
         if self.collapse:
             lines.append(
@@ -120,6 +117,14 @@ class RunResult:
                 f"--model {self.run}"
             )
         return "\n".join(lines)
+
+    def _nothing_to_do(self) -> str:
+        reported = (self.run / REPORT_NAME).exists()
+        what = "model, scores and report" if reported else "model and scores"
+        return (
+            f"already finished: {self.run} has its {what}; to train longer: geoseg "
+            f"train --resume {self.run} --max-steps N"
+        )
 
     def _effort(self) -> str:
         """Say how many steps were made, and where the time went."""
@@ -170,54 +175,55 @@ def start(
             "fingerprint": fingerprint(tiles),
         },
     )
-    return _carry_out(plan, folder, resume=False, profile=profile)
+    with locked(folder), _going_on(folder):
+        return _train_match_score(plan, folder, resume=False, profile=profile)
 
 
 def resume(
-    folder: Path, *, stop_on_collapse: bool | None = None, profile: bool = False
+    folder: Path,
+    *,
+    limits: "Limits | None" = None,
+    stop_on_collapse: bool | None = None,
+    profile: bool = False,
 ) -> RunResult:
     """Go on with a run that was stopped or killed; a finished one is left as it is.
 
+    With other limits, also a finished run goes on: to the very result that it would have
+    had with these limits from its beginning.
+
     Args:
         folder: Of the run.
+        limits: Instead of all the run's own, if given; they are written down.
         stop_on_collapse: Instead of the run's own setting, if given.
         profile: As :func:`start`.
 
     Raises:
         TrainingError: If the folder is no run, or the tiles are no longer the same.
+        ParameterError: If the run cannot have such limits.
     """
-    path = folder / SETTINGS_NAME
-    if not path.is_file():
-        raise TrainingError(
-            f"{folder} has no {SETTINGS_NAME}: expected the folder of a run that "
-            "geoseg train began"
-        )
-    try:
-        stored = json.loads(path.read_text())
-        settings = RunSettings.from_json(stored["settings"])
-        normalization = Normalization.from_json(stored["normalization"])
-        expected = stored["fingerprint"]
-    except (
-        *(ValueError, KeyError, TypeError, AttributeError),
-        ModelFileError,
-    ) as error:
-        raise TrainingError(
-            f"{path} is damaged ({error}): start a new run with geoseg train"
-        ) from error
-    if stop_on_collapse is None and is_finished(folder):
+    begun = read_run(folder)
+    if limits is None and stop_on_collapse is None and is_finished(folder):
         return RunResult(folder, load_model(folder / MODEL_NAME), finished=True)
+    stored = begun if limits is None else begun.limited(limits)
+    settings = stored.settings
     if stop_on_collapse is not None:
         settings = replace(settings, stop_on_collapse=stop_on_collapse)
     check_settings(settings)
     tiles = tiles_of(settings)
-    if fingerprint(tiles) != expected:
+    if fingerprint(tiles) != stored.fingerprint:
         raise TrainingError(
             f"the tiles of {folder} have changed since it began: put them back as they "
             "were, or start a new run"
         )
-    check_checkpoint(folder / CHECKPOINT_NAME)
-    plan = _plan(settings, split_of(settings, tiles), normalization)
-    return _carry_out(plan, folder, resume=True, profile=profile)
+    made = read_checkpoint(folder / CHECKPOINT_NAME)
+    plan = _plan(settings, split_of(settings, tiles), stored.normalization)
+    if limits is not None:
+        check_extension(begun.settings, settings, made, plan.steps_per_epoch)
+    with locked(folder), _going_on(folder):
+        if limits is not None:
+            forget_scores(folder)  # first: they are not those of the new limits
+            write_json(folder / SETTINGS_NAME, stored.values)
+        return _train_match_score(plan, folder, resume=True, profile=profile)
 
 
 class _Plan(NamedTuple):
@@ -229,19 +235,19 @@ class _Plan(NamedTuple):
     loader: "PatchLoader"
     loaders: "Callable[[int, int], PatchLoader]"
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in a pass over the patches."""
+        return math.ceil(len(self.loader) / self.settings.devices)
+
 
 def _plan(settings: RunSettings, split: Split, normalization: Normalization) -> _Plan:
     card = new_card(settings, split, normalization)
     tiles = patch_tiles(settings, split)
     loaders = partial(loader_of, settings, tiles, normalization)
-    loader = loaders(0, 1)
-    check_schedule(settings, math.ceil(len(loader) / settings.devices))
-    return _Plan(settings, split, card, loader, loaders)
-
-
-def _carry_out(plan: _Plan, folder: Path, *, resume: bool, profile: bool) -> RunResult:
-    with locked(folder), _going_on(folder):
-        return _train_match_score(plan, folder, resume=resume, profile=profile)
+    plan = _Plan(settings, split, card, loaders(0, 1), loaders)
+    check_schedule(settings, plan.steps_per_epoch)
+    return plan
 
 
 @contextmanager

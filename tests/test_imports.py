@@ -15,6 +15,7 @@ LAYERS = {"errors": 0, "patches": 1, "methods": 3, "training": 4, "geo": 6}
 LAYERS |= {"model": 5, "settings": 7, "report": 7, "pictures": 8, "scoring": 8}
 LAYERS |= {
     "fitting": 8,
+    "resuming": 8,
     "checks": 8,
     "starting": 8,
     "run_folders": 8,

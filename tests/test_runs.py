@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from geoseg.geo.contingency import contingency_tables
 from geoseg.model import MODEL_NAME, file_sha256, load_model
 from geoseg.run_matching import match_again
 from geoseg.settings import RunSettings, split_of, tiles_of
+from geoseg.training import Limits
 
 SMALL = {
     "parameters": {"width": 2, "over_clusters": 4, "half_width": 2},
@@ -281,8 +283,84 @@ def test_a_finished_run_resumes_to_the_same_file(iic_run, tmp_path, no_pictures)
 def test_a_finished_run_is_left_as_it_is(iic_run):
     before = {path: path.stat().st_mtime_ns for path in iic_run.run.iterdir()}
     again = runs.resume(iic_run.run)
-    assert again.summary().startswith(f"already finished: {iic_run.run} has its model")
+    assert again.summary().startswith(
+        f"already finished: {iic_run.run} has its model, scores and report; to train "
+        f"longer: geoseg train --resume {iic_run.run} --max-steps N"
+    )
     assert {path: path.stat().st_mtime_ns for path in iic_run.run.iterdir()} == before
+
+
+def test_a_longer_limit_ends_as_if_it_had_been_there_from_the_start(
+    town, tmp_path, iic_run, no_pictures
+):
+    whole = runs.start(settings_of(town, SMALL, max_steps=7), tmp_path / "whole")
+    folder = tmp_path / "run"
+    shutil.copytree(iic_run.run, folder)  # 3 steps, finished
+    longer = runs.resume(folder, limits=Limits(max_steps=7))
+    assert longer.model.card.provenance["steps"] == 7
+    assert file_sha256(longer.model_path) == file_sha256(whole.model_path)
+    for name in ("metrics.csv", "areas.csv", "scores.json", "run.json"):
+        assert (folder / name).read_bytes() == (whole.run / name).read_bytes(), name
+
+
+def test_an_extension_that_stops_is_no_finished_run(town, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    monkeypatch.chdir(tmp_path)
+    runs.start(settings_of(town, SMALL, report="none"), folder)
+    assert is_finished(folder)
+
+    def die(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "train_method", die)
+        with pytest.raises(KeyboardInterrupt):
+            runs.resume(folder, limits=Limits(max_epochs=3))
+    assert not is_finished(folder)
+    stored = json.loads((folder / "run.json").read_text())["settings"]
+    assert (stored["max_steps"], stored["max_epochs"]) == (None, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "limits", "message"),
+    [
+        ({}, Limits(max_steps=2), "new limit is 2 steps, but the run has made 3: give"),
+        (
+            {"lr_schedule": "cosine"},
+            Limits(max_steps=9),
+            "--lr-schedule cosine was laid over 3 steps, .* start a new run",
+        ),
+        (
+            {},
+            Limits(max_time=timedelta(microseconds=1)),
+            r"--max-time is 0 s, but the run has spent \d+ s: give more",
+        ),
+    ],
+)
+def test_limits_that_a_run_cannot_have_are_refused(
+    town, tmp_path, changes, limits, message
+):
+    folder = tmp_path / "run"
+    unlabelled = replace(settings_of(town, SMALL, **changes), labels=None)
+    runs.start(unlabelled, folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ParameterError, match=message):
+        runs.resume(folder, limits=limits)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_run_without_steps_has_no_limits_to_extend(colour_run):
+    with pytest.raises(ParameterError, match="color_kmeans makes no optimiser steps"):
+        runs.resume(colour_run.run, limits=Limits(max_steps=9))
+
+
+def test_a_finished_run_without_a_report_does_not_speak_of_one(town, tmp_path):
+    runs.start(settings_of(town, report="none"), tmp_path / "run")
+    said = runs.resume(tmp_path / "run").summary()
+    assert said.startswith(
+        f"already finished: {tmp_path / 'run'} has its model and sco"
+    )
+    assert "report" not in said
 
 
 def test_a_run_whose_scores_are_lost_is_not_finished(iic_run, tmp_path):

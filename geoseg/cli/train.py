@@ -3,15 +3,22 @@
 import logging
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geoseg.cli import options
 from geoseg.cli.sections import SectionedCommand
+from geoseg.run_folders import need_run
+
+if TYPE_CHECKING:
+    from geoseg.runs import RunResult
 
 log = logging.getLogger(__name__)
 
+#: Parameters that may be given beside ``--resume``.
+WITH_RESUME = {"resume", "threads", "profile", "stop_on_collapse"}
+WITH_RESUME |= {"max_steps", "max_epochs", "max_time"}
 
 #: Heading in the help → options below it.
 SECTIONS = {
@@ -69,7 +76,8 @@ SECTIONS = {
 @click.option(
     "--resume",
     type=click.Path(path_type=Path),
-    help="Go on with a run that was stopped; takes its settings, no others.",
+    help="Go on with a run that was stopped, with its settings; other limits of steps, "
+    "epochs or time replace its own, and a finished run goes on too.",
 )
 @click.option(
     "--max-steps",
@@ -279,17 +287,42 @@ def command(
     \b
         geoseg train --images tiles/ --labels buildings.geojson --max-time 00:20:00
         geoseg train --aoi las_vegas -p width=16
-        geoseg train --resume runs/las_vegas-iic-001
+        geoseg train --resume runs/las_vegas-iic-001 --max-steps 5000
     """
     if ctx.args:
         raise click.UsageError(f"give the tiles by an option: --images {ctx.args[0]}")
-    named = [
+    if resume is not None:
+        named = _refuse_settings(ctx)
+        stop = given["stop_on_collapse"] if "stop_on_collapse" in named else None
+        steps, epochs = given["max_steps"], given["max_epochs"]
+        result = _resume(resume, (steps, epochs, max_time), threads, stop, profile)
+    else:
+        options.need_one_source(images, aoi, given["labels"])
+        pairs = options.parse_parameters(parameters)
+        if sobel is not None:
+            pairs["sobel"] = sobel
+        seconds = None if max_time is None else max_time.total_seconds()
+        given |= {"images": images, "aoi": aoi, "max_seconds": seconds}
+        result = _start({**given, "parameters": pairs}, output, threads, profile)
+    log.info("%s", result.summary())
+    click.echo(result.model_path)
+    if result.signal is not None:
+        ctx.exit(128 + result.signal)  # as shells and schedulers expect
+
+
+def _refuse_settings(ctx: click.Context) -> set[str]:
+    """Refuse what was given beside ``--resume`` and is a setting of the run.
+
+    Returns:
+        The names of the parameters that were given.
+    """
+    named = {
         name
         for name in ctx.params
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
-    fixed = set(named) - {"resume", "threads", "profile", "stop_on_collapse"}
-    if resume is not None and fixed:
+    }
+    fixed = named - WITH_RESUME
+    if fixed:
         others = ", ".join(
             param.opts[-1] for param in ctx.command.params if param.name in fixed
         )
@@ -297,34 +330,42 @@ def command(
             f"--resume takes the settings of the run, but {others} was given too: leave "
             "it out, or start a new run"
         )
-    pairs = options.parse_parameters(parameters)
-    if sobel is not None:
-        pairs["sobel"] = sobel
-    if resume is None:
-        options.need_one_source(images, aoi, given["labels"])
-    if resume is not None:
-        options.set_threads(threads)
-        from geoseg import runs  # heavy: after the checks
+    return named
 
-        stop = given["stop_on_collapse"] if "stop_on_collapse" in named else None
-        result = runs.resume(resume, stop_on_collapse=stop, profile=profile)
-    else:
-        from geoseg.checks import check_settings
-        from geoseg.settings import RunSettings
 
-        settings = RunSettings(
-            images=images,
-            aoi=aoi,
-            parameters=pairs,
-            max_seconds=None if max_time is None else max_time.total_seconds(),
-            **given,
-        )
-        check_settings(settings, output)
-        options.set_threads(threads)
-        from geoseg import runs
+def _resume(
+    run: Path,
+    given: tuple[int | None, int | None, timedelta | None],
+    threads: int | None,
+    stop_on_collapse: bool | None,
+    profile: bool,
+) -> "RunResult":
+    """Go on with a run; of its limits, other steps, epochs and time may be given."""
+    need_run(run)
+    options.set_threads(threads)
+    from geoseg import runs  # heavy: after the check
+    from geoseg.training import Limits
 
-        result = runs.start(settings, output, profile=profile)
-    log.info("%s", result.summary())
-    click.echo(result.model_path)
-    if result.signal is not None:
-        ctx.exit(128 + result.signal)  # as shells and schedulers expect
+    steps, epochs, time = given
+    limits = Limits(max_steps=steps, max_epochs=epochs, max_time=time)
+    return runs.resume(
+        run,
+        limits=None if limits == Limits() else limits,
+        stop_on_collapse=stop_on_collapse,
+        profile=profile,
+    )
+
+
+def _start(
+    given: dict[str, Any], output: Path | None, threads: int | None, profile: bool
+) -> "RunResult":
+    """Begin a run; what its settings alone say is wrong is said at once."""
+    from geoseg.checks import check_settings
+    from geoseg.settings import RunSettings
+
+    settings = RunSettings(**given)
+    check_settings(settings, output)
+    options.set_threads(threads)
+    from geoseg import runs  # heavy: after the checks
+
+    return runs.start(settings, output, profile=profile)

@@ -1,6 +1,7 @@
 """What happens between the steps of a training, as Lightning callbacks."""
 
 import logging
+import math
 import os
 import signal
 import time
@@ -82,10 +83,10 @@ class Progress(StepCallback):
 
     Args:
         state: Of the training.
-        limit: Of its time, if there is one.
+        limit: Of its time, infinite if there is none.
     """
 
-    def __init__(self, state: Adapter, limit: "TimeLimit | None" = None) -> None:
+    def __init__(self, state: Adapter, limit: "TimeLimit") -> None:
         super().__init__(state)
         self.limit = limit
         self.bar: tqdm[Any] | None = None
@@ -130,21 +131,17 @@ class Progress(StepCallback):
 
     def _share(self) -> float:
         """Return the part of the training that is done, in [0, 1]."""
-        shares = [0.0]
+        shares = [self.limit.elapsed() / self.limit.seconds]
         if self.state.steps:
             shares.append(self.state.steps_made / self.state.steps)
-        if self.limit is not None:
-            shares.append(self.limit.elapsed() / self.limit.seconds)
         return min(1.0, max(shares))
 
     def _seconds_left(self, now: float) -> float:
         """Guess from the pace of this part of the training and from its time limit."""
-        left = []
+        left = [max(0.0, self.limit.seconds - self.limit.elapsed())]
         if self.state.steps is not None:
             pace = (now - self.began) / (self.state.steps_made - self.first)
             left.append(pace * (self.state.steps - self.state.steps_made))
-        if self.limit is not None:
-            left.append(max(0.0, self.limit.seconds - self.limit.elapsed()))
         return min(left)
 
 
@@ -214,7 +211,10 @@ class Interrupt(StepCallback):
 
 
 class TimeLimit(StepCallback):
-    """Ends the training when its time is over, that of former parts included."""
+    """Ends the training when its time is over, that of former parts included.
+
+    Counts without a limit (infinity) too: a later part may have one.
+    """
 
     def __init__(self, state: Adapter, seconds: float) -> None:
         super().__init__(state)
@@ -226,6 +226,8 @@ class TimeLimit(StepCallback):
         self.since = time.monotonic()
 
     def on_step(self, trainer: L.Trainer) -> None:
+        if self.seconds == math.inf:
+            return
         if any_rank(trainer, self.elapsed() >= self.seconds):
             trainer.should_stop = True
 

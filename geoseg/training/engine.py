@@ -111,12 +111,7 @@ def fit(
     if not method.gradient:
         method.finish(lambda: loader.batches(0))
         return FitResult(0, logs={})
-    steps = limits.steps(len(loader))
-    if steps is None and limits.max_time is None:
-        raise TrainingError(
-            "no limit is set: give a number of steps, epochs or a time, "
-            "for instance --max-steps 1000"
-        )
+    steps = _last_step(limits, len(loader))
     schedule.check(steps)
     check_accumulation(method, accumulate)
     adapter = Adapter(
@@ -127,41 +122,31 @@ def fit(
         schedule=schedule,
         accumulate=accumulate,
     )
-    callbacks: list[Callback] = [] if on_step is None else [OnStep(adapter, on_step)]
+    leads = group is None or group.rank == 0
     interrupt = Interrupt(adapter, None if group is None else group.asked_to_stop)
-    clock = None
-    if limits.max_time is not None:
-        clock = TimeLimit(adapter, limits.max_time.total_seconds())
-    if group is None or group.rank == 0:
-        callbacks += [*_logs(adapter, run, tensorboard), Progress(adapter, clock)]
-    if clock is not None:
-        callbacks.append(clock)
-    callbacks += [
-        Checkpoint(
-            adapter, run / CHECKPOINT_NAME, checkpoint_seconds, checkpoint_steps
-        ),
-        interrupt,
-    ]
     collapse = CollapseStop(adapter, stop=stop_on_collapse)
-    callbacks.append(collapse)
-    stopwatch = Stopwatch() if profile and not (group and group.rank) else None
+    clock = TimeLimit(adapter, limits.seconds)
+    checkpoint = run / CHECKPOINT_NAME
+    stopwatch = Stopwatch() if profile and leads else None
+    callbacks: list[Callback] = [
+        *([] if on_step is None else [OnStep(adapter, on_step)]),
+        *(_logs(adapter, run, tensorboard) if leads else []),
+        *([Progress(adapter, clock)] if leads else []),
+        clock,
+        Checkpoint(adapter, checkpoint, checkpoint_seconds, checkpoint_steps),
+        *(interrupt, collapse),
+    ]
     if stopwatch is not None:
         callbacks.append(StepProfile(adapter, stopwatch, run / TRACE_NAME, precision))
-    checkpoint = run / CHECKPOINT_NAME
-    path = checkpoint if resume and checkpoint.exists() else None
-    with _quiet_lightning(), _own_signals():
-        trainer = L.Trainer(
-            accelerator=accelerator,
-            precision=precision,
-            max_steps=-1 if steps is None else steps,
-            accumulate_grad_batches=accumulate,
-            callbacks=callbacks,
-            default_root_dir=run,
-            profiler=stopwatch,
-            **({"devices": 1} if group is None else group.trainer_options()),
-            **_BARE,
-        )
-        trainer.fit(adapter, ckpt_path=path, weights_only=True if path else None)
+    options = {
+        "accelerator": accelerator,
+        "precision": precision,
+        "callbacks": callbacks,
+        "default_root_dir": run,
+        "profiler": stopwatch,
+        **({"devices": 1} if group is None else group.trainer_options()),
+    }
+    _train(adapter, options, checkpoint if resume and checkpoint.exists() else None)
     if group is None:
         method.finish(lambda: loader.batches(adapter.steps_made // len(loader)))
     return FitResult(
@@ -170,6 +155,33 @@ def fit(
         signal=interrupt.signals.received,
         collapse=collapse.said,
     )
+
+
+def _last_step(limits: Limits, steps_per_epoch: int) -> int | None:
+    """Return the step to stop at, or None where only the time limits.
+
+    Raises:
+        TrainingError: If nothing does.
+    """
+    steps = limits.steps(steps_per_epoch)
+    if steps is None and limits.max_time is None:
+        raise TrainingError(
+            "no limit is set: give a number of steps, epochs or a time, "
+            "for instance --max-steps 1000"
+        )
+    return steps
+
+
+def _train(adapter: Adapter, options: dict[str, Any], path: Path | None) -> None:
+    """Let Lightning step, from a checkpoint on if there is one."""
+    with _quiet_lightning(), _own_signals():
+        trainer = L.Trainer(
+            max_steps=-1 if adapter.steps is None else adapter.steps,
+            accumulate_grad_batches=adapter.accumulate,
+            **options,
+            **_BARE,
+        )
+        trainer.fit(adapter, ckpt_path=path, weights_only=True if path else None)
 
 
 def _logs(adapter: Adapter, run: Path, tensorboard: bool) -> list[Callback]:

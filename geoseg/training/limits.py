@@ -1,5 +1,6 @@
 """What goes into a training and comes out of it, beside the method."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,6 +36,11 @@ class Limits:
     max_steps: int | None = None
     max_epochs: int | None = None
     max_time: timedelta | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The limit of the time; infinite if there is none."""
+        return math.inf if self.max_time is None else self.max_time.total_seconds()
 
     def steps(self, steps_per_epoch: int) -> int | None:
         """Return the step to stop at, or None where only the time limits."""

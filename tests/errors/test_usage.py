@@ -186,9 +186,9 @@ CASES = {
     "unknown precision": (nothing, TRAIN + "--precision 8", 2, "--precision"),
     "resume and more": (
         nothing,
-        "train --resume run --max-steps 3",
+        "train --resume run --batch-size 3",
         2,
-        "--resume takes the settings of the run, but --max-steps was given too: leave it out",
+        "--resume takes the settings of the run, but --batch-size was given too: leave it out",
     ),
     "no source to match": (
         nothing,

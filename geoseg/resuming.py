@@ -1,0 +1,143 @@
+"""Runs that go on: what they were begun with, how far they are, how far they may go."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import torch
+
+from geoseg.errors import ModelFileError, ParameterError, TrainingError
+from geoseg.fitting import limits_of
+from geoseg.methods import method_class
+from geoseg.normalization import Normalization
+from geoseg.run_folders import need_run
+from geoseg.settings import RunSettings
+from geoseg.training import Limits
+
+
+class StoredRun(NamedTuple):
+    """What ``run.json`` says.
+
+    Attributes:
+        values: All of it, as JSON has it.
+        settings: Of the run.
+        normalization: Of the values of its tiles.
+        fingerprint: Of its tiles.
+    """
+
+    values: dict[str, Any]
+    settings: RunSettings
+    normalization: Normalization
+    fingerprint: str
+
+    def limited(self, limits: Limits) -> "StoredRun":
+        """Return the run as if it had been begun with these limits."""
+        seconds = None if limits.max_time is None else limits.max_time.total_seconds()
+        settings = replace(
+            self.settings,
+            max_steps=limits.max_steps,
+            max_epochs=limits.max_epochs,
+            max_seconds=seconds,
+        )
+        values = {**self.values, "settings": settings.to_json()}
+        return self._replace(values=values, settings=settings)
+
+
+def read_run(folder: Path) -> StoredRun:
+    """Read what a run was begun with.
+
+    Raises:
+        TrainingError: If the folder is no run, or its settings are damaged.
+    """
+    path = need_run(folder)
+    try:
+        values = json.loads(path.read_text())
+        return StoredRun(
+            values,
+            RunSettings.from_json(values["settings"]),
+            Normalization.from_json(values["normalization"]),
+            values["fingerprint"],
+        )
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError),
+        ModelFileError,
+    ) as error:
+        raise TrainingError(
+            f"{path} is damaged ({error}): start a new run with geoseg train"
+        ) from error
+
+
+class Made(NamedTuple):
+    """How far a training is.
+
+    Attributes:
+        steps: Optimiser steps.
+        seconds: Spent on them, where that was measured.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+
+
+def read_checkpoint(path: Path) -> Made:
+    """Return how far a training is, by its checkpoint; nowhere if there is none.
+
+    Raises:
+        TrainingError: If it is there, but damaged or no checkpoint.
+    """
+    if not path.exists():
+        return Made()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        clock = state["callbacks"].get("TimeLimit", {"spent": 0.0})
+        return Made(state["geoseg"]["steps_made"], clock["spent"])
+    except (
+        *(RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError),
+        UnpicklingError,
+    ) as error:
+        raise TrainingError(
+            f"{path} is damaged ({type(error).__name__}), expected the state of a run "
+            "that was stopped: remove it to start again from the first step"
+        ) from error
+
+
+def check_extension(
+    before: RunSettings, after: RunSettings, made: Made, steps_per_epoch: int
+) -> None:
+    """Refuse limits with which a run would not be what it is had it begun with them.
+
+    Args:
+        before: The run's settings.
+        after: The same, with other limits.
+        made: How far the run is.
+        steps_per_epoch: Optimiser steps in a pass over the patches.
+
+    Raises:
+        ParameterError: If more is made than the limits allow, the rates of the steps
+            that are made followed from the former limit, or there are no steps at all.
+    """
+    if not method_class(after.method).gradient:
+        raise ParameterError(
+            f"{after.method} makes no optimiser steps that could go on: leave the "
+            "limits out"
+        )
+    steps = limits_of(after).steps(steps_per_epoch)
+    former = limits_of(before).steps(steps_per_epoch)
+    if after.lr_schedule != "constant" and steps != former:
+        raise ParameterError(
+            f"the run's --lr-schedule {after.lr_schedule} was laid over {former} steps, "
+            "so its rates so far are not those of a training of another length: start "
+            "a new run"
+        )
+    if steps is not None and steps < made.steps:
+        raise ParameterError(
+            f"the new limit is {steps} steps, but the run has made {made.steps}: give "
+            "a larger one"
+        )
+    if after.max_seconds is not None and after.max_seconds < made.seconds:
+        raise ParameterError(
+            f"--max-time is {after.max_seconds:.0f} s, but the run has spent "
+            f"{made.seconds:.0f} s: give more"
+        )
