@@ -28,6 +28,7 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
         OutputExistsError: If the folder holds something.
         ModelFileError: If the model to start from cannot be read.
         OutputError: If TensorBoard is asked for and not installed.
+        TrainingError: If the method needs a package that is not installed.
     """
     method_entry(settings.method)
     if run is not None:
@@ -42,6 +43,7 @@ def _check_steps(settings: RunSettings) -> None:
     from geoseg.training import check_accumulation
 
     method = method_class(settings.method)
+    method.check_installed()
     if not method.gradient:
         if settings.devices > 1:
             raise ParameterError(

@@ -51,12 +51,23 @@ def labelled_pixels(batch: PatchBatch) -> Tensor:
     return batch.valid & (batch.mask != IGNORE)
 
 
-def sample_pixels(maps: Iterable[tuple[Tensor, Tensor]], pixels: int) -> Tensor:
+def no_pixel(what: str) -> TrainingError:
+    """Return the error of a training none of whose pixels, say, ``is valid``."""
+    return TrainingError(
+        f"no pixel of the training patches {what}: check the nodata rule (--nodata), the "
+        "images and the labels"
+    )
+
+
+def sample_pixels(
+    maps: Iterable[tuple[Tensor, Tensor]], pixels: int, *, wanted: str = "is valid"
+) -> Tensor:
     """Gather evenly spaced valid pixels of feature maps.
 
     Args:
         maps: Pairs of features ``(N, D, H, W)`` and valid ``(N, H, W)``.
         pixels: How many to return at most.
+        wanted: What the chosen pixels have in common, for the error.
 
     Returns:
         ``(M, D)`` features, M at most ``pixels``.
@@ -75,10 +86,7 @@ def sample_pixels(maps: Iterable[tuple[Tensor, Tensor]], pixels: int) -> Tensor:
             chosen = [block[::2] for block in chosen]
             stride, count = stride * 2, sum(map(len, chosen))
     if not count:
-        raise TrainingError(
-            "no pixel of the training patches is valid: check the nodata rule "
-            "(--nodata) and the images"
-        )
+        raise no_pixel(wanted)
     return torch.cat(chosen)
 
 

@@ -59,6 +59,9 @@ METHODS: dict[str, MethodEntry] = {
     "threshold": MethodEntry(
         "threshold", "Threshold", "Otsu's of brightness and of vegetation", "control"
     ),
+    "forest": MethodEntry(
+        "forest", "Forest", "random forest of pixel features, learns labels", "control"
+    ),
     "color_kmeans": MethodEntry(
         "color_kmeans", "ColorKMeans", "k-means of pixel values", "control"
     ),

@@ -113,6 +113,10 @@ class Method(nn.Module):
         """
         return {}
 
+    @classmethod
+    def check_installed(cls) -> None:
+        """Refuse to train where a package is missing that training needs."""
+
     def whiten(self, whitening: Whitening | None) -> None:
         """Set the whitening that the card names; whoever builds a method calls this."""
         self.whitening = None if whitening is None else WhiteningLayer(whitening)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.errors import ParameterError
 from geoseg.methods.base import Batches, Method, check_heads
 from geoseg.patches import IGNORE
-from geoseg.pixels import labelled_pixels
+from geoseg.pixels import labelled_pixels, no_pixel
 
 
 class Majority(Method):
@@ -58,10 +58,7 @@ class Majority(Method):
                 f"classes={len(counts)}: leave -p classes out"
             )
         if not found.any():
-            raise TrainingError(
-                "no pixel of the training patches has a label: check the labels and the "
-                "nodata rule (--nodata)"
-            )
+            raise no_pixel("has a label")
         counts.copy_(found[: len(counts)])
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:

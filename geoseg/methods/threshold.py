@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.errors import ParameterError
 from geoseg.methods.base import Batches, Method
-from geoseg.pixels import one_hot_planes
+from geoseg.pixels import no_pixel, one_hot_planes
 
 #: Bins of the histograms that thresholds are found in: steps of 1/1000 and less.
 BINS = 2048
@@ -78,10 +78,7 @@ class Threshold(Method):
             ):
                 row += _histogram((values - low) / (high - low))
         if not counts.any():
-            raise TrainingError(
-                "no pixel of the training patches is valid: check the nodata rule "
-                "(--nodata) and the images"
-            )
+            raise no_pixel("is valid")
         for number in range(1 + self.sees_plants):
             low, high = RANGES[number]
             cut = otsu_threshold(counts[number]) / BINS

@@ -17,6 +17,7 @@ SMALL = {
     "iic": {"width": 2, "over_clusters": 6},
     "majority": {},
     "threshold": {},
+    "forest": {"trees": 3, "leaves": 8, "scales": 2, "pixels": 1000},
     "color_kmeans": {"clusters": 6, "pixels": 1000},
     "random_trunk": {"width": 2, "clusters": 6, "pixels": 1000},
 }

@@ -1,0 +1,75 @@
+import sys
+
+import pytest
+import torch
+from small_methods import labelled_batches, small_method
+
+from geoseg.errors import ParameterError, TrainingError
+from geoseg.methods import build_method, method_class
+from geoseg.patches import IGNORE
+
+
+def test_a_forest_learns_what_one_pixel_does_not_tell():
+    # class 1 is texture: the values of single pixels are alike in both halves
+    generator = torch.Generator().manual_seed(0)
+    batch = next(labelled_batches(1, side=64))
+    image = torch.rand((2, 1, 64, 64), generator=generator).round()
+    image[..., :32] = (
+        torch.rand((2, 1, 8, 4), generator=generator)
+        .round()
+        .repeat_interleave(8, 2)
+        .repeat_interleave(8, 3)
+    )
+    mask = torch.zeros((2, 64, 64), dtype=torch.long)
+    mask[..., :32] = 1
+    batch = type(batch)(image, batch.valid, mask, batch.index)
+    method = build_method("forest", 1, {"trees": 8})
+    method.finish(lambda: [batch])
+    found = method.predict(image, batch.valid).argmax(dim=1)
+    assert (found == mask).float().mean() > 0.95
+
+
+def test_classes_that_no_pixel_has_get_nothing():
+    method = small_method("forest", classes=4)
+    method.finish(labelled_batches)
+    found = method.predict(torch.rand(1, 4, 9, 9), torch.ones(1, 9, 9).bool())
+    assert found[:, 2:].abs().max() == 0
+    assert found[:, :2].std() > 0
+
+
+def test_balanced_classes_find_the_rare_one_more_often():
+    image, valid = torch.rand(1, 4, 32, 32), torch.ones(1, 32, 32).bool()
+    shares = []
+    for balanced in (False, True):
+        method = small_method("forest", balanced=balanced)
+        method.finish(labelled_batches)
+        shares.append(
+            float((method.predict(image, valid).argmax(1) == 1).float().mean())
+        )
+    assert shares[0] < shares[1]
+
+
+def test_a_forest_needs_labels_of_its_classes():
+    batch = next(labelled_batches())
+    batch.mask[0, 0, 0] = 2
+    with pytest.raises(ParameterError, match="class 2, expected ids below classes=2"):
+        small_method("forest").finish(lambda: [batch])
+    batch.mask[:] = IGNORE
+    with pytest.raises(TrainingError, match="no pixel .* has a label"):
+        small_method("forest").finish(lambda: [batch])
+
+
+def test_without_scikit_learn_the_extra_is_named_and_prediction_works(monkeypatch):
+    method = small_method("forest")
+    method.finish(labelled_batches)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.ensemble", None)
+    with pytest.raises(TrainingError, match=r'pip install "geoseg\[forest\]"'):
+        method_class("forest").check_installed()
+    method.predict(torch.rand(1, 4, 9, 9), torch.ones(1, 9, 9).bool())
+
+
+@pytest.mark.parametrize("parameter", ["depth", "scales", "pixels"])
+def test_nonsense_is_refused(parameter):
+    with pytest.raises(ParameterError, match=f"{parameter} is 0, expected at least 1"):
+        build_method("forest", 3, {parameter: 0})
