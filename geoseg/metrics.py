@@ -257,6 +257,31 @@ def bootstrap_interval(
         B. Efron, Bootstrap methods: another look at the jackknife, Annals of
         Statistics 7(1), 1979, https://doi.org/10.1214/aos/1176344552
     """
+    if not 0.0 < level < 1.0:
+        raise ParameterError(f"level is {level}, expected a share between 0 and 1")
+    scores = bootstrap_scores(per_tile, metric, samples=samples, seed=seed)
+    value = float(metric(np.asarray(per_tile).sum(0)))
+    return Interval(value, *ends(scores, level))
+
+
+def bootstrap_scores(
+    per_tile: NDArray[Any], metric: Metric, *, samples: int = 1000, seed: int = 0
+) -> Floats:
+    """Score tiles drawn with replacement, as :func:`bootstrap_interval` does.
+
+    Args:
+        per_tile: ``(T, ...)`` counts.
+        metric: Maps summed counts ``(S, ...)`` to scores ``(S,)``.
+        samples: Number of resamples ``S``.
+        seed: Of the resampling.
+
+    Returns:
+        ``(S,)``; nothing with fewer than two tiles.
+
+    Raises:
+        ShapeError: If there is no tile.
+        ParameterError: If ``samples`` is out of range.
+    """
     counts = np.asarray(per_tile)
     if counts.ndim < 2 or not len(counts):
         raise ShapeError(
@@ -265,22 +290,31 @@ def bootstrap_interval(
         )
     if samples < 1:
         raise ParameterError(f"samples is {samples}, expected a positive number")
-    if not 0.0 < level < 1.0:
-        raise ParameterError(f"level is {level}, expected a share between 0 and 1")
-    value = float(metric(counts.sum(0)))
     tiles = len(counts)
     if tiles < 2:
-        return Interval(value, math.nan, math.nan)
+        return np.empty(0)
     drawn = np.random.default_rng(seed).multinomial(
         tiles, np.full(tiles, 1.0 / tiles), size=samples
     )  # (S, T): how often each tile is in each resample
     sums = drawn @ counts.reshape(tiles, -1)
-    scores = metric(sums.reshape(samples, *counts.shape[1:]))
-    scores = scores[~np.isnan(scores)]
-    if not len(scores):
-        return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(scores, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return Interval(value, float(low), float(high))
+    return metric(sums.reshape(samples, *counts.shape[1:]))
+
+
+def ends(scores: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Return the ends of the interval that holds a share of the scores.
+
+    Args:
+        scores: ``(S,)``; those that are ``nan`` are left out.
+        level: The share, in (0, 1).
+
+    Returns:
+        Both ``nan`` if there is no score.
+    """
+    known = scores[~np.isnan(scores)]
+    if not len(known):
+        return math.nan, math.nan
+    low, high = np.quantile(known, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return float(low), float(high)
 
 
 def to_json(number: float) -> float | None:

@@ -24,6 +24,7 @@ LAYERS |= {
     "runs": 9,
     "demo": 10,
     "info": 10,
+    "benchmarking": 10,
     "cli": 11,
 }
 

@@ -130,6 +130,24 @@ class Scores:
             "tiles": [self._tile_json(tile) for tile in self.tiles],
         }
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Scores":
+        """Rebuild the counts of what :meth:`to_json` returned.
+
+        Raises:
+            KeyError: If a value is missing.
+        """
+        names = tuple(values["class_names"])
+        target = values.get("target")
+        return cls(
+            values["name"],
+            names,
+            tuple(_read_tile(tile, names) for tile in values["tiles"]),
+            role=values["role"],
+            clusters=values["clusters"],
+            target=BUILDING if target is None else names.index(target),
+        )
+
     def _classes_json(self, options: Mapping[str, int]) -> dict[str, Any]:
         """Return the scores of every class where there are more than two."""
         if len(self.class_names) == 2:
@@ -157,6 +175,20 @@ class Scores:
             **({"other_polygons": others} if others else {}),
             **{name: to_json(float(f(confusion))) for name, f in scores.items()},
         }
+
+
+def _read_tile(values: Mapping[str, Any], names: Sequence[str]) -> TileCounts:
+    own = values["polygons"]
+    others = {
+        names.index(name): PolygonCounts(**counts)
+        for name, counts in values.get("other_polygons", {}).items()
+    }
+    return TileCounts(
+        values["tile"],
+        np.array(values["confusion"], dtype=np.int64),
+        None if own is None else PolygonCounts(**own),
+        others,
+    )
 
 
 #: Scores of one class → their names in ``scores.json``.

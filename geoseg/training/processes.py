@@ -12,11 +12,10 @@ import os
 import pickle
 import signal
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ import torch.distributed as dist
 
 from geoseg.errors import GeosegError, TrainingError
 from geoseg.methods.base import Method
+from geoseg.spawned import end_with_leader
 from geoseg.training.callbacks import StopSignals
 from geoseg.training.engine import fit
 from geoseg.training.group import Group
@@ -146,7 +146,7 @@ def _death(process: BaseProcess, rank: int, run: Path) -> TrainingError:
 
 def _work(group: Group, connection: Connection, payload: bytes) -> None:
     """Train as one of the group; the body of a spawned process."""
-    _end_with_leader()
+    end_with_leader()
     for number in (signal.SIGINT, signal.SIGTERM):  # the leader's affair
         signal.signal(number, signal.SIG_IGN)
 
@@ -190,18 +190,6 @@ def _connect(group: Group, accelerator: str) -> None:
         rank=group.rank,
         world_size=group.size,
     )
-
-
-def _end_with_leader() -> None:
-    """Die as soon as the leader does, by a kill too."""
-    leader = parent_process()
-    assert leader is not None
-
-    def watch() -> None:
-        wait([leader.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _log_through(send: Callable[[str, Any], None]) -> None:

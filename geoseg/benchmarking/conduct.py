@@ -1,0 +1,290 @@
+"""Carry out a benchmark, run by run, and rewrite the leaderboard after each."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import geoseg
+from geoseg.benchmarking.plan import Job, Plan, Row, parse_rows, run_folder
+from geoseg.benchmarking.process import run_apart
+from geoseg.benchmarking.results import read_lines
+from geoseg.benchmarking.tables import Board, csv_text, document, markdown
+from geoseg.benchmarking.trial import TRIAL_NAME, Order
+from geoseg.errors import DatasetError, OutputExistsError, ParameterError, TrainingError
+from geoseg.fitting import check_device
+from geoseg.geo.aoi import Tile
+from geoseg.geo.labels import check_tells_apart
+from geoseg.geo.locks import locked
+from geoseg.geo.outputs import make_folder, write_aside
+from geoseg.geo.splits import Split
+from geoseg.run_files import SETTINGS_NAME
+from geoseg.run_folders import write_json
+from geoseg.settings import RunSettings, fingerprint, split_of, tiles_of
+from geoseg.words import counted
+
+log = logging.getLogger(__name__)
+
+#: What the benchmark was begun with, and the leaderboard.
+BENCH_NAME = "benchmark.json"
+BOARD_NAMES = ("leaderboard.md", "leaderboard.csv", "leaderboard.json")
+
+
+def run_benchmark(plan: Plan, folder: Path, command: str) -> str:
+    """Train and score all that is not there yet; return the leaderboard in Markdown.
+
+    A run that fails does not stop the others; it is tried again the next time.
+
+    Args:
+        plan: The benchmark. One that goes on may have other rows, seeds and splits than
+            the one before; what is there stays in the table.
+        folder: Of the benchmark, new or one that was begun with the same settings.
+        command: The command line, for the table's head.
+
+    Raises:
+        ParameterError: If parameters or settings say no, or are not those that the
+            benchmark was begun with.
+        OutputExistsError: If the folder holds something else.
+        OutputError: If another process works in the folder.
+        DatasetError: If there are no tiles to test on.
+        TrainingError: At the end, if some run failed.
+    """
+    plan.check()
+    check_device(plan.base.device)
+    tiles = tiles_of(plan.base)
+    split = _check_split(plan, tiles)
+    make_folder(folder)
+    with locked(folder):
+        rows = _begin(plan, folder, fingerprint(tiles))
+        jobs = list(plan.jobs(len(split.match)))
+        for job in jobs:
+            _check_same(plan, job, folder)
+        state = _Progress(plan, folder, command, rows, split, jobs)
+        state.carry_out()
+    if state.failures:
+        job, why = next(iter(state.failures.items()))
+        raise TrainingError(
+            f"{len(state.failures)} of {counted(len(jobs), 'run')} failed, the first of "
+            f"{job}: {why}; {folder / BOARD_NAMES[0]} has the others, and the same "
+            "command tries again"
+        )
+    return (folder / BOARD_NAMES[0]).read_text(encoding="utf-8")
+
+
+def _check_split(plan: Plan, tiles: list[Tile]) -> Split:
+    """Return the first split, if all of them can be matched and tested on."""
+    splits = [
+        split_of(replace(plan.base, split_seed=number), tiles)
+        for number in range(plan.splits)
+    ]
+    for split in splits:
+        if not split.match or not split.test:
+            raise DatasetError(
+                f"of {counted(len(tiles), 'tile')} {len(split.match)} are left to match "
+                f"and {len(split.test)} to test on, expected some of each: give labels "
+                "with --labels, or cut large images with --blocks"
+            )
+        check_tells_apart(split.match)
+    return splits[0]
+
+
+def _begin(plan: Plan, folder: Path, tiles: str) -> tuple[Row, ...]:
+    """Note what the benchmark is begun with, or compare; return the rows of its table."""
+    path = folder / BENCH_NAME
+    wanted, rows = plan.common(), plan.rows
+    if path.exists():
+        stored = _read(path)
+        _refuse_changed(stored["settings"], wanted, folder)
+        if stored["fingerprint"] != tiles:
+            raise ParameterError(
+                f"the tiles have changed since {folder} was begun: put them back as they "
+                "were, or give another folder"
+            )
+        former = parse_rows(",".join(stored["rows"]))
+        rows = tuple(dict.fromkeys((*former, *rows)))
+    elif any(entry.name != ".lock" for entry in folder.iterdir()):
+        raise OutputExistsError(
+            f"{folder} is not empty and no benchmark: give another folder"
+        )
+    write_json(
+        path,
+        {
+            "geoseg_version": geoseg.__version__,
+            "settings": wanted,
+            "fingerprint": tiles,
+            "rows": [row.name for row in rows],
+        },
+    )
+    return rows
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if {"settings", "fingerprint", "rows"} <= stored.keys():
+            return stored
+    except ValueError:
+        pass
+    raise ParameterError(f"{path} is damaged: give another folder")
+
+
+def _refuse_changed(
+    stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path
+) -> None:
+    # Settings that a later version added have their defaults.
+    former = {**RunSettings().to_json(), **stored}
+    for name, value in json.loads(json.dumps(wanted)).items():
+        if former.get(name) != value:
+            raise ParameterError(
+                f"{folder} was begun with {name.replace('_', ' ')} "
+                f"{former.get(name)!r}, found {value!r}: give the same settings, or "
+                "another folder"
+            )
+
+
+def _check_same(plan: Plan, job: Job, folder: Path) -> None:
+    """Refuse to go on with a run that was begun with other settings."""
+    path = run_folder(folder, job) / SETTINGS_NAME
+    if not path.exists():
+        return
+    try:
+        stored = RunSettings.from_json(json.loads(path.read_text())["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} is damaged ({error}): remove its folder to train it again"
+        ) from error
+    wanted = plan.settings(job, folder)
+    found, given = stored.to_json(), wanted.to_json()
+    changed = [name for name in given if name != "init" and found[name] != given[name]]
+    if changed:
+        name = changed[0]
+        raise ParameterError(
+            f"the run of {job} in {folder} was begun with {name.replace('_', ' ')} "
+            f"{found[name]!r}, found {given[name]!r}: give the same settings, or another "
+            "folder"
+        )
+
+
+class _Progress:
+    """The runs of a benchmark on their way."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        command: str,
+        rows: tuple[Row, ...],
+        split: Split,
+        jobs: list[Job],
+    ) -> None:
+        self.plan, self.folder, self.command = plan, folder, command
+        self.rows, self.split, self.jobs = rows, split, jobs
+        self.failures: dict[str, str] = {}
+
+    def carry_out(self) -> None:
+        """Do every run that is not done, and write the leaderboard after each."""
+        (self.folder / "logs").mkdir(exist_ok=True)
+        done = [job for job in self.jobs if self._finished(job)]
+        if done:
+            log.info("%d of %d runs are there already", len(done), len(self.jobs))
+        self.write()
+        for number, job in enumerate(self.jobs, 1):
+            if job in done:
+                continue
+            log.info("run %d of %d: %s", number, len(self.jobs), job)
+            self._one(job)
+            self.write()
+
+    def _one(self, job: Job) -> None:
+        source = job.row.source
+        if source and not self._finished(Job(Row(source), job.split, job.seed)):
+            self._fail(job, f"there is no run of {source} to start from")
+            return
+        folder = run_folder(self.folder, job)
+        order = Order(
+            self.plan.settings(job, self.folder),
+            folder,
+            self.plan.label_tiles,
+            self.plan.clusters,
+            self.plan.threads,
+        )
+        name = job.name.replace("/", "-")
+        try:
+            run_apart(order, self.folder / "logs" / f"{name}.txt")
+        except TrainingError as error:
+            self._fail(job, str(error))
+
+    def _fail(self, job: Job, why: str) -> None:
+        self.failures[str(job)] = why
+        log.warning("no run of %s: %s", job, why)
+
+    def _finished(self, job: Job) -> bool:
+        return (run_folder(self.folder, job) / TRIAL_NAME).exists()
+
+    def write(self) -> None:
+        """Write the leaderboard of what there is."""
+        left = sum(not self._finished(job) for job in self.jobs)
+        board = Board(
+            title=f"Leaderboard of {self.plan.base.source}",
+            budget=self._budget(),
+            lines=read_lines(self.folder, self.rows),
+            command=self.command,
+            notes=self._notes(),
+            failures=self.failures,
+            left=left,
+        )
+        texts = (markdown(board), csv_text(board), _json(board))
+        for name, text in zip(BOARD_NAMES, texts, strict=True):
+            write_text(self.folder / name, text)
+
+    def _budget(self) -> dict[str, str]:
+        base, plan = self.plan.base, self.plan
+        tiles = f"{len(self.split.match)} to match or learn from, {len(self.split.test)} to test"
+        given = {**plan.shared}
+        for method, own in plan.own.items():
+            given |= {f"{method}.{name}": value for name, value in own.items()}
+        return {
+            "training": f"{base.max_steps} steps of {base.batch_size} patches of "
+            f"{base.patch_size} × {base.patch_size} pixels",
+            "parameters": ", ".join(f"{k}={v}" for k, v in given.items())
+            or "the methods' defaults",
+            "runs": f"{counted(plan.seeds, 'seed')} on {counted(plan.splits, 'split')}",
+            "tiles": tiles,
+            "test images": (
+                "**transductive**: seen in training, without labels"
+                if base.transductive
+                else "never seen in training"
+            ),
+            "device": f"{base.device}, {base.precision}",
+            "geoseg": geoseg.__version__,
+        }
+
+    def _notes(self) -> list[str]:
+        notes = [
+            "Bold: the best of its family. ±: standard deviation over runs. In brackets: "
+            "95 % interval of the mean when test tiles are drawn again. AMI: adjusted "
+            "mutual information of clusters and classes, without any matching."
+        ]
+        if any(row.source for row in self.rows):
+            notes.append(
+                "METHOD:OTHER starts from the run of OTHER with the same split and seed: "
+                "its steps and time come on top of that run's."
+            )
+        if self.plan.base.transductive:
+            notes.append(
+                "Transductive: training saw the images of the test tiles, without labels. "
+                "New tiles may score lower."
+            )
+        return notes
+
+
+def _json(board: Board) -> str:
+    return json.dumps(document(board), indent=1, allow_nan=False) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside, and rename it."""
+    with write_aside(path, verify=lambda _: None, overwrite=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")

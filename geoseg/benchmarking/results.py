@@ -1,0 +1,269 @@
+"""What the finished runs of a benchmark found, row by row."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.benchmarking.plan import Job, Row
+from geoseg.benchmarking.trial import COUNTS_NAME, TRIAL_NAME
+from geoseg.geo.scores import Scores, majority_scores
+from geoseg.metrics import (
+    PIXEL_METRICS,
+    POLYGON_METRICS,
+    Floats,
+    bootstrap_scores,
+    ends,
+    target_first,
+)
+from geoseg.mutual_information import (
+    adjusted_mutual_information,
+    expected_mutual_information,
+)
+from geoseg.run_files import SCORES_NAME, TIMES_NAME
+from geoseg.stopwatch import read_seconds
+
+#: The row that is always there, from the labels of the test tiles alone.
+MAJORITY = Row("majority")
+
+_NAME = re.compile(r"split(\d+)-seed(\d+)(?:-tiles(\d+))?")
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A finished run.
+
+    Attributes:
+        job: What it was.
+        folder: Where it lies.
+        scores: Of the default head on the test tiles.
+        tables: ``(T, K, C)`` counts of its clusters on the classes of the test tiles.
+        numbers: What else was measured, as ``trial.json`` has it.
+        seconds: By stage.
+    """
+
+    job: Job
+    folder: Path
+    scores: Scores
+    tables: NDArray[np.int64]
+    numbers: Mapping[str, Any]
+    seconds: Mapping[str, float]
+
+    @cached_property
+    def expected(self) -> float:
+        """The mutual information that chance would give its clusters, in nats."""
+        return expected_mutual_information(self.tables.sum(0).astype(np.float64))
+
+
+def read_trials(bench: Path, row: Row) -> list[Trial]:
+    """Return the finished runs of a row, in the order of splits and seeds."""
+    found = []
+    for path in (bench / "runs" / row.folder).glob(f"*/{TRIAL_NAME}"):
+        name = _NAME.fullmatch(path.parent.name)
+        if name is None:
+            continue
+        split, seed, tiles = (None if n is None else int(n) for n in name.groups())
+        found.append(_read(Job(row, split or 0, seed or 0, tiles), path.parent))
+    return sorted(found, key=lambda trial: (trial.job[1:3], trial.job[3] or math.inf))
+
+
+def _read(job: Job, folder: Path) -> Trial:
+    document = json.loads((folder / SCORES_NAME).read_text(encoding="utf-8"))
+    with np.load(folder / COUNTS_NAME) as stored:
+        tables = stored["test"]
+    return Trial(
+        job,
+        folder,
+        Scores.from_json(document["entries"][0]),
+        tables,
+        json.loads((folder / TRIAL_NAME).read_text()),
+        read_seconds(folder / TIMES_NAME),
+    )
+
+
+def majority_trials(trials: Iterable[Trial]) -> list[Trial]:
+    """Return what the commonest class scores on each split: no run, no clusters."""
+    first = {trial.job.split: trial for trial in reversed(list(trials))}
+    return [
+        Trial(
+            Job(MAJORITY, split, 0),
+            trial.folder,
+            majority_scores(trial.scores),
+            trial.tables.sum(1, keepdims=True),
+            {"learns_from_labels": False},
+            {},
+        )
+        for split, trial in sorted(first.items())
+    ]
+
+
+class Summary(NamedTuple):
+    """A score over the runs of a row.
+
+    Attributes:
+        mean: Over the runs where it is defined.
+        spread: Standard deviation over the runs; ``nan`` of one.
+        low: Lower end of the 95 % interval of the mean on other test tiles.
+        high: Upper end.
+        values: Of each run.
+    """
+
+    mean: float
+    spread: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A row of the leaderboard with its finished runs.
+
+    Attributes:
+        row: The row.
+        trials: With all matching tiles; one at least.
+        fewer: With fewer labelled tiles.
+    """
+
+    row: Row
+    trials: Sequence[Trial]
+    fewer: Sequence[Trial] = ()
+
+    @property
+    def learns_from_labels(self) -> bool:
+        """Whether labels took part in the training."""
+        return bool(self.trials[0].numbers["learns_from_labels"])
+
+    @property
+    def main(self) -> str:
+        """Name of the score that rows are ordered by."""
+        two = len(self.trials[0].scores.class_names) == 2
+        return "iou" if two else "mean_iou"
+
+    @cached_property
+    def summaries(self) -> dict[str, Summary]:
+        """Every score by name: those of pixels, of footprints, and ``ami``."""
+        names = [*PIXEL_METRICS, "ami"]
+        if all(trial.scores.polygons is not None for trial in self.trials):
+            names += POLYGON_METRICS
+        return {name: self._summary(name) for name in names}
+
+    def mean_of(self, name: str) -> float:
+        """Return the mean over the runs of a number in ``trial.json``; ``nan`` if none."""
+        values = [trial.numbers.get(name) for trial in self.trials]
+        return _mean([value for value in values if value is not None])
+
+    def seconds(self, *stages: str) -> float:
+        """Return the mean over the runs of the time of stages; ``nan`` if there is none."""
+        return _mean(
+            [
+                sum(trial.seconds.get(stage, 0.0) for stage in stages)
+                for trial in self.trials
+                if trial.seconds
+            ]
+        )
+
+    def by_labels(self) -> list[tuple[int, Floats]]:
+        """Return the score of every run by the number of labelled tiles."""
+        found: dict[int, list[float]] = {}
+        for trial in self.trials:
+            for point in trial.numbers.get("labels", ()):
+                found.setdefault(point["tiles"], []).append(point["mean"])
+        if self.learns_from_labels:
+            for trial in (*self.fewer, *self.trials):
+                score = float(_values([trial], self.main)[0])
+                found.setdefault(trial.numbers["labelled"], []).append(score)
+        return [(tiles, np.array(found[tiles])) for tiles in sorted(found)]
+
+    def by_clusters(self) -> list[tuple[int, Floats]]:
+        """Return the score of k-means of every run's features by K."""
+        found: dict[int, list[float]] = {}
+        for trial in self.trials:
+            for point in trial.numbers.get("k", ()):
+                found.setdefault(point["clusters"], []).append(point["value"])
+        return [(k, np.array(found[k])) for k in sorted(found)]
+
+    def _summary(self, name: str) -> Summary:
+        values = _values(self.trials, name)
+        drawn = []
+        for split in sorted({trial.job.split for trial in self.trials}):
+            own = [trial for trial in self.trials if trial.job.split == split]
+            # Splits have tiles of their own, and so draws of their own.
+            drawn.append(len(own) * _resampled(own, name, split))
+        known = all(len(scores) for scores in drawn)
+        mean = sum(drawn) / len(self.trials) if known else np.empty(0)
+        return Summary(
+            _mean([value for value in values if not math.isnan(value)]),
+            float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
+            *ends(np.asarray(mean)),
+            tuple(map(float, values)),
+        )
+
+
+def _resampled(trials: Sequence[Trial], name: str, seed: int) -> Floats:
+    """Return the mean score of runs on the same tiles, for tiles drawn again."""
+    counts, metric = _counts(trials, name)
+    return bootstrap_scores(counts, lambda sums: metric(sums).mean(-1), seed=seed)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else math.nan
+
+
+def _counts(
+    trials: Sequence[Trial], name: str
+) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Floats]]:
+    """Return ``(T, runs, …)`` counts of runs on the same tiles, and their measure."""
+    if name == "ami":
+        expected = np.array([trial.expected for trial in trials])
+        tables = np.stack([trial.tables for trial in trials], axis=1)
+        return tables, lambda sums: adjusted_mutual_information(sums, expected)
+    if name in POLYGON_METRICS:
+        polygons = [trial.scores.polygons for trial in trials]
+        return (
+            np.stack([p for p in polygons if p is not None], 1),
+            POLYGON_METRICS[name],
+        )
+    scores = [trial.scores for trial in trials]
+    confusions = [target_first(one.confusions, one.target) for one in scores]
+    return np.stack(confusions, axis=1), PIXEL_METRICS[name]
+
+
+def _values(trials: Sequence[Trial], name: str) -> Floats:
+    """Return the score of every run."""
+    values = []
+    for trial in trials:
+        counts, metric = _counts([trial], name)
+        values.append(float(metric(counts.sum(0))[0]))
+    return np.array(values)
+
+
+def read_lines(bench: Path, rows: Iterable[Row]) -> list[Line]:
+    """Return the rows that have a finished run, the best of each family first.
+
+    Majority is always among them, once there is any.
+    """
+    lines = []
+    for row in rows:
+        trials = read_trials(bench, row)
+        whole = [trial for trial in trials if trial.job.label_tiles is None]
+        fewer = [trial for trial in trials if trial.job.label_tiles is not None]
+        if whole:
+            lines.append(Line(row, whole, fewer))
+    if lines and all(line.row != MAJORITY for line in lines):
+        every = [trial for line in lines for trial in line.trials]
+        lines.append(Line(MAJORITY, majority_trials(every)))
+    return sorted(lines, key=_rank)
+
+
+def _rank(line: Line) -> tuple[int, float]:
+    score = line.summaries[line.main].mean
+    order = ("unsupervised", "reference", "control").index(line.row.family)
+    return order, math.inf if math.isnan(score) else -score

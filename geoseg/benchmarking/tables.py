@@ -1,0 +1,253 @@
+"""The leaderboard as Markdown, CSV and JSON."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import geoseg
+from geoseg.benchmarking.results import Line, Summary
+from geoseg.benchmarking.verdict import sentence, winners
+from geoseg.metrics import to_json
+from geoseg.reporting.card import clock
+
+#: Family → heading of its table.
+FAMILIES = {
+    "unsupervised": "Unsupervised: trained without labels, clusters named by labels",
+    "reference": "References: trained with the labels of the matching tiles",
+    "control": "Controls",
+}
+#: Heading, score, whether its interval is shown.
+COLUMNS = (
+    ("F1", "f1"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("accuracy", "accuracy"),
+    ("balanced", "balanced_accuracy"),
+    ("footprint F1", "polygon_f1"),
+    ("AMI", "ami"),
+)
+#: Heading of the score that rows are ordered by.
+MAIN = {"iou": "IoU", "mean_iou": "mean IoU"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """All that the leaderboard shows.
+
+    Attributes:
+        title: Of the page and the table.
+        budget: Label → value: what every row was given.
+        lines: The rows that have a finished run, by family, the best first.
+        command: The command line that makes it, or adds to it.
+        notes: Sentences below the table.
+        failures: Run → why there is none.
+        left: Runs that are not finished yet.
+    """
+
+    title: str
+    budget: Mapping[str, str]
+    lines: Sequence[Line]
+    command: str
+    notes: Sequence[str] = ()
+    failures: Mapping[str, str] = ()  # type: ignore[assignment]
+    left: int = 0
+
+
+def markdown(board: Board) -> str:
+    """Return the leaderboard in Markdown."""
+    parts = [f"# {board.title}", ""]
+    parts += [f"- {label}: {value}" for label, value in board.budget.items()]
+    parts += ["", "```", board.command, "```", ""]
+    if board.left:
+        parts += [f"**{board.left} runs are not finished yet.**", ""]
+    if said := sentence(board.lines):
+        parts += [said, ""]
+    best = winners(board.lines)
+    for family, heading in FAMILIES.items():
+        own = [line for line in board.lines if line.row.family == family]
+        if own:
+            parts += [f"## {heading}", "", *_table(own, best), ""]
+    parts += _points("Score and labelled tiles", "labelled tiles", board, "by_labels")
+    parts += _points("Score and number of clusters", "K", board, "by_clusters")
+    parts += [f"- {note}" for note in board.notes]
+    parts += [f"- No run of {job}: {why}" for job, why in dict(board.failures).items()]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _table(lines: Sequence[Line], best: Sequence[Line]) -> list[str]:
+    main = lines[0].main
+    heads = [MAIN[main], *(head for head, _ in COLUMNS)]
+    heads += ["K", "weights", "labelled tiles", "runs", "training", "scoring", "memory"]
+    rows = [f"| method | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for line in lines:
+        name = f"**{line.row.name}**" if line in best else line.row.name
+        if line.learns_from_labels and line.row.family != "reference":
+            name += " (learns from labels)"
+        cells = [shown(line.summaries[main], interval=True)]
+        cells += [shown(line.summaries.get(key)) for _, key in COLUMNS]
+        rows.append(f"| {name} | {' | '.join([*cells, *facts(line)])} |")
+    return rows
+
+
+def facts(line: Line) -> list[str]:
+    """Return clusters, weights, labelled tiles, runs, times and memory in words."""
+    memory = line.mean_of("memory")
+    return [
+        _number(line.mean_of("clusters")),
+        _number(line.mean_of("weights")),
+        _number(line.mean_of("labelled")),
+        str(len(line.trials)),
+        _clock(line.seconds("training")),
+        _clock(line.seconds("matching", "scoring")),
+        "–" if math.isnan(memory) else f"{memory / 2**30:.2f} GiB",
+    ]
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.0f}"
+
+
+def _clock(seconds: float) -> str:
+    return "–" if math.isnan(seconds) else clock(seconds)
+
+
+def shown(score: Summary | None, *, interval: bool = False) -> str:
+    """Write a score with its spread over runs and, if wanted, its interval over tiles."""
+    if score is None or math.isnan(score.mean):
+        return "–"
+    text = f"{score.mean:.3f}"
+    if not math.isnan(score.spread):
+        text += f" ± {score.spread:.3f}"
+    if interval and not math.isnan(score.low):
+        text += f" [{score.low:.2f}, {score.high:.2f}]"
+    return text
+
+
+def _points(title: str, head: str, board: Board, which: str) -> list[str]:
+    """Tabulate scores by a number: rows of the leaderboard against its values."""
+    series = {line.row.name: dict(getattr(line, which)()) for line in board.lines}
+    series = {name: points for name, points in series.items() if points}
+    if not series:
+        return []
+    numbers = sorted({number for points in series.values() for number in points})
+    rows = [
+        f"## {title}",
+        "",
+        f"| {MAIN[board.lines[0].main]}, {head}: | {' | '.join(map(str, numbers))} |",
+        f"|---|{'---:|' * len(numbers)}",
+    ]
+    for name, points in series.items():
+        cells = []
+        for number in numbers:
+            values = points.get(number)
+            if values is None:
+                cells.append("–")
+                continue
+            several = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.3f}{several}")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return [*rows, ""]
+
+
+def csv_text(board: Board) -> str:
+    """Return a line for each row: means, spreads and intervals of every score."""
+    buffer = io.StringIO()
+    rows = [_flat(line) for line in board.lines]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def _flat(line: Line) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": line.row.name,
+        "family": line.row.family,
+        "learns_from_labels": line.learns_from_labels,
+        "runs": len(line.trials),
+        **_numbers(line),
+    }
+    for name, score in line.summaries.items():
+        row[name] = to_json(score.mean)
+        row[f"{name}_spread"] = to_json(score.spread)
+        row[f"{name}_low"] = to_json(score.low)
+        row[f"{name}_high"] = to_json(score.high)
+    return row
+
+
+def _numbers(line: Line) -> dict[str, float | None]:
+    names = ("labelled", "clusters", "weights", "steps", "memory", "gpu_memory")
+    return {
+        **{name: to_json(line.mean_of(name)) for name in names},
+        **{
+            f"{stage}_seconds": to_json(line.seconds(stage))
+            for stage in ("training", "matching", "scoring")
+        },
+    }
+
+
+def document(board: Board) -> dict[str, Any]:
+    """Return all as plain JSON values; what is not known is None."""
+    best = winners(board.lines)
+    return {
+        "geoseg_version": geoseg.__version__,
+        "title": board.title,
+        "command": board.command,
+        "budget": dict(board.budget),
+        "sentence": sentence(board.lines),
+        "interval": "95 % of the mean over runs, test tiles resampled",
+        "spread": "standard deviation over runs",
+        "notes": list(board.notes),
+        "failures": dict(board.failures),
+        "left": board.left,
+        "rows": [_row(line, line in best) for line in board.lines],
+    }
+
+
+def _row(line: Line, best: bool) -> dict[str, Any]:
+    first = line.trials[0].numbers
+    return {
+        "name": line.row.name,
+        "family": line.row.family,
+        "best_of_family": best,
+        "learns_from_labels": line.learns_from_labels,
+        "trunk": first.get("trunk"),
+        "width": first.get("width"),
+        "device": first.get("device"),
+        "threads": first.get("torch_threads"),
+        **_numbers(line),
+        "metrics": {
+            name: {
+                "mean": to_json(score.mean),
+                "spread": to_json(score.spread),
+                "interval": [to_json(score.low), to_json(score.high)],
+            }
+            for name, score in line.summaries.items()
+        },
+        "by_labelled_tiles": _series(line, "by_labels"),
+        "by_clusters": _series(line, "by_clusters"),
+        "runs": [
+            {
+                "split": trial.job.split,
+                "seed": trial.job.seed,
+                "collapse": trial.numbers.get("collapse"),
+                "steps": trial.numbers.get("steps"),
+                "metrics": {
+                    name: to_json(score.values[number])
+                    for name, score in line.summaries.items()
+                },
+            }
+            for number, trial in enumerate(line.trials)
+        ],
+    }
+
+
+def _series(line: Line, which: str) -> list[dict[str, Any]]:
+    return [
+        {"number": number, "values": [to_json(float(v)) for v in values]}
+        for number, values in getattr(line, which)()
+    ]

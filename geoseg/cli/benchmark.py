@@ -1,0 +1,232 @@
+"""``geoseg benchmark``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from geoseg.cli import options
+from geoseg.cli.sections import SectionedCommand
+
+#: Heading in the help → options below it.
+SECTIONS = {
+    "Tiles and labels": (
+        *("images", "labels", "aoi", "data", "bands", "nodata", "blocks"),
+        *("classes", "class_field", "label_layer"),
+    ),
+    "The leaderboard": (
+        "methods",
+        "output",
+        "seeds",
+        "splits",
+        "label_tiles",
+        "clusters",
+    ),
+    "Budget of each run": (
+        *("max_steps", "parameters", "patch_size", "batch_size", "whiten"),
+        "transductive",
+    ),
+    "Matching": ("match_tiles", "objective"),
+    "Machine": ("device", "precision", "threads", "loader_workers"),
+}
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]
+    """Whole numbers separated by commas.
+
+    Args:
+        least: The smallest that is allowed.
+    """
+
+    name = "N,N,…"
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isdigit() and int(part) >= self.least for part in parts):
+            self.fail(
+                f"{value!r} are not whole numbers of at least {self.least}, separated "
+                "by commas",
+                param,
+                ctx,
+            )
+        return tuple(sorted({int(part) for part in parts}))
+
+
+@click.command(
+    "benchmark",
+    cls=SectionedCommand,
+    sections=SECTIONS,
+)
+@options.images_opt
+@options.label_options
+@options.aoi_opt
+@options.data_opt
+@click.option(
+    "--methods",
+    metavar="NAMES",
+    required=True,
+    help="Rows of the table, such as iic,color_kmeans,probe:iic; METHOD:OTHER starts "
+    "from OTHER's run of the same split and seed. See geoseg methods.",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the benchmark; one that was begun goes on.",
+)
+@click.option(
+    "--seeds",
+    metavar="N",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Trainings of each row on each split.",
+)
+@click.option(
+    "--splits",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Splits of the tiles into matching and test, the same for all rows.",
+)
+@click.option(
+    "--label-tiles",
+    type=Numbers(1),
+    default=(),
+    help="Score with so many labelled tiles too, such as 1,5,10,50: what learns from "
+    "labels trains again for each number.",
+)
+@click.option(
+    "--clusters",
+    type=Numbers(2),
+    default=(),
+    help="Score k-means of the trained features for several K too, such as 3,6,12,24.",
+)
+@click.option(
+    "--max-steps",
+    metavar="N",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Optimiser steps of each run.",
+)
+@click.option(
+    "-p",
+    "parameters",
+    multiple=True,
+    metavar="[METHOD.]NAME=VALUE",
+    help="Parameter of every method that has it, or of METHOD alone; may be given "
+    "several times.",
+)
+@click.option("-b", "--bands", help="As for geoseg train.")
+@click.option(
+    "--whiten",
+    type=click.Choice(["none", "zca"]),
+    default="none",
+    show_default=True,
+    help="Decorrelate the bands by the covariance of the training tiles.",
+)
+@click.option(
+    "--nodata", default="auto", show_default=True, help="As for geoseg train."
+)
+@click.option(
+    "--patch-size", metavar="N", type=click.IntRange(16), default=128, show_default=True
+)
+@click.option(
+    "--batch-size",
+    metavar="N",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Patches in each step.",
+)
+@click.option(
+    "--match-tiles",
+    metavar="N",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Labelled tiles that name the clusters, or that references learn from.",
+)
+@click.option(
+    "--transductive",
+    is_flag=True,
+    help="Let training see the images of the test tiles too, without labels; every "
+    "table says so.",
+)
+@options.blocks_opt
+@options.objective_opt
+@options.threads_opt
+@options.device_opt
+@click.option(
+    "--loader-workers",
+    metavar="N",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that read patches while the network computes.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["32-true", "bf16-mixed"]),
+    default="32-true",
+    show_default=True,
+)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    methods: str,
+    output: Path,
+    seeds: int,
+    splits: int,
+    label_tiles: tuple[int, ...],
+    clusters: tuple[int, ...],
+    parameters: tuple[str, ...],
+    threads: int | None,
+    **given: Any,
+) -> None:
+    """Compare methods on the same tiles, with the same budget.
+
+    Every row is trained --seeds times on each of --splits splits, matched on the same
+    tiles, and scored on the same others. Each run is a process and a run folder of its
+    own; the same command goes on where it was stopped, and a further method adds a row.
+
+    The leaderboard is rewritten after every run: leaderboard.md, .csv, .json and .html.
+
+    \b
+        geoseg benchmark --images tiles/ --labels labels/ -o bench \\
+            --methods iic,picie,color_kmeans,supervised,finetune:iic -p width=8
+    """
+    options.need_one_source(given["images"], given["aoi"], given["labels"])
+    pairs = options.parse_parameters(parameters)
+    from geoseg.benchmarking.plan import Plan, parse_rows, split_parameters
+    from geoseg.methods import METHODS
+
+    rows = parse_rows(methods)
+    shared, own = split_parameters(pairs, tuple(METHODS))
+    from geoseg.benchmarking.conduct import run_benchmark  # heavy: after the checks
+    from geoseg.settings import RunSettings
+
+    plan = Plan(
+        base=RunSettings(**given, controls=False, report="none"),
+        rows=rows,
+        seeds=seeds,
+        splits=splits,
+        shared=shared,
+        own=own,
+        label_tiles=label_tiles,
+        clusters=clusters,
+        threads=threads,
+    )
+    click.echo(run_benchmark(plan, output, options.command_line(ctx)), nl=False)
