@@ -12,8 +12,14 @@ from geoseg.benchmarking.plan import Job, Plan, Row, parse_rows, run_folder
 from geoseg.benchmarking.process import run_apart
 from geoseg.benchmarking.results import read_lines
 from geoseg.benchmarking.tables import Board, csv_text, document, markdown
-from geoseg.benchmarking.trial import TRIAL_NAME, Order
-from geoseg.errors import DatasetError, OutputExistsError, ParameterError, TrainingError
+from geoseg.benchmarking.trial import BLIND_NAME, TRIAL_NAME, Order
+from geoseg.errors import (
+    DatasetError,
+    LabelError,
+    OutputExistsError,
+    ParameterError,
+    TrainingError,
+)
 from geoseg.fitting import check_device
 from geoseg.geo.aoi import Tile
 from geoseg.geo.labels import check_tells_apart
@@ -64,10 +70,10 @@ def run_benchmark(plan: Plan, folder: Path, command: str) -> str:
         state = _Progress(plan, folder, command, rows, split, jobs)
         state.carry_out()
     if state.failures:
-        job, why = next(iter(state.failures.items()))
+        first, why = next(iter(state.failures.items()))
         raise TrainingError(
             f"{len(state.failures)} of {counted(len(jobs), 'run')} failed, the first of "
-            f"{job}: {why}; {folder / BOARD_NAMES[0]} has the others, and the same "
+            f"{first}: {why}; {folder / BOARD_NAMES[0]} has the others, and the same "
             "command tries again"
         )
     return (folder / BOARD_NAMES[0]).read_text(encoding="utf-8")
@@ -203,8 +209,11 @@ class _Progress:
             self._fail(job, f"there is no run of {source} to start from")
             return
         folder = run_folder(self.folder, job)
+        settings = self.plan.settings(job, self.folder)
+        if job.label_tiles is not None and self._blind(settings, folder):
+            return
         order = Order(
-            self.plan.settings(job, self.folder),
+            settings,
             folder,
             self.plan.label_tiles,
             self.plan.clusters,
@@ -216,12 +225,25 @@ class _Progress:
         except TrainingError as error:
             self._fail(job, str(error))
 
+    def _blind(self, settings: RunSettings, folder: Path) -> bool:
+        """Note a run whose few labelled tiles show one class: its map says nothing."""
+        split = split_of(settings, tiles_of(settings))
+        try:
+            check_tells_apart(split.match)
+        except LabelError:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / BLIND_NAME, {"labelled": len(split.match)})
+            log.info("its labels show one class alone: an empty map, no training")
+            return True
+        return False
+
     def _fail(self, job: Job, why: str) -> None:
         self.failures[str(job)] = why
         log.warning("no run of %s: %s", job, why)
 
     def _finished(self, job: Job) -> bool:
-        return (run_folder(self.folder, job) / TRIAL_NAME).exists()
+        folder = run_folder(self.folder, job)
+        return any((folder / name).exists() for name in (TRIAL_NAME, BLIND_NAME))
 
     def write(self) -> None:
         """Write the leaderboard of what there is."""
@@ -234,6 +256,7 @@ class _Progress:
             notes=self._notes(),
             failures=self.failures,
             left=left,
+            transductive=self.plan.base.transductive,
         )
         texts = (markdown(board), csv_text(board), _json(board))
         for name, text in zip(BOARD_NAMES, texts, strict=True):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.benchmarking.plan import Job, Row
-from geoseg.benchmarking.trial import COUNTS_NAME, TRIAL_NAME
+from geoseg.benchmarking.trial import BLIND_NAME, COUNTS_NAME, TRIAL_NAME
 from geoseg.geo.scores import Scores, majority_scores
 from geoseg.metrics import (
     PIXEL_METRICS,
@@ -74,6 +74,17 @@ def read_trials(bench: Path, row: Row) -> list[Trial]:
     return sorted(found, key=lambda trial: (trial.job[1:3], trial.job[3] or math.inf))
 
 
+def _blind(bench: Path, row: Row) -> list[tuple[int, int]]:
+    """Return number of tiles and split of the runs that had nothing to learn from."""
+    found = []
+    for path in sorted((bench / "runs" / row.folder).glob(f"*/{BLIND_NAME}")):
+        name = _NAME.fullmatch(path.parent.name)
+        if name is not None:
+            tiles = json.loads(path.read_text())["labelled"]
+            found.append((int(tiles), int(name[1])))
+    return found
+
+
 def _read(job: Job, folder: Path) -> Trial:
     document = json.loads((folder / SCORES_NAME).read_text(encoding="utf-8"))
     with np.load(folder / COUNTS_NAME) as stored:
@@ -130,11 +141,13 @@ class Line:
         row: The row.
         trials: With all matching tiles; one at least.
         fewer: With fewer labelled tiles.
+        blind: Splits of such runs that had nothing to learn from, by number of tiles.
     """
 
     row: Row
     trials: Sequence[Trial]
     fewer: Sequence[Trial] = ()
+    blind: Sequence[tuple[int, int]] = ()
 
     @property
     def learns_from_labels(self) -> bool:
@@ -180,6 +193,11 @@ class Line:
             for trial in (*self.fewer, *self.trials):
                 score = float(_values([trial], self.main)[0])
                 found.setdefault(trial.numbers["labelled"], []).append(score)
+        for tiles, split in self.blind:
+            # As where clusters cannot be named: the map is empty, and its score counts.
+            own = [trial for trial in self.trials if trial.job.split == split]
+            empty = _values(majority_trials(own), self.main)
+            found.setdefault(tiles, []).extend(map(float, empty))
         return [(tiles, np.array(found[tiles])) for tiles in sorted(found)]
 
     def by_clusters(self) -> list[tuple[int, Floats]]:
@@ -256,7 +274,7 @@ def read_lines(bench: Path, rows: Iterable[Row]) -> list[Line]:
         whole = [trial for trial in trials if trial.job.label_tiles is None]
         fewer = [trial for trial in trials if trial.job.label_tiles is not None]
         if whole:
-            lines.append(Line(row, whole, fewer))
+            lines.append(Line(row, whole, fewer, _blind(bench, row)))
     if lines and all(line.row != MAJORITY for line in lines):
         every = [trial for line in lines for trial in line.trials]
         lines.append(Line(MAJORITY, majority_trials(every)))

@@ -45,6 +45,7 @@ class Board:
         notes: Sentences below the table.
         failures: Run → why there is none.
         left: Runs that are not finished yet.
+        transductive: Whether training saw the test images.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Board:
     notes: Sequence[str] = ()
     failures: Mapping[str, str] = ()  # type: ignore[assignment]
     left: int = 0
+    transductive: bool = False
 
 
 def markdown(board: Board) -> str:
@@ -155,7 +157,7 @@ def _points(title: str, head: str, board: Board, which: str) -> list[str]:
 def csv_text(board: Board) -> str:
     """Return a line for each row: means, spreads and intervals of every score."""
     buffer = io.StringIO()
-    rows = [_flat(line) for line in board.lines]
+    rows = [{**_flat(line), "transductive": board.transductive} for line in board.lines]
     names = list(dict.fromkeys(name for row in rows for name in row))
     writer = csv.DictWriter(buffer, names, lineterminator="\n")
     writer.writeheader()
@@ -204,6 +206,7 @@ def document(board: Board) -> dict[str, Any]:
         "notes": list(board.notes),
         "failures": dict(board.failures),
         "left": board.left,
+        "transductive": board.transductive,
         "rows": [_row(line, line in best) for line in board.lines],
     }
 

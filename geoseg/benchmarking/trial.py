@@ -32,6 +32,8 @@ from geoseg.settings import RunSettings, loader_of, patch_tiles, split_of, tiles
 
 #: Files of a run beside those of any run: numbers, counts by tile, maps of some tiles.
 TRIAL_NAME, COUNTS_NAME, MAPS_NAME = "trial.json", "counts.npz", "maps.npz"
+#: In place of a run whose labelled tiles show one class alone: nothing to learn from.
+BLIND_NAME = "blind.json"
 #: Test tiles that are shown.
 SHOWN = 4
 #: Random draws of matching tiles for each number of them.
@@ -82,8 +84,10 @@ def _measure(
     folder, settings = order.folder, order.settings
     split = split_of(settings, tiles_of(settings))
     head = model.card.head
-    matching = contingency_tables(model, split.match, head).numpy()
-    test = contingency_tables(model, split.test, head).numpy()
+    matching, test = (
+        contingency_tables(model, tiles, [head])[head].numpy()
+        for tiles in (split.match, split.test)
+    )
     with write_aside(
         folder / COUNTS_NAME, verify=_readable, overwrite=True
     ) as temporary:
@@ -157,7 +161,7 @@ def _k_points(order: Order, model: Model, split: Split) -> list[dict[str, Any]]:
 
 def draw_maps(path: Path, model: Model, split: Split, test: NDArray[Any]) -> None:
     """Keep the maps of some test tiles, the same for every run of a split."""
-    maps = {}
+    maps: dict[str, Any] = {}
     for tile in shown_tiles(split.test, test):
         grid = raster.describe(tile.image)
         part = shown_part(tile, grid).extent(grid)
@@ -205,9 +209,9 @@ def peak_memory() -> int | None:
 
 def peak_gpu_memory() -> int | None:
     """Return the most GPU memory in bytes that torch has held, or None without a GPU."""
-    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+    if not torch.cuda.is_available():
         return None
-    return int(torch.cuda.max_memory_allocated())
+    return int(torch.cuda.max_memory_allocated()) or None
 
 
 def device_name(device: str) -> str:

@@ -38,9 +38,7 @@ def sentence(lines: Sequence[Line]) -> str:
         among = "" if not taught else " of the methods that learn without labels"
         parts.append(_won(free, among))
     if taught:
-        best = max(taught, key=_score)
-        said = _won(taught, " of those that learn from labels")
-        parts.append(said if len(taught) > 1 else f"{best.row.name} {_reached(best)}")
+        parts.append(_won(taught, " of those that learn from labels"))
     return "; ".join(parts) + "."
 
 
@@ -48,7 +46,7 @@ def _won(lines: Sequence[Line], among: str) -> str:
     ordered = sorted(lines, key=_score, reverse=True)
     first = ordered[0]
     if len(ordered) == 1:
-        return f"{first.row.name} {_reached(first)}"
+        return _reached(first)
     second = ordered[1]
     kind = ", a control," if first.row.family == "control" else ""
     return (
@@ -59,7 +57,7 @@ def _won(lines: Sequence[Line], among: str) -> str:
 
 def _reached(line: Line) -> str:
     how = ", which learns from labels," if line.learns_from_labels else ""
-    return f"{how} reached {_worth(line)}".removeprefix(" ")
+    return f"{line.row.name}{how} reached {_worth(line)}"
 
 
 def _worth(line: Line) -> str:

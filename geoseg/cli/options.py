@@ -229,6 +229,10 @@ def command_line(ctx: click.Context) -> str:
         if source is not click.core.ParameterSource.COMMANDLINE:
             continue
         value = ctx.params[name]
+        if isinstance(value, tuple) and not getattr(
+            param, "multiple", param.nargs != 1
+        ):
+            value = ",".join(map(str, value))
         values = value if isinstance(value, tuple) else (value,)
         if isinstance(param, click.Argument):
             words += map(str, values)
