@@ -32,6 +32,17 @@ def cluster_areas(probabilities: Tensor, valid: Tensor) -> Tensor:
     return counts / counts.sum().clamp(min=1)
 
 
+def mean_confidence(probabilities: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean highest probability over valid pixels, detached.
+
+    Args:
+        probabilities: ``(N, K, H, W)``.
+        valid: ``(N, H, W)`` bool.
+    """
+    highest = probabilities.detach().amax(dim=1)
+    return (highest * valid).sum() / valid.sum().clamp(min=1)
+
+
 def shrink_valid(valid: Tensor, features: Tensor) -> Tensor:
     """Return which pixels of ``(N, D, h, w)`` features lie over valid pixels alone.
 

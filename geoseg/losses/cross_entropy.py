@@ -6,6 +6,7 @@ from torch import Tensor
 
 from geoseg.errors import ShapeError
 from geoseg.patches import IGNORE
+from geoseg.ranks import sum_over_ranks, world_size
 
 
 def pixel_cross_entropy(
@@ -29,11 +30,39 @@ def pixel_cross_entropy(
     Raises:
         ShapeError: If the two do not belong together.
     """
+    return _summed(logits, mask, weights) / mask.numel()
+
+
+def labelled_cross_entropy(
+    logits: Tensor, mask: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Return the same per labelled pixel: the loss where few patches have labels.
+
+    The labelled pixels are those of the batches of all processes of a distributed run,
+    whose mean gradient is that of one process with all patches.
+
+    Args:
+        logits: As :func:`pixel_cross_entropy`.
+        mask: Likewise.
+        weights: Likewise.
+
+    Returns:
+        Scalar, 0 without labels, with a gradient all the same.
+
+    Raises:
+        ShapeError: If the two do not belong together.
+    """
+    total = _summed(logits, mask, weights)
+    count = sum_over_ranks((mask != IGNORE).sum())
+    return total * world_size() / count.clamp(min=1)
+
+
+def _summed(logits: Tensor, mask: Tensor, weights: Tensor | None) -> Tensor:
     n, _, h, w = logits.shape
     if mask.shape != (n, h, w):
         raise ShapeError(
             f"mask has shape {tuple(mask.shape)}, expected {(n, h, w)} of the logits"
         )
     wide = logits if logits.dtype == torch.float64 else logits.float()
-    total = F.cross_entropy(wide, mask, weights, ignore_index=IGNORE, reduction="sum")
-    return total / mask.numel()
+    weights = None if weights is None else weights.to(wide)
+    return F.cross_entropy(wide, mask, weights, ignore_index=IGNORE, reduction="sum")

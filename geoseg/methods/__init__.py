@@ -53,6 +53,12 @@ METHODS: dict[str, MethodEntry] = {
     "probe": MethodEntry(
         "probe", "Probe", "linear or nearest-neighbour probe of a model", "reference"
     ),
+    "semisup": MethodEntry(
+        "semisup",
+        "SemiSupervised",
+        "cross-entropy and IIC's loss together",
+        "reference",
+    ),
     "majority": MethodEntry(
         "majority", "Majority", "the commonest class of the labels", "control"
     ),

@@ -1,12 +1,23 @@
 """What methods share that learn the classes of labelled tiles."""
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
-from geoseg.methods.base import Method, check_heads
+from geoseg.errors import ParameterError
+from geoseg.losses.prototypes import balancing_weights
+from geoseg.methods.base import Batches, Method, StepContext, check_heads
 from geoseg.networks import build_trunk
 from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
+from geoseg.patches import IGNORE, PatchBatch
+from geoseg.pixels import cluster_areas, mean_confidence
+from geoseg.pseudo_labels import relative_entropy
+from geoseg.ranks import sum_over_ranks
+
+#: Whether classes weigh by their pixels, or all alike.
+ClassBalance = Literal["none", "inverse"]
 
 
 class ClassMethod(Method):
@@ -56,3 +67,65 @@ class ClassMethod(Method):
         inputs = with_gradients(image, valid, self.sobel, bands=bands)
         features: Tensor = self.trunk(inputs)
         return features
+
+
+class ClassLearner(ClassMethod):
+    """Learns the classes by steps; classes may weigh alike, however rare they are.
+
+    A subclass calls :meth:`balance_by` in its ``__init__``.
+
+    Attributes:
+        class_weights: ``(C,)`` in the loss, or None for ones. They are counted once, in
+            the labels of the first epoch's patches, which are those of the matching
+            tiles.
+    """
+
+    def balance_by(self, balance: str) -> None:
+        """Take the balance of the classes.
+
+        Raises:
+            ParameterError: If it is none of :data:`ClassBalance`.
+        """
+        if balance not in get_args(ClassBalance):
+            raise ParameterError(
+                f"balance is {balance!r}, expected one of {get_args(ClassBalance)}"
+            )
+        self.balance = balance
+        self.class_weights: Tensor | None = None
+
+    def begin_epoch(self, context: StepContext, batches: Batches) -> None:
+        """Count the classes once, if they are to weigh alike."""
+        if self.balance == "none" or self.class_weights is not None:
+            return
+        counts = torch.zeros(self.heads["classes"], dtype=torch.long)
+        for batch in batches():
+            labels = known_mask(batch)
+            counts = counts.to(labels.device)
+            counts += labels[labels != IGNORE].bincount(minlength=len(counts))
+        self.class_weights = balancing_weights(sum_over_ranks(counts), self.balance)
+
+    def epoch_state(self) -> dict[str, Tensor]:
+        """Return the weights of the classes."""
+        weights = self.class_weights
+        return {} if weights is None else {"class_weights": weights}
+
+    def load_epoch_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`epoch_state` returned."""
+        self.class_weights = state.get("class_weights")
+
+
+def known_mask(batch: PatchBatch) -> Tensor:
+    """Return the mask with labels of pixels that have data alone."""
+    return batch.mask.masked_fill(~batch.valid, IGNORE)
+
+
+def class_numbers(
+    probabilities: Tensor, valid: Tensor
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return what is logged of a class head: ``entropy``, ``confidence``; and areas."""
+    areas = cluster_areas(probabilities.detach(), valid)
+    logs = {
+        "entropy": relative_entropy(areas),
+        "confidence": mean_confidence(probabilities, valid),
+    }
+    return logs, areas

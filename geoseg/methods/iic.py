@@ -1,6 +1,6 @@
 """Invariant information clustering for segmentation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal, get_args
 
@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from geoseg.errors import ParameterError
-from geoseg.losses.mutual_information import mutual_information
 from geoseg.methods.base import Method, StepContext, StepOutput, check_heads, check_rate
+from geoseg.methods.base_information import compare_views, full_size_softmax
 from geoseg.networks import TRUNKS, build_trunk
 from geoseg.networks.gradients import (
     SobelMode,
@@ -18,9 +18,8 @@ from geoseg.networks.gradients import (
     sobel_channels,
     with_gradients,
 )
-from geoseg.networks.heads import SubHeads, softmax, upsample
+from geoseg.networks.heads import SubHeads
 from geoseg.patches import PatchBatch
-from geoseg.pixels import cluster_areas
 from geoseg.views import Affine, GeometricView, Photometric
 
 Schedule = Literal["alternate", "joint"]
@@ -170,7 +169,9 @@ class IIC(Method):
         """Return the probabilities of several heads from one set of features."""
         features, size = self.features(image, valid), image.shape[-2:]
         return {
-            head: self._softmax(self.get_submodule(head)(features), size)
+            head: full_size_softmax(
+                self.get_submodule(head)(features), size, first=self.softmax_first
+            )
             for head in heads
         }
 
@@ -200,7 +201,17 @@ class IIC(Method):
         others = self.features(second, valid)
         undo = partial(view.undo, valid=valid)
         found = {
-            head: self._compare(head, features, others, batch.valid, undo)
+            head: compare_views(
+                head,
+                self.main if head == "main" else self.over,
+                (features, others),
+                batch.valid,
+                undo,
+                half_width=self.half_width,
+                lam=self.lam[head],
+                collapsed=self.collapsed,
+                softmax_first=self.softmax_first,
+            )
             for head in self._heads_of(context.epoch)
         }
         *before, last = found
@@ -209,50 +220,10 @@ class IIC(Method):
         loss = torch.stack([output.loss for output in found.values()]).sum()
         return StepOutput(loss, logs | found[last].logs, areas)
 
-    def _compare(
-        self,
-        head: str,
-        features: Tensor,
-        others: Tensor,
-        valid: Tensor,
-        undo: Callable[[Tensor], Tensor],
-    ) -> StepOutput:
-        """Return the mean loss of a head's sub-heads, and the numbers of the chosen."""
-        module = self.main if head == "main" else self.over
-        size = valid.shape[-2:]
-        losses, numbers, areas = [], [], []
-        for sub_head in range(module.count):
-            x = self._softmax(module(features, sub_head), size)
-            y = self._softmax(module(others, sub_head), size)
-            information = mutual_information(
-                x,
-                undo(y),
-                valid,
-                half_width=self.half_width,
-                lam=self.lam[head],
-                collapsed=self.collapsed,
-            )
-            losses.append(information.loss)
-            confidence = _confidence(x, valid)
-            numbers.append(torch.stack([*information[1:], confidence]))
-            areas.append(cluster_areas(x.detach(), valid))
-        loss = torch.stack(losses)
-        module.note(loss.detach())
-        chosen = module.chosen()
-        names = ("loss_at_one", "entropy", "confidence")
-        logs = dict(zip(names, torch.stack(numbers)[chosen], strict=True))
-        return StepOutput(loss.mean(), logs, {head: torch.stack(areas)[chosen]})
-
     def _heads_of(self, epoch: int) -> tuple[str, ...]:
         if self.schedule == "joint":
             return ("main", "over")
         return ("over",) if epoch % 2 == 0 else ("main",)
-
-    def _softmax(self, logits: Tensor, size: Sequence[int]) -> Tensor:
-        shape = (size[0], size[1])
-        if self.softmax_first:
-            return upsample(softmax(logits), shape)
-        return softmax(upsample(logits, shape))
 
 
 def _check_schedule(schedule: str) -> None:
@@ -260,9 +231,3 @@ def _check_schedule(schedule: str) -> None:
         raise ParameterError(
             f"schedule is {schedule!r}, expected one of {get_args(Schedule)}"
         )
-
-
-def _confidence(probabilities: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean highest probability over valid pixels, detached."""
-    highest = probabilities.detach().amax(dim=1)
-    return (highest * valid).sum() / valid.sum().clamp(min=1)

@@ -7,16 +7,20 @@ from torch import Tensor
 
 from geoseg.losses.cross_entropy import pixel_cross_entropy
 from geoseg.methods.base import Start, StepContext, StepOutput, check_rate
-from geoseg.methods.base_classes import ClassMethod
+from geoseg.methods.base_classes import (
+    ClassBalance,
+    ClassLearner,
+    class_numbers,
+    known_mask,
+)
 from geoseg.networks import TRUNKS
 from geoseg.networks.gradients import SobelMode
 from geoseg.networks.heads import PixelHead, softmax, upsample
-from geoseg.patches import IGNORE, PatchBatch
-from geoseg.pixels import cluster_areas
+from geoseg.patches import PatchBatch
 from geoseg.views import Photometric, apply_symmetry, draw_symmetries
 
 
-class Supervised(ClassMethod):
+class Supervised(ClassLearner):
     """Learns the classes of labelled tiles by cross-entropy, from random weights.
 
     What the labels of the matching tiles give when a network learns from them instead of
@@ -33,13 +37,19 @@ class Supervised(ClassMethod):
         width: Of the trunk.
         classes: C; by default as many as the labels have.
         learning_rate: Adam's.
+        balance: ``inverse``: all classes weigh alike in the loss, which finds more of
+            the rare ones and more that are none; ``none``: by their pixels.
         jitter: Strength of the photometric changes, 0 to 1.
         symmetries: Turn and mirror.
         sobel: Gradient channels: left out, after the bands, or in their place.
     """
 
     start: ClassVar[Start] = "may"
-    choices = {"trunk": tuple(TRUNKS), "sobel": get_args(SobelMode)}
+    choices = {
+        "trunk": tuple(TRUNKS),
+        "balance": get_args(ClassBalance),
+        "sobel": get_args(SobelMode),
+    }
 
     def __init__(
         self,
@@ -49,6 +59,7 @@ class Supervised(ClassMethod):
         width: int = 16,
         classes: int = 2,
         learning_rate: float = 1e-3,
+        balance: str = "none",
         jitter: float = 0.1,
         symmetries: bool = True,
         sobel: str = "none",
@@ -57,6 +68,7 @@ class Supervised(ClassMethod):
         check_rate(learning_rate)
         self.learning_rate, self.symmetries = learning_rate, symmetries
         self.photometric = Photometric.of_strength(jitter)
+        self.balance_by(balance)
         self.build(classes, trunk=trunk, width=width, sobel=sobel)
         self.head = PixelHead(self.trunk.out_channels, classes)
 
@@ -72,21 +84,15 @@ class Supervised(ClassMethod):
         """Return the cross-entropy of the labelled pixels."""
         key = {"epoch": context.epoch, "seed": context.seed}
         image = self.photometric(batch.image, batch.valid, batch.index, **key)
-        valid, mask = batch.valid, batch.mask.masked_fill(~batch.valid, IGNORE)
+        valid, mask = batch.valid, known_mask(batch)
         if self.symmetries:
             codes = draw_symmetries(batch.index, **key)
             image, valid, mask = (
                 apply_symmetry(x, codes) for x in (image, valid, mask)
             )
         logits = self._logits(image, valid)
-        loss = pixel_cross_entropy(logits, mask)
-        probabilities = softmax(logits.detach())
-        areas = cluster_areas(probabilities, valid)
-        logs = {
-            "entropy": torch.special.entr(areas).sum() / torch.tensor(len(areas)).log(),
-            "confidence": (probabilities.amax(1) * valid).sum()
-            / valid.sum().clamp(min=1),
-        }
+        loss = pixel_cross_entropy(logits, mask, self.class_weights)
+        logs, areas = class_numbers(softmax(logits.detach()), valid)
         return StepOutput(loss, logs, {"classes": areas})
 
     def _logits(self, image: Tensor, valid: Tensor) -> Tensor:
@@ -107,6 +113,8 @@ class FineTuned(Supervised):
         width: Of the trunk; that of the model.
         classes: C; by default as many as the labels have.
         learning_rate: Adam's.
+        balance: ``inverse``: all classes weigh alike in the loss, which finds more of
+            the rare ones and more that are none; ``none``: by their pixels.
         jitter: Strength of the photometric changes, 0 to 1.
         symmetries: Turn and mirror.
         sobel: Gradient channels; those of the model.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from geoseg.errors import ShapeError
-from geoseg.losses.cross_entropy import pixel_cross_entropy
+from geoseg.losses.cross_entropy import labelled_cross_entropy, pixel_cross_entropy
 from geoseg.patches import IGNORE
 
 
@@ -60,3 +60,12 @@ def test_a_mask_of_another_size_is_refused(case):
     logits, mask = case
     with pytest.raises(ShapeError, match="expected"):
         pixel_cross_entropy(logits, mask[:, :2])
+
+
+def test_per_labelled_pixel_it_is_the_mean_of_the_loop(case):
+    logits, mask = case
+    count = int((mask != IGNORE).sum())
+    whole = pixel_cross_entropy(logits, mask) * mask.numel() / count
+    torch.testing.assert_close(labelled_cross_entropy(logits, mask), whole)
+    none = torch.full_like(mask, IGNORE)
+    assert float(labelled_cross_entropy(logits, none).detach()) == 0

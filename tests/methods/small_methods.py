@@ -14,6 +14,7 @@ SMALL = {
     "supervised": {"width": 2},
     "finetune": {"width": 2},
     "probe": {"width": 2},
+    "semisup": {"width": 2, "over_clusters": 6, "half_width": 2},
     "iic": {"width": 2, "over_clusters": 6},
     "majority": {},
     "threshold": {},
