@@ -1,10 +1,13 @@
 """Which classes the reference labels have, and which label values mean which class."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.errors import ParameterError
 from geoseg.metrics import BACKGROUND, BUILDING
@@ -119,6 +122,25 @@ class LabelClasses:
 #: What labels are unless ``--classes`` says otherwise: all but 0 is building.
 TWO_CLASSES = LabelClasses()
 _UNNAMED = (TWO_CLASSES.names, TWO_CLASSES.values, TWO_CLASSES.rest)
+
+
+def renamed(
+    ids: NDArray[np.uint8], own: Sequence[str], names: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Return class ids as others number them; classes they do not know are background.
+
+    Args:
+        ids: Any shape; IGNORE stays.
+        own: Names of these ids.
+        names: Names of the ids that are returned.
+
+    Example:
+        >>> renamed(np.array([1, 2, 255], np.uint8), "abc", "ac").tolist()
+        [0, 1, 255]
+    """
+    table = np.full(256, IGNORE, dtype=np.uint8)
+    table[: len(own)] = [names.index(n) if n in names else BACKGROUND for n in own]
+    return table[ids]
 
 
 def footprint_ids(

@@ -70,6 +70,7 @@ def label_efficiency(
             "expected at least one of each"
         )
     generator = np.random.default_rng(seed)
+    nothing = np.full(tables.shape[1], BACKGROUND)
     points = []
     for size in sorted({n for n in sizes if 0 < n < len(tables)} | {len(tables)}):
         times = 1 if size == len(tables) else draws
@@ -77,24 +78,19 @@ def label_efficiency(
             generator.choice(len(tables), size, replace=False) for _ in range(times)
         ]
         folds = [_fold(tables[tiles], objective) for tiles in chosen]
-        known = [fold for fold in folds if fold is not None]
-        nothing = np.full(tables.shape[1], BACKGROUND)
         scores = [
             float(metric(_confusion(total, nothing if fold is None else fold)))
             for fold in folds
         ]
-        low, high = np.quantile(scores, [0.05, 0.95])
-        points.append(
-            LabelPoint(
-                size,
-                float(np.mean(scores)),
-                float(low),
-                float(high),
-                times,
-                1 - len(known) / times,
-            )
-        )
+        blind = sum(fold is None for fold in folds) / times
+        points.append(_point(size, scores, blind))
     return points
+
+
+def _point(size: int, scores: Sequence[float], blind: float) -> LabelPoint:
+    low, high = np.quantile(scores, [0.05, 0.95])
+    mean = float(np.mean(scores))
+    return LabelPoint(size, mean, float(low), float(high), len(scores), blind)
 
 
 def _fold(tables: NDArray[Any], objective: Objective) -> NDArray[np.int64] | None:

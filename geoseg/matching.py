@@ -232,14 +232,7 @@ def match_clusters(
     tiles = int((per_tile > 0).sum())
     total = counts.sum(0)  # (K, C)
     _check_labels(total, tiles)
-    if objective == "f1" and total.shape[1] != 2:
-        raise ParameterError(
-            f"objective f1 needs two classes, found {total.shape[1]}: use accuracy"
-        )
-    mean_cluster = total.sum() / len(total)
-    m = SHRINKAGE * mean_cluster if shrinkage is None else float(shrinkage)
-    if not 0.0 <= m < np.inf:
-        raise ParameterError(f"shrinkage is {m}, expected pixels, zero or more")
+    m = _pixels_of_trust(total, shrinkage)
     prior = total.sum(0) / total.sum()
     scores = _shrunken_shares(total, prior, m)
     classes, threshold = _decide(scores, total, objective)
@@ -248,7 +241,7 @@ def match_clusters(
         scores=tuple(tuple(row) for row in scores.tolist()),
         threshold=threshold,
         objective=objective,
-        shrinkage=float(m),
+        shrinkage=m,
         counts=tuple(tuple(row) for row in total.tolist()),
         tiles=tiles,
         prior=tuple(prior.tolist()),
@@ -295,6 +288,15 @@ def _check_labels(total: NDArray[np.int64], tiles: int) -> None:
         )
 
 
+def _pixels_of_trust(total: NDArray[np.int64], shrinkage: float | None) -> float:
+    """Return the given ``m``, or a share of a mean cluster."""
+    mean_cluster = total.sum() / len(total)
+    m = float(SHRINKAGE * mean_cluster if shrinkage is None else shrinkage)
+    if not 0.0 <= m < np.inf:
+        raise ParameterError(f"shrinkage is {m}, expected pixels, zero or more")
+    return m
+
+
 def _shrunken_shares(total: NDArray[np.int64], prior: NDArray[Any], m: float) -> Any:
     """Return ``(K, C)`` shares (n_kc + m·π_c) / (n_k + m); the prior where both are 0."""
     weight = total.sum(1, keepdims=True) + m
@@ -308,6 +310,10 @@ def _decide(
     """Return ``(K,)`` class ids and the threshold (None with more than two classes)."""
     seen = total.sum(1) > 0
     if total.shape[1] > 2:
+        if objective == "f1":
+            raise ParameterError(
+                f"objective f1 needs two classes, found {total.shape[1]}: use accuracy"
+            )
         return np.where(seen, scores.argmax(1), BACKGROUND), None
     building = scores[:, BUILDING]
     threshold = 0.5 if objective == "accuracy" else _f1_threshold(building, total)

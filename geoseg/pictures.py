@@ -8,14 +8,13 @@ import numpy as np
 import torch
 
 from geoseg import report
-from geoseg.classes import footprint_ids
+from geoseg.classes import renamed
 from geoseg.errors import ParameterError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.geo.contingency import cluster_map
+from geoseg.geo.heads import ClusterView, fold_strip
 from geoseg.geo.labels import read_footprints, read_labels
 from geoseg.geo.predictor import predict_strips
-from geoseg.geo.strips import classify
 from geoseg.model import Model
 from geoseg.patches import IGNORE
 from geoseg.report.painting import Pixels
@@ -43,34 +42,42 @@ def draw_panel(
         )
     order = torch.randperm(len(tiles), generator=torch.Generator().manual_seed(seed))
     chosen = [tiles[int(i)] for i in order[:count]]
-    return report.panel_figure(path, [_panel_row(model, tile) for tile in chosen])
+    names = tiles[0].classes.names if tiles else ()
+    rows = [_panel_row(model, tile) for tile in chosen]
+    return report.panel_figure(path, rows, class_names=names)
 
 
 def _panel_row(model: Model, tile: Tile) -> report.PanelRow:
-    grid = raster.describe(tile.image)
     image, valid = read_colours(
         tile, model.card.nodata, bands=model.card.normalization.bands
     )
-    heads = []
-    # The panel shows one class: where there are several, the one that is judged.
-    names = tile.classes.names
-    shown, *_ = footprint_ids(names)
-    own = model.card.class_names.index(names[shown])
-    for head in model.card.matchings:
-        clusters = cluster_map(model, tile, head).numpy()
-        strips = predict_strips(
-            model.with_card(head=head), tile.image, region=tile.extent(grid)
+    own, names = model.card.class_names, tile.classes.names
+    heads = [
+        report.PanelHead(f"{head} head", clusters, renamed(classes, own, names))
+        for head, (clusters, classes) in _maps(model, tile).items()
+    ]
+    grid = raster.describe(tile.image)
+    truth = np.where(valid, read_labels(tile, grid), np.uint8(IGNORE))
+    return report.PanelRow(tile.id, image, heads, truth, valid)
+
+
+def _maps(model: Model, tile: Tile) -> dict[str, tuple[Pixels, Pixels]]:
+    """Return the ``(H, W)`` cluster and class ids of every matched head."""
+    heads = list(model.card.matchings)
+    view = ClusterView(model, *heads)
+    extent = tile.extent(raster.describe(tile.image))
+    found: dict[str, list[tuple[Pixels, Pixels]]] = {head: [] for head in heads}
+    for strip in predict_strips(view, tile.image, region=extent):
+        for head, part in view.split(strip).items():
+            clusters = np.where(part.valid, part.probability.argmax(axis=0), -1)
+            found[head].append((clusters, fold_strip(model, head, part).classes))
+    return {
+        head: (
+            np.concatenate([clusters for clusters, _ in parts]),
+            np.concatenate([classes for _, classes in parts]),
         )
-        classes = np.concatenate([classify(strip).classes for strip in strips])
-        classes = _as_building(classes, own)
-        heads.append(report.PanelHead(f"{head} head", clusters, classes))
-    truth = np.where(valid, _as_building(read_labels(tile, grid), shown), IGNORE)
-    return report.PanelRow(tile.id, image, heads, truth.astype(np.uint8), valid)
-
-
-def _as_building(classes: Pixels, class_id: int) -> Pixels:
-    """Return 1 where the class is, 0 elsewhere, IGNORE where nothing is known."""
-    return np.where(classes == IGNORE, IGNORE, classes == class_id).astype(np.uint8)
+        for head, parts in found.items()
+    }
 
 
 def read_colours(

@@ -75,9 +75,11 @@ class RunResult:
 
     def __repr__(self) -> str:
         """Say where the run lies and how good it is: for consoles and notebooks."""
-        iou = self.model.card.metrics.get("iou", {}).get("value")
-        score = "" if iou is None else f", IoU {iou:.3f}"
-        return f"<RunResult in {self.run}{score}>"
+        card = self.model.card
+        several = len(card.class_names) > 2
+        score = card.metrics.get("mean_iou" if several else "iou", {}).get("value")
+        words = "" if score is None else f", {'mean ' * several}IoU {score:.3f}"
+        return f"<RunResult in {self.run}{words}>"
 
     @property
     def interrupted(self) -> bool:
@@ -317,7 +319,7 @@ def _score(plan: _Plan, result: RunResult) -> RunResult:
     if settings.report != "none":
         say_stage(REPORT_NAME)
         material = reporting.Material(
-            title=f"Buildings in {settings.source}",
+            title=reporting.page_title(entries[0].class_names, settings.source),
             entries=entries,
             test=split.test,
             matching=split.match,

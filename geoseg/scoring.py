@@ -1,7 +1,7 @@
 """Scores of a run on its test tiles, with the controls beside them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,15 +16,15 @@ from geoseg.geo.labels import check_footprints
 from geoseg.geo.outputs import check_output
 from geoseg.geo.score_tables import markdown_table
 from geoseg.geo.scores import Scores, majority_scores, write_scores
-from geoseg.matching import Objective, one_to_one
+from geoseg.matching import Matching, Objective, one_to_one
 from geoseg.methods import build_method
 from geoseg.methods.base import Batches
 from geoseg.model import Model
 from geoseg.pictures import draw_panel
 from geoseg.progress import say_stage, track
 from geoseg.report.verdict import conclusion
-from geoseg.reporting import Material, write_report_page
-from geoseg.run_files import SCORES_NAME
+from geoseg.reporting import Material, page_title, write_report_page
+from geoseg.run_files import PANEL_NAME, SCORES_NAME
 from geoseg.settings import LABEL_OPTIONS, RunSettings, loader_of, tiles_of
 from geoseg.words import counted
 
@@ -143,6 +143,29 @@ class Judged(NamedTuple):
     training: list[Tile]
     batches: Batches | None
 
+    def material(
+        self,
+        settings: RunSettings,
+        model: Model | None,
+        prediction: Path,
+        run: Path | None,
+        command: str,
+    ) -> Material:
+        """Return what the page about the map is made of."""
+        return Material(
+            title=page_title(self.entries[0].class_names, settings.source),
+            entries=self.entries,
+            test=self.test,
+            matching=self.match,
+            training=self.training,
+            model=model,
+            prediction=prediction,
+            batches=self.batches,
+            run=run,
+            command=command,
+            seed=settings.seed,
+        )
+
 
 def score_map(
     prediction: Path,
@@ -193,22 +216,10 @@ def score_map(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         if model is not None:
-            draw_panel(folder / "panel.png", model, judged.test, seed=settings.seed)
+            draw_panel(folder / PANEL_NAME, model, judged.test, seed=settings.seed)
         write_report(folder, judged.entries, command=command, seed=settings.seed)
     if report is not None:
-        material = Material(
-            title=f"Buildings in {settings.source}",
-            entries=judged.entries,
-            test=judged.test,
-            matching=judged.match,
-            training=judged.training,
-            model=model,
-            prediction=prediction,
-            batches=judged.batches,
-            run=run,
-            command=command,
-            seed=settings.seed,
-        )
+        material = judged.material(settings, model, prediction, run, command)
         write_report_page(report, material, overwrite=overwrite)
         log.info("%s is written", report)
     return table
@@ -312,19 +323,14 @@ def matching_table(model: Model) -> str:
             "| cluster | class | share of pixels | building score |",
             "|---:|---|---:|---:|",
         ]
-        total = max(sum(map(sum, matching.counts)), 1)
-        for cluster, class_id in enumerate(matching.cluster_to_class):
-            share = sum(matching.counts[cluster]) / total
-            if share < SEEN:
-                continue
+        shares = _seen_shares(matching)
+        for cluster, share in shares.items():
+            class_id = matching.cluster_to_class[cluster]
             lines.append(
                 f"| {cluster} | {model.card.class_names[class_id]} | {share:.3f} | "
                 f"{matching.scores[cluster][1]:.3f} |"
             )
-        rare = sum(sum(row) / total < SEEN for row in matching.counts)
-        if rare:
-            lines.append(f"(nearly) never seen: {counted(rare, 'cluster')}")
-        lines.append("")
+        lines.append(_left_out(matching, shares))
     return "\n".join(lines)
 
 
@@ -341,17 +347,27 @@ def _class_table(model: Model) -> str:
             f"| cluster | {' | '.join((*columns, *names))} |",
             f"|---:|{'---|' * (1 + strict)}---:|{'---:|' * len(names)}",
         ]
-        total = max(sum(map(sum, matching.counts)), 1)
-        for cluster, class_id in enumerate(matching.cluster_to_class):
-            cells = [
-                names[class_id],
-                *(names[c] for c in others[cluster : cluster + 1]),
-            ]
-            share = sum(matching.counts[cluster]) / total
-            shares = [f"{value:.3f}" for value in (share, *matching.scores[cluster])]
-            lines.append(f"| {cluster} | {' | '.join((*cells, *shares))} |")
-        lines.append("")
+        shares = _seen_shares(matching)
+        for cluster, share in shares.items():
+            cells = [names[matching.cluster_to_class[cluster]]]
+            cells += [names[class_id] for class_id in others[cluster : cluster + 1]]
+            numbers = [f"{value:.3f}" for value in (share, *matching.scores[cluster])]
+            lines.append(f"| {cluster} | {' | '.join((*cells, *numbers))} |")
+        lines.append(_left_out(matching, shares))
     return "\n".join(lines)
+
+
+def _seen_shares(matching: Matching) -> dict[int, float]:
+    """Return cluster → share of the pixels, of the clusters worth a row."""
+    total = max(sum(map(sum, matching.counts)), 1)
+    shares = {k: sum(row) / total for k, row in enumerate(matching.counts)}
+    return {cluster: share for cluster, share in shares.items() if share >= SEEN}
+
+
+def _left_out(matching: Matching, shares: Mapping[int, float]) -> str:
+    """Say how many clusters have no row, and end the table."""
+    rare = matching.num_clusters - len(shares)
+    return f"\n(nearly) never seen: {counted(rare, 'cluster')}\n" if rare else ""
 
 
 def _labels_as_matched(settings: RunSettings, model: Model | None) -> RunSettings:

@@ -6,6 +6,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.geo.outputs import refuse_existing
+from geoseg.run_files import SCORES_NAME
 
 
 @click.command("evaluate")
@@ -74,7 +75,7 @@ def command(
     """
     options.need_one_source(images, aoi, labels)
     if output is not None:
-        refuse_existing(output / "scores.json", overwrite)
+        refuse_existing(output / SCORES_NAME, overwrite)
     if report is not None:
         refuse_existing(report, overwrite)
     options.set_threads(threads)

@@ -7,10 +7,9 @@ import click
 
 from geoseg.cli import options
 from geoseg.geo.outputs import refuse_existing
+from geoseg.run_files import SCORES_NAME
 
 log = logging.getLogger(__name__)
-
-SCORES_NAME = "scores.json"
 
 
 @click.command("match")

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from geoseg.geo.strips import Strip
+from geoseg.geo.strips import ClassStrip, Strip, classify
 from geoseg.model import Model, ModelCard
 
 
@@ -60,6 +61,16 @@ class ClassView:
     def split(self, strip: Strip) -> list[Strip]:
         """Return the part of a strip that is of each model."""
         return _parts(strip, self._counts)
+
+
+def fold_strip(model: Model, head: str, strip: Strip) -> ClassStrip:
+    """Fold cluster into class probabilities, and decide.
+
+    Prediction folds before it blends windows: at most the last bits differ.
+    """
+    fold = model.card.matchings[head].matrix.numpy()  # (K, C)
+    folded = np.einsum("khw,kc->chw", strip.probability, fold)
+    return classify(strip._replace(probability=folded))
 
 
 def _one_after_another(planes: Sequence[Tensor]) -> Tensor:

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.classes import TWO_CLASSES
 from geoseg.errors import ShapeError
 from geoseg.geo.outputs import write_aside
-from geoseg.metrics import BUILDING
-from geoseg.palette import FOUND, INVENTED, MISSED
-from geoseg.patches import IGNORE
+from geoseg.palette import FOUND, INVENTED, MISSED, Colour, class_colours
 from geoseg.report.painting import (
     PanelRow,
     Pixels,
-    paint_buildings,
+    content_note,
     paint_clusters,
+    paint_map,
     score_note,
     stretch_image,
 )
@@ -60,28 +60,47 @@ def _show(axes: "Axes", pixels: Pixels, title: str, note: str = "") -> None:
     axes.set_title(note, loc="right", fontsize=10, color=_FAINT, pad=4)
 
 
-def _building_legend(figure: "Figure") -> None:
+def _legend(figure: "Figure", class_names: Sequence[str], across: int) -> None:
+    """Say below the panels what the colours of maps mean."""
     from matplotlib.patches import Patch
 
-    meanings = (("found", FOUND), ("invented", INVENTED), ("missed", MISSED))
+    meanings: list[tuple[str, Colour]] = [
+        ("building found", FOUND),
+        ("building invented", INVENTED),
+        ("building missed", MISSED),
+    ]
+    if len(class_names) > 2:
+        colours = class_colours(len(class_names))
+        pairs = list(zip(class_names, colours, strict=True))[1:]
+        meanings = [(name, (r / 255, g / 255, b / 255)) for name, (r, g, b) in pairs]
+        meanings.append((class_names[0], (0.7, 0.7, 0.7)))  # the image in grey
+    patches: list[Any] = [Patch(color=c, label=name) for name, c in meanings]
     figure.legend(
-        handles=[Patch(color=c, label=f"building {name}") for name, c in meanings],
+        handles=patches,
         loc="outside lower right",
-        ncols=3,
+        ncols=min(len(meanings), 2 * across),
         frameon=False,
         fontsize=9,
     )
 
 
-def panel_figure(path: Path, rows: Sequence[PanelRow], *, dpi: int = 110) -> Path:
-    """Draw image, clusters, reference and matched buildings of some tiles.
+def panel_figure(
+    path: Path,
+    rows: Sequence[PanelRow],
+    *,
+    class_names: Sequence[str] = TWO_CLASSES.names,
+    dpi: int = 110,
+) -> Path:
+    """Draw image, clusters, reference and the map after matching of some tiles.
 
     Each tile takes two lines: the image and every head's clusters; the reference and
-    every head's clusters after matching, with the IoU.
+    every head's clusters after matching, with the IoU. Two classes show the buildings
+    found, invented and missed; more have the colours of the map's styles.
 
     Args:
         path: PNG to write.
         rows: The tiles, with equally many heads.
+        class_names: Of the rows' class ids, background first.
         dpi: Resolution; a panel is three inches wide.
 
     Raises:
@@ -98,27 +117,27 @@ def panel_figure(path: Path, rows: Sequence[PanelRow], *, dpi: int = 110) -> Pat
     figure = _figure(3.0 * across, 6.5 * len(rows) + 0.5)
     grid = figure.subplots(2 * len(rows), across, squeeze=False)
     for number, row in enumerate(rows):
-        _draw_row(grid[2 * number], grid[2 * number + 1], row)
+        _draw_row(grid[2 * number], grid[2 * number + 1], row, len(class_names))
     if any(row.truth is not None for row in rows):
-        _building_legend(figure)
+        _legend(figure, class_names, across)
     return _save(figure, path, dpi)
 
 
-def _draw_row(upper: Sequence["Axes"], lower: Sequence["Axes"], row: PanelRow) -> None:
+def _draw_row(
+    upper: Sequence["Axes"], lower: Sequence["Axes"], row: PanelRow, count: int
+) -> None:
     image = stretch_image(row.image, row.valid)
     _show(upper[0], image, row.title)
     if row.truth is None:
         lower[0].set_axis_off()
     else:
-        known = row.truth != IGNORE
-        share = (row.truth[known] == BUILDING).mean() if known.any() else 0.0
-        painted = paint_buildings(image, row.truth)
-        _show(lower[0], painted, "reference", f"{100 * share:.0f} % building")
+        painted = paint_map(image, row.truth, count=count)
+        _show(lower[0], painted, "reference", content_note(row.truth, count))
     for head, top, bottom in zip(row.heads, upper[1:], lower[1:], strict=True):
         used = np.setdiff1d(head.clusters, [-1]).size
         _show(top, paint_clusters(head.clusters), head.name, f"{used} clusters")
-        note = score_note(head.classes, row.truth)
-        painted = paint_buildings(image, head.classes, row.truth)
+        note = score_note(head.classes, row.truth, count)
+        painted = paint_map(image, head.classes, row.truth, count=count)
         _show(bottom, painted, f"{head.name}, matched", note)
 
 

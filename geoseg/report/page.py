@@ -121,12 +121,13 @@ def _parts(contents: Contents) -> list[Html]:
             sections.caveat_list(contents.caveats) if contents.caveats else None
         ),
     }
+    leads = LEADS | MANY_LEADS if len(names) > 2 else LEADS
     parts = {
         key: sections.section(
             key,
             title,
             sections.or_absent(contents, key, made[key]),
-            lead=LEADS[key] if made[key] is not None else "",
+            lead="" if made[key] is None else leads[key],
         )
         for key, title in SECTIONS.items()
     }
@@ -153,6 +154,12 @@ LEADS = {
     "taken all), confidence how sure the pixels are.",
     "card": "",
     "caveats": "What follows from how this run was made.",
+}
+#: Where it is another with more than two classes.
+MANY_LEADS = {
+    "footprints": "What lands in the map as outlines, over test tiles. Other classes "
+    "can be had with --footprint-class.",
+    "worst": "The test tiles with the lowest mean IoU.",
 }
 
 

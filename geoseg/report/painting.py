@@ -14,6 +14,7 @@ from geoseg.errors import ShapeError
 from geoseg.metrics import BACKGROUND, BUILDING, iou, mean_iou
 from geoseg.palette import FOUND, INVENTED, MISSED, class_colours, cluster_colours
 from geoseg.patches import IGNORE
+from geoseg.words import counted
 
 Pixels = NDArray[Any]
 
@@ -154,6 +155,23 @@ def paint_classes(background: Pixels, classes: Pixels) -> NDArray[np.float32]:
     return out
 
 
+def paint_map(
+    background: Pixels, classes: Pixels, truth: Pixels | None = None, *, count: int = 2
+) -> NDArray[np.float32]:
+    """Show a class map: two classes as :func:`paint_buildings`, more by their colours.
+
+    Args:
+        background: ``(H, W, 3)`` in [0, 1].
+        classes: ``(H, W)`` class ids.
+        truth: ``(H, W)`` reference ids or None; with two classes it tells right from
+            wrong.
+        count: Number of classes.
+    """
+    if count > 2:
+        return paint_classes(background, classes)
+    return paint_buildings(background, classes, truth)
+
+
 def _faded(background: Pixels) -> NDArray[np.float32]:
     grey = background @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     return np.repeat((0.45 + 0.5 * grey)[..., None], 3, axis=2).astype(np.float32)
@@ -181,3 +199,17 @@ def score_note(classes: Pixels, truth: Pixels | None, count: int = 2) -> str:
     if count == 2:
         return f"IoU {float(iou(confusion)):.2f}"
     return f"mean IoU {float(mean_iou(confusion)):.2f}"
+
+
+def content_note(truth: Pixels, count: int = 2) -> str:
+    """Return in words what a ``(H, W)`` reference holds.
+
+    Args:
+        truth: Class ids, IGNORE where unknown.
+        count: Number of classes. Two: the share of building. More: how many are here.
+    """
+    real = truth[truth != IGNORE]
+    if count == 2:
+        share = float((real == BUILDING).mean()) if real.size else 0.0
+        return f"{100 * share:.0f} % building"
+    return counted(np.unique(real).size, "class")

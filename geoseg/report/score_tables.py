@@ -24,7 +24,9 @@ def scores_section(contents: Contents) -> Html:
     entries, seed = contents.entries, contents.seed
     names = [Html(element("span", entry.name)) for entry in entries]
     if len(entries[0].class_names) == 2:
-        table = _table(TABLE_COLUMNS, entries, names, "Scores on the test tiles", seed)
+        table = _table(
+            TABLE_COLUMNS, entries, names, "Scores on the test tiles", seed, ranked=True
+        )
         return join(table, _note(entries[0], "IoU and F1"))
     first = entries[0]
     count = len(first.class_names)
@@ -32,7 +34,14 @@ def scores_section(contents: Contents) -> Html:
     words = [class_name(k, name) for k, name in enumerate(first.class_names)]
     return join(
         element("h3", f"Over all {count} classes"),
-        _table(OVERALL_COLUMNS, entries, names, "Scores over all classes", seed),
+        _table(
+            OVERALL_COLUMNS,
+            entries,
+            names,
+            "Scores over all classes",
+            seed,
+            ranked=True,
+        ),
         _note(first, "the mean IoU"),
         element("h3", f"{first.name}, class by class"),
         _table(CLASS_COLUMNS, classes, words, "Scores of each class", seed),
@@ -53,7 +62,10 @@ def _table(
     names: Sequence[Html],
     caption: str,
     seed: int,
+    *,
+    ranked: bool = False,
 ) -> Html:
+    """Tabulate scores; of ranked rows the first is the one that counts."""
     first = columns[0][0]
     heads = [
         element("th", "", scope="col"),
@@ -61,16 +73,18 @@ def _table(
         *(element("th", head, scope="col", class_="num") for head, _, _ in columns),
     ]
     body = [_row(columns, *pair, seed) for pair in zip(rows, names, strict=True)]
-    return _scrolled(heads, body, caption)
+    return _scrolled(heads, body, caption, ranked=ranked)
 
 
-def _scrolled(heads: Sequence[Html], body: Sequence[Html], caption: str) -> Html:
+def _scrolled(
+    heads: Sequence[Html], body: Sequence[Html], caption: str, *, ranked: bool = False
+) -> Html:
     table = element(
         "table",
         element("caption", caption, class_="hidden"),
         element("thead", element("tr", *heads)),
         element("tbody", *body),
-        class_="scores",
+        class_="scores ranked" if ranked else "scores",
     )
     return element("div", table, class_="scroll")
 

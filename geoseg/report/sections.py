@@ -72,7 +72,9 @@ def map_key(names: Sequence[str]) -> Html:
     """The legend of maps: buildings by whether they are right, or many classes."""
     if len(names) > 2:
         words = [element("li", class_name(*pair)) for pair in enumerate(names)][1:]
-        return element("ul", *words, class_="legend")
+        key = element("span", class_="key", style="background:#b3b3b3")
+        rest = element("li", key, f" {names[0]}: the image in grey")
+        return element("ul", *words, rest, class_="legend")
     meanings = (("found", FOUND), ("invented", INVENTED), ("missed", MISSED))
     items = [
         element(

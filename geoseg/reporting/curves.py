@@ -34,6 +34,8 @@ def training_curves(run: Path | None, absent: dict[str, str]) -> list[Curve]:
         )
     if found.get("loss_at_one") == found.get("loss"):
         found.pop("loss_at_one", None)
+    if len(set(found.get("lr", ([], []))[1])) == 1:
+        found.pop("lr")  # a rate that never changes is in the run card
     names = [*(n for n in FIRST if n in found), *(n for n in found if n not in FIRST)]
     return [Curve(name, *found[name]) for name in names]
 
@@ -149,8 +151,9 @@ def label_section(
         reason = "The model that made this map is not known: name it with --model."
     elif matching is None or test is None or len(matching) < 2:
         reason = "There are fewer than two matching tiles here to draw from."
-    elif not test[..., 1].sum():
-        reason = "The test tiles hold no building."
+    elif not test[..., 1:].sum():
+        found = "building" if test.shape[-1] == 2 else "class but the background"
+        reason = f"The test tiles hold no {found}."
     if reason is not None or model is None or matching is None or test is None:
         absent["labels"] = reason or ""
         return None, ""

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from geoseg.classes import renamed
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.geo.strips import ClassStrip
 from geoseg.metrics import BACKGROUND, BUILDING
 from geoseg.model import Model
-from geoseg.patches import IGNORE
 from geoseg.progress import track
 from geoseg.report.contents import Contents, HeadTable, Picture
 from geoseg.report.page import write_page
@@ -83,7 +82,7 @@ def gather(material: Material) -> Contents:
         absent["worst"] = (
             "All test tiles are shown above."
             if everything
-            else "No test tile holds a building."
+            else "No test tile has labels that tell how well it is mapped."
         )
     k_curves, k_note = k_section(material, absent)
     label_curve, label_note = label_section(
@@ -200,22 +199,14 @@ def _look(material: Material, tile: Tile, surveys: Surveys) -> TileLook:
     for head, by_tile in surveys.items():
         said = by_tile[tile.id]
         if model and said.clusters is not None and said.classes is not None:
-            classes = _renamed(said.classes, model.card.class_names, names)
-            heads.append(HeadLook(head, said.clusters, classes))
+            strip, own = said.classes, model.card.class_names
+            strip = strip._replace(classes=renamed(strip.classes, own, names))
+            heads.append(HeadLook(head, said.clusters, strip))
     mapped = None
     if material.prediction is not None:
         mapped = judged_map(material.prediction, part, valid)
     truth = truth_of(part, valid)
     return TileLook(part, image, truth, heads, mapped, names)
-
-
-def _renamed(strip: ClassStrip, own: Sequence[str], names: Sequence[str]) -> ClassStrip:
-    """Return the ids that the labels have; classes they do not know are background."""
-    if tuple(own) == tuple(names):
-        return strip
-    ids = np.full(256, IGNORE, dtype=np.uint8)
-    ids[: len(own)] = [names.index(n) if n in names else BACKGROUND for n in own]
-    return strip._replace(classes=ids[strip.classes])
 
 
 def _footprints(material: Material, look: TileLook) -> Picture:

@@ -25,15 +25,18 @@ from geoseg.pictures import read_colours
 from geoseg.report.contents import Outline, Picture, TileStory
 from geoseg.report.images import LARGE_SIDE, PANEL_SIDE, picture
 from geoseg.report.painting import (
-    paint_buildings,
-    paint_classes,
+    content_note,
     paint_clusters,
+    paint_map,
     score_note,
     stretch_image,
 )
 from geoseg.words import counted
 
 Pixels = NDArray[Any]
+
+#: Percent of a class that must be wrong on a tile to be told.
+LEAST_WRONG = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,18 +111,17 @@ def story(look: TileLook, *, explain: bool) -> TileStory:
 
 
 def _reference(look: TileLook) -> Picture:
-    known = look.truth != IGNORE
-    real = look.truth[known]
+    note = words = content_note(look.truth, len(look.names))
     if look.many:
-        here = [look.names[class_id] for class_id in np.unique(real).tolist()]
-        painted, words = paint_classes(look.image, look.truth), ", ".join(here)
-        note = counted(len(here), "class")
-    else:
-        share = float((real == BUILDING).mean()) if known.any() else 0.0
-        painted = paint_buildings(look.image, look.truth)
-        words = note = f"{100 * share:.0f} % building"
-    alt = f"Reference of {look.tile.id}: {words}"
-    return picture(painted, side=PANEL_SIDE, alt=alt, caption="reference", note=note)
+        here = np.unique(look.truth[look.truth != IGNORE]).tolist()
+        words = ", ".join(look.names[class_id] for class_id in here)
+    return picture(
+        paint_map(look.image, look.truth, count=len(look.names)),
+        side=PANEL_SIDE,
+        alt=f"Reference of {look.tile.id}: {words}",
+        caption="reference",
+        note=note,
+    )
 
 
 def _clusters(look: TileLook, head: HeadLook) -> Picture:
@@ -135,14 +137,11 @@ def _clusters(look: TileLook, head: HeadLook) -> Picture:
 
 
 def _judged(look: TileLook, name: str, classes: Pixels) -> Picture:
-    note = score_note(classes, look.truth, len(look.names))
-    if look.many:
-        painted, what = paint_classes(look.image, classes), "Classes"
-    else:
-        painted = paint_buildings(look.image, classes, look.truth)
-        what = "Buildings (found, invented, missed)"
+    count = len(look.names)
+    note = score_note(classes, look.truth, count)
+    what = "Classes" if look.many else "Buildings (found, invented, missed)"
     return picture(
-        painted,
+        paint_map(look.image, classes, look.truth, count=count),
         side=PANEL_SIDE,
         alt=f"{what} of the {name} on {look.tile.id}. {note}",
         caption=name,
@@ -178,18 +177,24 @@ def explanation(look: TileLook) -> tuple[str, ...]:
 def _confused(
     look: TileLook, classes: Pixels, known: Pixels, clusters: Pixels | None
 ) -> tuple[str, ...]:
-    """Say of every class of the reference how much of it is called something else."""
+    """Say of every class of the reference how much is called something else.
+
+    The worst class comes first; those that are (nearly) all right are not worth a word.
+    """
     found = []
     for class_id in np.unique(look.truth[known]).tolist():
         real = known & (look.truth == class_id)
         wrong = real & (classes != class_id) & (classes != IGNORE)
         share = 100 * wrong.sum() / real.sum()
-        text = f"{share:.0f} % of {look.names[class_id]} is called something else"
-        if wrong.any():
-            most = look.names[int(np.bincount(classes[wrong]).argmax())]
-            text += f", mostly {most}" + _blame(wrong, clusters)
-        found.append(text + ".")
-    return tuple(found)
+        if share < LEAST_WRONG:
+            continue
+        most = look.names[int(np.bincount(classes[wrong]).argmax())]
+        text = (
+            f"{share:.0f} % of {look.names[class_id]} is called something else, mostly "
+            f"{most}{_blame(wrong, clusters)}."
+        )
+        found.append((share, text))
+    return tuple(text for _, text in sorted(found, key=lambda pair: -pair[0]))
 
 
 def _blame(wrong: Pixels, clusters: Pixels | None) -> str:

@@ -10,6 +10,30 @@ from geoseg.methods.base import Batches
 from geoseg.model import Model
 
 
+def page_title(class_names: Sequence[str], source: str) -> str:
+    """Return the title of a page about a map.
+
+    Args:
+        class_names: Of the map, background first.
+        source: Where its tiles are from.
+
+    Example:
+        >>> page_title(("other", "building", "road"), "Rio")
+        'Building and road in Rio'
+        >>> page_title(("background", "building"), "Rio")
+        'Buildings in Rio'
+    """
+    first, *more = class_names[1:]
+    if not more:
+        return (
+            f"{'Buildings' if first == 'building' else first.capitalize()} in {source}"
+        )
+    if len(more) > 3:
+        return f"{len(class_names)} classes in {source}"
+    words = f"{', '.join([first, *more[:-1]])} and {more[-1]}"
+    return f"{words[:1].upper()}{words[1:]} in {source}"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Material:
     """What a report is made of.

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.geo.heads import ClusterView
+from geoseg.geo.heads import ClusterView, fold_strip
 from geoseg.geo.labels import read_labels
 from geoseg.geo.predictor import predict_strips
 from geoseg.geo.raster import PixelWindow, RasterDescription
-from geoseg.geo.strips import ClassStrip, Strip, classify
+from geoseg.geo.strips import ClassStrip, Strip
 from geoseg.matching import contingency_table
 from geoseg.model import Model
 from geoseg.patches import IGNORE
@@ -92,12 +92,13 @@ class _Notes:
     def __init__(
         self, model: Model, head: str, tile: Tile, grid: RasterDescription, places: int
     ) -> None:
-        matching = model.card.matchings[head]
-        self.fold = matching.matrix.numpy()  # (K, C)
+        self.model, self.head = model, head
         self.tile, self.extent, self.places = tile, tile.extent(grid), places
         self.part = shown_part(tile, grid).extent(grid)
-        self.table = np.zeros(self.fold.shape, dtype=np.int64)
-        self.found: list[list[Place]] = [[] for _ in self.fold]
+        clusters = model.method.heads[head]
+        shape = (clusters, len(model.card.class_names))
+        self.table = np.zeros(shape, dtype=np.int64)
+        self.found: list[list[Place]] = [[] for _ in range(clusters)]
         self.clusters: list[NDArray[np.int64]] = []
         self.classes: list[ClassStrip] = []
 
@@ -106,7 +107,7 @@ class _Notes:
         ids = np.where(strip.valid, strip.probability.argmax(0), -1)
         if labels is not None:
             here = slice(strip.row, strip.row + len(strip.valid))
-            self.table += _count(ids, labels[here], self.fold.shape)
+            self.table += _count(ids, labels[here], self.table.shape)
         row, col, height, width = self.extent
         typical = _typical(strip, min(height, width), self.places)
         for spots, found in zip(typical, self.found, strict=True):
@@ -117,7 +118,7 @@ class _Notes:
         if keep:
             rows = _rows(self.part, self.extent, strip.row)
             cut = rows, _columns(self.part, self.extent)
-            folded = _fold(self.fold, strip)
+            folded = fold_strip(self.model, self.head, strip)
             self.clusters.append(ids[cut])
             self.classes.append(ClassStrip(0, folded.classes[cut], folded.score[cut]))
 
@@ -166,12 +167,6 @@ def _count(
         num_classes=shape[1],
     )
     return counts.numpy()
-
-
-def _fold(fold: NDArray[Any], strip: Strip) -> ClassStrip:
-    """Fold cluster into class probabilities, as prediction does, and decide."""
-    folded = np.einsum("khw,kc->chw", strip.probability, fold)
-    return classify(strip._replace(probability=folded))
 
 
 def _typical(

@@ -26,7 +26,7 @@ from geoseg.report import (
     panel_figure,
     stretch_image,
 )
-from geoseg.report.painting import paint_classes, score_note
+from geoseg.report.painting import content_note, paint_classes, score_note
 
 SIZE = 32
 
@@ -125,6 +125,32 @@ def test_panel_figure_shows_found_buildings_and_leaves_one_file(tmp_path):
     assert (width, height) == (450, 675)  # 3 columns of 3 inches, 2 x 6.5 and a legend
     amber = np.abs(seen - np.array(FOUND) * 255).max(-1) < 3  # the legend's patch
     assert amber.any()
+
+
+def test_a_panel_of_several_classes_shows_each_in_its_colour(tmp_path):
+    clusters = np.zeros((SIZE, SIZE), np.int64)
+    classes = np.repeat(np.arange(4, dtype=np.uint8), SIZE // 4)[:, None]
+    classes = np.broadcast_to(classes, (SIZE, SIZE))
+    black = np.zeros((3, SIZE, SIZE))
+    tile = PanelRow("a", black, [PanelHead("main", clusters, classes)], truth=classes)
+    names = ("other", "building", "road", "tree")
+    seen = pixels_of(
+        panel_figure(tmp_path / "p.png", [tile], class_names=names, dpi=50)
+    )
+    for colour in class_colours(4)[1:]:
+        legend = np.abs(seen - np.array(colour)).max(-1) < 3
+        tinted = 0.25 * 0.45 * 255 + 0.75 * np.array(colour)
+        maps = np.abs(seen - tinted).max(-1) < 3
+        assert legend.sum() > 20 and maps[:, :150].sum() > 500
+        assert maps[:, 150:].sum() > 500  # the reference, and the map beside it
+
+
+def test_notes_say_what_a_reference_holds():
+    truth = np.array([[0, 1, 2, IGNORE]])
+    assert content_note(truth, 3) == "3 classes"
+    assert content_note(truth * 0, 3) == "1 class"
+    assert content_note(np.array([[0, 1, 1, IGNORE]])) == "67 % building"
+    assert content_note(np.full((1, 2), IGNORE)) == "0 % building"
 
 
 def test_panel_figure_needs_no_truth_and_takes_any_number_of_heads(tmp_path):
