@@ -139,6 +139,16 @@ def test_equal_settings_make_equal_files(town, tmp_path, iic_run, no_pictures):
         assert (again.run / name).read_bytes() == (iic_run.run / name).read_bytes()
 
 
+def test_patches_that_workers_read_make_the_same_model(
+    town, tmp_path, iic_run, no_pictures
+):
+    read_by_workers = settings_of(town, SMALL, loader_workers=2)
+    again = runs.start(read_by_workers, tmp_path / "run")
+    assert file_sha256(again.model_path) == file_sha256(iic_run.model_path)
+    log = (again.run / "metrics.csv").read_bytes()
+    assert log == (iic_run.run / "metrics.csv").read_bytes()
+
+
 def test_runs_are_numbered(town, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = replace(settings_of(town), labels=None)

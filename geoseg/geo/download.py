@@ -287,14 +287,15 @@ def _fetch_all(bucket: Bucket, jobs: Sequence[_Job]) -> None:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stopped:
             # a stalled connection is not waited for
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
-            raise DownloadError(
-                f"stopped: what has come lies in {jobs[0].target.parent.parent}; the "
-                "same command goes on from there"
-            ) from None
+            stopped.add_note(
+                f"what has come lies in {jobs[0].target.parent.parent}; the same "
+                "command goes on from there"
+            )
+            raise
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
