@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import geoseg
+from geoseg.benchmarking.page import Gallery, write_page
 from geoseg.benchmarking.plan import Job, Plan, Row, parse_rows, run_folder
 from geoseg.benchmarking.process import run_apart
 from geoseg.benchmarking.results import read_lines
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 #: What the benchmark was begun with, and the leaderboard.
 BENCH_NAME = "benchmark.json"
+PAGE_NAME = "leaderboard.html"
 BOARD_NAMES = ("leaderboard.md", "leaderboard.csv", "leaderboard.json")
 
 
@@ -188,6 +190,7 @@ class _Progress:
         self.plan, self.folder, self.command = plan, folder, command
         self.rows, self.split, self.jobs = rows, split, jobs
         self.failures: dict[str, str] = {}
+        self.gallery = Gallery(split.test, plan.base.nodata)
 
     def carry_out(self) -> None:
         """Do every run that is not done, and write the leaderboard after each."""
@@ -261,6 +264,7 @@ class _Progress:
         texts = (markdown(board), csv_text(board), _json(board))
         for name, text in zip(BOARD_NAMES, texts, strict=True):
             write_text(self.folder / name, text)
+        write_page(self.folder / PAGE_NAME, board, self.gallery)
 
     def _budget(self) -> dict[str, str]:
         base, plan = self.plan.base, self.plan

@@ -155,6 +155,11 @@ class Line:
         return bool(self.trials[0].numbers["learns_from_labels"])
 
     @property
+    def is_run(self) -> bool:
+        """Whether something was run for it: not for the row of the commonest class."""
+        return "steps" in self.trials[0].numbers
+
+    @property
     def main(self) -> str:
         """Name of the score that rows are ordered by."""
         two = len(self.trials[0].scores.class_names) == 2

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import geoseg
@@ -29,6 +29,8 @@ COLUMNS = (
     ("footprint F1", "polygon_f1"),
     ("AMI", "ami"),
 )
+#: Headings of what else is known of a row.
+FACTS = ("K", "weights", "labelled tiles", "runs", "training", "scoring", "memory")
 #: Heading of the score that rows are ordered by.
 MAIN = {"iou": "IoU", "mean_iou": "mean IoU"}
 
@@ -53,7 +55,7 @@ class Board:
     lines: Sequence[Line]
     command: str
     notes: Sequence[str] = ()
-    failures: Mapping[str, str] = ()  # type: ignore[assignment]
+    failures: Mapping[str, str] = field(default_factory=dict)
     left: int = 0
     transductive: bool = False
 
@@ -75,23 +77,27 @@ def markdown(board: Board) -> str:
     parts += _points("Score and labelled tiles", "labelled tiles", board, "by_labels")
     parts += _points("Score and number of clusters", "K", board, "by_clusters")
     parts += [f"- {note}" for note in board.notes]
-    parts += [f"- No run of {job}: {why}" for job, why in dict(board.failures).items()]
+    parts += [f"- No run of {job}: {why}" for job, why in board.failures.items()]
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _table(lines: Sequence[Line], best: Sequence[Line]) -> list[str]:
     main = lines[0].main
-    heads = [MAIN[main], *(head for head, _ in COLUMNS)]
-    heads += ["K", "weights", "labelled tiles", "runs", "training", "scoring", "memory"]
+    heads = [MAIN[main], *(head for head, _ in COLUMNS), *FACTS]
     rows = [f"| method | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
     for line in lines:
-        name = f"**{line.row.name}**" if line in best else line.row.name
-        if line.learns_from_labels and line.row.family != "reference":
-            name += " (learns from labels)"
+        name = f"**{row_name(line)}**" if line in best else row_name(line)
         cells = [shown(line.summaries[main], interval=True)]
         cells += [shown(line.summaries.get(key)) for _, key in COLUMNS]
         rows.append(f"| {name} | {' | '.join([*cells, *facts(line)])} |")
     return rows
+
+
+def row_name(line: Line) -> str:
+    """Return a row's name; a control that learns from labels says so."""
+    if line.learns_from_labels and line.row.family != "reference":
+        return f"{line.row.name} (learns from labels)"
+    return line.row.name
 
 
 def facts(line: Line) -> list[str]:

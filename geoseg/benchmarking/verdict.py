@@ -75,7 +75,7 @@ def _lead(first: Line, second: Line) -> str:
         }
         for line in (first, second)
     ]
-    if second.trials[0].numbers.get("steps") is None:  # one value for all seeds
+    if not second.is_run:  # one value for all seeds
         by_split = {split: value for (split, _), value in scores[1].items()}
         scores[1] = {key: by_split.get(key[0], math.nan) for key in scores[0]}
     shared = sorted(scores[0].keys() & scores[1].keys())

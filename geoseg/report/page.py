@@ -45,6 +45,12 @@ def write_page(path: Path, contents: Contents, *, overwrite: bool = False) -> Pa
 
 def render(contents: Contents) -> str:
     """Return the page as text."""
+    parts = element("main", *_parts(contents))
+    return whole_page(f"{contents.title}: geoseg report", _top(contents), parts)
+
+
+def whole_page(title: str, *children: Html) -> str:
+    """Return a page that needs nothing else, in the style of all of geoseg's."""
     style = files("geoseg.report").joinpath("page.css").read_text(encoding="utf-8")
     head = element(
         "head",
@@ -52,14 +58,13 @@ def render(contents: Contents) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="generator", content=f"geoseg {geoseg.__version__}"),
-        element("title", f"{contents.title}: geoseg report"),
+        element("title", title),
         # ours, and free of "<": not for escaping
         element("style", Html("\n" + style)),
     )
     body = element(
         "body",
-        _top(contents),
-        element("main", *_parts(contents)),
+        *children,
         element(
             "footer", f"Made by geoseg {geoseg.__version__}. One file, no network."
         ),
