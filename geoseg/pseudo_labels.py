@@ -16,7 +16,7 @@ from torch import Tensor
 from geoseg.clustering import MiniBatchKMeans
 from geoseg.losses.prototypes import balancing_weights
 from geoseg.nearest import assign
-from geoseg.ranks import gather_rows
+from geoseg.ranks import gather_rows, sum_over_ranks, world_size
 
 #: Stands in a byte for "no label"; two bytes have -1.
 _NONE = 255
@@ -105,6 +105,21 @@ def relative_entropy(shares: Tensor) -> Tensor:
     """Return the entropy of ``(K,)`` shares over ln K: 0 is collapse."""
     entropy: Tensor = torch.special.entr(shares).sum() / math.log(len(shares))
     return entropy
+
+
+def mean_confidence(logits: Tensor, known: Tensor) -> Tensor:
+    """Return the mean highest softmax of pixels.
+
+    Args:
+        logits: ``(N, K, h, w)``.
+        known: ``(N, h, w)`` bool, the pixels that count.
+
+    Returns:
+        Scalar. In a distributed run the mean of the processes' is that of all pixels.
+    """
+    highest = logits.softmax(dim=1).amax(dim=1)
+    number = sum_over_ranks(known.sum()).clamp(min=1)
+    return (highest * known).sum() * world_size() / number
 
 
 def cluster_epoch(

@@ -12,7 +12,13 @@ from geoseg.networks import TRUNKS
 from geoseg.networks.gradients import SobelMode
 from geoseg.patches import PatchBatch
 from geoseg.pixels import shrink_valid
-from geoseg.pseudo_labels import Seen, cluster_shares, relative_entropy, unpack_labels
+from geoseg.pseudo_labels import (
+    Seen,
+    cluster_shares,
+    mean_confidence,
+    relative_entropy,
+    unpack_labels,
+)
 from geoseg.views import apply_symmetry
 from geoseg.views.hashing import WEIGHTS, normal, states
 
@@ -148,10 +154,7 @@ class MDC(SelfLabelledMethod):
         logits = self.classifier(self.see(batch, context).features[0]).float()
         loss = label_cross_entropy(logits, labels, targets.weights[0])
         shares = cluster_shares(packed, self.heads["main"])
-        with torch.no_grad():
-            known = labels >= 0
-            highest = logits.softmax(dim=1).amax(dim=1)
-            confidence = (highest * known).sum() / known.sum().clamp(min=1)
+        confidence = mean_confidence(logits.detach(), labels >= 0)
         logs = {"entropy": relative_entropy(shares), "confidence": confidence}
         return StepOutput(loss, logs, {"main": shares})
 

@@ -23,6 +23,7 @@ from geoseg.pseudo_labels import (
     Seen,
     Targets,
     cluster_shares,
+    mean_confidence,
     relative_entropy,
     unpack_labels,
 )
@@ -198,5 +199,4 @@ class PiCIE(SelfLabelledMethod):
         targets = self.targets[self.default_head]
         known = unpack_labels(targets.labels[0][index]) >= 0
         logits = prototype_logits(z, targets.centroids[0], self.similarity)
-        highest = logits.softmax(dim=1).amax(dim=1)
-        return (highest * known).sum() / known.sum().clamp(min=1)
+        return mean_confidence(logits, known)

@@ -210,3 +210,22 @@ def test_colour_breakers_reach_the_views():
     found = method.photometric
     assert (found.gain, found.offset, found.drop) == (0.4, 0.2, 0.1)
     assert (found.blur, found.noise, found.brightness) == (1.0, 0.05, 0.1)
+
+
+@pytest.mark.parametrize(("trunk", "stages"), [("pyramid", 4), ("res12", 2)])
+def test_the_baselines_of_picie_are_iic_on_other_trunks(trunk, stages):
+    method = build_method("iic", 3, SMALL | {"trunk": trunk})
+    assert len(method.trunk.lateral) == stages
+    optimizer = method.configure_optimizer()
+    losses = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        loss = method.training_step(noise(size=64), StepContext(0, 0, 0)).loss
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    image = noise(size=37).image
+    with torch.no_grad():
+        found = method.eval().predict(image, torch.ones((4, 37, 37)).bool(), "over")
+    torch.testing.assert_close(found.sum(dim=1), torch.ones((4, 37, 37)))

@@ -183,3 +183,19 @@ def test_a_step_before_the_first_epoch_is_refused():
 def test_parameters_without_a_meaning_are_refused(wrong, message):
     with pytest.raises(ParameterError, match=message):
         build(**wrong)
+
+
+def test_the_released_final_assignment_goes_by_scalar_product():
+    image = torch.tensor([0.6, 0.1, 0.1])[None, :, None, None].expand(1, 3, 32, 32)
+    valid = torch.ones((1, 32, 32), dtype=torch.bool)
+    for final, expected in (("distance", 0), ("dot", 1)):
+        method = build(clusters=2, final=final)
+        method.trunk = Pool()
+        with torch.no_grad():
+            z = method.features(image, valid)[0, :, 0, 0]
+            # the first lies at the feature, the second beyond it
+            centroids = torch.stack([z, 1.5 * z])
+            assert method.centroids_main.shape[0] == 2
+            method.centroids_main = centroids
+            found = method.eval().predict(image, valid).argmax(dim=1)
+        assert (found == expected).all()

@@ -10,6 +10,8 @@ from torch import nn
 from geoseg.methods import build_method
 from geoseg.methods.base import Method, StepOutput
 from geoseg.methods.iic import IIC
+from geoseg.methods.mdc import MDC
+from geoseg.methods.picie import PiCIE
 from geoseg.patches import IGNORE, PatchBatch
 
 
@@ -20,8 +22,11 @@ class NoiseLoader:
     batch.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, *, patches: int = 2) -> None:
+    def __init__(
+        self, rank: int = 0, size: int = 1, *, patches: int = 2, holes: int = 0
+    ) -> None:
         self.rank, self.size, self.patches = rank, size, patches
+        self.holes = holes  # patches of a batch that lack data
 
     def __len__(self) -> int:
         return 5
@@ -32,9 +37,11 @@ class NoiseLoader:
         for number in range(start, len(self)):
             generator = torch.Generator().manual_seed(1000 * epoch + number)
             image = torch.rand((whole, 3, 24, 24), generator=generator)[own]
+            valid = torch.ones((whole, 24, 24), dtype=torch.bool)
+            valid[: self.holes, :8] = False
             yield PatchBatch(
                 image,
-                torch.ones((self.patches, 24, 24), dtype=torch.bool),
+                valid[own],
                 torch.full((self.patches, 24, 24), IGNORE),
                 (torch.arange(whole) + whole * number)[own],
             )
@@ -45,25 +52,62 @@ def four_patches(rank: int, size: int) -> NoiseLoader:
     return NoiseLoader(rank, size, patches=4 // size)
 
 
+def three_and_a_bit(rank: int, size: int) -> NoiseLoader:
+    """The same, but the first patch of each batch lacks a third of its pixels."""
+    return NoiseLoader(rank, size, patches=4 // size, holes=1)
+
+
 def small_iic(**changes: object) -> Method:
     parameters = {"width": 2, "over_clusters": 5, "half_width": 2, **changes}
     return build_method("iic", 3, parameters)
 
 
+def without_norms(method: Method) -> None:
+    """Take out batch normalisation, so that a batch is the sum of its parts."""
+    norms = [n for n, m in method.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    for name in norms:
+        parent, _, child = name.rpartition(".")
+        setattr(method.get_submodule(parent), child, nn.Identity())
+
+
 class PlainIIC(IIC):
-    """Without batch normalisation, so that a batch is the sum of its parts."""
+    """IIC without batch normalisation."""
 
     def __init__(self) -> None:
         super().__init__(3, width=2, over_clusters=5, half_width=2)
-        norms = [n for n, m in self.named_modules() if isinstance(m, nn.BatchNorm2d)]
-        assert norms
-        for name in norms:
-            parent, _, child = name.rpartition(".")
-            setattr(self.get_submodule(parent), child, nn.Identity())
+        without_norms(self)
 
     def configure_optimizer(self):
         # not Adam, which makes much of the rounding of small gradients
         return torch.optim.SGD(self.parameters(), lr=0.5)
+
+
+SMALL = {"trunk": "vgg", "width": 2, "clusters": 4, "start_batches": 2}
+
+
+class PlainPiCIE(PiCIE):
+    """PiCIE without batch normalisation, its clusters balanced."""
+
+    def __init__(self) -> None:
+        super().__init__(3, **SMALL, over_clusters=6, balance="inverse")
+        without_norms(self)
+
+    def configure_optimizer(self):
+        return torch.optim.SGD(self.parameters(), lr=0.05)
+
+
+class PlainMDC(MDC):
+    """MDC without batch normalisation, its clusters balanced."""
+
+    def __init__(self) -> None:
+        super().__init__(3, **SMALL, balance="inverse")
+        without_norms(self)
+
+    def configure_optimizer(self):
+        groups = (self.trunk.parameters(), self.classifier.parameters())
+        self.optimizer = torch.optim.SGD([{"params": list(g)} for g in groups], lr=0.5)
+        return self.optimizer
 
 
 class PixelMean(Method):

@@ -11,9 +11,12 @@ from cases import (
     Failing,
     PixelMean,
     PlainIIC,
+    PlainMDC,
+    PlainPiCIE,
     four_patches,
     seeded,
     small_iic,
+    three_and_a_bit,
 )
 
 from geoseg.errors import TrainingError
@@ -22,13 +25,13 @@ from geoseg.training import METRICS_NAME, Limits, fit, fit_on_devices
 pytestmark = pytest.mark.slow
 
 
-def train(method, run, devices, **options):
+def train(method, run, devices, *, loaders=four_patches, **options):
     run.mkdir(exist_ok=True)
     options = {"limits": Limits(max_steps=7), "seed": 3, **options}
     if devices == 1:
-        fit(method, four_patches(0, 1), run=run, **options)
+        fit(method, loaders(0, 1), run=run, **options)
     else:
-        fit_on_devices(method, four_patches, devices=devices, run=run, **options)
+        fit_on_devices(method, loaders, devices=devices, run=run, **options)
     return method.state_dict()
 
 
@@ -37,12 +40,21 @@ def rows(run) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("make", [PlainIIC, PixelMean])
-def test_two_processes_learn_what_one_learns_from_the_union(make, tmp_path):
+@pytest.mark.parametrize(
+    ("make", "loaders"),
+    [
+        (PlainIIC, four_patches),
+        (PixelMean, four_patches),
+        # unequal shares of the k-means' sums, of the balance and of the loss
+        (PlainPiCIE, three_and_a_bit),
+        (PlainMDC, three_and_a_bit),
+    ],
+)
+def test_two_processes_learn_what_one_learns_from_the_union(make, loaders, tmp_path):
     # seven steps are an epoch of one head and the start of an epoch of the other
     before = seeded(make).state_dict()
-    one = train(seeded(make), tmp_path / "one", devices=1)
-    two = train(seeded(make), tmp_path / "two", devices=2)
+    one = train(seeded(make), tmp_path / "one", devices=1, loaders=loaders)
+    two = train(seeded(make), tmp_path / "two", devices=2, loaders=loaders)
     moved = [name for name in one if not torch.allclose(one[name], before[name])]
     assert moved
     for name in one:
