@@ -162,8 +162,7 @@ LEADS = {
 }
 #: Where it is another with more than two classes.
 MANY_LEADS = {
-    "footprints": "What lands in the map as outlines, over test tiles. Other classes "
-    "can be had with --footprint-class.",
+    "footprints": "What lands in the map as outlines, over test tiles.",
     "worst": "The test tiles with the lowest mean IoU.",
 }
 
