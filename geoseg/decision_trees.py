@@ -11,6 +11,8 @@ from geoseg.errors import ParameterError
 
 #: Rows that go down a tree together: their features stay in a processor's cache.
 _ROWS = 16384
+#: Threshold that no number exceeds; finite, as all weights of a model file are.
+_NEVER = torch.finfo(torch.float32).max
 
 
 class DecisionTrees(nn.Module):
@@ -39,7 +41,7 @@ class DecisionTrees(nn.Module):
         nodes = 2 * leaves - 1
         # 32-bit numbers: the way down is bound by memory
         self.register_buffer("features", torch.zeros((trees, nodes), dtype=torch.int32))
-        self.register_buffer("thresholds", torch.full((trees, nodes), torch.inf))
+        self.register_buffer("thresholds", torch.full((trees, nodes), _NEVER))
         self.register_buffer(
             "left", torch.arange(nodes, dtype=torch.int32).repeat(trees, 1)
         )
@@ -64,7 +66,7 @@ class DecisionTrees(nn.Module):
             tables = {
                 "features": np.where(inner, tree.feature[order], 0),
                 "thresholds": np.where(
-                    inner, _rounded_down(tree.threshold[order]), np.inf
+                    inner, _rounded_down(tree.threshold[order]), _NEVER
                 ),
                 "left": np.where(inner, children, np.arange(count)),
             }
