@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def run_benchmark(plan: Plan, folder: Path, command: str) -> str:
         DatasetError: If there are no tiles to test on.
         TrainingError: At the end, if some run failed.
     """
-    plan.check()
+    plan.check(_former_rows(folder))
     check_device(plan.base.device)
     tiles = tiles_of(plan.base)
     split = _check_split(plan, tiles)
@@ -70,7 +71,8 @@ def run_benchmark(plan: Plan, folder: Path, command: str) -> str:
         for job in jobs:
             _check_same(plan, job, folder)
         state = _Progress(plan, folder, command, rows, split, jobs)
-        state.carry_out()
+        with _going_on(command):
+            state.carry_out()
     if state.failures:
         first, why = next(iter(state.failures.items()))
         raise TrainingError(
@@ -79,6 +81,16 @@ def run_benchmark(plan: Plan, folder: Path, command: str) -> str:
             "command tries again"
         )
     return (folder / BOARD_NAMES[0]).read_text(encoding="utf-8")
+
+
+@contextmanager
+def _going_on(command: str) -> Iterator[None]:
+    """Note on whatever stops this process at once how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stop.add_note(f"go on with the same command: {command}")
+        raise
 
 
 def _check_split(plan: Plan, tiles: list[Tile]) -> Split:
@@ -110,8 +122,7 @@ def _begin(plan: Plan, folder: Path, tiles: str) -> tuple[Row, ...]:
                 f"the tiles have changed since {folder} was begun: put them back as they "
                 "were, or give another folder"
             )
-        former = parse_rows(",".join(stored["rows"]))
-        rows = tuple(dict.fromkeys((*former, *rows)))
+        rows = tuple(dict.fromkeys((*_former_rows(folder), *rows)))
     elif any(entry.name != ".lock" for entry in folder.iterdir()):
         raise OutputExistsError(
             f"{folder} is not empty and no benchmark: give another folder"
@@ -126,6 +137,12 @@ def _begin(plan: Plan, folder: Path, tiles: str) -> tuple[Row, ...]:
         },
     )
     return rows
+
+
+def _former_rows(folder: Path) -> tuple[Row, ...]:
+    """Return the rows of a benchmark that was begun; none of a new one."""
+    path = folder / BENCH_NAME
+    return parse_rows(",".join(_read(path)["rows"])) if path.exists() else ()
 
 
 def _read(path: Path) -> dict[str, Any]:

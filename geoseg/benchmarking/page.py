@@ -109,6 +109,7 @@ def write_page(path: Path, board: Board, gallery: Gallery) -> None:
     """
     parts = [
         section("scores", "Scores", *_families(board), lead=LEADS["scores"]),
+        section("cost", "What each row took", _costs(board.lines), lead=LEADS["cost"]),
         *_curves(board),
         *_maps(board, gallery),
         section("notes", "How this was made", *_making(board)),
@@ -124,6 +125,7 @@ def write_page(path: Path, board: Board, gallery: Gallery) -> None:
 LEADS = {
     "scores": "The best of each family stands first. Methods are compared within a "
     "family: references learn from the very labels that otherwise only name clusters.",
+    "cost": "Means over the runs. Memory is the most that a run's process held.",
     "labels": "With fewer labelled tiles. Where labels only name clusters, the network is "
     "the same at every point; what learns from labels was trained again for each.",
     "clusters": "k-means of the features that each row's network has learned, matched and "
@@ -164,7 +166,7 @@ def _families(board: Board) -> list[Html]:
 
 def _table(lines: Sequence[Line], best: Sequence[Line]) -> Html:
     main = lines[0].main
-    heads = [f"{MAIN[main]}, 0 to 1", MAIN[main], *(h for h, _ in COLUMNS), *FACTS]
+    heads = [f"{MAIN[main]}, 0 to 1", MAIN[main], *(h for h, _ in COLUMNS)]
     header = [element("th", "", scope="col")]
     header += [
         element("th", head, scope="col", class_="num" if number else None)
@@ -189,7 +191,6 @@ def _row(line: Line, best: bool) -> Html:
     )
     cells = [_cell(main)]
     cells += [_cell(line.summaries.get(key)) for _, key in COLUMNS]
-    cells += [element("td", text, class_="num") for text in facts(line)]
     name = row_name(line)
     return element(
         "tr",
@@ -198,6 +199,28 @@ def _row(line: Line, best: bool) -> Html:
         *cells,
         class_=role,
     )
+
+
+def _costs(lines: Sequence[Line]) -> Html:
+    """What the rows have and need, beside their scores."""
+    header = [element("th", "", scope="col")]
+    header += [element("th", fact, scope="col", class_="num") for fact in FACTS]
+    body = [
+        element(
+            "tr",
+            element("th", row_name(line), scope="row"),
+            *(element("td", text, class_="num") for text in facts(line)),
+            class_=ROLES[line.row.family],
+        )
+        for line in lines
+        if line.is_run
+    ]
+    table = element(
+        "table",
+        element("thead", element("tr", *header)),
+        element("tbody", *body),
+    )
+    return element("div", table, class_="scroll")
 
 
 def _cell(score: Summary | None) -> Html:

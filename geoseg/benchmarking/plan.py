@@ -209,13 +209,16 @@ class Plan:
         """Return what runs of one benchmark must agree in, as plain JSON values."""
         return {**self.base.to_json(), "parameters": dict(self.shared)}
 
-    def check(self) -> None:
+    def check(self, former: Sequence[Row] = ()) -> None:
         """Refuse what no run could be begun with.
+
+        Args:
+            former: Rows that the benchmark has already; they share the parameters.
 
         Raises:
             ParameterError: If a parameter is unknown or has no meaning.
         """
-        methods = {row.method for row in (*self.sources, *self.rows)}
+        methods = {row.method for row in (*self.sources, *self.rows, *former)}
         known = {name for method in methods for name in method_defaults(method)}
         for name in self.shared:
             if name not in known:
