@@ -140,11 +140,19 @@ class Forest(Method):
         return sample[:, :-1], sample[:, -1].long()
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return ``(N, C, H, W)`` class probabilities, the mean of the trees'."""
+        """Return ``(N, C, H, W)`` class probabilities, the mean of the trees'.
+
+        Pixels without data go down no tree: their classes are equally probable. So the
+        empty windows that fill up a last batch cost nothing.
+        """
         n, _, h, w = image.shape
-        features = self._features(image, valid).permute(0, 2, 3, 1)  # (N, H, W, D)
-        shares: Tensor = self.trees(features.reshape(n * h * w, -1).float())
-        return shares.reshape(n, h, w, -1).permute(0, 3, 1, 2).to(image.dtype)
+        classes = self.heads[head]
+        shares = torch.full((n, h, w, classes), 1 / classes, device=image.device)
+        seen = valid.flatten(1).any(dim=1)
+        if seen.any():
+            features = self._features(image[seen], valid[seen]).permute(0, 2, 3, 1)
+            shares[valid] = self.trees(features[valid[seen]].float())
+        return shares.permute(0, 3, 1, 2).to(image.dtype)
 
     def _features(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return ``(N, D, H, W)`` features of the bands, whitened if that is asked for."""

@@ -73,3 +73,15 @@ def test_without_scikit_learn_the_extra_is_named_and_prediction_works(monkeypatc
 def test_nonsense_is_refused(parameter):
     with pytest.raises(ParameterError, match=f"{parameter} is 0, expected at least 1"):
         build_method("forest", 3, {parameter: 0})
+
+
+def test_pixels_without_data_go_down_no_tree_and_change_no_other():
+    method = small_method("forest")
+    method.finish(labelled_batches)
+    image, valid = torch.rand(3, 4, 16, 16), torch.ones(3, 16, 16).bool()
+    valid[1], valid[2, :4] = False, False
+    found = method.predict(image, valid).permute(0, 2, 3, 1)
+    assert (found[~valid] == 0.5).all()
+    for number in (0, 2):
+        alone = method.predict(image[number, None], valid[number, None])
+        torch.testing.assert_close(alone[0].permute(1, 2, 0), found[number])
