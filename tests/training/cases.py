@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -12,6 +13,8 @@ from geoseg.methods.base import Method, StepOutput
 from geoseg.methods.iic import IIC
 from geoseg.methods.mdc import MDC
 from geoseg.methods.picie import PiCIE
+from geoseg.methods.semisup import SemiSupervised
+from geoseg.methods.supervised import Supervised
 from geoseg.patches import IGNORE, PatchBatch
 
 
@@ -62,6 +65,21 @@ def small_iic(**changes: object) -> Method:
     return build_method("iic", 3, parameters)
 
 
+class LabelledLoader(NoiseLoader):
+    """Every other patch has labels: which pixels are bright."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
+        for batch in super().batches(epoch, start):
+            mask = (batch.image.mean(dim=1) > 0.6).long()
+            mask[batch.index % 2 == 1] = IGNORE
+            yield replace(batch, mask=mask)
+
+
+def four_labelled_patches(rank: int, size: int) -> LabelledLoader:
+    """Share out batches of four patches, two of them with labels."""
+    return LabelledLoader(rank, size, patches=4 // size)
+
+
 def without_norms(method: Method) -> None:
     """Take out batch normalisation, so that a batch is the sum of its parts."""
     norms = [n for n, m in method.named_modules() if isinstance(m, nn.BatchNorm2d)]
@@ -69,6 +87,30 @@ def without_norms(method: Method) -> None:
     for name in norms:
         parent, _, child = name.rpartition(".")
         setattr(method.get_submodule(parent), child, nn.Identity())
+
+
+class PlainSupervised(Supervised):
+    """Without batch normalisation, and with plain steps."""
+
+    def __init__(self) -> None:
+        super().__init__(3, width=2, balance="inverse")
+        without_norms(self)
+
+    def configure_optimizer(self):
+        return torch.optim.SGD(self.parameters(), lr=0.5)
+
+
+class PlainSemiSupervised(SemiSupervised):
+    """Likewise."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            3, width=2, over_clusters=5, half_width=2, alpha=0.5, balance="inverse"
+        )
+        without_norms(self)
+
+    def configure_optimizer(self):
+        return torch.optim.SGD(self.learner.parameters(), lr=0.2)
 
 
 class PlainIIC(IIC):
