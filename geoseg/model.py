@@ -132,6 +132,11 @@ class Model:
                 f"there is no device {device!r} here ({error}): choose --device cpu"
             ) from error
 
+    @property
+    def learned_classes(self) -> bool:
+        """Whether the card's head tells classes that it learned from labels."""
+        return self.card.head == self.method.class_head
+
     def with_card(self, **changes: Any) -> "Model":
         """Return a model of the same weights whose card has other values."""
         return Model(self.method, replace(self.card, **changes))

@@ -9,7 +9,7 @@ from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.model import Model
-from geoseg.settings import RunSettings, split_of, tiles_of
+from geoseg.settings import RunSettings, count_of, split_of, tiles_of
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def match_again(model: Model, settings: RunSettings) -> Model:
             f"no tile of {settings.source} has labels: name them with --labels"
         )
     say_objective(settings)
-    if settings.match_tiles < len(tiles):
+    if count_of(settings.match_tiles, len(tiles)) < len(tiles):
         tiles = list(split_of(settings, tiles).match)
     provenance = {
         **model.card.provenance,

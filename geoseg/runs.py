@@ -108,7 +108,7 @@ class RunResult:
         report = self.run / REPORT_NAME
         if self.table and report.exists():
             lines.append(f"report: {report}")
-        if not self.model.card.matchings:
+        if not self.model.card.matchings and not self.model.learned_classes:
             lines.append(
                 "the clusters have no classes yet: say which are buildings with "
                 f"geoseg match {self.run}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from geoseg.classes import footprint_ids
 from geoseg.errors import DatasetError, LabelError, MatchingError, ParameterError
@@ -48,12 +48,13 @@ def score_heads(
     models: dict[str, Model] = {}
     for head in sorted(model.card.matchings, key=lambda name: name != model.card.head):
         clusters = model.method.heads[head]
-        name = f"{model.card.method} ({head}, K={clusters})"
+        learned = head == model.method.class_head
+        what = "learned from labels" if learned else f"{head}, K={clusters}"
+        name = f"{model.card.method} ({what})"
         own = model.with_card(head=head)
         models[f"{name}, many-to-one" if several else name] = own
         # What was trained to tell classes has nothing to match one-to-one.
-        matched = head != model.method.class_head
-        if several and matched and clusters >= len(model.card.class_names):
+        if several and not learned and clusters >= len(model.card.class_names):
             strict = one_to_one(model.card.matchings[head])
             models[f"{name}, one-to-one"] = own.with_card(matchings={head: strict})
     return [
@@ -99,8 +100,14 @@ def score_controls(
 
 
 def build_control(model: Model, method: str, batches: Batches) -> Model:
-    """Fit a control with as many clusters, and the same trunk, as a model."""
-    parameters = {"clusters": model.method.heads[model.card.head]}
+    """Fit a control with as many clusters, and the same trunk, as a model.
+
+    Beside a model that has learned its classes it has as many as it has by default: so
+    few clusters as there are classes would be a rival of straw.
+    """
+    parameters: dict[str, Any] = {}
+    if not model.learned_classes:
+        parameters["clusters"] = model.method.heads[model.card.head]
     if method == "random_trunk":
         parameters |= {
             key: model.card.parameters[key]
@@ -306,7 +313,8 @@ def write_report(
 def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> str:
     """Return the table of scores, and below it what they come to."""
     method = "" if model is None else model.card.method
-    words = conclusion(list(entries), method=method, seed=seed)
+    learned = model is not None and model.learned_classes
+    words = conclusion(list(entries), method=method, learned=learned, seed=seed)
     return f"{markdown_table(entries, seed=seed)}\n{words}\n"
 
 

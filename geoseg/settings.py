@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from geoseg.errors import DatasetError, LabelError
+from geoseg.errors import DatasetError, LabelError, ParameterError
 from geoseg.methods import method_class
 
 # Settings can be judged before anything heavy is imported (see fitting.check_settings),
@@ -55,7 +55,8 @@ class RunSettings:
         loader_workers: Processes that read patches, for each device; 0 for none.
         patches_per_epoch: None for as many as cover the training tiles once.
         max_steps: Or ``max_epochs``, or ``max_seconds``: when training stops.
-        match_tiles: Labelled tiles for the matching.
+        match_tiles: Labelled tiles for the matching: a number, or a share of those that
+            have labels, such as ``10%``.
         select_tiles: Labelled tiles that choose the head.
         label_tiles: Of the matching tiles, so many drawn by the seed keep their labels,
             and the others train unlabelled; None for all. The test tiles stay the same.
@@ -97,7 +98,7 @@ class RunSettings:
     max_steps: int | None = None
     max_epochs: int | None = None
     max_seconds: float | None = None
-    match_tiles: int = 50
+    match_tiles: int | str = 50
     select_tiles: int = 0
     label_tiles: int | None = None
     split_seed: int | None = None
@@ -260,9 +261,10 @@ def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
     """
     from geoseg.geo.splits import split_tiles
 
+    labelled = sum(tile.labels is not None for tile in tiles)
     split = split_tiles(
         tiles,
-        match=settings.match_tiles,
+        match=count_of(settings.match_tiles, labelled),
         select=settings.select_tiles,
         seed=settings.seed if settings.split_seed is None else settings.split_seed,
     )
@@ -285,6 +287,34 @@ def _fewer_labels(split: "Split", count: int, seed: int) -> "Split":
         match=tuple(tile for tile in split.match if tile.id in kept),
         unlabelled=split.unlabelled + _without_labels(others),
     )
+
+
+def count_of(wanted: int | str, labelled: int) -> int:
+    """Return how many tiles a number or a share of the labelled ones is, at least 1.
+
+    Raises:
+        ParameterError: If it is neither.
+
+    Example:
+        >>> count_of("10%", 46), count_of("50", 46), count_of("1%", 46)
+        (5, 50, 1)
+    """
+    text = str(wanted).strip()
+    try:
+        if not text.endswith("%"):
+            count = int(text)
+        elif not 0 < float(text[:-1]) <= 100:
+            count = 0
+        else:
+            count = max(1, round(float(text[:-1]) / 100 * labelled))
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise ParameterError(
+            f"the number of tiles is {wanted!r}, expected 1 or more, or a share of the "
+            "labelled ones such as 10%"
+        )
+    return count
 
 
 def training_tiles(split: "Split") -> "tuple[Tile, ...]":

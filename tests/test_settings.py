@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from geoseg.cli import cli
-from geoseg.errors import DatasetError
+from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.raster import PixelWindow
 from geoseg.settings import (
     RunSettings,
+    count_of,
     fingerprint,
     load_tiles,
     normalization_of,
@@ -246,3 +247,14 @@ def test_the_fingerprint_changes_with_the_tiles(own_town):
 def test_a_run_is_named_by_the_folder_that_names_the_data(path, name):
     assert source_name(Path(path)) == name
     assert RunSettings(images=path).source == name
+
+
+@pytest.mark.parametrize("wanted, count", [("10%", 5), (7, 7), ("12", 12), ("0.1%", 1)])
+def test_tiles_are_a_number_or_a_share_of_the_labelled_ones(wanted, count):
+    assert count_of(wanted, 46) == count
+
+
+@pytest.mark.parametrize("wrong", ["0", "0%", "101%", "many", "%", "nan%"])
+def test_no_number_of_tiles_is_refused(wrong):
+    with pytest.raises(ParameterError, match="or a share of the labelled ones such as"):
+        count_of(wrong, 46)

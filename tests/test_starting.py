@@ -6,8 +6,10 @@ import torch
 from geoseg import runs
 from geoseg.errors import LabelError, MatchingError, ParameterError
 from geoseg.geo.dataset import PatchSampler, TileDataset
+from geoseg.info.models import model_sheet
 from geoseg.model import load_model
 from geoseg.run_matching import match_again
+from geoseg.scoring import build_control
 from geoseg.settings import (
     RunSettings,
     loader_of,
@@ -137,3 +139,51 @@ def test_another_trunk_than_the_models_is_refused(iic_run, town):
 def test_init_and_method_have_to_go_together(town, changes, message):
     with pytest.raises(ParameterError, match=message):
         check_start(settings_of(town, parameters={}, **{"method": "iic"} | changes))
+
+
+def test_what_learned_from_labels_is_named_so_wherever_it_appears(town, tmp_path):
+    settings = settings_of(town, method="supervised", report="quick")
+    result = runs.start(settings, tmp_path / "run")
+    assert "supervised (learned from labels)" in result.table
+    assert "no classes yet" not in result.summary()
+    page = (result.run / "report.html").read_text()
+    for said in (
+        "supervised (learns from labels)",
+        "Head classes: 2 classes, learned from labels",
+        "The classes were learned from the labels of the matching tiles",
+        "every number of labelled tiles takes a training of its own",
+        "to learn the classes from",
+        "This is a reference: the network itself learned",
+        "matching tiles, with labels, but no test image",
+    ):
+        assert said in page, said
+    assert "Training saw no label" not in page
+    sheet = model_sheet(result.model_path).text()
+    assert "supervised, which learns from labels" in sheet
+    assert "learned from the labels of" in sheet
+
+
+def test_every_reference_trains_from_tiles_to_a_map(iic_run, town, tmp_path):
+    for method, parameters in (
+        ("probe", {}),
+        ("probe", {"kind": "knn", "bank": 64}),
+        ("semisup", {"over_clusters": 4, "half_width": 2}),
+    ):
+        settings = settings_of(
+            town, method=method, parameters=parameters, init=str(iic_run.run)
+        )
+        run = tmp_path / f"{method}{len(parameters)}"
+        card = runs.start(settings, run).model.card
+        assert card.metrics["iou"]["value"] >= 0
+        assert card.matchings["classes"].cluster_to_class == (0, 1)
+
+
+def test_controls_of_a_model_with_classes_keep_their_own_number_of_clusters(
+    town, tmp_path
+):
+    model = runs.start(settings_of(town, method="supervised"), tmp_path / "run").model
+    settings = settings_of(town, method="supervised")
+    split = split_of(settings, tiles_of(settings))
+    loader = loader_of(settings, split.match, model.card.normalization)
+    control = build_control(model, "color_kmeans", lambda: loader.batches(0))
+    assert control.method.heads["main"] == 24

@@ -187,6 +187,25 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
         return time
 
 
+class CountOrShare(click.ParamType):  # type: ignore[type-arg]
+    """A number of tiles, or a share of those with labels: ``50`` or ``10%``."""
+
+    name = "N|N%"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        from geoseg.errors import ParameterError
+        from geoseg.settings import count_of  # reads images: not for --help
+
+        try:
+            count_of(value, 1)
+        except ParameterError as error:
+            self.fail(str(error), param, ctx)
+        text = str(value).strip()
+        return text if text.endswith("%") else int(text)
+
+
 def label_options(command: F) -> F:
     """Add the options that say what labels mean."""
     for option in (label_layer_opt, class_field_opt, classes_opt, labels_opt):

@@ -143,11 +143,11 @@ SECTIONS = {
 )
 @click.option(
     "--match-tiles",
-    metavar="N",
-    type=click.IntRange(1),
+    type=options.CountOrShare(),
     default=50,
     show_default=True,
-    help="Labelled tiles that say which clusters are buildings.",
+    help="Labelled tiles that say which clusters are buildings, or that references learn "
+    "from: a number, or a share of those with labels.",
 )
 @click.option(
     "--select-tiles",

@@ -7,6 +7,7 @@ from geoseg.geo.score_tables import OVERALL_COLUMNS, TABLE_COLUMNS
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, columns, percent, wrapped
 from geoseg.matching import Matching
+from geoseg.methods.base import CLASS_HEAD
 from geoseg.model import ModelCard, file_sha256, load_card
 from geoseg.words import counted
 
@@ -55,7 +56,8 @@ def _why_no_scores(card: ModelCard, run: RunState) -> str:
 def _say_card(sheet: Sheet, card: ModelCard) -> None:
     stretch = card.normalization
     parameters = " ".join(f"{k}={v}" for k, v in card.parameters.items())
-    sheet.say("method", card.method, *wrapped(parameters))
+    learns = ", which learns from labels" if _learns(card) else ""
+    sheet.say("method", card.method + learns, *wrapped(parameters))
     bands = zip(stretch.bands, stretch.low, stretch.high, strict=True)
     sheet.say(
         "bands",
@@ -79,11 +81,13 @@ def _say_matching(sheet: Sheet, card: ModelCard) -> None:
         sheet.say("classes", "none: the clusters are not matched; run geoseg match")
         return
     matching = card.matchings[card.head]
-    sheet.say(
-        "classes",
-        f"{', '.join(card.class_names)}; head {card.head} of {matching.num_clusters} "
-        f"clusters, matched on {counted(matching.tiles, 'tile')}",
-    )
+    tiles = counted(matching.tiles, "tile")
+    how = f"head {card.head} of {matching.num_clusters} clusters, matched on {tiles}"
+    if _learns(card) and card.head == CLASS_HEAD:
+        how = f"learned from the labels of {tiles}"
+    sheet.say("classes", f"{', '.join(card.class_names)}; {how}")
+    if _learns(card) and card.head == CLASS_HEAD:
+        return
     total = sum(map(sum, matching.counts)) or 1
     for class_id, name in enumerate(card.class_names[1:], start=1):
         chosen = [
@@ -96,6 +100,10 @@ def _say_matching(sheet: Sheet, card: ModelCard) -> None:
             f"  {percent(area)} of the labelled area in all; the labels call "
             f"{percent(matching.prior[class_id])} of it {name}",
         )
+
+
+def _learns(card: ModelCard) -> bool:
+    return bool(card.provenance.get("learns_from_labels"))
 
 
 def _cluster_words(

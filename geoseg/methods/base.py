@@ -16,6 +16,9 @@ from geoseg.whitening import Whitening, WhiteningLayer
 Batches = Callable[[], Iterable[PatchBatch]]
 
 
+#: Name that the head of classes has in all methods that learn them.
+CLASS_HEAD = "classes"
+
 #: Whether a training starts from another model: see :meth:`Method.start_from`.
 Start = Literal["never", "may", "must"]
 

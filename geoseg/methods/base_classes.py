@@ -8,7 +8,7 @@ from torch import Tensor
 
 from geoseg.errors import ParameterError
 from geoseg.losses.prototypes import balancing_weights
-from geoseg.methods.base import Batches, Method, StepContext, check_heads
+from geoseg.methods.base import CLASS_HEAD, Batches, Method, StepContext, check_heads
 from geoseg.networks import build_trunk
 from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
 from geoseg.patches import IGNORE, PatchBatch
@@ -45,10 +45,10 @@ class ClassMethod(Method):
         Raises:
             ParameterError: If a value is none that there is.
         """
-        self.heads = {"classes": classes}
+        self.heads = {CLASS_HEAD: classes}
         check_heads(self.heads)
         check_sobel(sobel)
-        self.default_head = self.class_head = "classes"
+        self.default_head = self.class_head = CLASS_HEAD
         self.sobel = sobel
         channels = sobel_channels(self.in_channels, sobel)
         self.trunk = build_trunk(trunk, channels, width=width)

@@ -89,6 +89,7 @@ class HeadTable:
         threshold: Above which building score a cluster is building, or None.
         is_default: Whether prediction takes this head.
         classes: Number of classes.
+        learned: Whether its clusters are classes that were learned from labels.
     """
 
     head: str
@@ -100,6 +101,7 @@ class HeadTable:
     threshold: float | None
     is_default: bool
     classes: int = 2
+    learned: bool = False
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,8 @@ def _parts(contents: Contents) -> list[Html]:
         ),
     }
     leads = LEADS | MANY_LEADS if len(names) > 2 else LEADS
+    if any(head.learned for head in contents.heads):
+        leads |= LEARNED_LEADS
     parts = {
         key: sections.section(
             key,
@@ -161,6 +163,14 @@ LEADS = {
     "caveats": "What follows from how this run was made.",
 }
 #: Where it is another with more than two classes.
+#: Those of a model that has learned its classes.
+LEARNED_LEADS = {
+    "clusters": "The classes were learned from the labels of the matching tiles, whose "
+    "shares are given here. Typical places are the windows that a class fills most, one "
+    "per tile where there are enough tiles.",
+    "training": "Entropy tells how evenly the classes share the pixels, confidence how "
+    "sure the pixels are.",
+}
 MANY_LEADS = {
     "footprints": "What lands in the map as outlines, over test tiles.",
     "worst": "The test tiles with the lowest mean IoU.",

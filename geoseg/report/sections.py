@@ -122,10 +122,12 @@ def head_tables(heads: Sequence[HeadTable]) -> Html:
 
 
 def _head(head: HeadTable, *, opened: bool) -> Html:
-    label = f"Head {head.head}: {head.clusters} clusters"
+    kind = "classes, learned from labels" if head.learned else "clusters"
+    label = f"Head {head.head}: {head.clusters} {kind}"
     if head.is_default:
         label += ", the one that maps are made with"
-    what = f"Matched on {counted(head.tiles, 'tile')}."
+    how = "Learned from" if head.learned else "Matched on"
+    what = f"{how} {counted(head.tiles, 'tile')}."
     if head.threshold is not None:
         what += f" A cluster is building when its score is above {head.threshold:.3f}."
     if head.omitted:
@@ -135,7 +137,13 @@ def _head(head: HeadTable, *, opened: bool) -> Html:
             "pixels."
         )
     score = "building score" if head.classes == 2 else "share of its class"
-    names = ("cluster", "class", "share", score, "most typical places")
+    names = (
+        "output" if head.learned else "cluster",
+        "class",
+        "share",
+        score,
+        "most typical places",
+    )
     numeric = {"share", score}
     header = [
         element("th", name, scope="col", class_="num" if name in numeric else None)

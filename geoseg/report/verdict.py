@@ -98,17 +98,22 @@ def _total(scores: Scores) -> NDArray[np.int64]:
     return np.asarray(scores.confusions.sum(0))
 
 
-def conclusion(entries: list[Scores], *, method: str = "", seed: int = 0) -> str:
+def conclusion(
+    entries: list[Scores], *, method: str = "", learned: bool = False, seed: int = 0
+) -> str:
     """Say the verdict in one line of plain text, with advice where it is worse.
 
     Args:
         entries: As :func:`verdict`.
         method: That made the first entry, if known.
+        learned: Whether that method learned the classes from labels.
         seed: Of the resampling.
     """
     judged = verdict(entries, seed=seed)
     advice = ""
-    if judged.standing == "worse" and method and method != "color_kmeans":
+    if judged.standing == "worse" and learned:
+        advice = "Label more tiles (--match-tiles), or train longer (--max-steps)."
+    elif judged.standing == "worse" and method and method != "color_kmeans":
         clusters = entries[0].clusters
         option = f" -p clusters={clusters}" if clusters else ""
         advice = f"Try --method color_kmeans{option}, or train longer (--max-steps)."

@@ -30,7 +30,9 @@ def subtitle(material: Material) -> str:
         return f"map of unknown origin · {tiles}"
     card = material.model.card
     seed = f"seed {card.seed}"
-    return " · ".join([card.method, *_source(card), tiles, seed])
+    learns = card.provenance.get("learns_from_labels")
+    method = f"{card.method} (learns from labels)" if learns else card.method
+    return " · ".join([method, *_source(card), tiles, seed])
 
 
 def unit(material: Material) -> str:
@@ -67,7 +69,11 @@ def _tiles(material: Material) -> Rows:
     if material.model is None:
         return rows
     names = {
-        "match": "to name the clusters",
+        "match": (
+            "to learn the classes from"
+            if material.model.learned_classes
+            else "to name the clusters"
+        ),
         "select": "to choose the head",
         "unlabelled": "to train on, unlabelled",
         "test": "kept from training, to test",
@@ -173,7 +179,13 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
     found = []
     labelled = len(card.provenance.get("matched_on", ())) or len(material.matching)
     clusters = material.model.method.heads[card.head] if material.model else 0
-    if card.matchings and labelled < FEW_MATCHING:
+    learned = material.model is not None and material.model.learned_classes
+    if learned:
+        found.append(
+            f"This is a reference: the network itself learned from the labels of "
+            f"{counted(labelled, 'tile')}. Compare it with methods that see none."
+        )
+    elif card.matchings and labelled < FEW_MATCHING:
         found.append(
             f"{counted(labelled, 'labelled tile')} named {clusters} clusters. With so few, another "
             "choice of tiles gives another map (see the curve over labelled tiles)."
@@ -191,8 +203,8 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
         )
     else:
         found.append(
-            "Training saw the images of the matching tiles, without labels, but no test "
-            "image."
+            f"Training saw the images of the matching tiles, with{'' if learned else 'out'} "
+            "labels, but no test image."
         )
     if len(card.matchings) > 1:
         found.append(

@@ -149,6 +149,11 @@ def label_section(
     reason = None
     if model is None:
         reason = "The model that made this map is not known: name it with --model."
+    elif model.learned_classes:
+        reason = (
+            "The network has learned its classes from the labels, so that every number "
+            "of labelled tiles takes a training of its own: see --match-tiles."
+        )
     elif matching is None or test is None or len(matching) < 2:
         reason = "There are fewer than two matching tiles here to draw from."
     elif not test[..., 1:].sum():

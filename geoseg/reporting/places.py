@@ -71,6 +71,7 @@ def head_table(
         threshold=matching.threshold,
         is_default=head == model.card.head,
         classes=classes,
+        learned=head == model.method.class_head,
     )
 
 
