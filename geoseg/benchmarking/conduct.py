@@ -12,8 +12,8 @@ import geoseg
 from geoseg.benchmarking.page import Gallery, write_page
 from geoseg.benchmarking.plan import Job, Plan, Row, parse_rows, run_folder
 from geoseg.benchmarking.process import run_apart
-from geoseg.benchmarking.results import read_lines
-from geoseg.benchmarking.tables import Board, csv_text, document, markdown
+from geoseg.benchmarking.results import Line, read_lines, read_trials
+from geoseg.benchmarking.tables import MAIN, Board, csv_text, document, markdown, shown
 from geoseg.benchmarking.trial import BLIND_NAME, TRIAL_NAME, Order
 from geoseg.errors import (
     DatasetError,
@@ -28,6 +28,7 @@ from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked
 from geoseg.geo.outputs import make_folder, write_aside
 from geoseg.geo.splits import Split
+from geoseg.reporting.card import clock
 from geoseg.run_files import SETTINGS_NAME
 from geoseg.run_folders import write_json
 from geoseg.settings import RunSettings, fingerprint, split_of, tiles_of
@@ -222,6 +223,8 @@ class _Progress:
             log.info("run %d of %d: %s", number, len(self.jobs), job)
             self._one(job)
             self.write()
+            if self._finished(job):
+                self._say(job)
 
     def _one(self, job: Job) -> None:
         source = job.row.source
@@ -244,6 +247,19 @@ class _Progress:
             run_apart(order, self.folder / "logs" / f"{name}.txt")
         except TrainingError as error:
             self._fail(job, str(error))
+
+    def _say(self, job: Job) -> None:
+        """Say how a run did."""
+        for trial in read_trials(self.folder, job.row):
+            if trial.job == job:
+                line = Line(job.row, [trial])
+                score = shown(line.summaries[line.main])
+                log.info(
+                    "%s %s, trained in %s",
+                    MAIN[line.main],
+                    score,
+                    clock(line.seconds("training")),
+                )
 
     def _blind(self, settings: RunSettings, folder: Path) -> bool:
         """Note a run whose few labelled tiles show one class: its map says nothing."""

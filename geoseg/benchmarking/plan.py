@@ -1,7 +1,7 @@
 """What a benchmark trains: rows × splits × seeds, each an ordinary run."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -237,15 +237,6 @@ class Plan:
             settings = self.settings(Job(row, 0, 0), Path())
             free = replace(settings, init=None)
             outline_method(free, 3, parameters_of(free, ("red",) * 3))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        values = asdict(self)
-        return {
-            **values,
-            "base": self.base.to_json(),
-            "rows": [row.name for row in self.rows],
-        }
 
 
 def run_folder(bench: Path, job: Job) -> Path:
