@@ -30,7 +30,16 @@ COLUMNS = (
     ("AMI", "ami"),
 )
 #: Headings of what else is known of a row.
-FACTS = ("K", "weights", "labelled tiles", "runs", "training", "scoring", "memory")
+FACTS = (
+    "trunk",
+    "K",
+    "weights",
+    "labelled tiles",
+    "runs",
+    "training",
+    "scoring",
+    "memory",
+)
 #: Heading of the score that rows are ordered by.
 MAIN = {"iou": "IoU", "mean_iou": "mean IoU"}
 
@@ -101,9 +110,12 @@ def row_name(line: Line) -> str:
 
 
 def facts(line: Line) -> list[str]:
-    """Return clusters, weights, labelled tiles, runs, times and memory in words."""
+    """Return trunk, clusters, weights, labelled tiles, runs, times and memory in words."""
     memory = line.mean_of("memory")
+    first = line.trials[0].numbers
+    trunk, width = first.get("trunk"), first.get("width")
     return [
+        "–" if trunk is None else f"{trunk}, width {width}",
         _number(line.mean_of("clusters")),
         _number(line.mean_of("weights")),
         _number(line.mean_of("labelled")),
