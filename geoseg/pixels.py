@@ -1,6 +1,7 @@
 """Pixels as rows of a table, for what clusters them one by one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -71,40 +72,48 @@ def no_pixel(what: str) -> TrainingError:
 
 
 def sample_pixels(
-    maps: Iterable[tuple[Tensor, Tensor]], pixels: int, *, wanted: str = "is valid"
+    maps: Iterable[tuple[Tensor, Tensor]],
+    pixels: int,
+    *,
+    wanted: str = "is valid",
+    seed: int = 0,
 ) -> Tensor:
-    """Gather evenly spaced valid pixels of feature maps.
+    """Draw valid pixels of feature maps evenly, each with the same chance.
 
     Args:
         maps: Pairs of features ``(N, D, H, W)`` and valid ``(N, H, W)``.
         pixels: How many to return at most.
         wanted: What the chosen pixels have in common, for the error.
+        seed: Of the draw.
 
     Returns:
-        ``(M, D)`` features, M at most ``pixels``.
+        ``(M, D)`` features on the CPU in the order of the maps, M at most ``pixels``.
 
     Raises:
         TrainingError: If no pixel is valid.
     """
-    chosen: list[Tensor] = []
-    stride, count = 1, 0
-    for features, valid in maps:
-        flat = features.permute(0, 2, 3, 1)[valid]  # (M, D)
-        chosen.append(flat[::stride].detach().cpu())
-        count += len(chosen[-1])
-        while count > pixels:
-            # Thin out evenly: keep every other pixel, and take half of what follows.
-            chosen = [block[::2] for block in chosen]
-            stride, count = stride * 2, sum(map(len, chosen))
-    if not count:
+    rows, positions = draw_pixels(_numbered(maps), pixels, seed=seed)
+    if not len(rows):
         raise no_pixel(wanted)
-    return torch.cat(chosen)
+    return rows[positions.argsort()]
+
+
+def _numbered(maps: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the valid pixels of each map with their numbers among all."""
+    start = 0
+    for features, valid in maps:
+        rows = features.permute(0, 2, 3, 1)[valid]  # (m, D)
+        yield rows, torch.arange(start, start + len(rows))
+        start += len(rows)
 
 
 def draw_pixels(
     maps: Iterable[tuple[Tensor, Tensor]], pixels: int, *, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Draw labelled pixels evenly, each with the same chance.
+
+    Every pixel gets a random key, and those with the lowest stay. At most twice as many
+    as are wanted are held at a time.
 
     Args:
         maps: Pairs of ``(m, D)`` features and ``(m,)`` labels.
@@ -116,16 +125,33 @@ def draw_pixels(
         empty without any.
     """
     generator = torch.Generator().manual_seed(seed)
-    keys = torch.empty(0, dtype=torch.float64)
-    rows, labels = torch.empty(0), torch.empty(0, dtype=torch.long)
-    for features, own in maps:
-        new = torch.rand(len(own), generator=generator, dtype=torch.float64)
-        # Only what may yet be among the lowest keys is joined to what is kept.
-        low = new < keys[-1] if len(keys) == pixels else torch.ones_like(new).bool()
-        chosen = features.detach()[low.to(features.device)].cpu()
-        rows = torch.cat([rows, chosen]) if len(rows) else chosen
-        labels = torch.cat([labels, own.detach().cpu()[low]])
-        keys, order = torch.cat([keys, new[low]]).sort(stable=True)
-        keys, order = keys[:pixels], order[:pixels]
-        rows, labels = rows[order], labels[order]
-    return rows, labels
+    held: list[_Drawn] = []
+    bound = 1.0  # above all keys
+    for features, labels in maps:
+        keys = torch.rand(len(labels), generator=generator, dtype=torch.float64)
+        low = keys < bound
+        rows = features.detach()[low.to(features.device)].cpu()
+        held.append(_Drawn(keys[low], rows, labels.detach().cpu()[low]))
+        if sum(len(part.keys) for part in held) > 2 * pixels:
+            held = [_lowest(held, pixels)]
+            bound = float(held[0].keys[-1])
+    if not held:
+        return torch.empty(0), torch.empty(0, dtype=torch.long)
+    drawn = _lowest(held, pixels)
+    return drawn.rows, drawn.labels
+
+
+class _Drawn(NamedTuple):
+    """Pixels with the keys that they were drawn by."""
+
+    keys: Tensor
+    rows: Tensor
+    labels: Tensor
+
+
+def _lowest(parts: Sequence[_Drawn], pixels: int) -> _Drawn:
+    """Return the pixels with the lowest keys, in their order."""
+    keys, rows, labels = (torch.cat(columns) for columns in zip(*parts, strict=True))
+    keys, order = keys.sort(stable=True)
+    order = order[:pixels]
+    return _Drawn(keys[:pixels], rows[order], labels[order])

@@ -1,6 +1,6 @@
 import torch
 
-from geoseg.pixels import cluster_areas, draw_pixels
+from geoseg.pixels import cluster_areas, draw_pixels, sample_pixels
 
 
 def test_areas_count_the_most_probable_cluster_of_valid_pixels():
@@ -34,3 +34,21 @@ def test_fewer_pixels_than_asked_for_are_all_drawn():
     rows, labels = torch.rand(20, 3), torch.zeros(20, dtype=torch.long)
     found, _ = draw_pixels([(rows, labels)], 50, seed=0)
     assert sorted(found.tolist()) == sorted(rows.tolist())
+
+
+def test_a_sample_has_pixels_of_all_columns_in_the_order_of_the_maps():
+    # Columns as features: a thinning by strides would see the first column alone.
+    columns = torch.arange(64.0).expand(1, 1, 64, 64)
+    maps = [(columns + 100 * n, torch.ones((1, 64, 64)).bool()) for n in range(20)]
+    found = sample_pixels(maps, 1000)[:, 0]
+    assert len(found) == 1000
+    assert torch.equal(found // 100, (found // 100).sort().values)
+    counts = (found % 100).long().bincount(minlength=64)
+    assert counts.min() > 0 and counts.max() < 40  # 15.6 expected
+
+
+def test_a_sample_of_few_pixels_is_all_valid_ones_in_order():
+    features = torch.arange(12.0).view(1, 1, 3, 4)
+    valid = features[:, 0] % 5 != 0
+    found = sample_pixels([(features, valid)], 100)
+    assert found[:, 0].tolist() == [n for n in range(12) if n % 5]
