@@ -155,7 +155,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     type=click.IntRange(1),
     default=50,
     show_default=True,
-    help="Labelled tiles that name the clusters, or that references learn from.",
+    help="Labelled tiles that name the clusters, or that a row learns from.",
 )
 @click.option(
     "--transductive",

@@ -4,11 +4,11 @@ import json
 
 import click
 
-#: Family of methods → what is said before their summaries.
+#: Family of methods → heading of its section.
 FAMILIES = {
-    "unsupervised": "",
-    "reference": "uses labels: ",
-    "control": "control: ",
+    "unsupervised": "Unsupervised, learn from tiles without labels",
+    "reference": "References, learn from the labels of the matching tiles",
+    "control": "Controls, show what is to be had for little",
 }
 
 
@@ -16,7 +16,7 @@ FAMILIES = {
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(names: tuple[str, ...], as_json: bool) -> None:
-    """List the methods, or the parameters of the methods NAMES with their defaults.
+    """List the methods by what they learn from, or the parameters of the methods NAMES.
 
     Any of the parameters can be given to train as -p NAME=VALUE. After them stands how
     the method chooses what predicts without a look at labels.
@@ -34,12 +34,15 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
         click.echo(json.dumps(table, indent=2, ensure_ascii=False))
         return
     formatter = click.HelpFormatter(max_width=88)
-    for name in chosen:
-        entry = METHODS[name]
-        formatter.write_text(f"{name:14} {FAMILIES[entry.family]}{entry.summary}")
-        if names:
-            _write_parameters(formatter, name)
-    click.echo(formatter.getvalue().rstrip())
+    for family, heading in FAMILIES.items():
+        own = [name for name in chosen if METHODS[name].family == family]
+        if own:
+            with formatter.section(heading):
+                for name in own:
+                    formatter.write_text(f"{name:14} {METHODS[name].summary}")
+                    if names:
+                        _write_parameters(formatter, name)
+    click.echo(formatter.getvalue().strip())
 
 
 def _write_parameters(formatter: click.HelpFormatter, name: str) -> None:

@@ -146,8 +146,8 @@ SECTIONS = {
     type=options.CountOrShare(),
     default=50,
     show_default=True,
-    help="Labelled tiles that say which clusters are buildings, or that references learn "
-    "from: a number, or a share of those with labels.",
+    help="Labelled tiles that say which clusters are buildings, or that a method learns "
+    "from which learns from labels: a number, or a share of those with labels.",
 )
 @click.option(
     "--select-tiles",
@@ -278,8 +278,9 @@ def command(
     The result is a run folder with model.safetensors, metrics.csv and, if some tiles
     have labels, report.html, scores.json and panel.png of tiles that were kept aside
     for the test.
-    Labels are used for the matching and the test alone, but for methods that are listed
-    as references by geoseg methods: those learn from the labels of the matching tiles.
+    Labels are used for the matching and the test alone, but for the references (see
+    geoseg methods) and the controls majority and forest: those learn from the labels of
+    the matching tiles.
 
     Ctrl-C ends the training after the current step and leaves a usable model; the exit
     status is 130 then, 143 after SIGTERM.

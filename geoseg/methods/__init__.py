@@ -42,7 +42,7 @@ METHODS: dict[str, MethodEntry] = {
         "picie", "PiCIE", "invariance and equivariance in clustering (Cho et al. 2021)"
     ),
     "mdc": MethodEntry(
-        "mdc", "MDC", "modified DeepCluster: clusters learned in one view (Cho et al.)"
+        "mdc", "MDC", "modified DeepCluster, learns in one view (Cho et al. 2021)"
     ),
     "supervised": MethodEntry(
         "supervised", "Supervised", "cross-entropy from random weights", "reference"
@@ -60,13 +60,16 @@ METHODS: dict[str, MethodEntry] = {
         "reference",
     ),
     "majority": MethodEntry(
-        "majority", "Majority", "the commonest class of the labels", "control"
+        "majority", "Majority", "the commonest class, learns from labels", "control"
     ),
     "threshold": MethodEntry(
         "threshold", "Threshold", "Otsu's of brightness and of vegetation", "control"
     ),
     "forest": MethodEntry(
-        "forest", "Forest", "random forest of pixel features, learns labels", "control"
+        "forest",
+        "Forest",
+        "random forest of pixel features, learns from labels",
+        "control",
     ),
     "color_kmeans": MethodEntry(
         "color_kmeans", "ColorKMeans", "k-means of pixel values", "control"

@@ -10,7 +10,7 @@ import torch
 
 import geoseg as package
 from geoseg.cli import COMMANDS
-from geoseg.methods import METHODS, method_defaults, method_help
+from geoseg.methods import METHODS, method_class, method_defaults, method_help
 from geoseg.model import load_model, save_model
 
 
@@ -74,9 +74,26 @@ def test_the_version_is_the_package_s(geoseg):
     assert geoseg("--version").stdout.strip().endswith(package.__version__)
 
 
-def test_methods_are_listed(geoseg):
-    lines = geoseg("methods").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(METHODS)
+def test_methods_are_listed_by_what_they_learn_from(geoseg):
+    sections = geoseg("methods").stdout.split("\n\n")
+    listed = [[line.split()[0] for line in text.splitlines()[1:]] for text in sections]
+    families = ("unsupervised", "reference", "control")
+    for names, family in zip(listed, families, strict=True):
+        assert names == [key for key, row in METHODS.items() if row.family == family]
+    assert [text.split(",")[0] for text in sections] == [
+        *("Unsupervised", "References", "Controls")
+    ]
+
+
+def test_what_learns_from_labels_says_so(geoseg):
+    listed, train = geoseg("methods").stdout, geoseg("train", "--help").stdout
+    assert "but for the references (see" in train
+    for name, entry in METHODS.items():
+        if entry.family != "reference":
+            (line,) = re.findall(rf"^  {name} .*", listed, re.MULTILINE)
+            learns = method_class(name).uses_labels
+            assert ("learns from labels" in line) is learns
+            assert (re.search(rf"\b{name}\b", train) is not None) >= learns
 
 
 def test_methods_in_json_have_names_and_defaults(geoseg):
@@ -91,8 +108,8 @@ def test_methods_in_json_have_names_and_defaults(geoseg):
 
 def test_the_parameters_of_a_method_are_listed_as_train_takes_them(geoseg):
     found = geoseg("methods", "color_kmeans").stdout
-    assert re.search(r"^  -p clusters=24 +K\.$", found, re.MULTILINE)
-    assert "  chosen without labels: nothing to choose\n" in found
+    assert re.search(r"^    -p clusters=24 +K\.$", found, re.MULTILINE)
+    assert "    chosen without labels: nothing to choose\n" in found
 
 
 def test_a_mistyped_command_method_or_parameter_is_guessed(geoseg):

@@ -4,18 +4,18 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
+from small_methods import small_method
 from torch import nn
 
-from geoseg.methods import build_method
+from geoseg.methods import build_method, method_defaults
 from geoseg.methods.base import Method, StepOutput
-from geoseg.methods.iic import IIC
-from geoseg.methods.mdc import MDC
-from geoseg.methods.picie import PiCIE
-from geoseg.methods.semisup import SemiSupervised
-from geoseg.methods.supervised import Supervised
 from geoseg.patches import IGNORE, PatchBatch
+
+#: What makes the shares of a batch weigh unequally, in the methods that have it.
+UNEVEN = {"balance": "inverse", "over_clusters": 5, "half_width": 2, "alpha": 0.5}
 
 
 class NoiseLoader:
@@ -55,11 +55,6 @@ def four_patches(rank: int, size: int) -> NoiseLoader:
     return NoiseLoader(rank, size, patches=4 // size)
 
 
-def three_and_a_bit(rank: int, size: int) -> NoiseLoader:
-    """The same, but the first patch of each batch lacks a third of its pixels."""
-    return NoiseLoader(rank, size, patches=4 // size, holes=1)
-
-
 def small_iic(**changes: object) -> Method:
     parameters = {"width": 2, "over_clusters": 5, "half_width": 2, **changes}
     return build_method("iic", 3, parameters)
@@ -72,12 +67,12 @@ class LabelledLoader(NoiseLoader):
         for batch in super().batches(epoch, start):
             mask = (batch.image.mean(dim=1) > 0.6).long()
             mask[batch.index % 2 == 1] = IGNORE
-            yield replace(batch, mask=mask)
+            yield replace(batch, mask=mask.masked_fill(~batch.valid, IGNORE))
 
 
-def four_labelled_patches(rank: int, size: int) -> LabelledLoader:
-    """Share out batches of four patches, two of them with labels."""
-    return LabelledLoader(rank, size, patches=4 // size)
+def three_and_a_bit(rank: int, size: int) -> LabelledLoader:
+    """Four patches, two with labels; the first of a batch lacks a third of its pixels."""
+    return LabelledLoader(rank, size, patches=4 // size, holes=1)
 
 
 def without_norms(method: Method) -> None:
@@ -89,67 +84,29 @@ def without_norms(method: Method) -> None:
         setattr(method.get_submodule(parent), child, nn.Identity())
 
 
-class PlainSupervised(Supervised):
-    """Without batch normalisation, and with plain steps."""
+def plain(name: str) -> Method:
+    """Build a small method whose steps add up over the parts of a batch.
 
-    def __init__(self) -> None:
-        super().__init__(3, width=2, balance="inverse")
-        without_norms(self)
-
-    def configure_optimizer(self):
-        return torch.optim.SGD(self.parameters(), lr=0.5)
-
-
-class PlainSemiSupervised(SemiSupervised):
-    """Likewise."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            3, width=2, over_clusters=5, half_width=2, alpha=0.5, balance="inverse"
-        )
-        without_norms(self)
-
-    def configure_optimizer(self):
-        return torch.optim.SGD(self.learner.parameters(), lr=0.2)
+    It has no batch normalisation, and its classes or clusters are balanced where it
+    can balance them, so that the shares of a batch weigh unequally.
+    """
+    defaults = method_defaults(name)
+    method = small_method(name, 3, **{k: v for k, v in UNEVEN.items() if k in defaults})
+    without_norms(method)
+    method.configure_optimizer = partial(_gentle_optimizer, method)
+    return method
 
 
-class PlainIIC(IIC):
-    """IIC without batch normalisation."""
+def _gentle_optimizer(method: Method) -> torch.optim.Optimizer:
+    """Return the optimizer of the method, which makes nothing of rounding.
 
-    def __init__(self) -> None:
-        super().__init__(3, width=2, over_clusters=5, half_width=2)
-        without_norms(self)
-
-    def configure_optimizer(self):
-        # not Adam, which makes much of the rounding of small gradients
-        return torch.optim.SGD(self.parameters(), lr=0.5)
-
-
-SMALL = {"trunk": "vgg", "width": 2, "clusters": 4, "start_batches": 2}
-
-
-class PlainPiCIE(PiCIE):
-    """PiCIE without batch normalisation, its clusters balanced."""
-
-    def __init__(self) -> None:
-        super().__init__(3, **SMALL, over_clusters=6, balance="inverse")
-        without_norms(self)
-
-    def configure_optimizer(self):
-        return torch.optim.SGD(self.parameters(), lr=0.05)
-
-
-class PlainMDC(MDC):
-    """MDC without batch normalisation, its clusters balanced."""
-
-    def __init__(self) -> None:
-        super().__init__(3, **SMALL, balance="inverse")
-        without_norms(self)
-
-    def configure_optimizer(self):
-        groups = (self.trunk.parameters(), self.classifier.parameters())
-        self.optimizer = torch.optim.SGD([{"params": list(g)} for g in groups], lr=0.5)
-        return self.optimizer
+    Adam divides each gradient by its size, so that those which are none but for rounding
+    move weights too; beside a large ε they do not.
+    """
+    optimizer = type(method).configure_optimizer(method)
+    for group in optimizer.param_groups:
+        group.update(lr=0.5, eps=1.0)
+    return optimizer
 
 
 class PixelMean(Method):

@@ -2,6 +2,7 @@
 
 import csv
 import multiprocessing
+from functools import partial
 
 import pytest
 import torch
@@ -10,19 +11,21 @@ from cases import (
     Dying,
     Failing,
     PixelMean,
-    PlainIIC,
-    PlainMDC,
-    PlainPiCIE,
     four_patches,
+    plain,
     seeded,
     small_iic,
     three_and_a_bit,
 )
 
 from geoseg.errors import TrainingError
+from geoseg.methods import METHODS, method_class
 from geoseg.training import METRICS_NAME, Limits, fit, fit_on_devices
 
 pytestmark = pytest.mark.slow
+
+#: Methods that several processes share: one that is added is here too.
+SHARED = [name for name in METHODS if method_class(name).gradient]
 
 
 def train(method, run, devices, *, loaders=four_patches, **options):
@@ -40,27 +43,19 @@ def rows(run) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(
-    ("make", "loaders"),
-    [
-        (PlainIIC, four_patches),
-        (PixelMean, four_patches),
-        # unequal shares of the k-means' sums, of the balance and of the loss
-        (PlainPiCIE, three_and_a_bit),
-        (PlainMDC, three_and_a_bit),
-    ],
-)
-def test_two_processes_learn_what_one_learns_from_the_union(make, loaders, tmp_path):
+@pytest.mark.parametrize("make", [PixelMean, *(partial(plain, n) for n in SHARED)])
+def test_two_processes_learn_what_one_learns_from_the_union(make, tmp_path):
     # seven steps are an epoch of one head and the start of an epoch of the other
     before = seeded(make).state_dict()
-    one = train(seeded(make), tmp_path / "one", devices=1, loaders=loaders)
-    two = train(seeded(make), tmp_path / "two", devices=2, loaders=loaders)
+    options = {"loaders": three_and_a_bit, "stop_on_collapse": False}
+    one = train(seeded(make), tmp_path / "one", devices=1, **options)
+    two = train(seeded(make), tmp_path / "two", devices=2, **options)
     moved = [name for name in one if not torch.allclose(one[name], before[name])]
     assert moved
     for name in one:
-        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5)
     for found, expected in zip(rows(tmp_path / "two"), rows(tmp_path / "one")):
-        for name in ("step", "epoch", "loss", "confidence", "lr"):
+        for name in ("step", "epoch", "loss", "lr"):
             # rounding alone, in values of the order of one
             assert float(found[name]) == pytest.approx(float(expected[name]), abs=1e-5)
 
