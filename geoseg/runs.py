@@ -275,7 +275,8 @@ def _train_match_score(
     if not split.match:
         return result
     try:
-        say_stage(f"matching on {counted(len(split.match), 'tile')}")
+        doing = "checking the classes" if model.learned_classes else "matching"
+        say_stage(f"{doing} on {counted(len(split.match), 'tile')}")
         with timed(times, "matching"):
             model = match_model(model, split.match, objective=objective)
     except MatchingError as error:

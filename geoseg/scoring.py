@@ -312,9 +312,14 @@ def write_report(
 
 def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> str:
     """Return the table of scores, and below it what they come to."""
-    method = "" if model is None else model.card.method
-    learned = model is not None and model.learned_classes
-    words = conclusion(list(entries), method=method, learned=learned, seed=seed)
+    made_by: dict[str, Any] = {}
+    if model is not None:
+        made_by = {
+            "method": model.card.method,
+            "learned": model.learned_classes,
+            "steps": model.method.gradient,
+        }
+    words = conclusion(list(entries), **made_by, seed=seed)
     return f"{markdown_table(entries, seed=seed)}\n{words}\n"
 
 

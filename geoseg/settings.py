@@ -260,13 +260,16 @@ def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
     run, the test tiles are among the unlabelled ones too.
     """
     from geoseg.geo.splits import split_tiles
+    from geoseg.methods import method_class
 
+    learns = method_class(settings.method).uses_labels
     labelled = sum(tile.labels is not None for tile in tiles)
     split = split_tiles(
         tiles,
         match=count_of(settings.match_tiles, labelled),
         select=settings.select_tiles,
         seed=settings.seed if settings.split_seed is None else settings.split_seed,
+        use="learn the classes from" if learns else "name the clusters",
     )
     if settings.label_tiles is not None:
         split = _fewer_labels(split, settings.label_tiles, settings.seed)

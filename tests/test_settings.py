@@ -161,6 +161,17 @@ def test_every_tile_has_one_role_and_training_sees_all_but_the_test(town):
     assert seen == {tile.id for tile in tiles} - {tile.id for tile in split.test}
 
 
+def test_the_split_says_what_labels_are_for(town, caplog):
+    for method, use in (
+        ("iic", "name the clusters"),
+        ("forest", "learn the classes from"),
+    ):
+        settings = RunSettings(images=town.images, labels=town.labels, method=method)
+        with caplog.at_level("INFO"):
+            split_of(settings, tiles_of(settings))
+        assert f"6 tiles with labels: 3 to {use}, 3 kept" in caplog.messages[-1]
+
+
 def test_the_split_has_a_seed_of_its_own_if_given(town):
     settings = RunSettings(images=town.images, labels=town.labels, match_tiles=2)
     tiles = tiles_of(settings)

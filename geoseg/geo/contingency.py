@@ -125,13 +125,14 @@ def match_model(
     if len(names) > 2:
         objective = "accuracy"
     heads = list(model.method.heads)
-    with bar(f"matching {model.card.method}", len(tiles)) as advance:
+    doing = "checking" if model.learned_classes else "matching"
+    with bar(f"{doing} {model.card.method}", len(tiles)) as advance:
         tables = contingency_tables(model, tiles, heads, on_tile=advance, **options)
     matchings = {
         head: _match_head(found, None if head == model.method.class_head else objective)
         for head, found in tables.items()
     }
-    _warn_of_alike(model.card.method, matchings, names)
+    _warn_of_alike(model, matchings, names)
     return model.with_card(matchings=matchings, class_names=names)
 
 
@@ -143,7 +144,7 @@ def _match_head(tables: Tensor, objective: Objective | None) -> Matching:
 
 
 def _warn_of_alike(
-    method: str, matchings: Mapping[str, Matching], names: Sequence[str]
+    model: Model, matchings: Mapping[str, Matching], names: Sequence[str]
 ) -> None:
     """Warn in one line of heads whose pixels are nearly all of one cluster."""
     alike = []
@@ -160,7 +161,7 @@ def _warn_of_alike(
     if alike:
         log.warning(
             "%s does not tell pixels apart on the matching tiles with head %s: its map "
-            "says nothing there; check that the images are like the training's, or train "
-            "longer",
-            *(method, ", ".join(alike)),
+            "says nothing there; check that the images are like the training's%s",
+            *(model.card.method, ", ".join(alike)),
+            ", or train longer" if model.method.gradient else "",
         )

@@ -157,10 +157,11 @@ def check_labels(tiles: Sequence[Tile]) -> None:
             unknown[tile.labels] = _unknown(tile, grid)
     if elsewhere and not inside:
         tile, grid, bounds = elsewhere[0]
+        others = f", and none of the {len(tiles)} tiles meets its labels"
         raise LabelError(
             f"labels elsewhere: {tile.labels} covers {_corners(bounds)} in the CRS of "
-            f"{tile.image}, which covers {_corners(outline_of(grid).bounds)}, and no "
-            f"other of {counted(len(tiles), 'tile')} meets its labels; check the labels' CRS"
+            f"{tile.image}, which covers {_corners(outline_of(grid).bounds)}"
+            f"{others if len(tiles) > 1 else ''}; check the labels' CRS"
         )
     if resampled:
         log.info(

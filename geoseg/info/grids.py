@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 
 from geoseg.geo.raster import RasterDescription
-
-
-def count_words(bands: int) -> str:
-    """Write a number of bands."""
-    return "1 band" if bands == 1 else f"{bands} bands"
+from geoseg.words import counted
 
 
 def band_words(grid: RasterDescription) -> str:
     """Write how many bands there are, and their names."""
-    return f"{count_words(grid.count)}: {' '.join(grid.band_names)}"
+    return f"{counted(grid.count, 'band')}: {' '.join(grid.band_names)}"
 
 
 def crs_words(grid: RasterDescription) -> str:

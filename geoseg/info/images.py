@@ -8,13 +8,14 @@ from geoseg.geo.inspection import ImageFacts, inspect_image
 from geoseg.geo.raster import require_crs
 from geoseg.info.choices import Choices
 from geoseg.info.fit import refusal, say_fit, say_problem
-from geoseg.info.grids import count_words, crs_words, size_words
+from geoseg.info.grids import crs_words, size_words
 from geoseg.info.labels import say_labels
 from geoseg.info.rasters import say_use, say_values
 from geoseg.info.sheet import Sheet, columns, number, percent
 from geoseg.info.training import say_training
 from geoseg.model import ModelCard
 from geoseg.settings import tiles_of
+from geoseg.words import counted
 
 _NAMED_BY = {
     "descriptions": "named by the file's descriptions",
@@ -35,7 +36,9 @@ def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> S
     facts = inspect_image(path, nodata=nodata)
     grid = facts.grid
     sheet = Sheet(path, facts.kind, _image_json(facts))
-    sheet.say("size", f"{grid.width} x {grid.height} pixels, {count_words(grid.count)}")
+    sheet.say(
+        "size", f"{grid.width} x {grid.height} pixels, {counted(grid.count, 'band')}"
+    )
     if facts.kind == "image":
         _say_bands(sheet, facts)
     else:

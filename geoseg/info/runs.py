@@ -8,6 +8,7 @@ from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, wrapped
 from geoseg.run_files import METRICS_NAME, MODEL_NAME
 from geoseg.settings import RunSettings
+from geoseg.words import counted
 
 
 def run_sheet(folder: Path) -> Sheet:
@@ -36,7 +37,7 @@ def run_sheet(folder: Path) -> Sheet:
 
 def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
     """Say how far a run is; why a model has no scores is said with the model."""
-    made = f"{run.of(run.steps)} steps made"
+    made = f"{_steps(run)} made"
     table = run.folder / METRICS_NAME
     numbers = f", numbers in {table.name}" if run.steps else ""
     if run.running:
@@ -49,6 +50,12 @@ def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
         sheet.say("state", f"{made}{numbers}")
     else:
         sheet.say("state", f"stopped: {made}{numbers}; {run.go_on}")
+
+
+def _steps(run: RunState) -> str:
+    if run.planned is None:
+        return counted(run.steps, "step")
+    return f"{run.steps} of {counted(run.planned, 'step')}"
 
 
 def _output_option(folder: Path, settings: RunSettings) -> str:

@@ -12,6 +12,7 @@ from geoseg.geo.raster import RasterDescription, band_numbers, choose_bands
 from geoseg.info.choices import Choices
 from geoseg.info.sheet import Sheet, columns, number
 from geoseg.settings import RunSettings
+from geoseg.words import counted
 
 #: Images of a folder whose pixels are looked at.
 LOOKED_AT = 8
@@ -40,7 +41,8 @@ def say_training(
     rows = [(k, f"{number(a)} to {number(b)}") for k, (a, b) in stretches.items()]
     sheet.say("", *columns(rows))
     sheet.say("", "made 0 to 1, about: percentiles 1 to 99 over all training tiles")
-    sheet.say("", f"{patches} patches of {defaults.patch_size} pixels a side an epoch")
+    many = counted(patches, "patch")
+    sheet.say("", f"{many} of {defaults.patch_size} pixels a side an epoch")
     if min(min(grid.height, grid.width) for grid in grids) < defaults.patch_size:
         sheet.say("", "tiles smaller than a patch are padded with invalid pixels")
 

@@ -10,6 +10,7 @@ from geoseg.geo.vector_inspection import (
     may_be_classes,
 )
 from geoseg.info.sheet import Sheet, wrapped
+from geoseg.words import counted
 
 #: Values of an attribute that are named.
 SHOWN = 4
@@ -47,7 +48,7 @@ def _say(sheet: Sheet, layer: LayerFacts) -> None:
     if layer.invalid:
         sheet.say(
             "invalid",
-            f"{layer.invalid} geometries, the first: {layer.why}; labels are repaired "
+            f"{counted(layer.invalid, 'feature')}, the first: {layer.why}; labels are repaired "
             "when read",
         )
     else:

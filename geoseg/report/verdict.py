@@ -99,7 +99,12 @@ def _total(scores: Scores) -> NDArray[np.int64]:
 
 
 def conclusion(
-    entries: list[Scores], *, method: str = "", learned: bool = False, seed: int = 0
+    entries: list[Scores],
+    *,
+    method: str = "",
+    learned: bool = False,
+    steps: bool = True,
+    seed: int = 0,
 ) -> str:
     """Say the verdict in one line of plain text, with advice where it is worse.
 
@@ -107,23 +112,30 @@ def conclusion(
         entries: As :func:`verdict`.
         method: That made the first entry, if known.
         learned: Whether that method learned the classes from labels.
+        steps: Whether it makes optimiser steps, of which there may be more.
         seed: Of the resampling.
     """
     judged = verdict(entries, seed=seed)
-    advice = ""
+    advice = []
     if judged.standing == "worse" and learned:
-        advice = "Label more tiles (--match-tiles), or train longer (--max-steps)."
+        advice = ["label more tiles (--match-tiles)"]
     elif judged.standing == "worse" and method and method != "color_kmeans":
         clusters = entries[0].clusters
         option = f" -p clusters={clusters}" if clusters else ""
-        advice = f"Try --method color_kmeans{option}, or train longer (--max-steps)."
-    return " ".join(filter(None, (judged.sentence, judged.comparison, advice)))
+        advice = [f"try --method color_kmeans{option}"]
+    if advice and steps:
+        advice.append("train longer (--max-steps)")
+    hint = ", or ".join(advice)
+    hint = f"{hint[0].upper()}{hint[1:]}." if hint else ""
+    return " ".join(filter(None, (judged.sentence, judged.comparison, hint)))
 
 
 def _compare(own: Scores, best: Scores, count: int, seed: int) -> tuple[str, str]:
     gain = difference(own, best, seed=seed)
     rival = float(main_score(own)[1](_total(best)))
     what = f"{best.name}, the best of {count} controls" if count > 1 else best.name
+    if gain.value == 0:
+        return f"That equals {what} ({rival:.2f}).", "open"
     numbers = f"{rival:.2f}; difference {_signed(gain.value)}"
     if math.isnan(gain.low):
         text = f"One tile cannot tell it from {what} ({numbers})."
@@ -133,9 +145,11 @@ def _compare(own: Scores, best: Scores, count: int, seed: int) -> tuple[str, str
         return f"That is better than {what} ({numbers}).", "better"
     if gain.high < 0:
         return f"That is worse than {what} ({numbers}).", "worse"
-    side = "higher" if gain.value > 0 else "lower"
+    side = "higher than" if gain.value > 0 else "lower than"
+    if abs(gain.value) < 0.005:
+        side = "about equal to"
     text = (
-        f"That is {side} than {what} ({numbers}): on so few or so unequal tiles the "
+        f"That is {side} {what} ({numbers}): on so few or so unequal tiles the "
         "difference may be chance."
     )
     return text, "open"

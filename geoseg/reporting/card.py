@@ -165,9 +165,12 @@ def caveats(material: Material) -> list[str]:
     total = material.entries[0].confusions.sum(0)
     majority = float(majority_accuracy(total))
     if majority > 0.75:
-        found.append(
-            f"Accuracy flatters here: a map without any building has {majority:.2f}."
-        )
+        commonest = int(total.sum(1).argmax())
+        names = material.entries[0].class_names
+        plain = f"a map of nothing but {names[commonest]}"
+        if len(names) == 2 and commonest == 0:
+            plain = f"a map without any {names[1]}"
+        found.append(f"Accuracy flatters here: {plain} has {majority:.2f}.")
     found.append(
         "Do all tiles come from one place, flight and season? Then nothing here tells "
         "how the map fares in another."

@@ -1,6 +1,7 @@
 """``geoseg info``, on what a user has."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,7 @@ def test_a_run_that_was_stopped_says_where(run_with, info, settings, reason):
     no_scores = facts(info, folder)["model"]["no_scores"]
     assert no_scores == f"none yet: {reason}: geoseg train --resume {folder}"
     assert no_scores in info(folder)
+    assert re.search(r"2 (of \d+ )?steps made", info(folder))
 
 
 def test_a_run_matched_again_has_no_scores_and_says_so(run_with, there, info, geoseg):

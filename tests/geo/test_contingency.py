@@ -118,8 +118,11 @@ def test_a_head_that_sees_one_cluster_is_warned_of(
     draws = np.random.default_rng(1).random(pixels.shape)
     image = write_tiff("alike.tif", np.where(draws < bright, 850, 150)[None] + 0.0)
     model = bright_model(ONE_BAND, matched=False)
-    match_model(model, [Tile("alike", image, tile.labels)], objective="f1")
+    for steps in (True, False):
+        model.method.gradient = steps
+        match_model(model, [Tile("alike", image, tile.labels)], objective="f1")
     found = [m for m in caplog.messages if "does not tell pixels apart" in m]
-    assert len(found) == warned
+    assert len(found) == 2 * warned
+    assert [m.endswith("or train longer") for m in found] == [True, False][: 2 * warned]
     assert all("head main (99." in message for message in found)
     assert all("lie in cluster 0, called" in message for message in found)

@@ -256,10 +256,20 @@ def test_the_conclusion_advises_a_method_that_is_worse_than_its_control():
     worse = [bad, replace(good, role="control")]
     said = conclusion(worse, method="iic")
     assert "That is worse than" in said and "\n" not in said
-    assert "--method color_kmeans -p clusters=7, or train longer" in said
+    assert "Try --method color_kmeans -p clusters=7, or train longer" in said
+    learned = conclusion(worse, method="probe", learned=True, steps=False)
+    assert learned.endswith("Label more tiles (--match-tiles).")
     assert "Try" not in conclusion(worse) + conclusion(worse, method="color_kmeans")
     better = [good, replace(bad, role="control")]
     assert "Try" not in conclusion(better, method="iic")
+
+
+def test_the_verdict_calls_equal_what_is_equal():
+    own = scores((30, 45, 35))
+    same = [own, replace(own, name="k", role="control")]
+    assert verdict(same)[1:] == ("That equals k (0.31).", "open")
+    near = verdict([own, scores((29, 45, 35), "k", role="control")])
+    assert "That is about equal to k (0.30; difference" in near.comparison
 
 
 def test_the_verdict_knows_one_tile_and_no_building():

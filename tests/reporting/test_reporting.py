@@ -15,7 +15,7 @@ from geoseg.geo import raster
 from geoseg.geo.contingency import contingency_tables
 from geoseg.geo.scores import Scores, TileCounts, majority_scores
 from geoseg.reporting import Material, gather
-from geoseg.reporting.card import clock
+from geoseg.reporting.card import caveats, clock
 from geoseg.reporting.gather import _choose, _worst
 from geoseg.reporting.k_curve import k_curves
 from geoseg.reporting.survey import Place, shown_part, spread, survey_tile
@@ -171,6 +171,21 @@ def test_caveats_follow_from_the_run(contents, material):
     assert not any("stopped early" in text for text in contents.caveats)
     shared = replace(material, training=material.test)
     assert any("cut from the same 3 images" in text for text in gather(shared).caveats)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "plain"),
+    [
+        ([90, 10], "a map without any building has 0.90"),
+        ([10, 90], "a map of nothing but building has 0.90"),
+        ([8, 80, 12], "a map of nothing but building has 0.80"),
+    ],
+)
+def test_the_caveat_names_the_map_that_accuracy_flatters(material, pixels, plain):
+    names = ("background", "building", "road")[: len(pixels)]
+    entry = Scores("k", names, (TileCounts("t", np.diag(pixels)),))
+    found = caveats(replace(material, entries=[entry]))
+    assert f"Accuracy flatters here: {plain}." in found
 
 
 def test_a_map_without_its_model_has_scores_and_pictures_and_says_the_rest(
