@@ -3,6 +3,7 @@
     python benchmarks/gpu.py pack -o tiles.npz --source vegas DIR --source zanzibar DIR
     python benchmarks/gpu.py train tiles.npz -o run --minutes 8     # as often as wanted
     python benchmarks/gpu.py report tiles.npz run
+    python benchmarks/gpu.py leaderboard tiles.npz -o board --methods iic,picie,probe:iic
 
 ``pack`` runs where GDAL is; it names the sources as ``geoseg train --images`` does, each
 with its labels after it where they do not lie beside the images. ``train`` and
@@ -212,6 +213,14 @@ def report(options: argparse.Namespace) -> None:
     print((run / "report.md").read_text())
 
 
+def leaderboard(options: argparse.Namespace) -> None:
+    """Go on with a leaderboard until the piece's time is over."""
+    import gpu_leaderboard
+
+    pack = read_pack(options.pack, options.device)
+    gpu_leaderboard.leaderboard(options, pack)
+
+
 def pack(options: argparse.Namespace) -> None:
     """Write the tiles of the sources into one file."""
     sources: dict[str, tuple[str, str | None]] = {}
@@ -248,19 +257,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--overwrite", action="store_true")
     one = commands.add_parser("train", help="one piece of training")
     one.set_defaults(work=train)
-    one.add_argument("pack", type=Path)
-    one.add_argument("-o", "--output", type=Path, required=True)
-    one.add_argument("--minutes", type=float, default=8.0, help="of this piece")
+    add_training(one)
     one.add_argument("--max-steps", type=int, help="of all pieces")
-    one.add_argument("--width", type=int, default=64)
-    one.add_argument("-p", dest="parameters", action="append", default=[])
-    one.add_argument("--patch-size", type=int, default=Settings.patch_size)
-    one.add_argument("--batch-size", type=int, default=Settings.batch_size)
     one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
-    one.add_argument(
-        "--precision", choices=["bf16-mixed", "32-true"], default="bf16-mixed"
-    )
     one.add_argument("--compile", action="store_true", help="torch.compile the trunk")
     one.add_argument("--channels-last", action="store_true", help="weights too")
     one = commands.add_parser("report", help="speed and scores of a run")
@@ -270,7 +269,31 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--objective", choices=["f1", "accuracy"], default="f1")
     one.add_argument("--matrix", type=int, default=8192, help="side of the product")
     one.add_argument("--repeats", type=int, default=10)
+    one = commands.add_parser("leaderboard", help="methods × seeds on every source")
+    one.set_defaults(work=leaderboard)
+    add_training(one)
+    one.add_argument(
+        "--methods", required=True, help="such as iic,supervised,probe:iic"
+    )
+    one.add_argument("--seeds", type=int, default=3)
+    one.add_argument("--max-steps", type=int, default=2000, help="of each run")
+    one.add_argument("--objective", choices=["f1", "accuracy"], default="f1")
     return top
+
+
+def add_training(one: argparse.ArgumentParser) -> None:
+    """Add what every training takes."""
+    one.add_argument("pack", type=Path)
+    one.add_argument("-o", "--output", type=Path, required=True)
+    one.add_argument("--minutes", type=float, default=8.0, help="of this piece")
+    one.add_argument("--width", type=int, default=64)
+    one.add_argument("-p", dest="parameters", action="append", default=[])
+    one.add_argument("--patch-size", type=int, default=Settings.patch_size)
+    one.add_argument("--batch-size", type=int, default=Settings.batch_size)
+    one.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    one.add_argument(
+        "--precision", choices=["bf16-mixed", "32-true"], default="bf16-mixed"
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

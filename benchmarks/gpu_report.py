@@ -13,7 +13,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from geoseg.losses.mutual_information import mutual_information
-from geoseg.matching import Objective, contingency_table, match_clusters
+from geoseg.matching import (
+    Objective,
+    contingency_table,
+    identity_matching,
+    match_clusters,
+)
 from geoseg.methods import build_method
 from geoseg.methods.base import Method, StepContext
 from geoseg.metrics import PIXEL_METRICS, bootstrap_interval, to_json
@@ -158,15 +163,38 @@ def scores(
         ]
         entries += controls(method, settings, training)
         for name, model, head in entries:
-            tables = [tile_tables(model, tiles, head) for tiles in (match, test)]
-            matching = match_clusters(tables[0], objective=objective)
-            confusions = matching.confusion(tables[1])
-            row: dict[str, Any] = {"source": source, "name": name, "tiles": len(test)}
-            for key in SHOWN:
-                interval = bootstrap_interval(confusions, PIXEL_METRICS[key])
-                row[key] = [to_json(number) for number in interval]
-            rows.append(row)
+            found = score_head(model, pack, source, head=head, objective=objective)
+            rows.append({"source": source, "name": name, "tiles": len(test), **found})
     return rows
+
+
+def score_head(
+    method: Method,
+    pack: Pack,
+    source: str,
+    *,
+    head: str | None = None,
+    objective: Objective,
+) -> dict[str, list[float | None]]:
+    """Match a head, unless it tells classes, and score it on a source's test tiles.
+
+    Returns:
+        Metric → its value and the ends of its interval.
+    """
+    name = head or method.default_head
+    tables = [
+        tile_tables(method, pack.select(role, source=source), name)
+        for role in ("match", "test")
+    ]
+    if name == method.class_head:
+        matching = identity_matching(tables[0])
+    else:
+        matching = match_clusters(tables[0], objective=objective)
+    confusions = matching.confusion(tables[1])
+    intervals = {
+        key: bootstrap_interval(confusions, PIXEL_METRICS[key]) for key in SHOWN
+    }
+    return {key: [to_json(n) for n in found] for key, found in intervals.items()}
 
 
 def controls(

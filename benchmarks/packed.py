@@ -18,7 +18,7 @@ from torch import Tensor
 
 from geoseg.errors import DatasetError, OutputError, ParameterError
 from geoseg.normalization import Normalization
-from geoseg.patches import PatchBatch
+from geoseg.patches import IGNORE, PatchBatch, tile_chances
 
 _FORMAT = 1
 _AXES = (2, 1, 0)
@@ -234,9 +234,10 @@ class PackedLoader:
         patch_size: Height and width of a patch in pixels.
         batch_size: Patches per batch.
         seed: Seed of all epochs.
+        labelled_share: Of the patches, from tiles with labels; None: by area.
 
     Raises:
-        DatasetError: If there is no tile.
+        DatasetError: If there is no tile, or none with labels where a share is wanted.
         ParameterError: If a tile is smaller than a patch.
     """
 
@@ -247,6 +248,7 @@ class PackedLoader:
         patch_size: int,
         batch_size: int,
         seed: int = 0,
+        labelled_share: float | None = None,
     ) -> None:
         if not tiles:
             raise DatasetError("no tile to cut patches from, expected at least one")
@@ -258,7 +260,10 @@ class PackedLoader:
                 f"{self.sides.min()}: lower --patch-size"
             )
         self.patch_size, self.batch_size, self.seed = patch_size, batch_size, seed
-        patches = self.sides.prod(1).sum() / patch_size**2
+        areas = self.sides.prod(1)
+        labelled = [bool((tile.mask != IGNORE).any()) for tile in tiles]
+        self.chances = tile_chances(areas, labelled, labelled_share)
+        patches = areas.sum() / patch_size**2
         self._batches = max(1, round(patches / batch_size))
 
     def __len__(self) -> int:
@@ -269,8 +274,7 @@ class PackedLoader:
         """Yield the batches of an epoch from number ``start`` on."""
         count = self._batches * self.batch_size
         random = np.random.default_rng([self.seed, epoch])
-        areas = self.sides.prod(1)
-        numbers = random.choice(len(self.tiles), count, p=areas / areas.sum())
+        numbers = random.choice(len(self.tiles), count, p=self.chances)
         slack = self.sides[numbers] - self.patch_size + 1
         corners = np.floor(random.random((count, 2)) * slack).astype(int)
         for first in range(start * self.batch_size, count, self.batch_size):

@@ -1,11 +1,15 @@
 """What flows from the tiles to the methods: batches of patches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.errors import ShapeError
+from geoseg.errors import DatasetError, ShapeError
 
 #: Class id of pixels without a label; also the nodata value of class rasters.
 IGNORE = 255
@@ -69,3 +73,33 @@ class PatchBatch:
                 for name in ("image", "valid", "mask", "index")
             )
         )
+
+
+def tile_chances(
+    areas: NDArray[Any], labelled: Sequence[bool], labelled_share: float | None
+) -> NDArray[np.float64]:
+    """Return how probable it is for a patch to come from each tile.
+
+    Tiles count by their area. Where a share of the patches is to be labelled, the tiles
+    with labels have that share of the chances, and those without share the rest.
+
+    Args:
+        areas: ``(T,)`` pixels of each tile.
+        labelled: Which tiles have labels.
+        labelled_share: In (0, 1]; None for no such share.
+
+    Returns:
+        ``(T,)`` probabilities that sum to one.
+
+    Raises:
+        DatasetError: If a share is wanted and no tile has labels.
+    """
+    chances: NDArray[np.float64] = areas / areas.sum()
+    known = np.array(labelled)
+    if labelled_share is None or known.all():
+        return chances
+    if not known.any():
+        raise DatasetError("no tile has labels, expected some to learn from")
+    for group, share in ((known, labelled_share), (~known, 1 - labelled_share)):
+        chances[group] *= share / chances[group].sum()
+    return chances

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import shapely
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
@@ -28,7 +27,7 @@ from geoseg.geo.raster import (
 )
 from geoseg.geo.tile_reader import CACHE_MIB, TileReader
 from geoseg.normalization import Normalization
-from geoseg.patches import PatchBatch
+from geoseg.patches import PatchBatch, tile_chances
 
 
 class PatchQuery(tuple[slice, slice, slice]):
@@ -192,7 +191,10 @@ class PatchSampler(GeoSampler):
         labelled_share: float | None = None,
     ) -> None:
         super().__init__(dataset)
-        self.chances = _chances(dataset, labelled_share)
+        extents = np.array(dataset.extents)
+        labelled = [tile.labels is not None for tile in dataset.tiles]
+        areas = extents[:, 2] * extents[:, 3]
+        self.chances = tile_chances(areas, labelled, labelled_share)
         self.dataset = dataset
         self.size = size
         self.length = length
@@ -221,21 +223,6 @@ class PatchSampler(GeoSampler):
             row, col = (int(value) for value in corners[index])
             window = PixelWindow(row, col, self.size, self.size)
             yield self.dataset.query(int(tiles[index]), window, index)
-
-
-def _chances(dataset: TileDataset, labelled_share: float | None) -> NDArray[np.float64]:
-    """Return ``(tiles,)`` probabilities of each tile to be drawn."""
-    extents = np.array(dataset.extents)
-    areas = extents[:, 2] * extents[:, 3]
-    chances: NDArray[np.float64] = areas / areas.sum()
-    labelled = np.array([tile.labels is not None for tile in dataset.tiles])
-    if labelled_share is None or labelled.all():
-        return chances
-    if not labelled.any():
-        raise DatasetError("no tile has labels, expected some to learn from")
-    for group, share in ((labelled, labelled_share), (~labelled, 1 - labelled_share)):
-        chances[group] *= share / chances[group].sum()
-    return chances
 
 
 class PatchLoader:

@@ -179,3 +179,56 @@ def test_a_file_that_is_no_pack_is_refused(packed, tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(Exception, match="no.npz is no pack of tiles"):
         packed.read_pack(path)
+
+
+def board(gpu, tiles, folder, methods, *more):
+    arguments = ["leaderboard", str(tiles), "-o", str(folder), "--methods", methods]
+    gpu.main([*arguments, "--seeds", "1", "--max-steps", "2", *SMALL_BOARD, *more])
+
+
+SMALL_BOARD = [word.replace("half", "iic.half") for word in SMALL]
+
+
+@pytest.mark.slow
+def test_a_leaderboard_goes_on_grows_and_starts_rows_from_others(
+    gpu, tiles, tmp_path, capsys
+):
+    board(gpu, tiles, tmp_path, "iic,color_kmeans", "--minutes", "0")
+    assert "0 of 4 runs finished" in capsys.readouterr().out
+    board(gpu, tiles, tmp_path, "iic,color_kmeans")
+    assert "4 of 4 runs finished" in capsys.readouterr().out
+    first = tmp_path / "town" / "iic" / "seed0" / "score.json"
+    before = first.stat().st_mtime_ns
+    board(gpu, tiles, tmp_path, "iic,color_kmeans,finetune:iic,semisup,majority")
+    table = (tmp_path / "leaderboard.md").read_text()
+    assert first.stat().st_mtime_ns == before
+    assert "10 of 10 runs finished" in table
+    assert "| finetune:iic | reference, learns from labels |" in table
+    town = table.split("**town**")[1].split("**sample**")[0]
+    assert town.index("| color_kmeans |") < town.index("| majority |")
+    score = json.loads(
+        (tmp_path / "town" / "color_kmeans" / "seed0" / "score.json").read_text()
+    )
+    assert score["iou"][0] > 0.95
+
+
+@pytest.mark.slow
+def test_a_leaderboard_with_other_settings_is_refused(gpu, tiles, tmp_path, capsys):
+    board(gpu, tiles, tmp_path, "iic", "--minutes", "0")
+    with pytest.raises(SystemExit) as stopped:
+        board(gpu, tiles, tmp_path, "iic", "--patch-size", "16")
+    assert stopped.value.code == 1
+    assert "was begun with other settings" in capsys.readouterr().err
+
+
+def test_rows_see_labels_only_if_they_learn_from_them(gpu, packed, tiles):
+    from geoseg.benchmarking.plan import Row
+    from geoseg.patches import IGNORE
+
+    seen = importlib.import_module("gpu_leaderboard").training_tiles
+    pack = packed.read_pack(tiles)
+    test = {tile.id for tile in pack.select("test", source="town")}
+    for row, labels in ((Row("iic"), False), (Row("supervised"), True)):
+        found = seen(pack, "town", row)
+        assert found and not test & {tile.id for tile in found}
+        assert all(bool((t.mask != IGNORE).any()) is labels for t in found)
