@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg import clustering
@@ -126,6 +127,33 @@ def test_cosine_looks_at_directions_alone():
     ids = assign(features, result.centroids).view(40, 3)
     assert (ids == ids[0]).all()
     assert result.inertia == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_middles_of_gaussian_blobs_on_the_sphere_are_recovered(seed):
+    n, d, spread = 400, 6, 0.1
+    generator = torch.Generator().manual_seed(seed)
+    middles = torch.cat([torch.eye(d), -torch.eye(d)])  # at least 90° apart
+    ids = torch.arange(len(middles)).repeat(n)
+    noise = spread * torch.randn(len(ids), d, generator=generator)
+    directions = F.normalize(middles[ids] + noise, dim=1)
+    lengths = 50 * torch.rand(len(ids), 1, generator=generator) + 0.1
+    features = lengths * directions
+    blocks = features.split(999)
+    result = kmeans(lambda: blocks, len(middles), seed=seed, metric="cosine")
+    torch.testing.assert_close(result.centroids.norm(dim=1), torch.ones(len(middles)))
+    cosines = middles @ result.centroids.t()
+    order = cosines.argmax(dim=1)
+    assert order.unique().numel() == len(middles)
+    # The mean of n directions errs by a standard deviation of spread / √n along each of
+    # d - 1 axes: four times as much leaves 1 - cos below half of its square.
+    error = 4 * spread * ((d - 1) / n) ** 0.5
+    assert float(cosines.amax(dim=1).min()) > 1 - error**2 / 2
+    # But for rounding, the direction of the sum of each blob's directions.
+    sums = torch.stack([directions[ids == i].sum(0) for i in range(len(middles))])
+    found = assign(directions, result.centroids)
+    assert found.equal(order[ids])
+    torch.testing.assert_close(result.centroids[order], F.normalize(sums, dim=1))
 
 
 def test_a_large_common_offset_does_not_blur_the_assignment():
