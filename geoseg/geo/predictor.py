@@ -1,6 +1,7 @@
 """Stream a raster of any size through a model, strip by strip.
 
 Windows overlap and their probabilities are blended with weights that are zero nowhere.
+Those at the region's border, where no neighbour could help, see some pixels more.
 Memory grows with the raster's width and the window, never with its height: a row is
 handed on as soon as no later window touches it.
 """
@@ -9,11 +10,10 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import torch
 from torch import Tensor
 
@@ -24,9 +24,11 @@ from geoseg.geo.legend import Legend, class_legend
 from geoseg.geo.raster import PixelWindow
 from geoseg.geo.stitching import Tiling, WindowSums, tile
 from geoseg.geo.strips import ClassStrip, Strip, classify
+from geoseg.geo.window_rows import MARGIN, window_rows
 from geoseg.normalization import Normalization
 
 T = TypeVar("T")
+_Probabilities = npt.NDArray[np.float32]
 
 #: A batch that fills slowly is run after so many rows of windows.
 MOST_ROWS = 8
@@ -72,10 +74,15 @@ def predict_strips(
     network runs, the next strip is read and normalised in a thread with a dataset
     handle of its own.
 
+    Networks take what lies beyond a window for zeros and err along its border. Blending
+    makes up for it where windows overlap. Windows at the region's border go through the
+    network one by one with :data:`geoseg.geo.window_rows.MARGIN` pixels around them: of
+    the raster, and where it ends the outermost pixels repeated, with ``valid`` False.
+
     Args:
         model: the model; its card names the bands, the normalisation and nodata.
-        path: the raster; any size, also smaller than a window (then it is mirrored
-            at its edge, with ``valid`` False there).
+        path: the raster; any size, also smaller than a window (then its outermost
+            pixels are repeated, with ``valid`` False there).
         window: side of a window, pixels.
         overlap: least overlap of neighbouring windows, pixels.
         batch_size: windows per call of the network.
@@ -94,11 +101,16 @@ def predict_strips(
     description = raster.describe(path)
     region = region or PixelWindow(0, 0, description.height, description.width)
     tiling = tile(region.height, region.width, window=window, overlap=overlap)
-    # A small raster has fewer windows than a batch: none are computed to be thrown away.
-    batch_size = min(batch_size, len(tiling.rows) * len(tiling.columns))
     numbers = raster.band_numbers(description, model.card.normalization.bands)
-    strips = _ahead(_normalised_strips(model.card, path, numbers, region, tiling))
-    return _stitch(model, strips, tiling, region, batch_size)
+    rows = window_rows(
+        path,
+        numbers,
+        region,
+        tiling,
+        normalization=model.card.normalization,
+        nodata=model.card.nodata,
+    )
+    return _stitch(model, _ahead(rows), tiling, region, batch_size)
 
 
 def _stitch(
@@ -111,16 +123,17 @@ def _stitch(
     """Run the windows row by row; those without a valid pixel are left out."""
     classes = len(model.card.class_names)
     sums = WindowSums(tiling, (classes, region.height, region.width))
-    batch = _Batch(model, batch_size)
+    batch = _Batch(model, tiling, batch_size)
     for row, (image, valid) in enumerate(strips):
-        sums.learn(row, valid.numpy())
-        any_valid: npt.NDArray[np.bool_] = np.any(valid.numpy(), axis=0)
+        own = valid.numpy()[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        sums.learn(row, own)
+        any_valid: npt.NDArray[np.bool_] = np.any(own, axis=0)
         for column, left in enumerate(tiling.columns):
-            columns = slice(left, left + tiling.size)
-            if not any_valid[columns].any():
+            if not any_valid[left : left + tiling.size].any():
                 continue
+            columns = slice(left, left + tiling.size + 2 * MARGIN)
             batch.append(row, column, image[:, :, columns], valid[:, columns])
-            if len(batch.places) == batch_size:
+            if batch.ready:
                 sums.add_all(batch.run())
         # Where little is valid a batch fills slowly: it may not hold up many rows.
         if batch.places and row - batch.places[0][0] >= MOST_ROWS:
@@ -129,57 +142,6 @@ def _stitch(
     if batch.places:
         sums.add_all(batch.run())
     yield from sums.finished(len(tiling.rows))
-
-
-def _normalised_strips(
-    card: ModelCard,
-    path: str,
-    numbers: tuple[int, ...],
-    region: PixelWindow,
-    tiling: Tiling,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Read and normalise the rows of each row of windows, reading every row once."""
-    size = tiling.size
-    # GDAL keeps 5 % of the machine's memory of decoded blocks; rows are read once, so
-    # the blocks that a strip cuts in two are enough.
-    cache = max(64, 3 * _block_row_bytes(path) >> 20)
-    with rasterio.Env(GDAL_CACHEMAX=cache), raster.open_raster(path) as dataset:
-
-        def read(top: int, bottom: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-            rows = PixelWindow(region.row + top, region.col, bottom - top, region.width)
-            return raster.read_window(dataset, numbers, rows, nodata=card.nodata)
-
-        first, end = 0, min(size, region.height)  # rows held
-        pixels, valid = read(first, end)
-        for start in tiling.rows:
-            bottom = min(start + size, region.height)
-            pixels, valid = pixels[:, start - first :], valid[start - first :]
-            if bottom > end:
-                below = read(end, bottom)
-                pixels = np.concatenate((pixels, below[0]), axis=1)
-                valid = np.concatenate((valid, below[1]))
-            first, end = start, bottom
-            image = card.normalization(pixels, valid)
-            yield _pad(image, torch.from_numpy(valid.copy()), size)
-
-
-def _block_row_bytes(path: str) -> int:
-    with raster.open_raster(path) as dataset:
-        tall, wide = dataset.block_shapes[0]
-        across = -(-dataset.width // wide) * wide
-        items = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
-    return int(across * tall * items)
-
-
-def _pad(image: Tensor, valid: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Mirror a raster smaller than a window at its lower and right edge."""
-    below = max(size - image.shape[1], 0)
-    right = max(size - image.shape[2], 0)
-    if below or right:
-        widths = ((0, 0), (0, below), (0, right))
-        image = torch.from_numpy(np.pad(image.numpy(), widths, mode="reflect"))
-        valid = torch.nn.functional.pad(valid, (0, right, 0, below), value=False)
-    return image, valid
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
@@ -200,33 +162,67 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
 class _Batch:
     """Windows on their way to the network, always as many as the batch holds.
 
-    One shape for all batches: the same kernels run, so the same bits come out.
+    One shape for all batches: the same kernels run, so the same bits come out. Windows
+    at the region's border are larger and go one by one, but come out in their turn.
     """
 
-    def __init__(self, model: ClassModel, size: int) -> None:
+    def __init__(self, model: ClassModel, tiling: Tiling, size: int) -> None:
         self._model = model
-        self._size = size
+        self._last = (len(tiling.rows) - 1, len(tiling.columns) - 1)
+        # A small raster has fewer windows than a batch: none are computed to be thrown
+        # away.
+        inner = max(self._last[0] - 1, 0) * max(self._last[1] - 1, 0)
+        self._size = min(size, inner)
         self._image = torch.zeros(0)
         self._valid = torch.zeros(0, dtype=torch.bool)
+        self._waiting: list[tuple[int, int]] = []  # of the places, those in the batch
+        self._known: dict[tuple[int, int], _Probabilities] = {}
         self.places: list[tuple[int, int]] = []  # (row, column) of the tiling
 
+    @property
+    def ready(self) -> bool:
+        """Whether the batch is full, or nothing waits for it to be."""
+        return len(self._waiting) in (0, self._size)
+
     def append(self, row: int, column: int, image: Tensor, valid: Tensor) -> None:
-        """Copy a window in, so that the strip it was cut from can go."""
+        """Take a window with its margin.
+
+        Args:
+            row: Of the tiling; ``column`` likewise.
+            image: ``(channels, size + 2 MARGIN, size + 2 MARGIN)``.
+            valid: ``(size + 2 MARGIN, size + 2 MARGIN)`` bool.
+        """
+        place = (row, column)
+        self.places.append(place)
+        if row in (0, self._last[0]) or column in (0, self._last[1]):
+            found = self._compute(image[None].contiguous(), valid[None].contiguous())
+            self._known[place] = found[0, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
+            return
+        image = image[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+        valid = valid[MARGIN:-MARGIN, MARGIN:-MARGIN]
         if not len(self._image):
             self._image = torch.zeros((self._size, *image.shape))
             self._valid = torch.zeros((self._size, *valid.shape), dtype=torch.bool)
-        self._image[len(self.places)] = image
-        self._valid[len(self.places)] = valid
-        self.places.append((row, column))
+        # A copy, so that the strip it was cut from can go.
+        self._image[len(self._waiting)] = image
+        self._valid[len(self._waiting)] = valid
+        self._waiting.append(place)
 
-    def run(self) -> list[tuple[tuple[int, int], npt.NDArray[np.float32]]]:
+    def run(self) -> list[tuple[tuple[int, int], _Probabilities]]:
         """Empty the batch: places and their ``(C, size, size)`` probabilities."""
-        self._image[len(self.places) :] = 0
-        self._valid[len(self.places) :] = False
+        if self._waiting:
+            self._image[len(self._waiting) :] = 0
+            self._valid[len(self._waiting) :] = False
+            found = self._compute(self._image, self._valid)
+            self._known.update(zip(self._waiting, found, strict=False))
+        result = [(place, self._known[place]) for place in self.places]
+        self.places, self._waiting, self._known = [], [], {}
+        return result
+
+    def _compute(self, image: Tensor, valid: Tensor) -> _Probabilities:
         with torch.no_grad():
-            result = self._model.class_probabilities(self._image, self._valid)
-        places, self.places = self.places, []
-        return list(zip(places, result.float().cpu().numpy(), strict=False))
+            result = self._model.class_probabilities(image, valid)
+        return np.asarray(result.float().cpu().numpy())
 
 
 def predict_raster(

@@ -1,13 +1,17 @@
-"""Makes real GeoTIFFs and GeoJSONs over crs x dtype x nodata kind."""
+"""Real GeoTIFFs and GeoJSONs over crs x dtype x nodata kind; ``pixel_models``."""
 
 import json
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
+
+sys.path.insert(0, str(Path(__file__).parent))  # for pixel_models
 
 UTM = "EPSG:32611"
 GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)

@@ -2,15 +2,19 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
-import torch
-from rasterio.transform import from_origin
+from pixel_models import (
+    CornerModel,
+    NetModel,
+    PixelModel,
+    random_image,
+    whole,
+    write_image,
+)
 from torch import Tensor
 
 from geoseg.errors import (
@@ -26,82 +30,9 @@ from geoseg.geo.raster import PixelWindow
 from geoseg.geo.stitching import tile
 from geoseg.geo.strips import Strip, classify
 from geoseg.geo.vectorize import footprints
+from geoseg.geo.window_rows import MARGIN
 from geoseg.geo.writer import write_footprints
-from geoseg.normalization import Normalization
 from geoseg.windows import blend_profile, window_starts
-
-BANDS = ("red", "green", "blue", "nir")
-
-
-@dataclass(frozen=True)
-class Card:
-    normalization: Normalization
-    nodata: str = "auto"
-    class_names: tuple[str, ...] = ("background", "building")
-
-
-class PixelModel:
-    """The probability of a building is the normalised red band; counts its windows."""
-
-    def __init__(self) -> None:
-        count = len(BANDS)
-        self.card = Card(
-            Normalization(BANDS, (0.0,) * count, (1000.0,) * count, (0.5,) * count)
-        )
-        self.batches: list[tuple[int, ...]] = []
-
-    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
-        self.batches.append(tuple(image.shape))
-        assert not torch.is_grad_enabled()
-        building = image[:, 0]
-        return torch.stack((1 - building, building), dim=1)
-
-
-class CornerModel(PixelModel):
-    """Not pixel-wise: 1 in the window's upper left quarter."""
-
-    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
-        half = image.shape[-1] // 2
-        building = torch.zeros_like(image[:, 0])
-        building[:, :half, :half] = 1
-        return torch.stack((1 - building, building), dim=1)
-
-
-def write_image(path: Path, pixels: np.ndarray, **options: object) -> str:
-    options = {
-        "crs": "EPSG:32611",
-        "transform": from_origin(600000, 4000000, 0.5, 0.5),
-        **options,
-    }
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=len(pixels),
-        height=pixels.shape[1],
-        width=pixels.shape[2],
-        dtype=pixels.dtype,
-        **options,
-    ) as dataset:
-        dataset.write(pixels)
-    return str(path)
-
-
-def random_image(height: int, width: int) -> np.ndarray:
-    rng = np.random.default_rng(7)
-    return rng.integers(1, 1000, (4, height, width)).astype(np.uint16)
-
-
-def whole(strips: Iterator[Strip]) -> Strip:
-    """Put strips together; they must follow each other without gap."""
-    parts = list(strips)
-    ends = np.cumsum([0] + [len(part.valid) for part in parts])
-    assert [part.row for part in parts] == ends[:-1].tolist()
-    return Strip(
-        0,
-        np.concatenate([part.probability for part in parts], axis=1),
-        np.concatenate([part.valid for part in parts]),
-    )
 
 
 @pytest.mark.parametrize(
@@ -142,11 +73,28 @@ def test_blending_is_the_weighted_mean_of_all_windows(tmp_path: Path) -> None:
 
 
 def test_batches_have_one_shape(tmp_path: Path) -> None:
-    path = write_image(tmp_path / "image.tif", random_image(150, 97))
+    path = write_image(tmp_path / "image.tif", random_image(250, 200))
     model = PixelModel()
     list(predict_strips(model, path, window=64, overlap=16, batch_size=4))
-    # 3 rows of windows (0, 43.., 86) by 2 columns: 6 windows, so 2 batches.
-    assert model.batches == [(4, 4, 64, 64)] * 2
+    # 5 rows of windows (0, 48, … 186) by 4 columns: of 20 windows 6 lie inside, so that
+    # they fill 2 batches; those at the border are larger and go one by one.
+    side = 64 + 2 * MARGIN
+    assert sorted(model.batches) == [(1, 4, side, side)] * 14 + [(4, 4, 64, 64)] * 2
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 8])
+def test_the_size_of_a_batch_does_not_change_a_bit(
+    tmp_path: Path, batch_size: int
+) -> None:
+    # Four windows and more lie over a pixel: the order of the sum tells.
+    path = write_image(tmp_path / "image.tif", random_image(250, 200))
+    one, other = (
+        whole(
+            predict_strips(NetModel(), path, window=64, overlap=40, batch_size=size)
+        ).probability
+        for size in (1, batch_size)
+    )
+    np.testing.assert_array_equal(one, other)
 
 
 def test_windows_without_data_are_not_computed(tmp_path: Path) -> None:

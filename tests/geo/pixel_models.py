@@ -1,0 +1,96 @@
+"""Models whose maps can be told in advance, images, and strips put together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+from rasterio.transform import from_origin
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from geoseg.geo.strips import Strip
+from geoseg.normalization import Normalization
+
+BANDS = ("red", "green", "blue", "nir")
+
+
+@dataclass(frozen=True)
+class Card:
+    normalization: Normalization
+    nodata: str = "auto"
+    class_names: tuple[str, ...] = ("background", "building")
+
+
+class PixelModel:
+    """The probability of a building is the normalised red band; counts its windows."""
+
+    def __init__(self) -> None:
+        count = len(BANDS)
+        self.card = Card(
+            Normalization(BANDS, (0.0,) * count, (1000.0,) * count, (0.5,) * count)
+        )
+        self.batches: list[tuple[int, ...]] = []
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        self.batches.append(tuple(image.shape))
+        assert not torch.is_grad_enabled()
+        building = image[:, 0]
+        return torch.stack((1 - building, building), dim=1)
+
+
+class CornerModel(PixelModel):
+    """Not pixel-wise: 1 in the window's upper left quarter."""
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        half = image.shape[-1] // 2
+        building = torch.zeros_like(image[:, 0])
+        building[:, :half, :half] = 1
+        return torch.stack((1 - building, building), dim=1)
+
+
+class NetModel(PixelModel):
+    """As a network does: means of 9 × 9 pixels, with zeros beyond what it is given."""
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        building = avg_pool2d(image[:, :1], 9, stride=1, padding=4)[:, 0]
+        return torch.stack((1 - building, building), dim=1)
+
+
+def write_image(path: Path, pixels: np.ndarray, **options: object) -> str:
+    options = {
+        "crs": "EPSG:32611",
+        "transform": from_origin(600000, 4000000, 0.5, 0.5),
+        **options,
+    }
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=len(pixels),
+        height=pixels.shape[1],
+        width=pixels.shape[2],
+        dtype=pixels.dtype,
+        **options,
+    ) as dataset:
+        dataset.write(pixels)
+    return str(path)
+
+
+def random_image(height: int, width: int) -> np.ndarray:
+    rng = np.random.default_rng(7)
+    return rng.integers(1, 1000, (4, height, width)).astype(np.uint16)
+
+
+def whole(strips: Iterator[Strip]) -> Strip:
+    """Put strips together; they must follow each other without gap."""
+    parts = list(strips)
+    ends = np.cumsum([0] + [len(part.valid) for part in parts])
+    assert [part.row for part in parts] == ends[:-1].tolist()
+    return Strip(
+        0,
+        np.concatenate([part.probability for part in parts], axis=1),
+        np.concatenate([part.valid for part in parts]),
+    )
