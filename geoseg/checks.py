@@ -8,8 +8,9 @@ from pathlib import Path
 
 from geoseg.errors import ParameterError
 from geoseg.fitting import check_device, limits_of, outline_method, schedule_of
+from geoseg.geo.presence import need_tiles
 from geoseg.methods import method_class, method_entry
-from geoseg.run_folders import refuse_filled
+from geoseg.run_folders import newest_model, refuse_filled
 from geoseg.settings import RunSettings
 
 
@@ -26,6 +27,8 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
             the schedule does not fit the number of steps, or a model to start from is
             missing or too much.
         OutputExistsError: If the folder holds something.
+        DatasetError: If the images are absent.
+        LabelError: If the labels are.
         ModelFileError: If the model to start from cannot be read.
         OutputError: If TensorBoard is asked for and not installed.
         TrainingError: If the method needs a package that is not installed.
@@ -33,6 +36,9 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
     method_entry(settings.method)
     if run is not None:
         refuse_filled(run)
+    need_tiles(settings.images, settings.labels)
+    if settings.init is not None:
+        newest_model(Path(settings.init))
     check_device(settings.device, settings.devices)
     _check_steps(settings)
     _check_method(settings)
@@ -56,7 +62,7 @@ def _check_steps(settings: RunSettings) -> None:
     if limits.max_steps is not None or limits.max_epochs is None:
         schedule_of(settings).check(limits.max_steps)
     if settings.tensorboard:
-        from geoseg.training.logs import import_summary_writer
+        from geoseg.training.tensorboard import import_summary_writer
 
         import_summary_writer()
 

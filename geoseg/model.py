@@ -26,8 +26,7 @@ from geoseg.matching import Matching
 from geoseg.methods import build_method
 from geoseg.methods.base import Method
 from geoseg.normalization import Normalization
-from geoseg.run_files import MODEL_NAME as MODEL_NAME
-from geoseg.run_files import RUNS, SETTINGS_NAME
+from geoseg.run_folders import need_model
 
 FORMAT_VERSION = 1
 #: Widths and numbers of clusters up to this are built without a second thought.
@@ -248,10 +247,7 @@ def load_card(path: Path) -> ModelCard:
     Raises:
         ModelFileError: If the file is absent, damaged or not geoseg's.
     """
-    if not path.is_file():
-        raise ModelFileError(
-            f"there is no model file {path}: train one with geoseg train"
-        )
+    need_model(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -361,29 +357,6 @@ def _empty_method(path: Path, card: ModelCard) -> Method:
         raise ModelFileError(
             f"the card of {path} describes no known method: {reason}"
         ) from error
-
-
-def newest_model(given: Path | None = None) -> Path:
-    """Return a run folder's model file, a file itself, or the newest run's.
-
-    Raises:
-        ModelFileError: If there is none.
-    """
-    if given is not None:
-        return given / MODEL_NAME if given.is_dir() else given
-    found = sorted(RUNS.glob(f"*/{MODEL_NAME}"), key=_age)
-    if not found:
-        raise ModelFileError(
-            f"there is no model in {RUNS.resolve()}: train one with geoseg train, or "
-            "name one with --model"
-        )
-    return found[-1]
-
-
-def _age(path: Path) -> tuple[float, Path]:
-    """When the run of a model began: a new matching of an old run makes it no newer."""
-    settings = path.with_name(SETTINGS_NAME)
-    return (settings if settings.exists() else path).stat().st_mtime, path
 
 
 def file_sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Folders of runs: a new one for each, never one that holds something."""
+"""Folders of runs: a new one for each, never one that holds something; their models."""
 
 import json
 import os
@@ -6,8 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from geoseg.errors import OutputError, OutputExistsError, TrainingError
-from geoseg.run_files import RUNS, SETTINGS_NAME
+from geoseg.errors import (
+    ModelFileError,
+    OutputError,
+    OutputExistsError,
+    TrainingError,
+)
+from geoseg.run_files import MODEL_NAME, RUNS, SETTINGS_NAME
 
 
 def new_run_folder(run: Path | None, stem: str) -> Path:
@@ -51,6 +56,45 @@ def need_run(folder: Path) -> Path:
         raise TrainingError(
             f"{folder} has no {SETTINGS_NAME}: expected the folder of a run that "
             "geoseg train began"
+        )
+    return path
+
+
+def newest_model(given: Path | None = None) -> Path:
+    """Return a run folder's model file, a file itself, or the newest run's.
+
+    Args:
+        given: A run folder or a model file; None for the newest run in ``runs``.
+
+    Raises:
+        ModelFileError: If there is none.
+    """
+    if given is not None:
+        return need_model(given / MODEL_NAME if given.is_dir() else given)
+    found = sorted(RUNS.glob(f"*/{MODEL_NAME}"), key=_age)
+    if not found:
+        raise ModelFileError(
+            f"there is no model in {RUNS.resolve()}: train one with geoseg train, or "
+            "name one with --model"
+        )
+    return found[-1]
+
+
+def _age(path: Path) -> tuple[float, Path]:
+    """When the run of a model began: a new matching of an old run makes it no newer."""
+    settings = path.with_name(SETTINGS_NAME)
+    return (settings if settings.exists() else path).stat().st_mtime, path
+
+
+def need_model(path: Path) -> Path:
+    """Return the path of a model file.
+
+    Raises:
+        ModelFileError: If there is none.
+    """
+    if not path.is_file():
+        raise ModelFileError(
+            f"there is no model file {path}: train one with geoseg train"
         )
     return path
 

@@ -25,7 +25,7 @@ from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked
 from geoseg.geo.splits import Split
 from geoseg.methods import build_method
-from geoseg.model import MODEL_NAME, Model, ModelCard, load_model, save_model
+from geoseg.model import Model, ModelCard, load_model, save_model
 from geoseg.normalization import Normalization
 from geoseg.progress import say_stage
 from geoseg.resuming import check_extension, read_checkpoint, read_run
@@ -33,6 +33,7 @@ from geoseg.run_files import (
     CHECKPOINT_NAME,
     CURVES_NAME,
     METRICS_NAME,
+    MODEL_NAME,
     PANEL_NAME,
     REPORT_NAME,
     SETTINGS_NAME,

@@ -14,6 +14,7 @@ from geoseg.geo.contingency import match_model
 from geoseg.geo.evaluation import evaluate_model, evaluate_models, evaluate_output
 from geoseg.geo.labels import check_footprints
 from geoseg.geo.outputs import check_output
+from geoseg.geo.presence import need_map
 from geoseg.geo.score_tables import markdown_table
 from geoseg.geo.scores import Scores, majority_scores, write_scores
 from geoseg.matching import Matching, Objective, one_to_one
@@ -210,11 +211,7 @@ def score_map(
         DatasetError: If there is no such map, or the model has seen all labelled tiles.
         OutputExistsError: If the page exists and ``overwrite`` is False.
     """
-    if not prediction.exists():
-        raise DatasetError(
-            f"{prediction} does not exist, expected footprints, a class raster, or a "
-            "folder of class rasters: make them with geoseg predict"
-        )
+    need_map(prediction)
     if report is not None:
         check_output(report, overwrite=overwrite)
     judged = _judge(prediction, settings, model, footprint_classes)

@@ -260,7 +260,6 @@ def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
     run, the test tiles are among the unlabelled ones too.
     """
     from geoseg.geo.splits import split_tiles
-    from geoseg.methods import method_class
 
     learns = method_class(settings.method).uses_labels
     labelled = sum(tile.labels is not None for tile in tiles)

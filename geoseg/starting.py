@@ -11,7 +11,6 @@ from geoseg.errors import ParameterError
 from geoseg.fitting import outline_method
 from geoseg.methods import check_parameters, method_class, method_defaults
 from geoseg.model import (
-    MODEL_NAME,
     Model,
     ModelCard,
     file_sha256,
@@ -19,6 +18,7 @@ from geoseg.model import (
     load_model,
 )
 from geoseg.normalization import Normalization
+from geoseg.run_folders import newest_model
 from geoseg.settings import RunSettings, fingerprint, training_tiles
 
 if TYPE_CHECKING:
@@ -59,11 +59,12 @@ def check_start(settings: RunSettings) -> None:
 
 
 def initial_path(settings: RunSettings) -> Path | None:
-    """Return the model file that a run starts from, if any."""
-    if settings.init is None:
-        return None
-    path = Path(settings.init)
-    return path / MODEL_NAME if path.is_dir() else path
+    """Return the model file that a run starts from, if any.
+
+    Raises:
+        ModelFileError: If it is absent.
+    """
+    return None if settings.init is None else newest_model(Path(settings.init))
 
 
 def initial_card(settings: RunSettings) -> ModelCard | None:

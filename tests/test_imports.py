@@ -18,7 +18,6 @@ LAYERS |= {
     "resuming": 8,
     "checks": 8,
     "starting": 8,
-    "run_folders": 8,
     "reporting": 8,
     "run_matching": 8,
     "runs": 9,

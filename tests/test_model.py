@@ -1,6 +1,5 @@
 import json
 import os
-import re
 import resource
 import time
 
@@ -9,23 +8,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from geoseg import model as model_module
 from geoseg.errors import MatchingError, ModelFileError, ParameterError
 from geoseg.matching import match_clusters
 from geoseg.methods import build_method, method_defaults
 from geoseg.model import (
     CARD_KEY,
-    MODEL_NAME,
     Model,
     ModelCard,
     file_sha256,
     load_card,
     load_model,
-    newest_model,
     save_model,
 )
 from geoseg.normalization import Normalization
 from geoseg.patches import IGNORE, PatchBatch
+from geoseg.run_files import MODEL_NAME
 
 SMALL = {
     "iic": {"width": 2, "main_clusters": 3, "over_clusters": 5},
@@ -383,47 +380,6 @@ def test_an_absent_device_is_refused():
         pytest.skip("there is a GPU")
     with pytest.raises(ParameterError, match="no device 'cuda' here .*--device cpu"):
         make().to("cuda")
-
-
-@pytest.fixture
-def runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / model_module.RUNS
-
-
-def test_the_newest_model_is_the_one_written_last(runs):
-    for number, name in enumerate(("b-iic-001", "c-iic-001", "a-iic-001")):
-        (runs / name).mkdir(parents=True)
-        path = runs / name / MODEL_NAME
-        path.write_bytes(b"")
-        os.utime(path, (1000 + number, 1000 + number))
-    (runs / "d-iic-001").mkdir()  # began, but has no model yet
-    assert newest_model().resolve() == runs / "a-iic-001" / MODEL_NAME
-    os.utime(runs / "b-iic-001" / MODEL_NAME, (2000, 2000))
-    assert newest_model().resolve() == runs / "b-iic-001" / MODEL_NAME
-
-
-def test_a_new_matching_of_an_old_run_makes_it_no_newer(runs):
-    for number, name in enumerate(("b-iic-001", "a-iic-001")):
-        (runs / name).mkdir(parents=True)
-        (runs / name / MODEL_NAME).write_bytes(b"")
-        (runs / name / "run.json").write_text("{}")
-        os.utime(runs / name / "run.json", (1000 + number, 1000 + number))
-    os.utime(runs / "b-iic-001" / MODEL_NAME, (2e9, 2e9))
-    assert newest_model().resolve() == runs / "a-iic-001" / MODEL_NAME
-
-
-def test_without_a_run_the_message_says_what_to_do(runs):
-    message = (
-        f"no model in {re.escape(str(runs))}: train one with geoseg train, or name"
-    )
-    with pytest.raises(ModelFileError, match=message):
-        newest_model()
-
-
-def test_a_run_folder_or_a_file_can_be_named(tmp_path):
-    assert newest_model(tmp_path) == tmp_path / MODEL_NAME
-    assert newest_model(tmp_path / "other.bin") == tmp_path / "other.bin"
 
 
 def test_another_head_predicts_when_it_is_named(bright_model):

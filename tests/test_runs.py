@@ -21,7 +21,8 @@ from geoseg.errors import (
 )
 from geoseg.finished import forget_scores, is_finished
 from geoseg.geo.contingency import contingency_tables
-from geoseg.model import MODEL_NAME, file_sha256, load_model
+from geoseg.model import file_sha256, load_model
+from geoseg.run_files import MODEL_NAME
 from geoseg.run_matching import match_again
 from geoseg.settings import RunSettings, split_of, tiles_of
 from geoseg.training import Limits

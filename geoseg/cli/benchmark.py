@@ -7,6 +7,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.sections import SectionedCommand
+from geoseg.geo.presence import need_tiles
 
 #: Heading in the help → options below it.
 SECTIONS = {
@@ -209,6 +210,7 @@ def command(
             --methods iic,picie,color_kmeans,supervised,finetune:iic -p width=8
     """
     options.need_one_source(given["images"], given["aoi"], given["labels"])
+    need_tiles(given["images"], given["labels"])
     pairs = options.parse_parameters(parameters)
     from geoseg.benchmarking.plan import Plan, parse_rows, split_parameters
     from geoseg.methods import METHODS

@@ -1,12 +1,15 @@
 """``geoseg evaluate``."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from geoseg.cli import options
 from geoseg.geo.outputs import refuse_existing
+from geoseg.geo.presence import need_map, need_tiles
 from geoseg.run_files import SCORES_NAME
+from geoseg.run_folders import newest_model
 
 
 @click.command("evaluate")
@@ -44,22 +47,13 @@ def command(
     /,
     prediction: Path,
     *,
-    images: str | None,
-    labels: str | None,
-    classes: str | None,
-    class_field: str | None,
-    label_layer: str | None,
-    aoi: str | None,
-    data: Path | None,
     model: Path | None,
     footprint_classes: tuple[str, ...],
-    blocks: int,
-    objective: str,
-    seed: int,
     threads: int | None,
     output: Path | None,
     report: Path | None,
     overwrite: bool,
+    **labelled: Any,
 ) -> None:
     """Score PREDICTION against reference labels, tile by tile.
 
@@ -73,32 +67,22 @@ def command(
         geoseg evaluate classes/ --aoi sample --model runs/sample-iic-001 -o scores/
         geoseg evaluate buildings.gpkg --aoi sample --report report.html
     """
-    options.need_one_source(images, aoi, labels)
+    options.need_one_source(labelled["images"], labelled["aoi"], labelled["labels"])
+    need_tiles(labelled["images"], labelled["labels"])
+    need_map(prediction)
     if output is not None:
         refuse_existing(output / SCORES_NAME, overwrite)
     if report is not None:
         refuse_existing(report, overwrite)
+    path = None if model is None else newest_model(model)
     options.set_threads(threads)
     from geoseg import scoring  # heavy: after the checks
-    from geoseg.model import load_model, newest_model
+    from geoseg.model import load_model
     from geoseg.settings import RunSettings
 
-    settings = RunSettings(
-        images=images,
-        labels=labels,
-        classes=classes,
-        class_field=class_field,
-        label_layer=label_layer,
-        aoi=aoi,
-        data=None if data is None else str(data),
-        blocks=blocks,
-        objective=objective,  # type: ignore[arg-type]
-        seed=seed,
-    )
-    path = None if model is None else newest_model(model)
     table = scoring.score_map(
         prediction,
-        settings,
+        RunSettings(**labelled),
         None if path is None else load_model(path),
         output,
         footprint_classes=footprint_classes,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+from geoseg.run_folders import newest_model
 
 
 @click.command("info")
@@ -51,9 +52,10 @@ def command(
         logger.setLevel(logging.WARNING)
     choices, card = info.Choices(**chosen), None
     if model is not None:
-        from geoseg.model import load_card, newest_model
+        named = newest_model(model)
+        from geoseg.model import load_card  # heavy: after the check
 
-        card = load_card(newest_model(model))
+        card = load_card(named)
     sheets, failed = [], []
     for path in paths:
         try:

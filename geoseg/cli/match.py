@@ -2,12 +2,15 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
 from geoseg.cli import options
 from geoseg.geo.outputs import refuse_existing
+from geoseg.geo.presence import need_tiles
 from geoseg.run_files import SCORES_NAME
+from geoseg.run_folders import newest_model
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +51,10 @@ def command(
     model: Path | None,
     *,
     named: Path | None,
-    images: str | None,
-    labels: str | None,
-    classes: str | None,
-    class_field: str | None,
-    label_layer: str | None,
-    aoi: str | None,
-    data: Path | None,
-    match_tiles: int,
-    blocks: int,
-    objective: str,
-    seed: int,
     threads: int | None,
     output: Path | None,
     overwrite: bool,
+    **labelled: Any,
 ) -> None:
     """Say which clusters of MODEL are buildings, from labelled tiles.
 
@@ -70,29 +63,17 @@ def command(
     """
     if (model is None) == (named is None):
         raise click.UsageError("name one model file or run folder: geoseg match MODEL")
-    options.need_one_source(images, aoi, labels)
+    options.need_one_source(labelled["images"], labelled["aoi"], labelled["labels"])
+    need_tiles(labelled["images"], labelled["labels"])
     if output is not None:
         refuse_existing(output, overwrite)
+    path = newest_model(model or named)
     options.set_threads(threads)
     from geoseg import run_matching, scoring  # heavy: after the checks
-    from geoseg.model import load_model, newest_model, save_model
+    from geoseg.model import load_model, save_model
     from geoseg.settings import RunSettings
 
-    path = newest_model(model or named)
-    settings = RunSettings(
-        images=images,
-        labels=labels,
-        classes=classes,
-        class_field=class_field,
-        label_layer=label_layer,
-        aoi=aoi,
-        data=None if data is None else str(data),
-        match_tiles=match_tiles,
-        blocks=blocks,
-        objective=objective,  # type: ignore[arg-type]
-        seed=seed,
-    )
-    matched = run_matching.match_again(load_model(path), settings)
+    matched = run_matching.match_again(load_model(path), RunSettings(**labelled))
     save_model(output or path, matched)
     click.echo(scoring.matching_table(matched))
     log.info("the matched model is in %s", output or path)

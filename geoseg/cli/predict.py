@@ -8,6 +8,8 @@ import click
 
 from geoseg.cli import options
 from geoseg.geo.outputs import refuse_existing
+from geoseg.geo.presence import need_image
+from geoseg.run_folders import newest_model
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
@@ -108,13 +110,15 @@ def command(
         geoseg predict tiles/*.tif -o city.gpkg --raster classes/
     """
     refuse_existing(output, overwrite)
+    for name in images:
+        need_image(name)
+    path = newest_model(model)
     options.set_threads(threads)
     from geoseg.geo import mapping  # heavy: after the checks
     from geoseg.geo.aoi import images_in
     from geoseg.geo.class_rasters import RasterTags
-    from geoseg.model import file_sha256, load_model, newest_model
+    from geoseg.model import file_sha256, load_model
 
-    path = newest_model(model)
     if model is None:
         log.info("model: %s", path)
     loaded = load_model(path)

@@ -23,6 +23,7 @@ from geoseg.geo.layouts import (
     spacenet_layouts,
     tile_id,
 )
+from geoseg.geo.presence import need_images, need_labels
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
 from geoseg.geo.remote import file_name, is_remote, list_remote
 from geoseg.words import counted
@@ -78,14 +79,11 @@ def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Til
             number of bands (they are named), or two have the same id.
         LabelError: If the labels are absent or none belongs to an image.
     """
+    need_images(images)
     if is_remote(images) or Path(images).is_file():
         paths = _named_images(str(images))
         return _pair(paths, _label_files(labels, paths))
     folder = Path(images)
-    if not folder.is_dir():
-        raise DatasetError(
-            f"{folder} does not exist, expected a folder of GeoTIFFs or one image"
-        )
     found = rasters(folder)
     if found:
         labels = labels if labels is not None else labels_of_product(folder)
@@ -216,8 +214,7 @@ def _label_files(
                 f"{', '.join(LABEL_SUFFIXES)}"
             )
         return str(path)
-    if not path.is_dir():
-        raise LabelError(f"labels {path} do not exist, expected a folder or one file")
+    need_labels(path)
     taken = {Path(image).resolve() for image in images}
     files = [
         str(file)

@@ -36,6 +36,7 @@ from geoseg.geo.georeference import (
 from geoseg.geo.nodata import NodataRule as NodataRule
 from geoseg.geo.nodata import check_nodata as check_nodata
 from geoseg.geo.nodata import declared_valid, is_nodata
+from geoseg.geo.presence import need_image
 from geoseg.geo.remote import explain, file_name, is_remote, remote_access, user_name
 from geoseg.geo.vrt import check_open_vrt, check_vrt
 
@@ -109,8 +110,7 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
     """
     name = str(path)
     if not is_remote(name):
-        if not Path(name).exists():
-            raise RasterError(f"{name} does not exist, expected a GeoTIFF or VRT file")
+        need_image(name)
         if Path(name).is_dir():
             raise RasterError(f"{name} is a folder, expected a GeoTIFF or VRT file")
         if name.lower().endswith(".vrt"):

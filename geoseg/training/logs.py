@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 
-from geoseg.errors import OutputError
 from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import StepCallback
+from geoseg.training.tensorboard import import_summary_writer
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -164,22 +164,6 @@ class TensorBoardLog(StepCallback):
             bucket_counts=areas,
             global_step=step,
         )
-
-
-def import_summary_writer() -> "type[SummaryWriter]":
-    """Return the class of TensorBoard's writers.
-
-    Raises:
-        OutputError: If the package ``tensorboard`` is absent.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise OutputError(
-            "--tensorboard needs the package tensorboard, which is not installed: "
-            "pip install 'geoseg[tensorboard]'"
-        ) from error
-    return SummaryWriter
 
 
 def _read(path: Path) -> list[dict[str, str]]:

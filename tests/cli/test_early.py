@@ -11,6 +11,7 @@ import json, shlex, sys
 from click.testing import CliRunner
 from geoseg.cli import cli
 
+sys.modules["tensorboard"] = None  # not installed
 for words, _ in json.loads(sys.argv[1]):
     result = CliRunner().invoke(cli, shlex.split(words))
     heavy = {"torch", "rasterio", "lightning", "torchgeo", "fiona", "pandas", "numpy"}
@@ -26,6 +27,21 @@ AT_ONCE = {
     "methods magic": "no method 'magic'",
     "predict x.tif -o full/mine.geojson": "exists already",
     "demo -o full": "exists already",
+    "train --images none": "none does not exist, expected a folder of GeoTIFFs",
+    TRAIN + "--labels none": "labels none do not exist, expected a folder",
+    TRAIN + "--init none": "there is no model file none",
+    "match m --images none": "none does not exist, expected a folder of GeoTIFFs",
+    "match m --images tiles --labels none": "labels none do not exist",
+    "match none --images tiles": "there is no model file none",
+    "predict x.tif -o a.gpkg": "x.tif does not exist, expected a GeoTIFF",
+    "predict tiles -o a.gpkg": "there is no model in",
+    "predict https://host/a.tif -o a.gpkg --model none": "there is no model file none",
+    "evaluate none --images tiles": "none does not exist, expected footprints",
+    "evaluate m --images none": "none does not exist, expected a folder of GeoTIFFs",
+    "evaluate m --images tiles --labels none": "labels none do not exist",
+    "evaluate m --images /vsizip/none --model none": "there is no model file none",
+    "benchmark --images none --methods iic -o b": "none does not exist, expected a folder",
+    "info x.tif --model none": "there is no model file none",
 }
 #: These need the method, or know of devices, through torch.
 WITH_TORCH = {
@@ -37,6 +53,7 @@ WITH_TORCH = {
     TRAIN + "-p depth=3": "no parameter 'depth'",
     TRAIN + "-p width=0": "width is 0, expected",
     TRAIN + "--patch-size 65": "expected a multiple of 2",
+    TRAIN + "--tensorboard": "needs the package tensorboard, which is not installed",
 }
 
 
@@ -44,7 +61,9 @@ WITH_TORCH = {
     ("cases", "allowed"), [(AT_ONCE, []), (WITH_TORCH, ["numpy", "torch"])]
 )
 def test_wrong_usage_is_refused_before_heavy_imports(tmp_path, cases, allowed):
-    (tmp_path / "full").mkdir()
+    for name in ("full", "tiles"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "m").write_bytes(b"")
     (tmp_path / "full" / "mine.geojson").write_text("mine")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(list(cases.items()))],

@@ -6,7 +6,7 @@ from cases import NoiseLoader, small_iic
 
 from geoseg.errors import OutputError
 from geoseg.training import METRICS_NAME, TENSORBOARD_NAME, Limits, fit
-from geoseg.training.logs import import_summary_writer
+from geoseg.training.tensorboard import import_summary_writer
 
 
 class Killed(Exception):

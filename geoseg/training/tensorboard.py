@@ -1,0 +1,24 @@
+"""TensorBoard's writer, if it is installed: asked for before Lightning is imported."""
+
+from typing import TYPE_CHECKING
+
+from geoseg.errors import OutputError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def import_summary_writer() -> "type[SummaryWriter]":
+    """Return the class of TensorBoard's writers.
+
+    Raises:
+        OutputError: If the package ``tensorboard`` is absent.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise OutputError(
+            "--tensorboard needs the package tensorboard, which is not installed: "
+            "pip install 'geoseg[tensorboard]'"
+        ) from error
+    return SummaryWriter
