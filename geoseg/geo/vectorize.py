@@ -15,6 +15,7 @@ from geoseg.geo import raster
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.seams import Neighbourhood, PixelObject, SeamMerger
 from geoseg.geo.simplify import (
+    Extent,
     fill_holes,
     overlap,
     smooth_alone,
@@ -119,6 +120,7 @@ class _Ground:
     def __init__(self, grid: RasterDescription) -> None:
         raster.require_crs(grid)
         self._transform = grid.transform
+        self.extent = Extent(grid.width, grid.height)
         self._to_metres = Transformer.from_crs(
             grid.crs.to_wkt() if grid.crs else None,
             raster.metric_crs(grid).to_wkt(),
@@ -182,14 +184,14 @@ class _Finisher:
     def _simplify(
         self, neighbourhoods: list[Neighbourhood], outlines: _Outlines
     ) -> _Outlines:
-        metres, tolerance_m = self._ground.metres, self._tolerance_m
-        simple = smooth_alone(outlines, metres, tolerance_m)
+        how = self._ground.metres, self._tolerance_m, self._ground.extent
+        simple = smooth_alone(outlines, *how)
         end = 0
         for group in neighbourhoods:
             part = slice(end, end + len(group.objects))
             end = part.stop
             if len(group.objects) > 1 and (group.shared or overlap(simple[part])):
-                simple[part] = smooth_together(outlines[part], metres, tolerance_m)
+                simple[part] = smooth_together(outlines[part], *how)
         return simple
 
     def _footprint(

@@ -104,6 +104,34 @@ def test_unsimplified_footprints_cover_their_pixels_exactly(
     np.testing.assert_array_equal(found, np.where(classes == 255, 0, classes))
 
 
+@settings(deadline=None, max_examples=150)
+@given(masks, st.sampled_from([0.75, 1.5]))
+def test_footprints_meet_the_image_s_border_where_their_pixels_do(
+    classes: np.ndarray, tolerance: float
+) -> None:
+    height, width = classes.shape
+    border = metre_box(0, 0, width, height).exterior
+    found = outline(classes, tolerance_m=tolerance)
+    for class_id in (1, 2):
+        pixels = [
+            metre_box(c, r, c + 1, r + 1) for r, c in np.argwhere(classes == class_id)
+        ]
+        edges = shapely.union_all([pixel.intersection(border) for pixel in pixels])
+        shapes = [f.geometry for f in found if f.class_id == class_id]
+        # A notch that is less deep than the tolerance may go: then there is more.
+        assert sum(shape.intersection(edges).length for shape in shapes) == edges.length
+
+
+def test_a_step_beside_the_border_does_not_tilt_the_edge_on_it() -> None:
+    classes = np.zeros((12, 10))
+    classes[2:10, 5:9] = classes[4:8, 9] = 1
+    (building,) = outline(classes, tolerance_m=0.5)
+    assert building.geometry.covers(metre_box(9, 4, 10, 8))
+    # Away from the border the same step gives way to a slope.
+    (inside,) = outline(np.pad(classes, ((0, 0), (0, 3))), tolerance_m=0.5)
+    assert not inside.geometry.covers(metre_box(9, 4, 10, 8))
+
+
 @settings(deadline=None, max_examples=100)
 @given(masks)
 def test_simplified_footprints_are_valid_polygons(classes: np.ndarray) -> None:
