@@ -52,7 +52,7 @@ from geoseg.settings import (
     tiles_of,
     training_tiles,
 )
-from geoseg.starting import initial_card, initial_model, new_card
+from geoseg.starting import initial_card, initial_model, new_card, warn_of_seen
 from geoseg.stopwatch import read_seconds, timed
 from geoseg.words import counted
 
@@ -161,6 +161,8 @@ def start(
     split = split_of(settings, tiles)
     check_tells_apart(split.match)
     check_labelled(settings, split)
+    if init is not None:
+        warn_of_seen(settings, init, split)
     normalization = (
         normalization_of(settings, training_tiles(split))
         if init is None

@@ -1,5 +1,6 @@
 """What a run begins with: the parameters that follow from its data, and a former model."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,15 @@ from geoseg.model import (
 from geoseg.normalization import Normalization
 from geoseg.run_folders import newest_model
 from geoseg.settings import RunSettings, fingerprint, training_tiles
+from geoseg.words import counted
 
 if TYPE_CHECKING:
     from geoseg.geo.splits import Split
 
+log = logging.getLogger(__name__)
+
+#: Roles whose images a training sees.
+TRAINING_ROLES = ("match", "select", "unlabelled")
 #: Parameters that decide what a trunk is: a run that starts from a model takes its.
 TRUNK_PARAMETERS = ("trunk", "width", "sobel")
 
@@ -75,6 +81,28 @@ def initial_card(settings: RunSettings) -> ModelCard | None:
     """
     path = initial_path(settings)
     return None if path is None else load_card(path)
+
+
+def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None:
+    """Warn in one line if the model to start from has seen tiles of the test.
+
+    Its images alone make the scores transductive; its labels make them worthless.
+    """
+    if init.provenance.get("source") != settings.source:
+        return
+    roles = init.provenance.get("tiles", {})
+    learned = init.provenance.get("learns_from_labels", False)
+    test = {tile.id for tile in split.test}
+    images = test & {id for role in TRAINING_ROLES for id in roles.get(role, ())}
+    labels = test & set(roles.get("match", ())) if learned else set()
+    if images:
+        what = "the labels of" if labels else "without their labels"
+        seen = f"{len(labels or images)} of {counted(len(test), 'test tile')}"
+        log.warning(
+            "the model to start from was trained on %s: the scores flatter; take the "
+            "same --split-seed (or --seed) and --match-tiles as its run",
+            f"{what} {seen}" if labels else f"{seen}, {what}",
+        )
 
 
 def initial_model(settings: RunSettings) -> Model | None:

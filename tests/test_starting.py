@@ -18,7 +18,7 @@ from geoseg.settings import (
     split_of,
     tiles_of,
 )
-from geoseg.starting import check_start, parameters_of
+from geoseg.starting import check_start, parameters_of, warn_of_seen
 
 SMALL = {
     "parameters": {"width": 2},
@@ -117,6 +117,30 @@ def test_a_run_starts_from_the_trunk_and_bands_of_another(iic_run, town, tmp_pat
     assert card.normalization == iic_run.model.card.normalization
     assert card.parameters["width"] == 2
     assert card.provenance["init"]["method"] == "iic"
+
+
+def test_tiles_of_the_test_that_the_first_model_saw_are_said(
+    iic_run, town, tmp_path, caplog
+):
+    settings = settings_of(
+        *(town,), method="finetune", parameters={}, init=str(iic_run.run)
+    )
+    split = split_of(settings, tiles_of(settings))
+    card = iic_run.model.card
+    warn_of_seen(settings, card, split)
+    assert not caplog.messages
+    swapped = replace(split, match=split.test, test=split.match)
+    warn_of_seen(settings, card, swapped)
+    (message,) = caplog.messages
+    count = len(split.match)
+    assert f"trained on {count} of {count} test tile" in message
+    assert "without their labels: the scores flatter" in message
+    learned = replace(card, provenance={**card.provenance, "learns_from_labels": True})
+    warn_of_seen(settings, learned, swapped)
+    assert f"the labels of {count} of {count}" in caplog.messages[-1]
+    elsewhere = replace(card, provenance={**card.provenance, "source": "other"})
+    warn_of_seen(settings, elsewhere, swapped)
+    assert len(caplog.messages) == 2
 
 
 def test_another_trunk_than_the_models_is_refused(iic_run, town):
