@@ -10,6 +10,7 @@ import torch
 
 from geoseg.errors import ModelFileError, ParameterError, TrainingError
 from geoseg.fitting import limits_of
+from geoseg.geo.remote import is_redacted
 from geoseg.methods import method_class
 from geoseg.normalization import Normalization
 from geoseg.run_folders import need_run
@@ -67,6 +68,30 @@ def read_run(folder: Path) -> StoredRun:
         raise TrainingError(
             f"{path} is damaged ({error}): start a new run with geoseg train"
         ) from error
+
+
+def located(
+    settings: RunSettings, folder: Path, images: str | None, labels: str | None
+) -> RunSettings:
+    """Return the settings of a run with the places where its tiles are now.
+
+    Args:
+        settings: That were written down.
+        folder: Of the run.
+        images: Instead of the run's, if given.
+        labels: Likewise.
+
+    Raises:
+        TrainingError: If a place is a signed address, whose signature is not known.
+    """
+    images, labels = images or settings.images, labels or settings.labels
+    for name, place in (("images", images), ("labels", labels)):
+        if place is not None and is_redacted(place):
+            raise TrainingError(
+                f"the {name} of {folder} have a signed address, and signatures are not "
+                f"written down: give it again, with --resume {folder} --{name} URL"
+            )
+    return replace(settings, images=images, labels=labels)
 
 
 class Made(NamedTuple):

@@ -28,7 +28,7 @@ from geoseg.methods import build_method
 from geoseg.model import Model, ModelCard, load_model, save_model
 from geoseg.normalization import Normalization
 from geoseg.progress import say_stage
-from geoseg.resuming import check_extension, read_checkpoint, read_run
+from geoseg.resuming import check_extension, located, read_checkpoint, read_run
 from geoseg.run_files import (
     CHECKPOINT_NAME,
     CURVES_NAME,
@@ -187,6 +187,8 @@ def start(
 def resume(
     folder: Path,
     *,
+    images: str | None = None,
+    labels: str | None = None,
     limits: "Limits | None" = None,
     stop_on_collapse: bool | None = None,
     profile: bool = False,
@@ -198,6 +200,8 @@ def resume(
 
     Args:
         folder: Of the run.
+        images: Where the run's images are now, if elsewhere, or signed anew.
+        labels: Likewise.
         limits: Instead of all the run's own, if given; they are written down.
         stop_on_collapse: Instead of the run's own setting, if given.
         profile: As :func:`start`.
@@ -210,7 +214,7 @@ def resume(
     if limits is None and stop_on_collapse is None and is_finished(folder):
         return RunResult(folder, load_model(folder / MODEL_NAME), finished=True)
     stored = begun if limits is None else begun.limited(limits)
-    settings = stored.settings
+    settings = located(stored.settings, folder, images, labels)
     if stop_on_collapse is not None:
         settings = replace(settings, stop_on_collapse=stop_on_collapse)
     check_settings(settings)

@@ -147,7 +147,9 @@ class RunSettings:
         return {name: value for name, value in given.items() if value is not None}
 
     def command(self) -> str:
-        """Return the command line that makes such a run."""
+        """Return the command line that makes such a run, without secrets."""
+        from geoseg.geo.remote import redact
+
         words = ["geoseg", "train"]
         for field_ in fields(self):
             value = getattr(self, field_.name)
@@ -162,12 +164,16 @@ class RunSettings:
                 words += [f"--{option}", str(value)]
         for name, value in self.parameters.items():
             words += ["-p", f"{name}={value}"]
-        return shlex.join(words)
+        return redact(shlex.join(words))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        values = asdict(self)
-        return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+        """Return plain JSON values, without the secrets of signed addresses."""
+        from geoseg.geo.remote import redact
+
+        return {
+            name: redact(str(value)) if isinstance(value, (str, Path)) else value
+            for name, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "RunSettings":

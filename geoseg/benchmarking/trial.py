@@ -61,7 +61,8 @@ def carry_out(order: Order) -> None:
         torch.set_num_threads(order.threads)
     folder = order.folder
     if (folder / SETTINGS_NAME).exists():
-        result = runs.resume(folder)
+        here = order.settings
+        result = runs.resume(folder, images=here.images, labels=here.labels)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.iterdir():  # of a process that was killed at once

@@ -240,7 +240,12 @@ def set_threads(threads: int | None) -> None:
 
 
 def command_line(ctx: click.Context) -> str:
-    """Return the command line that was given, to be written down and given again."""
+    """Return the command line that was given, to be written down and given again.
+
+    Secrets in addresses are left out.
+    """
+    from geoseg.geo.remote import redact  # heavy: where a command is at work
+
     words = ["geoseg", ctx.info_name or ""]
     for param in ctx.command.params:
         name = param.name or ""
@@ -259,4 +264,4 @@ def command_line(ctx: click.Context) -> str:
             words.append(param.opts[0] if value else param.secondary_opts[0])
         else:
             words += [part for v in values for part in (param.opts[-1], str(v))]
-    return shlex.join(words)
+    return redact(shlex.join(words))

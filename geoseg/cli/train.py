@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Parameters that may be given beside ``--resume``.
-WITH_RESUME = {"resume", "threads", "profile", "stop_on_collapse"}
+WITH_RESUME = {"resume", "threads", "profile", "stop_on_collapse", "images", "labels"}
 WITH_RESUME |= {"max_steps", "max_epochs", "max_time"}
 
 #: Heading in the help → options below it.
@@ -77,7 +77,8 @@ SECTIONS = {
     "--resume",
     type=click.Path(path_type=Path),
     help="Go on with a run that was stopped, with its settings; other limits of steps, "
-    "epochs or time replace its own, and a finished run goes on too.",
+    "epochs or time replace its own, and a finished run goes on too. --images and "
+    "--labels may say where its tiles are now.",
 )
 @click.option(
     "--max-steps",
@@ -295,8 +296,10 @@ def command(
     if resume is not None:
         named = _refuse_settings(ctx)
         stop = given["stop_on_collapse"] if "stop_on_collapse" in named else None
-        steps, epochs = given["max_steps"], given["max_epochs"]
-        result = _resume(resume, (steps, epochs, max_time), threads, stop, profile)
+        limits = (given["max_steps"], given["max_epochs"], max_time)
+        places = {"images": images, "labels": given["labels"]}
+        changes = {"stop_on_collapse": stop, "profile": profile, **places}
+        result = _resume(resume, limits, threads, **changes)
     else:
         options.need_one_source(images, aoi, given["labels"])
         pairs = options.parse_parameters(parameters)
@@ -338,8 +341,7 @@ def _resume(
     run: Path,
     given: tuple[int | None, int | None, timedelta | None],
     threads: int | None,
-    stop_on_collapse: bool | None,
-    profile: bool,
+    **changes: Any,
 ) -> "RunResult":
     """Go on with a run; of its limits, other steps, epochs and time may be given."""
     need_run(run)
@@ -349,12 +351,7 @@ def _resume(
 
     steps, epochs, time = given
     limits = Limits(max_steps=steps, max_epochs=epochs, max_time=time)
-    return runs.resume(
-        run,
-        limits=None if limits == Limits() else limits,
-        stop_on_collapse=stop_on_collapse,
-        profile=profile,
-    )
+    return runs.resume(run, limits=None if limits == Limits() else limits, **changes)
 
 
 def _start(

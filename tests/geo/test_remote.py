@@ -63,6 +63,41 @@ def image(request, s3, cog) -> str:
     return names.get(request.param, f"/vsicurl/{web}")
 
 
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ("https://h/a.tif?x=1&X-Amz-Signature=ab%2Fc&y=2", "x=1&X-Amz-Signature=#&y=2"),
+        (
+            "https://h/a.tif?Signature=a&AWSAccessKeyId=b",
+            "Signature=#&AWSAccessKeyId=#",
+        ),
+        ("https://h/a?x-goog-signature=a&b=1", "?x-goog-signature=#&b=1"),
+        ("https://h/a.tif?sp=r&se=2026&sv=1&sig=a%3D", "?sp=#&se=#&sv=#&sig=#"),
+        ("https://h/a.tif?sp=r&se=2026", "?sp=r&se=2026"),
+        ("/vsicurl?url=https%3A%2F%2Fh%3Ftoken%3Dab%26x%3D1", "%3Ftoken%3D#%26x%3D1"),
+        (
+            "/vsicurl?header.Authorization=Bearer%20a&url=u",
+            "?header.Authorization=#&url=u",
+        ),
+        ("https://me:word@h/a.tif", "https://#@h/a.tif"),
+        (
+            "geoseg train --images 'https://h/a?token=b' -o r",
+            "'https://h/a?token=#' -o r",
+        ),
+        ("s3://bucket/signature=a/me@b.tif", "s3://bucket/signature=a/me@b.tif"),
+    ],
+)
+def test_secrets_are_taken_out_of_addresses(given, written):
+    found = remote.redact(given)
+    assert found.endswith(written.replace("#", remote.REDACTED, written.count("#")))
+    assert remote.redact(found) == found
+
+
+def test_the_name_of_a_file_has_no_query_whichever_way_it_is_called():
+    for name in ("https://h/d/a.tif?sig=b/c", "/vsicurl/https://h/d/a.tif?sig=b/c"):
+        assert str(remote.file_name(name)) == "a.tif"
+
+
 def test_opening_takes_two_requests_and_opening_again_none(s3, image):
     grid = describe(image)
     assert (grid.width, grid.count, grid.path) == (
