@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from small_methods import labelled_batches as batches
@@ -11,6 +14,8 @@ from geoseg.methods import (
     method_defaults,
     method_help,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=METHODS)
@@ -101,6 +106,20 @@ def test_an_unknown_head_is_answered_with_the_known_ones(name):
     image, valid = torch.rand((1, 4, 16, 16)), torch.ones((1, 16, 16)).bool()
     with pytest.raises(ParameterError, match="there is no head 'roof', expected one"):
         method.predict(image, valid, "roof")
+
+
+def test_every_method_has_a_page_and_a_row_in_both_tables_of_methods(name):
+    """A page that two share is named by the row of each."""
+    docs = ROOT / "docs" / "methods"
+    page = f"{METHODS[name].module}.md"
+    pages = [docs / f"{name}.md", docs / page]
+    assert any(path.is_file() for path in pages)
+    for table, folder in (
+        (ROOT / "README.md", r"docs/methods/"),
+        (docs / "README.md", ""),
+    ):
+        row = rf"^(\| |- )\[`?{name}`?\]\({folder}({name}.md|{page})\)"
+        assert re.search(row, table.read_text(), re.MULTILINE), table
 
 
 def test_every_method_says_what_it_is():
