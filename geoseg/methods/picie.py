@@ -4,6 +4,7 @@ import math
 from typing import get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.losses.prototypes import (
@@ -27,7 +28,7 @@ from geoseg.pseudo_labels import (
     relative_entropy,
     unpack_labels,
 )
-from geoseg.views import apply_symmetry
+from geoseg.views import Crop, apply_symmetry, check_crop
 
 VIEWS = (0, 1)
 
@@ -40,16 +41,16 @@ class PiCIE(SelfLabelledMethod):
     from both views' features, against the frozen centroids: to change colours must not
     change labels (invariance), to turn an image must turn its labels (equivariance).
 
-    The first view is turned, mirrored and recoloured, then encoded; the second
-    recoloured, encoded, and its features then turned in the same way. Views are drawn
-    once an epoch. After training, the features of the images as they are get clustered
+    The first view is cropped, turned, mirrored and recoloured, then encoded; the second
+    recoloured, encoded, and its features then cropped and turned in the same way. Views
+    are drawn once an epoch. After training, the features of the images as they are get clustered
     once more: those are the clusters that prediction gives.
 
     ``over_clusters`` adds a second clustering with more clusters, whose loss weighs
     less by the logarithm of its number: PiCIE+H.
 
-    Differs from the paper: turns and mirrors instead of crops and mirrors; photometric
-    changes of any bands instead of RGB; random weights instead of ImageNet's; the loss
+    Differs from the paper: turns and mirrors instead of crops and mirrors (``crop=0.5``
+    adds its crops); photometric changes of any bands instead of RGB; random weights instead of ImageNet's; the loss
     takes distances as in the paper's equation 4 (``similarity=dot`` takes scalar
     products as the released code does), and the final clusters go by distance too.
 
@@ -73,6 +74,8 @@ class PiCIE(SelfLabelledMethod):
         final: Of features and the final centroids; ``dot`` as released.
         jitter: Strength of the photometric changes, 0 to 1.
         symmetries: Turn and mirror.
+        crop: Least share of a side that a view shows, enlarged to the patch's size;
+            drawn from there to 1. 1 is no crop; 0.5 as published.
         start_batches: Batches that k-means starts from.
         sobel: Gradient channels: left out, after the bands, or in their place.
         pixels: Number of features that the last clustering sees, at most.
@@ -107,6 +110,7 @@ class PiCIE(SelfLabelledMethod):
         final: str = "distance",
         jitter: float = 0.3,
         symmetries: bool = True,
+        crop: float = 1.0,
         start_batches: int = 20,
         sobel: str = "none",
         pixels: int = 262144,
@@ -128,7 +132,8 @@ class PiCIE(SelfLabelledMethod):
             start_batches=start_batches,
         )
         check_similarity(similarity)
-        self.similarity = similarity
+        check_crop(crop)
+        self.similarity, self.crop = similarity, crop
 
     def configure_optimizer(self) -> torch.optim.Optimizer:
         """Adam with a constant rate, as published."""
@@ -158,12 +163,21 @@ class PiCIE(SelfLabelledMethod):
     def see(self, batch: PatchBatch, context: StepContext) -> Seen:
         """Return both views' features, in the first view's frame."""
         codes = self.codes(batch.index, context)
+        crop = Crop.draw(
+            batch.index, smallest=self.crop, epoch=context.epoch, seed=context.seed
+        )
         first, second = (self.recolored(batch, context, view) for view in VIEWS)
-        turned = apply_symmetry(batch.valid, codes)
+        shown = batch.valid
+        if crop is not None:
+            first, shown = crop.apply(first), crop.apply_valid(shown)
         # Two calls, so that each view has batch statistics of its own as published.
-        z1 = self.features(apply_symmetry(first, codes), turned)
-        z2 = apply_symmetry(self.features(second, batch.valid), codes)
-        valid = apply_symmetry(shrink_valid(batch.valid, z1), codes)
+        z1 = self.features(apply_symmetry(first, codes), apply_symmetry(shown, codes))
+        z2 = self.features(second, batch.valid)
+        valid = shrink_valid(batch.valid, z2)
+        if crop is not None:
+            valid = crop.apply_valid(valid)
+            z2 = F.normalize(crop.apply(z2), dim=1)
+        z2, valid = apply_symmetry(z2, codes), apply_symmetry(valid, codes)
         return Seen(batch.index, (z1, z2), valid)
 
     def _pairwise(

@@ -18,7 +18,7 @@ from geoseg.views import hashing
 
 #: Least weight of valid pixels in a warped one: it forgives the rounding of float32,
 #: and next to nothing else.
-_WHOLE = 1 - 1e-3
+WHOLE = 1 - 1e-3
 
 _LIMITS = {
     "rotate": (0.0, 180.0),
@@ -148,7 +148,7 @@ def warp_valid(valid: Tensor, matrices: Tensor) -> Tensor:
     Returns:
         ``(N, H, W)`` bool; False beyond the patch.
     """
-    return warp(valid[:, None].float(), matrices)[:, 0] >= _WHOLE
+    return warp(valid[:, None].float(), matrices)[:, 0] >= WHOLE
 
 
 def invert_affine(matrices: Tensor) -> Tensor:

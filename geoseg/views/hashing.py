@@ -15,9 +15,9 @@ _STEP = 0x9E3779B97F4A7C15 - 2**64
 _MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
 _MIX_2 = 0x94D049BB133111EB - 2**64
 
-#: Streams of the hash: those of views, whose next view's follow 16 further on, and that
-#: of weights that are drawn anew in the middle of a training.
-SYMMETRY, COLOR, DROP, NOISE, AFFINE, WEIGHTS = range(6)
+#: Streams of the hash: those of views, whose next view's follow 16 further on, and
+#: ``WEIGHTS``, of weights that are drawn anew in the middle of a training.
+SYMMETRY, COLOR, DROP, NOISE, AFFINE, WEIGHTS, CROP = range(7)
 _STREAMS = 16
 
 

@@ -55,6 +55,78 @@ def test_labels_turn_with_the_image():
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
+class Colors(torch.nn.Module):
+    """A trunk that commutes with crops of linear images: means, and a constant."""
+
+    def forward(self, image):
+        means = torch.nn.functional.avg_pool2d(image, 4)
+        return torch.cat([means, torch.ones_like(means[:, :1])], dim=1)
+
+
+def linear_batch(n: int = 16, side: int = 32) -> PatchBatch:
+    """Patches whose bands are ramps, to the right, downwards and across."""
+    along = torch.linspace(0, 1, side)
+    right, down = along.expand(side, side), along[:, None].expand(side, side)
+    image = torch.stack([right, down, (right + down) / 2]).expand(n, -1, -1, -1)
+    valid = torch.ones((n, side, side), dtype=torch.bool)
+    mask = torch.full((n, side, side), IGNORE)
+    return PatchBatch(image.clone(), valid, mask, torch.arange(n))
+
+
+@pytest.mark.parametrize("symmetries", [False, True])
+def test_cropped_views_show_the_same_ground(symmetries):
+    method = build(jitter=0.0, crop=0.5, symmetries=symmetries)
+    method.trunk, method.unit_length = Colors(), True
+    patches = linear_batch()
+    first, second = method.see(patches, CONTEXT).features
+    inside = (..., slice(1, -1), slice(1, -1))
+    # Directions of linear features, between four of which it was interpolated.
+    torch.testing.assert_close(first[inside], second[inside], atol=0.01, rtol=0)
+    torch.testing.assert_close(second.norm(dim=1), torch.ones(16, 8, 8))
+    # The views are crops, one for each patch, and others in the next epoch.
+    whole = build(jitter=0.0, symmetries=symmetries)
+    whole.trunk = Colors()
+    assert (first - whole.see(patches, CONTEXT).features[0]).abs().max() > 0.1
+    later = method.see(patches, StepContext(1, 0, 0)).features[0]
+    assert (first - later).abs().amax((1, 2, 3)).min() > 0.01
+
+
+def test_a_crop_of_one_changes_no_bit():
+    method = build(crop=1.0)
+    codes = method.codes(batch().index, CONTEXT)
+    method.eval()
+    seen = method.see(batch(), CONTEXT)
+    first, second = (method.recolored(batch(), CONTEXT, view) for view in (0, 1))
+    valid = batch().valid
+    expected = (
+        method.features(apply_symmetry(first, codes), apply_symmetry(valid, codes)),
+        apply_symmetry(method.features(second, valid), codes),
+    )
+    assert all(map(torch.equal, seen.features, expected))
+    assert seen.valid.sum() == 2 * 64 - 2
+
+
+def test_cropped_pixels_without_data_have_no_label():
+    method = build(crop=0.5, symmetries=False)
+    patches = batch()
+    patches.valid[0, :, :16] = False
+    valid = method.see(patches, CONTEXT).valid
+    assert valid[1].all()
+    # Whole columns are lacking, from the left as far as the box reaches.
+    assert valid[0].equal(valid[0, :1].expand(8, 8))
+    assert not (valid[0, 0, :-1] & ~valid[0, 0, 1:]).any()
+
+
+def test_a_cropped_training_step_is_finite():
+    method = build(crop=0.5)
+    method.begin_epoch(CONTEXT, batches)
+    output = method.training_step(batch(), CONTEXT)
+    output.loss.backward()
+    assert torch.isfinite(output.loss)
+    grads = [p.grad for p in method.parameters() if p.grad is not None]
+    assert grads and all(bool(torch.isfinite(grad).all()) for grad in grads)
+
+
 def test_pixels_without_data_have_no_label_wherever_they_are_turned():
     method = build()
     method.begin_epoch(CONTEXT, batches)
@@ -177,6 +249,7 @@ def test_a_step_before_the_first_epoch_is_refused():
         ({"similarity": "cosine"}, "similarity is 'cosine'"),
         ({"balance": "equal"}, "balance is 'equal'"),
         ({"start_batches": 0}, "start_batches is 0"),
+        ({"crop": 0.0}, "crop is 0.0"),
         ({"over_clusters": 1}, "head 'over' has 1 clusters"),
     ],
 )
