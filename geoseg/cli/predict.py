@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 @click.option(
     "--raster-clusters",
     type=click.Path(path_type=Path),
-    help="Also write the clusters as a GeoTIFF; likewise. Runs the network twice.",
+    help="Also write the clusters as a GeoTIFF; likewise.",
 )
 @click.option(
     "--min-area",

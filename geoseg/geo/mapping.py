@@ -11,16 +11,16 @@ from rasterio.crs import CRS
 from geoseg.classes import footprint_ids
 from geoseg.errors import ParameterError, RasterError
 from geoseg.geo import raster
-from geoseg.geo.class_rasters import RasterTags
-from geoseg.geo.heads import ClusterView
+from geoseg.geo.class_rasters import RasterTags, class_raster
+from geoseg.geo.heads import MapView
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
 from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
 from geoseg.geo.map_summary import MapSummary, Tally
 from geoseg.geo.outputs import all_or_none
-from geoseg.geo.predictor import ClassModel, predict_raster
+from geoseg.geo.predictor import ClassModel, predict_strips, write_strips
 from geoseg.geo.raster import RasterDescription
-from geoseg.geo.strips import ClassStrip, keep_classes
+from geoseg.geo.strips import ClassStrip, Strip, classify, keep_classes
 from geoseg.geo.styles import layer_style, write_style
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import check_format, write_footprints
@@ -108,7 +108,7 @@ def map_buildings(
     )
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     tallies = [Tally(grid, names) for grid in grids]
-    rows = (1 if clusters is None else 2) * sum(grid.height for grid in grids)
+    rows = sum(grid.height for grid in grids)
     with all_or_none(files.all), bar("mapping", rows, unit="row") as advance:
         job = _Job(model, tags, options, advance)
         # closed before the outputs go away: what it writes lies aside among them
@@ -230,32 +230,58 @@ class _Job:
     advance: Advance
 
     def predict(
-        self,
-        grid: RasterDescription,
-        *,
-        model: ClassModel | None = None,
-        classes: Path | None = None,
-        probability: Path | None = None,
-        legend: Legend | None = None,
+        self, grid: RasterDescription, place: RasterOutputs
     ) -> Generator[ClassStrip]:
-        """Predict an image, by default with the model of the job; move the bar on."""
-        with closing(
-            predict_raster(
-                model or self.model,
-                grid.path,
-                classes=classes,
-                probability=probability,
-                legend=legend,
-                overwrite=self.options.overwrite,
-                tags=self.tags,
-                window=self.options.window,
-                overlap=self.options.overlap,
-                batch_size=self.options.batch_size,
-            )
-        ) as strips:
-            for strip in strips:
+        """Predict an image, write its rasters on the way; move the bar on."""
+        strips = (
+            self._strips(self.model, grid)
+            if place.clusters is None
+            else self._write_clusters(grid, place.clusters)
+        )
+        with (
+            closing(strips),
+            closing(
+                write_strips(
+                    strips,
+                    self.model.card,
+                    grid.path,
+                    classes=place.classes,
+                    probability=place.probability,
+                    overwrite=self.options.overwrite,
+                    tags=self.tags,
+                )
+            ) as class_strips,
+        ):
+            for strip in class_strips:
                 yield strip
                 self.advance(len(strip.classes))
+
+    def _strips(self, model: ClassModel, grid: RasterDescription) -> Generator[Strip]:
+        yield from predict_strips(
+            model,
+            grid.path,
+            window=self.options.window,
+            overlap=self.options.overlap,
+            batch_size=self.options.batch_size,
+        )
+
+    def _write_clusters(self, grid: RasterDescription, path: Path) -> Generator[Strip]:
+        """Yield the class probabilities of an image; write the clusters beside them."""
+        view = MapView(self.model)
+        with (
+            closing(self._strips(view, grid)) as strips,
+            class_raster(
+                path,
+                grid,
+                legend=cluster_legend(view.clusters),
+                tags=self.tags,
+                overwrite=self.options.overwrite,
+            ) as write,
+        ):
+            for strip in strips:
+                classes, clusters = view.split(strip)
+                write(classify(clusters))
+                yield classes
 
 
 def _map_all(
@@ -267,20 +293,16 @@ def _map_all(
     """Yield the footprints of all images; write the rasters on the way."""
     for grid, place, tally in zip(grids, places, tallies, strict=True):
         yield from _map_one(job, grid, place, tally)
-        if place.clusters is not None:
-            _write_clusters(job, grid, place.clusters)
 
 
 def _map_one(
     job: _Job, grid: RasterDescription, place: RasterOutputs, tally: Tally
 ) -> Generator[Footprint]:
-    """Yield the footprints of one image; write its classes and probabilities."""
+    """Yield the footprints of one image; write its rasters."""
     options = job.options
     hole = options.min_hole_area_m2
     names = job.model.card.class_names
-    with closing(
-        job.predict(grid, classes=place.classes, probability=place.probability)
-    ) as strips:
+    with closing(job.predict(grid, place)) as strips:
         found = footprints(
             keep_classes(
                 tally.strips(strips), footprint_ids(names, options.footprint_classes)
@@ -292,14 +314,6 @@ def _map_one(
             tolerance_m=options.tolerance_m,
         )
         yield from tally.footprints(found)
-
-
-def _write_clusters(job: _Job, grid: RasterDescription, path: Path) -> None:
-    """Write the clusters of one image, in a pass of its own."""
-    view: ClassModel = ClusterView(job.model, job.model.card.head)
-    legend = cluster_legend(len(view.card.class_names))
-    for _ in job.predict(grid, model=view, classes=path, legend=legend):
-        pass
 
 
 def _one_crs(grids: Sequence[RasterDescription]) -> None:

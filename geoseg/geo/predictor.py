@@ -20,7 +20,7 @@ from torch import Tensor
 from geoseg.errors import ParameterError
 from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags, class_raster, probability_raster
-from geoseg.geo.legend import Legend, class_legend
+from geoseg.geo.legend import class_legend
 from geoseg.geo.raster import PixelWindow
 from geoseg.geo.stitching import Tiling, WindowSums, tile
 from geoseg.geo.strips import ClassStrip, Strip, classify
@@ -231,7 +231,6 @@ def predict_raster(
     *,
     classes: Path | None = None,
     probability: Path | None = None,
-    legend: Legend | None = None,
     overwrite: bool = False,
     tags: RasterTags = RasterTags(),
     window: int = 256,
@@ -249,7 +248,6 @@ def predict_raster(
         path: the raster.
         classes: class GeoTIFF to write: uint8, 0 background, 255 nodata.
         probability: probability GeoTIFF to write: uint8 percent, 255 nodata.
-        legend: names and colours of the class raster; by default those of classes.
         overwrite: replace existing outputs.
         tags: provenance for the rasters' metadata.
         window: side of a window, pixels.
@@ -264,18 +262,35 @@ def predict_raster(
         OutputError: If an output cannot be written or does not verify.
         RasterError: As :func:`predict_strips`.
     """
-    with _rasters(
+    strips = predict_strips(
+        model, path, window=window, overlap=overlap, batch_size=batch_size
+    )
+    yield from write_strips(
+        strips,
         model.card,
         path,
-        classes,
-        probability,
-        legend=legend,
-        tags=tags,
+        classes=classes,
+        probability=probability,
         overwrite=overwrite,
+        tags=tags,
+    )
+
+
+def write_strips(
+    strips: Iterator[Strip],
+    card: ModelCard,
+    path: str,
+    *,
+    classes: Path | None,
+    probability: Path | None,
+    overwrite: bool,
+    tags: RasterTags,
+) -> Generator[ClassStrip]:
+    """Write the strips of a raster on the way; see :func:`predict_raster`."""
+    with _rasters(
+        card, path, classes, probability, tags=tags, overwrite=overwrite
     ) as write:
-        for strip in predict_strips(
-            model, path, window=window, overlap=overlap, batch_size=batch_size
-        ):
+        for strip in strips:
             class_strip = classify(strip)
             write(strip, class_strip)
             yield class_strip
@@ -288,7 +303,6 @@ def _rasters(
     classes: Path | None,
     probability: Path | None,
     *,
-    legend: Legend | None,
     tags: RasterTags,
     overwrite: bool,
 ) -> Iterator[Callable[[Strip, ClassStrip], None]]:
@@ -302,7 +316,7 @@ def _rasters(
                 class_raster(
                     classes,
                     grid,
-                    legend=legend or class_legend(names),
+                    legend=class_legend(names),
                     tags=tags,
                     overwrite=overwrite,
                 )
