@@ -68,12 +68,12 @@ def command(
         geoseg evaluate buildings.gpkg --aoi sample --report report.html
     """
     options.need_one_source(labelled["images"], labelled["aoi"], labelled["labels"])
-    need_tiles(labelled["images"], labelled["labels"])
-    need_map(prediction)
     if output is not None:
         refuse_existing(output / SCORES_NAME, overwrite)
     if report is not None:
         refuse_existing(report, overwrite)
+    need_tiles(labelled["images"], labelled["labels"])
+    need_map(prediction)
     path = None if model is None else newest_model(model)
     options.set_threads(threads)
     from geoseg import scoring  # heavy: after the checks

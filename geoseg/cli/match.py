@@ -64,9 +64,9 @@ def command(
     if (model is None) == (named is None):
         raise click.UsageError("name one model file or run folder: geoseg match MODEL")
     options.need_one_source(labelled["images"], labelled["aoi"], labelled["labels"])
-    need_tiles(labelled["images"], labelled["labels"])
     if output is not None:
         refuse_existing(output, overwrite)
+    need_tiles(labelled["images"], labelled["labels"])
     path = newest_model(model or named)
     options.set_threads(threads)
     from geoseg import run_matching, scoring  # heavy: after the checks
