@@ -134,13 +134,8 @@ def _add_source(
     match_tiles: int,
 ) -> None:
     from geoseg.geo.tile_reader import TileReader
-    from geoseg.settings import (
-        RunSettings,
-        normalization_of,
-        split_of,
-        tiles_of,
-        training_tiles,
-    )
+    from geoseg.run_tiles import normalization_of, split_of, tiles_of, training_tiles
+    from geoseg.settings import RunSettings
 
     settings = RunSettings(
         images=images,

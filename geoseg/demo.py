@@ -11,7 +11,8 @@ from geoseg.geo.aoi import aoi_tiles
 from geoseg.geo.mapping import MapOptions, map_buildings
 from geoseg.geo.sample import write_sample
 from geoseg.pictures import draw_overlay
-from geoseg.settings import RunSettings, split_of, tiles_of
+from geoseg.run_tiles import split_of, tiles_of
+from geoseg.settings import RunSettings
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.model import Model
-from geoseg.settings import RunSettings, count_of, split_of, tiles_of
+from geoseg.run_tiles import split_of, tiles_of
+from geoseg.settings import RunSettings, count_of
 
 log = logging.getLogger(__name__)
 

@@ -41,8 +41,7 @@ from geoseg.run_files import (
 )
 from geoseg.run_folders import new_run_folder, refuse_filled, write_json
 from geoseg.run_matching import say_objective, select_head
-from geoseg.settings import (
-    RunSettings,
+from geoseg.run_tiles import (
     check_labelled,
     fingerprint,
     loader_of,
@@ -52,6 +51,7 @@ from geoseg.settings import (
     tiles_of,
     training_tiles,
 )
+from geoseg.settings import RunSettings
 from geoseg.starting import initial_card, initial_model, new_card, warn_of_seen
 from geoseg.stopwatch import read_seconds, timed
 from geoseg.words import counted

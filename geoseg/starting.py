@@ -20,7 +20,8 @@ from geoseg.model import (
 )
 from geoseg.normalization import Normalization
 from geoseg.run_folders import newest_model
-from geoseg.settings import RunSettings, fingerprint, training_tiles
+from geoseg.run_tiles import fingerprint, training_tiles
+from geoseg.settings import RunSettings
 from geoseg.words import counted
 
 if TYPE_CHECKING:

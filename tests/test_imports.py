@@ -12,11 +12,19 @@ import geoseg
 ROOT = Path(geoseg.__file__).parent
 EARTH = {"rasterio", "torchgeo", "geopandas", "shapely", "fiona", "pyproj", "pandas"}
 LAYERS = {"errors": 0, "patches": 1, "methods": 3, "training": 4, "geo": 6}
-LAYERS |= {"model": 5, "settings": 7, "report": 7, "pictures": 8, "scoring": 8}
+LAYERS |= {
+    "model": 5,
+    "settings": 7,
+    "run_tiles": 7,
+    "report": 7,
+    "pictures": 8,
+    "scoring": 8,
+}
 LAYERS |= {
     "fitting": 8,
     "resuming": 8,
     "checks": 8,
+    "class_table": 7,
     "starting": 8,
     "reporting": 8,
     "run_matching": 8,

@@ -24,7 +24,8 @@ from geoseg.geo.contingency import contingency_tables
 from geoseg.model import file_sha256, load_model
 from geoseg.run_files import MODEL_NAME
 from geoseg.run_matching import match_again
-from geoseg.settings import RunSettings, split_of, tiles_of
+from geoseg.run_tiles import split_of, tiles_of
+from geoseg.settings import RunSettings
 from geoseg.training import Limits
 
 SMALL = {

@@ -10,17 +10,15 @@ from geoseg.cli import cli
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.raster import PixelWindow
-from geoseg.settings import (
-    RunSettings,
-    count_of,
+from geoseg.run_tiles import (
     fingerprint,
     load_tiles,
     normalization_of,
-    source_name,
     split_of,
     tiles_of,
     training_tiles,
 )
+from geoseg.settings import RunSettings, count_of, source_name
 
 #: No value is a default.
 ALL = {

@@ -9,15 +9,15 @@ from geoseg.geo.dataset import PatchSampler, TileDataset
 from geoseg.info.models import model_sheet
 from geoseg.model import load_model
 from geoseg.run_matching import match_again
-from geoseg.scoring import build_control
-from geoseg.settings import (
-    RunSettings,
+from geoseg.run_tiles import (
     loader_of,
     normalization_of,
     patch_tiles,
     split_of,
     tiles_of,
 )
+from geoseg.scoring import build_control
+from geoseg.settings import RunSettings
 from geoseg.starting import check_start, parameters_of, warn_of_seen
 
 SMALL = {

@@ -31,7 +31,8 @@ from geoseg.geo.splits import Split
 from geoseg.reporting.card import clock
 from geoseg.run_files import SETTINGS_NAME
 from geoseg.run_folders import write_json
-from geoseg.settings import RunSettings, fingerprint, split_of, tiles_of
+from geoseg.run_tiles import fingerprint, split_of, tiles_of
+from geoseg.settings import RunSettings
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)

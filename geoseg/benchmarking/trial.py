@@ -28,7 +28,8 @@ from geoseg.reporting.k_curve import k_curves
 from geoseg.reporting.survey import evenly, shown_part
 from geoseg.run_files import SCORES_NAME, SETTINGS_NAME
 from geoseg.run_folders import write_json
-from geoseg.settings import RunSettings, loader_of, patch_tiles, split_of, tiles_of
+from geoseg.run_tiles import loader_of, patch_tiles, split_of, tiles_of
+from geoseg.settings import RunSettings
 
 #: Files of a run beside those of any run: numbers, counts by tile, maps of some tiles.
 TRIAL_NAME, COUNTS_NAME, MAPS_NAME = "trial.json", "counts.npz", "maps.npz"

@@ -69,13 +69,14 @@ def command(
     need_tiles(labelled["images"], labelled["labels"])
     path = newest_model(model or named)
     options.set_threads(threads)
-    from geoseg import run_matching, scoring  # heavy: after the checks
+    from geoseg import run_matching  # heavy: after the checks
+    from geoseg.class_table import matching_table
     from geoseg.model import load_model, save_model
     from geoseg.settings import RunSettings
 
     matched = run_matching.match_again(load_model(path), RunSettings(**labelled))
     save_model(output or path, matched)
-    click.echo(scoring.matching_table(matched))
+    click.echo(matching_table(matched))
     log.info("the matched model is in %s", output or path)
     if output is None and (path.parent / SCORES_NAME).exists():
         log.warning(

@@ -26,7 +26,7 @@ from geoseg.info.rasters import say_use
 from geoseg.info.sheet import Sheet, columns
 from geoseg.info.training import LOOKED_AT, say_training
 from geoseg.model import ModelCard
-from geoseg.settings import split_of, tiles_of, training_tiles
+from geoseg.run_tiles import split_of, tiles_of, training_tiles
 from geoseg.words import counted
 
 #: Folders that are named.

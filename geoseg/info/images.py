@@ -14,7 +14,7 @@ from geoseg.info.rasters import say_use, say_values
 from geoseg.info.sheet import Sheet, columns, number, percent
 from geoseg.info.training import say_training
 from geoseg.model import ModelCard
-from geoseg.settings import tiles_of
+from geoseg.run_tiles import tiles_of
 from geoseg.words import counted
 
 _NAMED_BY = {

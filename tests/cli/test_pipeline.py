@@ -12,9 +12,9 @@ import rasterio
 from pyproj import Transformer
 from shapely.geometry import box, shape
 
+from geoseg.class_table import SEEN
 from geoseg.demo import run_demo
 from geoseg.model import load_model
-from geoseg.scoring import SEEN
 from geoseg.settings import RunSettings
 
 

@@ -23,7 +23,8 @@ from geoseg.geo.labels import read_labels
 from geoseg.geo.raster import describe, open_raster, read_window, require_crs
 from geoseg.methods import build_method
 from geoseg.model import Model, ModelCard
-from geoseg.settings import RunSettings, loader_of, normalization_of, tiles_of
+from geoseg.run_tiles import loader_of, normalization_of, tiles_of
+from geoseg.settings import RunSettings
 
 SIDE = 48
 GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)

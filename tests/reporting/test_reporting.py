@@ -19,13 +19,8 @@ from geoseg.reporting.card import caveats, clock
 from geoseg.reporting.gather import _choose, _worst
 from geoseg.reporting.k_curve import k_curves
 from geoseg.reporting.survey import Place, shown_part, spread, survey_tile
-from geoseg.settings import (
-    RunSettings,
-    loader_of,
-    split_of,
-    tiles_of,
-    training_tiles,
-)
+from geoseg.run_tiles import loader_of, split_of, tiles_of, training_tiles
+from geoseg.settings import RunSettings
 
 
 @pytest.fixture(scope="module")

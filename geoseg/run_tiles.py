@@ -1,0 +1,208 @@
+"""The tiles of a run, their roles, and the patches that training sees of them."""
+
+import hashlib
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoseg.errors import DatasetError, LabelError
+from geoseg.methods import method_class
+from geoseg.settings import RunSettings, count_of
+
+if TYPE_CHECKING:
+    from geoseg.classes import LabelClasses
+    from geoseg.geo.aoi import Tile
+    from geoseg.geo.dataset import PatchLoader
+    from geoseg.geo.splits import Split
+    from geoseg.normalization import Normalization
+
+#: Pixels left out between blocks of one image.
+BLOCK_GAP = 16
+
+
+def tiles_of(settings: RunSettings) -> "list[Tile]":
+    """Find the tiles that the settings name."""
+    return load_tiles(
+        images=settings.images,
+        labels=settings.labels,
+        aoi=settings.aoi,
+        data=settings.data,
+        blocks=settings.blocks,
+        nodata=settings.nodata,
+        classes=settings.label_classes,
+    )
+
+
+def load_tiles(
+    *,
+    images: str | None,
+    labels: str | None,
+    aoi: str | None,
+    data: Path | str | None,
+    blocks: int = 1,
+    nodata: str = "auto",
+    classes: "LabelClasses | None" = None,
+) -> "list[Tile]":
+    """Find tiles by folder or AOI name, cut into blocks where asked; check them.
+
+    Labels without ``classes`` are building or not.
+
+    Raises:
+        DatasetError: If there are none, or their values cannot mean the same.
+        LabelError: If the labels are elsewhere.
+    """
+    from geoseg.classes import TWO_CLASSES
+    from geoseg.geo.aoi import aoi_tiles, find_tiles
+    from geoseg.geo.labels import check_labels
+    from geoseg.geo.mixture import check_mixture
+    from geoseg.geo.splits import split_blocks
+
+    if aoi is not None:
+        tiles = aoi_tiles(aoi, data)
+    elif images is not None:
+        tiles = find_tiles(images, labels)
+    else:
+        raise DatasetError("no tiles are named: give --images DIR or --aoi NAME")
+    check_mixture(tiles, nodata)
+    tiles = [replace(tile, classes=classes or TWO_CLASSES) for tile in tiles]
+    check_labels(tiles)
+    if blocks > 1:
+        tiles = split_blocks(tiles, blocks, BLOCK_GAP)
+    return tiles
+
+
+def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
+    """Give every tile its role: match, select, test, or unlabelled.
+
+    Matching tiles that are to lose their labels become unlabelled. Of a transductive
+    run, the test tiles are among the unlabelled ones too.
+    """
+    from geoseg.geo.splits import split_tiles
+
+    learns = method_class(settings.method).uses_labels
+    labelled = sum(tile.labels is not None for tile in tiles)
+    split = split_tiles(
+        tiles,
+        match=count_of(settings.match_tiles, labelled),
+        select=settings.select_tiles,
+        seed=settings.seed if settings.split_seed is None else settings.split_seed,
+        use="learn the classes from" if learns else "name the clusters",
+    )
+    if settings.label_tiles is not None:
+        split = _fewer_labels(split, settings.label_tiles, settings.seed)
+    if settings.transductive:
+        seen = split.unlabelled + _without_labels(split.test)
+        split = replace(split, unlabelled=seen)
+    return split
+
+
+def _fewer_labels(split: "Split", count: int, seed: int) -> "Split":
+    """Leave so many matching tiles their labels; fewer are always some of more."""
+    order = list(split.match)
+    random.Random(seed).shuffle(order)
+    kept = {tile.id for tile in order[:count]}
+    others = tuple(tile for tile in split.match if tile.id not in kept)
+    return replace(
+        split,
+        match=tuple(tile for tile in split.match if tile.id in kept),
+        unlabelled=split.unlabelled + _without_labels(others),
+    )
+
+
+def training_tiles(split: "Split") -> "tuple[Tile, ...]":
+    """Return the tiles that unsupervised training sees.
+
+    All but the test tiles, unless the run is transductive: then its split has them among
+    the unlabelled ones.
+    """
+    return split.match + split.select + split.unlabelled
+
+
+def patch_tiles(settings: RunSettings, split: "Split") -> "tuple[Tile, ...]":
+    """Return the training tiles as the method may see them.
+
+    Labels stay with the matching tiles alone, and with those only where the method
+    learns from labels.
+    """
+    method = method_class(settings.method)
+    labelled = split.match if method.uses_labels else _without_labels(split.match)
+    if method.labelled_share == 1:
+        return labelled
+    return labelled + _without_labels(split.select + split.unlabelled)
+
+
+def check_labelled(settings: RunSettings, split: "Split") -> None:
+    """Refuse a method that learns from labels where there are none.
+
+    Raises:
+        LabelError: If it does, and no tile has labels.
+    """
+    if method_class(settings.method).uses_labels and not split.match:
+        raise LabelError(
+            f"{settings.method} learns from labelled tiles, and no tile of "
+            f"{settings.source} has labels: name them with --labels"
+        )
+
+
+def _without_labels(tiles: "Sequence[Tile]") -> "tuple[Tile, ...]":
+    return tuple(replace(tile, labels=None) for tile in tiles)
+
+
+def normalization_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Normalization":
+    """Choose the bands and measure them over the training tiles."""
+    from geoseg.geo import raster
+    from geoseg.geo.statistics import fit_normalization
+
+    bands = raster.choose_bands(raster.describe(tiles[0].image), settings.bands)
+    return fit_normalization(
+        tiles, bands, nodata=settings.nodata, whiten=settings.whiten
+    )
+
+
+def loader_of(
+    settings: RunSettings,
+    tiles: "Sequence[Tile]",
+    normalization: "Normalization",
+    rank: int = 0,
+    world_size: int = 1,
+) -> "PatchLoader":
+    """Return the loader of training patches: those of one step in each batch.
+
+    Args:
+        settings: Of the run.
+        tiles: To train on.
+        normalization: Of their values.
+        rank: Number of the device that the patches are for.
+        world_size: Number of devices.
+    """
+    from geoseg.geo.dataset import PatchLoader  # torchgeo: only to train
+
+    return PatchLoader(
+        tiles,
+        normalization,
+        patch_size=settings.patch_size,
+        batch_size=settings.batch_size * settings.accumulate,
+        patches_per_epoch=settings.patches_per_epoch,
+        nodata=settings.nodata,
+        seed=settings.seed,
+        num_workers=settings.loader_workers,
+        rank=rank,
+        world_size=world_size,
+        labelled_share=method_class(settings.method).labelled_share,
+    )
+
+
+def fingerprint(tiles: "Sequence[Tile]") -> str:
+    """Hash what identifies the tiles: ids, windows, grids, file sizes."""
+    from geoseg.geo import raster
+
+    digest = hashlib.sha256()
+    for tile in tiles:
+        grid = raster.describe(tile.image)
+        size = os.path.getsize(tile.image) if os.path.exists(tile.image) else None
+        row = (tile.id, tile.window, grid.width, grid.height, grid.count, size)
+        digest.update(repr(row).encode())
+    return digest.hexdigest()
