@@ -68,7 +68,9 @@ def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Til
             or ``labels.geojson``.
         labels: A folder of vector or mask files, paired by name: equal stems, equal
             SpaceNet image numbers, or stems equal but for ``mask_``, ``_labels`` and
-            the like; or one file for all tiles; remote ones likewise. None: those of the layout, if any.
+            the like; or one file for all tiles; remote ones likewise. None: those of the
+            layout, if any, which are also taken where they lie below a named folder that
+            holds no file of labels itself.
 
     Returns:
         Tiles sorted by id. Tiles without a label file have ``labels = None``; they are
@@ -86,30 +88,29 @@ def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Til
     folder = Path(images)
     found = rasters(folder)
     if found:
-        labels = labels if labels is not None else labels_of_product(folder)
+        layout_labels = labels_of_product(folder)
     else:
         folder, layout_labels = single_layout(folder)
         found = rasters(folder)
-        labels = labels if labels is not None else layout_labels
     paths = [str(path) for path in found]
-    return _pair(paths, _label_files(labels, paths))
+    return _pair(paths, _label_files(_chosen(labels, layout_labels), paths))
 
 
 def images_in(path: Path | str) -> list[str]:
     """Return the images of a folder by name, or the path itself if it is none.
 
+    A folder without images may be in a layout that :func:`find_tiles` recognises.
+
     Raises:
-        DatasetError: If the folder holds no GeoTIFF.
+        DatasetError: If the folder holds no image, or the images of several layouts.
     """
     folder = Path(path)
     if is_remote(path) or not folder.is_dir():
         return [str(path)]
-    found = [str(image) for image in rasters(folder)]
-    if not found:
-        raise DatasetError(
-            f"{folder} holds no GeoTIFF, expected the folder of the images to map"
-        )
-    return found
+    if not rasters(folder):
+        folder, _ = single_layout(folder)
+        log.info("%s: images in %s", path, folder)
+    return [str(image) for image in rasters(folder)]
 
 
 def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
@@ -195,6 +196,20 @@ def _named_images(name: str) -> list[str]:
     if not listed:
         raise DatasetError(f"{name} names no image, expected one path or URL per line")
     return listed
+
+
+def _chosen(labels: Path | str | None, layout: Path | None) -> Path | str | None:
+    """The labels that were named, or those of the layout that are meant by its root."""
+    if labels is None:
+        return layout
+    root = Path(labels)
+    if layout is None or is_remote(labels) or not root.is_dir():
+        return labels
+    below = layout.resolve().is_relative_to(root.resolve())
+    if not below or list_files(root, LABEL_SUFFIXES):
+        return labels
+    log.info("%s: labels in %s", labels, layout)
+    return layout
 
 
 def _label_files(

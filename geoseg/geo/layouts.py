@@ -148,7 +148,7 @@ def single_layout(folder: Path) -> tuple[Path, Path | None]:
         names = ", ".join(str(images) for _, images, _ in layouts)
         raise DatasetError(
             f"{folder} holds {len(layouts)} image folders ({names}), expected one: "
-            "name it with --images or --aoi"
+            "name the folder to take, or --aoi where a command has it"
         )
     subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     with_images = [path for path in subfolders if rasters(path)]

@@ -123,7 +123,7 @@ PREDICTED = {
         lambda d: d.path("bad.tif/x"),
         PREDICT,
         1,
-        "bad.tif holds no GeoTIFF, expected the folder of the images to map",
+        "no image in bad.tif, expected .tif, .tiff, .vrt files",
     ),
     "empty": (
         content(b""),

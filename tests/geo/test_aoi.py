@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from geoseg.errors import DatasetError, LabelError
-from geoseg.geo.aoi import aoi_tiles, find_tiles
+from geoseg.geo.aoi import aoi_tiles, find_tiles, images_in
 from geoseg.geo.layouts import pair_key, tile_id
 
 RGB = np.ones((3, 8, 8), np.uint16)
@@ -56,6 +56,39 @@ def test_the_aois_own_folder_and_a_product_folder_will_do(layout_a):
     assert len(aoi_tiles("las_vegas", folder)) == 3
     first, *_ = find_tiles(folder / "RGB-PanSharpen")
     assert first.labels and "RGB-PanSharpen" in first.image
+
+
+@pytest.mark.parametrize("layout", ["layout_a", "layout_b"])
+@pytest.mark.parametrize("below", ["", "SN2_buildings/train"])
+def test_a_map_is_of_the_images_that_training_takes(request, layout, below, caplog):
+    root = request.getfixturevalue(layout) / below
+    with caplog.at_level(logging.INFO, "geoseg"):
+        found = images_in(root)
+    assert found == [tile.image for tile in find_tiles(root)]
+    assert f"{root}: images in {Path(found[0]).parent}" in caplog.text
+    assert images_in(Path(found[0]).parent) == found
+    assert images_in(found[0]) == found[:1]
+
+
+def test_the_root_of_a_layout_named_for_labels_means_the_layouts(layout_a, caplog):
+    folder = layout_a / "SN2_buildings/train/AOI_2_Vegas_Train"
+    with caplog.at_level(logging.INFO, "geoseg"):
+        for images in (layout_a, folder, folder / "RGB-PanSharpen"):
+            assert find_tiles(images, layout_a) == find_tiles(images)
+    assert f"labels in {folder / 'geojson' / 'buildings'}" in caplog.text
+
+
+def test_a_folder_named_for_labels_that_holds_some_is_taken(layout_a, write_geojson):
+    for number in (7, 10, 225):
+        write_geojson(f"data/AOI_2_Vegas_img{number}.geojson", [])
+    tiles = find_tiles(layout_a, layout_a)
+    assert {Path(tile.labels).parent for tile in tiles} == {layout_a}
+
+
+def test_a_folder_named_for_labels_elsewhere_brings_none(layout_a, tmp_path):
+    (tmp_path / "other").mkdir()
+    with pytest.raises(LabelError, match="no label file in .*other"):
+        find_tiles(layout_a, tmp_path / "other")
 
 
 def test_data_root_comes_from_the_environment(layout_b, monkeypatch):
