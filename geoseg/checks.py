@@ -27,7 +27,7 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
             the schedule does not fit the number of steps, or a model to start from is
             missing or too much.
         OutputExistsError: If the folder holds something.
-        DatasetError: If the images are absent.
+        DatasetError: If the images are absent, or the area is unknown.
         LabelError: If the labels are.
         ModelFileError: If the model to start from cannot be read.
         OutputError: If TensorBoard is asked for and not installed.
@@ -36,7 +36,7 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
     method_entry(settings.method)
     if run is not None:
         refuse_filled(run)
-    need_tiles(settings.images, settings.labels)
+    need_tiles(settings.images, settings.labels, settings.aoi)
     if settings.init is not None:
         newest_model(Path(settings.init))
     check_device(settings.device, settings.devices)

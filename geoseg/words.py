@@ -15,6 +15,10 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else ending}"
 
 
+#: Share of letters that a name has in common with what was meant: two of three will do.
+_ALIKE = 0.66
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean …?)"`` with the nearest of the known names, or nothing.
 
@@ -25,5 +29,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         ''
     """
     names = {other.lower(): other for other in known}
-    near = get_close_matches(name.lower(), names, n=1, cutoff=0.7)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=_ALIKE)
     return f" (did you mean {names[near[0]]}?)" if near else ""

@@ -17,3 +17,9 @@ def test_the_nearest_name_is_suggested_whatever_its_case():
 
 def test_a_name_that_shares_but_some_letters_is_no_suggestion():
     assert did_you_mean("depth", ["width"]) == ""
+
+
+def test_a_short_name_with_one_wrong_letter_is_told_from_others():
+    for wrong in ("icc", "iid", "ici"):
+        assert did_you_mean(wrong, ["iic", "mdc"]) == " (did you mean iic?)"
+    assert did_you_mean("iox", ["iic", "mdc"]) == ""

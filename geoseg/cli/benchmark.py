@@ -210,7 +210,7 @@ def command(
             --methods iic,picie,color_kmeans,supervised,finetune:iic -p width=8
     """
     options.need_one_source(given["images"], given["aoi"], given["labels"])
-    need_tiles(given["images"], given["labels"])
+    need_tiles(given["images"], given["labels"], given["aoi"])
     pairs = options.parse_parameters(parameters)
     from geoseg.benchmarking.plan import Plan, parse_rows, split_parameters
     from geoseg.methods import METHODS

@@ -72,7 +72,7 @@ def command(
         refuse_existing(output / SCORES_NAME, overwrite)
     if report is not None:
         refuse_existing(report, overwrite)
-    need_tiles(labelled["images"], labelled["labels"])
+    need_tiles(labelled["images"], labelled["labels"], labelled["aoi"])
     need_map(prediction)
     path = None if model is None else newest_model(model)
     options.set_threads(threads)

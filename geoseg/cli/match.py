@@ -66,7 +66,7 @@ def command(
     options.need_one_source(labelled["images"], labelled["aoi"], labelled["labels"])
     if output is not None:
         refuse_existing(output, overwrite)
-    need_tiles(labelled["images"], labelled["labels"])
+    need_tiles(labelled["images"], labelled["labels"], labelled["aoi"])
     path = newest_model(model or named)
     options.set_threads(threads)
     from geoseg import run_matching  # heavy: after the checks

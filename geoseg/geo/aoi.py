@@ -23,7 +23,7 @@ from geoseg.geo.layouts import (
     spacenet_layouts,
     tile_id,
 )
-from geoseg.geo.presence import need_images, need_labels
+from geoseg.geo.presence import SAMPLE, need_aoi, need_images, need_labels
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
 from geoseg.geo.remote import file_name, is_remote, list_remote
 from geoseg.words import counted
@@ -127,17 +127,13 @@ def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
         DatasetError: If the AOI is unknown or not on disk; says where it was looked for
             and how to get it. Also as :func:`find_tiles`.
     """
+    need_aoi(aoi)
     root = data if data is not None else os.environ.get("GEOSEG_DATA")
     base = Path(root) if root else None
-    if aoi == "sample":
+    if aoi == SAMPLE:
         return find_tiles(_sample_folder(base))
     if aoi not in AOIS:
-        if Path(aoi).is_dir():
-            return find_tiles(aoi)
-        raise DatasetError(
-            f"AOI {aoi!r} is neither known nor a folder, expected one of "
-            f"{', '.join(AOIS)}, sample or a folder"
-        )
+        return find_tiles(aoi)
     if base is None or not base.is_dir():
         looked = "nowhere ($GEOSEG_DATA is not set)" if base is None else str(base)
         raise DatasetError(_absent(aoi, looked))

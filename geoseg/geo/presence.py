@@ -6,7 +6,9 @@ Remote names and those of archives pass: opening them tells.
 from pathlib import Path
 
 from geoseg.errors import DatasetError, LabelError, RasterError
+from geoseg.geo.catalogue import AOIS
 from geoseg.geo.layouts import is_remote
+from geoseg.words import did_you_mean
 
 
 def need_image(path: str | Path) -> None:
@@ -19,17 +21,37 @@ def need_image(path: str | Path) -> None:
         raise RasterError(f"{path} does not exist, expected a GeoTIFF or VRT file")
 
 
-def need_tiles(images: str | None, labels: str | None) -> None:
-    """Refuse tiles whose images or labels are named and not there.
+#: The area whose tiles come with the repository.
+SAMPLE = "sample"
+
+
+def need_tiles(images: str | None, labels: str | None, aoi: str | None) -> None:
+    """Refuse tiles whose area, images or labels are named and not there.
 
     Raises:
-        DatasetError: If the images are absent.
-        LabelError: If the labels are.
+        DatasetError: If the images are absent, or the area is unknown.
+        LabelError: If the labels are absent.
     """
+    if aoi is not None:
+        need_aoi(aoi)
     if images is not None:
         need_images(images)
     if labels is not None:
         need_labels(labels)
+
+
+def need_aoi(name: str) -> None:
+    """Refuse a name that is neither an area of interest nor a folder.
+
+    Raises:
+        DatasetError: If it is none.
+    """
+    known = (*AOIS, SAMPLE)
+    if name not in known and not Path(name).is_dir():
+        raise DatasetError(
+            f"AOI {name!r} is neither known nor a folder{did_you_mean(name, known)}, "
+            f"expected one of {', '.join(known)} or a folder"
+        )
 
 
 def need_images(path: str | Path) -> None:
