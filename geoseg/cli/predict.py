@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from geoseg.cli import options
-from geoseg.geo.outputs import refuse_existing
+from geoseg.geo.outputs import check_format, check_raster_format, refuse_existing
 from geoseg.geo.presence import need_image
 from geoseg.run_folders import newest_model
 from geoseg.words import counted
@@ -109,10 +109,14 @@ def command(
         geoseg predict tile.tif -o buildings.geojson
         geoseg predict tiles/*.tif -o city.gpkg --raster classes/
     """
+    check_format(output)
+    for path in (raster, probability, raster_clusters):
+        if path is not None:
+            check_raster_format(path)
     refuse_existing(output, overwrite)
     for name in images:
         need_image(name)
-    path = newest_model(model)
+    file = newest_model(model)
     options.set_threads(threads)
     from geoseg.geo import mapping  # heavy: after the checks
     from geoseg.geo.aoi import images_in
@@ -120,8 +124,8 @@ def command(
     from geoseg.model import file_sha256, load_model
 
     if model is None:
-        log.info("model: %s", path)
-    loaded = load_model(path)
+        log.info("model: %s", file)
+    loaded = load_model(file)
     if head is not None:
         loaded = loaded.with_head(head)
     if device != "cpu":
@@ -133,7 +137,7 @@ def command(
         classes=raster,
         probability=probability,
         clusters=raster_clusters,
-        tags=RasterTags(loaded.card.method, file_sha256(path)),
+        tags=RasterTags(loaded.card.method, file_sha256(file)),
         options=mapping.MapOptions(overwrite=overwrite, **given),
     )
     if len(summary.images) > 1:

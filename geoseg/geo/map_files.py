@@ -8,12 +8,10 @@ from xml.etree.ElementTree import Element
 from geoseg.errors import ParameterError
 from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
-from geoseg.geo.outputs import refuse_existing
+from geoseg.geo.outputs import check_raster_format, refuse_existing
 from geoseg.geo.remote import file_name
 from geoseg.geo.styles import plan_styles, styled_outputs
 from geoseg.model import Model
-
-_GEOTIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -97,11 +95,7 @@ def _styles(
 def _places(images: Sequence[str], asked: RasterOutputs) -> list[RasterOutputs]:
     """Name the rasters of every image; below a folder if there are several images."""
     for path in asked.paths:
-        if path.suffix.lower() not in ("", *_GEOTIFF):
-            raise ParameterError(
-                f"{path.name} ends in {path.suffix!r}, expected one of "
-                f"{', '.join(_GEOTIFF)}; rename the output"
-            )
+        check_raster_format(path)
     if len(images) == 1:
         return [asked]
     for path in asked.paths:

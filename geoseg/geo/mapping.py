@@ -17,13 +17,13 @@ from geoseg.geo.inspection import warn_of_unlike
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
 from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
 from geoseg.geo.map_summary import MapSummary, Tally
-from geoseg.geo.outputs import all_or_none
+from geoseg.geo.outputs import all_or_none, check_format
 from geoseg.geo.predictor import ClassModel, predict_strips, write_strips
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.strips import ClassStrip, Strip, classify, keep_classes
 from geoseg.geo.styles import layer_style, write_style
 from geoseg.geo.vectorize import Footprint, footprints
-from geoseg.geo.writer import check_format, write_footprints
+from geoseg.geo.writer import write_footprints
 from geoseg.model import Model
 from geoseg.patches import IGNORE
 from geoseg.progress import Advance, bar

@@ -7,8 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from geoseg.errors import OutputError, OutputExistsError
+from geoseg.errors import OutputError, OutputExistsError, ParameterError
 from geoseg.geo.locks import locked
+
+#: File types of footprints by extension.
+DRIVERS = {".geojson": "GeoJSON", ".gpkg": "GPKG"}
+#: Extensions of rasters.
+GEOTIFF = (".tif", ".tiff")
 
 # What GDAL keeps beside a raster and SQLite beside a database that is open.
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -24,6 +29,34 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise OutputExistsError(
             f"{path} exists already: give --overwrite or another name"
+        )
+
+
+def check_format(path: Path) -> str:
+    """Name the driver for a file, by its extension.
+
+    Raises:
+        ParameterError: If the extension is not one of :data:`DRIVERS`.
+    """
+    driver = DRIVERS.get(path.suffix.lower())
+    if driver is None:
+        raise ParameterError(
+            f"{path.name} ends in {path.suffix or 'no extension'!r}, expected one of "
+            f"{', '.join(DRIVERS)}; rename the output"
+        )
+    return driver
+
+
+def check_raster_format(path: Path) -> None:
+    """Refuse a raster whose extension is not a GeoTIFF's; a folder has none.
+
+    Raises:
+        ParameterError: If it has another.
+    """
+    if path.suffix.lower() not in ("", *GEOTIFF):
+        raise ParameterError(
+            f"{path.name} ends in {path.suffix!r}, expected one of "
+            f"{', '.join(GEOTIFF)}; rename the output"
         )
 
 

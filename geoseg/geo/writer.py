@@ -12,13 +12,10 @@ import rasterio.crs
 import shapely
 from pyproj import Transformer
 
-from geoseg.errors import OutputError, ParameterError, RasterError
+from geoseg.errors import OutputError, RasterError
 from geoseg.geo.layer_styles import add_layer_style
-from geoseg.geo.outputs import write_aside
+from geoseg.geo.outputs import check_format, write_aside
 from geoseg.geo.vectorize import Footprint
-
-#: File types by extension.
-DRIVERS = {".geojson": "GeoJSON", ".gpkg": "GPKG"}
 
 SCHEMA = {
     "geometry": "Polygon",
@@ -51,21 +48,6 @@ class LayerStyle(NamedTuple):
 
     qml: str
     sld: str
-
-
-def check_format(path: Path) -> str:
-    """Name the driver for a file, by its extension.
-
-    Raises:
-        ParameterError: If the extension is not one of :data:`DRIVERS`.
-    """
-    driver = DRIVERS.get(path.suffix.lower())
-    if driver is None:
-        raise ParameterError(
-            f"{path.name} ends in {path.suffix or 'no extension'!r}, expected one of "
-            f"{', '.join(DRIVERS)}; rename the output"
-        )
-    return driver
 
 
 def write_footprints(
