@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from geoseg.errors import LabelError, MatchingError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.geo.contingency import match_model
+from geoseg.geo.contingency import ALL_ALIKE, largest_cluster, match_model
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.model import Model
 from geoseg.run_tiles import split_of, tiles_of
@@ -37,7 +37,8 @@ def match_again(model: Model, settings: RunSettings) -> Model:
         )
     say_objective(settings)
     if count_of(settings.match_tiles, len(tiles)) < len(tiles):
-        tiles = list(split_of(settings, tiles).match)
+        split = split_of(settings, tiles, rest="left alone (--tiles)")
+        tiles = list(split.match)
     provenance = {
         **model.card.provenance,
         "matched_on": [tile.id for tile in tiles],
@@ -48,6 +49,21 @@ def match_again(model: Model, settings: RunSettings) -> Model:
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     # The scores on the card were those of the former matching.
     return matched.with_card(provenance=provenance, metrics={})
+
+
+def refuse_worse(model: Model) -> None:
+    """Refuse to put a matching that tells nothing in the place of the one before.
+
+    Raises:
+        MatchingError: If nearly all labelled pixels lie in one cluster of its head.
+    """
+    cluster, share = largest_cluster(model.card.matchings[model.card.head])
+    if share > ALL_ALIKE:
+        raise MatchingError(
+            f"the model is left as it was: {100 * share:.1f} % of the labelled pixels "
+            f"lie in cluster {cluster} of head {model.card.head!r}, which tells nothing "
+            "apart; to write it all the same, name another file with -o"
+        )
 
 
 def say_objective(settings: RunSettings) -> None:

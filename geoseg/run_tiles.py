@@ -74,7 +74,12 @@ def load_tiles(
     return tiles
 
 
-def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
+def split_of(
+    settings: RunSettings,
+    tiles: "Sequence[Tile]",
+    *,
+    rest: str = "kept for the test (--match-tiles)",
+) -> "Split":
     """Give every tile its role: match, select, test, or unlabelled.
 
     Matching tiles that are to lose their labels become unlabelled. Of a transductive
@@ -89,6 +94,7 @@ def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
         match=count_of(settings.match_tiles, labelled),
         select=settings.select_tiles,
         seed=settings.seed if settings.split_seed is None else settings.split_seed,
+        rest=rest,
         use="learn the classes from" if learns else "name the clusters",
     )
     if settings.label_tiles is not None:

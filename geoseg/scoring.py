@@ -308,7 +308,8 @@ def write_report(
 
 def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> str:
     """Return the table of scores, and below it what they come to."""
-    made_by: dict[str, Any] = {}
+    # Without a model nobody knows what it was trained on.
+    made_by: dict[str, Any] = {"unseen": False}
     if model is not None:
         made_by = {
             "method": model.card.method,

@@ -51,8 +51,10 @@ def check_start(settings: RunSettings) -> None:
             )
         return
     if start == "never":
+        method = method_class(settings.method)
+        other = ", or take finetune" if method.uses_labels and method.gradient else ""
         raise ParameterError(
-            f"{settings.method} does not start from a model: leave --init out"
+            f"{settings.method} does not start from a model: leave --init out{other}"
         )
     for option, given in (
         ("--bands", settings.bands is not None),

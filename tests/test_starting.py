@@ -7,8 +7,9 @@ from geoseg import runs
 from geoseg.errors import LabelError, MatchingError, ParameterError
 from geoseg.geo.dataset import PatchSampler, TileDataset
 from geoseg.info.models import model_sheet
+from geoseg.matching import match_clusters
 from geoseg.model import load_model
-from geoseg.run_matching import match_again
+from geoseg.run_matching import match_again, refuse_worse
 from geoseg.run_tiles import (
     loader_of,
     normalization_of,
@@ -155,8 +156,9 @@ def test_another_trunk_than_the_models_is_refused(iic_run, town):
     ("changes", "message"),
     [
         ({"method": "finetune"}, "name its run with --init"),
-        ({"method": "color_kmeans", "init": "x"}, "leave --init out"),
-        ({"method": "supervised", "init": "x", "bands": "rgb"}, "--bands was given"),
+        ({"method": "color_kmeans", "init": "x"}, "leave --init out$"),
+        ({"method": "supervised", "init": "x"}, "leave --init out, or take finetune"),
+        ({"method": "finetune", "init": "x", "bands": "rgb"}, "--bands was given"),
         ({"method": "iic", "init": "x", "whiten": "zca"}, "--whiten was given"),
     ],
 )
@@ -211,3 +213,13 @@ def test_controls_of_a_model_with_classes_keep_their_own_number_of_clusters(
     loader = loader_of(settings, split.match, model.card.normalization)
     control = build_control(model, "color_kmeans", lambda: loader.batches(0))
     assert control.method.heads["main"] == 24
+
+
+def test_a_matching_that_tells_nothing_does_not_replace_the_one_before(bright_model):
+    model = bright_model()
+    refuse_worse(model)
+    (head,) = model.card.matchings
+    alike = match_clusters(torch.tensor([[[600, 396], [2, 2]]]), shrinkage=0)
+    useless = model.with_card(matchings={head: alike})
+    with pytest.raises(MatchingError, match="the model is left as it was: 99.6 %"):
+        refuse_worse(useless)

@@ -75,6 +75,8 @@ def command(
     from geoseg.settings import RunSettings
 
     matched = run_matching.match_again(load_model(path), RunSettings(**labelled))
+    if output is None:
+        run_matching.refuse_worse(matched)
     save_model(output or path, matched)
     click.echo(matching_table(matched))
     log.info("the matched model is in %s", output or path)

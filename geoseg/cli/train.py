@@ -249,7 +249,8 @@ SECTIONS = {
     "--controls/--no-controls",
     default=True,
     show_default=True,
-    help="Score majority, colour k-means and an untrained network on the test tiles.",
+    help="Score colour k-means and an untrained network on the test tiles too; majority "
+    "always stands there.",
 )
 @click.option(
     "--report",

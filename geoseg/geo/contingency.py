@@ -143,15 +143,20 @@ def _match_head(tables: Tensor, objective: Objective | None) -> Matching:
     return match_clusters(tables, objective=objective)
 
 
+def largest_cluster(matching: Matching) -> tuple[int, float]:
+    """Return the cluster with most of the labelled pixels, and its share of them."""
+    pixels = [sum(row) for row in matching.counts]
+    cluster = int(np.argmax(pixels))
+    return cluster, pixels[cluster] / sum(pixels)
+
+
 def _warn_of_alike(
     model: Model, matchings: Mapping[str, Matching], names: Sequence[str]
 ) -> None:
     """Warn in one line of heads whose pixels are nearly all of one cluster."""
     alike = []
     for head, matching in matchings.items():
-        pixels = [sum(row) for row in matching.counts]
-        cluster = int(np.argmax(pixels))
-        share = pixels[cluster] / sum(pixels)
+        cluster, share = largest_cluster(matching)
         if share > ALL_ALIKE:
             called = names[matching.cluster_to_class[cluster]]
             alike.append(

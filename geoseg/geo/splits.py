@@ -105,6 +105,7 @@ def split_tiles(
     test_share: float | None = None,
     seed: int = 0,
     use: str = "name the clusters",
+    rest: str = "kept for the test (--match-tiles)",
 ) -> Split:
     """Deal labelled tiles out to roles in blocks; unlabelled ones keep theirs.
 
@@ -127,6 +128,7 @@ def split_tiles(
         test_share: Least share of the labelled tiles for test, in [0, 1).
         seed: Chooses among the splits; equal seeds give equal splits.
         use: Of the matching tiles, for the log message.
+        rest: What becomes of the test tiles, for the log message.
 
     Raises:
         ParameterError: If a count or the share is out of range.
@@ -151,7 +153,7 @@ def split_tiles(
         test=tuple(tile for tile in labelled if roles[tile.id] == "test"),
         unlabelled=unlabelled,
     )
-    _say(split, use)
+    _say(split, use, rest)
     return split
 
 
@@ -167,15 +169,15 @@ def _warn_of_no_test(labelled: int) -> None:
     )
 
 
-def _say(split: Split, use: str) -> None:
+def _say(split: Split, use: str, rest: str) -> None:
     """Say in one line how many tiles got which role."""
     labelled = (*split.match, *split.select, *split.test)
     cut = any(tile.window is not None for tile in labelled)
     selecting = f"{len(split.select)} to choose the head, " if split.select else ""
     log.info(
-        "%s with labels: %d to %s, %s%d kept for the test (--match-tiles)",
+        "%s with labels: %d to %s, %s%d %s",
         counted(len(labelled), f"{'block' if cut else 'tile'}"),
-        *(len(split.match), use, selecting, len(split.test)),
+        *(len(split.match), use, selecting, len(split.test), rest),
     )
 
 

@@ -44,7 +44,7 @@ class Supervised(ClassLearner):
         sobel: Gradient channels: left out, after the bands, or in their place.
     """
 
-    start: ClassVar[Start] = "may"
+    start: ClassVar[Start] = "never"
     choices = {
         "trunk": tuple(TRUNKS),
         "balance": get_args(ClassBalance),

@@ -16,6 +16,7 @@ from geoseg.metrics import (
     iou,
     mean_iou,
 )
+from geoseg.words import counted
 
 
 class Verdict(NamedTuple):
@@ -32,8 +33,10 @@ class Verdict(NamedTuple):
     standing: str
 
 
-def verdict(entries: list[Scores], *, seed: int = 0) -> Verdict:
+def verdict(entries: list[Scores], *, unseen: bool = True, seed: int = 0) -> Verdict:
     """Judge the first entry by the best control among the others.
+
+    ``unseen``: whether the tiles are known to be those of a test.
 
     The difference is resampled over tiles, the same tiles for both: tiles differ more
     from one another than methods do.
@@ -41,7 +44,7 @@ def verdict(entries: list[Scores], *, seed: int = 0) -> Verdict:
     own = entries[0]
     name, measure = main_score(own)
     score = own.metrics(seed=seed)[name]
-    tiles = f"{len(own.tiles)} test tile{'s' if len(own.tiles) > 1 else ''}"
+    tiles = counted(len(own.tiles), "test tile" if unseen else "tile")
     if math.isnan(score.value):
         sentence = f"The {tiles} hold no building, and none was found: there is no IoU."
         return Verdict(sentence, "", "alone")
@@ -104,6 +107,7 @@ def conclusion(
     method: str = "",
     learned: bool = False,
     steps: bool = True,
+    unseen: bool = True,
     seed: int = 0,
 ) -> str:
     """Say the verdict in one line of plain text, with advice where it is worse.
@@ -113,9 +117,10 @@ def conclusion(
         method: That made the first entry, if known.
         learned: Whether that method learned the classes from labels.
         steps: Whether it makes optimiser steps, of which there may be more.
+        unseen: Whether the tiles are known to be those of a test.
         seed: Of the resampling.
     """
-    judged = verdict(entries, seed=seed)
+    judged = verdict(entries, unseen=unseen, seed=seed)
     advice = []
     if judged.standing == "worse" and learned:
         advice = ["label more tiles (--match-tiles)"]

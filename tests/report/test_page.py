@@ -365,3 +365,9 @@ def test_a_browser_draws_it_without_complaint(tmp_path, width):
     inked = (np.abs(seen - seen[2, 2]) > 0.2).any(-1)
     assert inked.any(1).mean() > 0.4  # rows with something on them
     assert not inked[:, -2:].any()  # nothing sticks out at the right
+
+
+def test_tiles_that_may_have_been_trained_on_are_not_called_test_tiles():
+    entries = [scores((60, 70, 65)), scores((30, 45, 35), "k", role="control")]
+    assert conclusion(entries).startswith("On 3 test tiles the buildings")
+    assert conclusion(entries, unseen=False).startswith("On 3 tiles the buildings")

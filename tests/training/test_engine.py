@@ -22,7 +22,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from cases import NoiseLoader, small_iic
 from geoseg.training import Limits, fit
 
@@ -40,8 +40,11 @@ torch.save(method.state_dict(), run / "weights.pt")
 
 def train_in_a_process(run, kill_at: int) -> int:
     run.mkdir(exist_ok=True)
+    here = os.path.dirname(__file__)
     code = SCRIPT.format(
-        tests=os.path.dirname(__file__), run=os.fspath(run), kill_at=kill_at
+        tests=[here, os.path.join(here, os.pardir, "methods")],
+        run=os.fspath(run),
+        kill_at=kill_at,
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True).returncode
 
