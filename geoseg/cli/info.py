@@ -8,17 +8,20 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+from geoseg.geo.presence import need_aoi
 from geoseg.run_folders import newest_model
 
 
 @click.command("info")
-@click.argument("paths", nargs=-1, required=True, metavar="FILE|FOLDER…")
+@click.argument("paths", nargs=-1, metavar="[FILE|FOLDER…]")
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
     help="Model file or run folder: say whether the images fit it.",
 )
 @options.label_options
+@options.aoi_opt
+@options.data_opt
 @click.option("-b", "--bands", help="As for geoseg train.")
 @click.option(
     "--nodata", default="auto", show_default=True, help="As for geoseg train."
@@ -28,6 +31,8 @@ def command(
     paths: tuple[str, ...],
     *,
     model: Path | None,
+    aoi: str | None,
+    data: Path | None,
     as_json: bool,
     **chosen: Any,
 ) -> None:
@@ -40,9 +45,11 @@ def command(
     \b
         geoseg info tile.tif
         geoseg info tiles/ --labels buildings.geojson
+        geoseg info --aoi las_vegas --data spacenet/
         geoseg info tile.tif --model runs/tiles-iic-001
         geoseg info runs/tiles-iic-001 --json
     """
+    _need_one_kind(paths, aoi, chosen["labels"])
     from geoseg import info
     from geoseg.errors import GeosegError
 
@@ -50,12 +57,16 @@ def command(
     logger = logging.getLogger("geoseg")
     if logger.level == logging.INFO:
         logger.setLevel(logging.WARNING)
-    choices, card = info.Choices(**chosen), None
+    card = None
     if model is not None:
         named = newest_model(model)
         from geoseg.model import load_card  # heavy: after the check
 
         card = load_card(named)
+    if aoi is not None:
+        folder, chosen["labels"] = _folders_of(aoi, data)
+        paths = (folder,)
+    choices = info.Choices(**chosen)
     sheets, failed = [], []
     for path in paths:
         try:
@@ -72,3 +83,22 @@ def command(
         click.echo("\n\n".join(sheet.text() for sheet in sheets))
     if failed:
         raise click.exceptions.Exit(max(error.exit_code for error in failed))
+
+
+def _need_one_kind(paths: tuple[str, ...], aoi: str | None, labels: str | None) -> None:
+    """Refuse nothing to look at, and an AOI beside paths or labels."""
+    if not paths and aoi is None:
+        raise click.UsageError("name what to look at: geoseg info FILE, or --aoi NAME")
+    if paths and aoi is not None:
+        raise click.UsageError("name either files and folders or --aoi NAME (not both)")
+    if aoi is not None:
+        options.need_one_source(None, aoi, labels)
+
+
+def _folders_of(aoi: str, data: Path | None) -> tuple[str, str | None]:
+    """Where the images and the labels of an AOI lie."""
+    need_aoi(aoi)
+    from geoseg.geo.aoi import aoi_folders  # heavy: after the check
+
+    images, labels = aoi_folders(aoi, data)
+    return str(images), None if labels is None else str(labels)

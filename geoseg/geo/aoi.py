@@ -114,7 +114,18 @@ def images_in(path: Path | str) -> list[str]:
 
 
 def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
-    """Find the tiles of an area of interest on disk.
+    """Find the tiles of an area of interest on disk, where :func:`aoi_folders` says.
+
+    Raises:
+        DatasetError: As :func:`aoi_folders` and :func:`find_tiles`.
+    """
+    return find_tiles(*aoi_folders(aoi, data))
+
+
+def aoi_folders(
+    aoi: str, data: Path | str | None = None
+) -> tuple[Path | str, Path | None]:
+    """Find the folders of an area of interest on disk: of its images and its labels.
 
     Args:
         aoi: ``las_vegas``, ``paris``, ``shanghai``, ``khartoum``, ``rio``, ``sample``,
@@ -123,17 +134,20 @@ def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
             four levels below, in either SpaceNet layout; of its images the
             pan-sharpened multispectral ones are preferred.
 
+    Returns:
+        What :func:`find_tiles` takes; labels are None where the layout brings them.
+
     Raises:
         DatasetError: If the AOI is unknown or not on disk; says where it was looked for
-            and how to get it. Also as :func:`find_tiles`.
+            and how to get it.
     """
     need_aoi(aoi)
     root = data if data is not None else os.environ.get("GEOSEG_DATA")
     base = Path(root) if root else None
     if aoi == SAMPLE:
-        return find_tiles(_sample_folder(base))
+        return _sample_folder(base), None
     if aoi not in AOIS:
-        return find_tiles(aoi)
+        return aoi, None
     if base is None or not base.is_dir():
         looked = "nowhere ($GEOSEG_DATA is not set)" if base is None else str(base)
         raise DatasetError(_absent(aoi, looked))
@@ -149,7 +163,7 @@ def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
         layouts, key=lambda layout: (layout[2] is None, -len(rasters(layout[1])))
     )
     log.info("%s: images in %s", aoi, images)
-    return find_tiles(images, labels)
+    return images, labels
 
 
 def _absent(aoi: str, looked: str) -> str:

@@ -34,8 +34,9 @@ class LabelFacts:
         files: Number of label files.
         tiles: Labelled tiles.
         looked_at: Tiles among them that the shares are of, evenly spread.
-        polygons: In all files; None for masks.
-        inside: Polygons that meet a tile; None for masks.
+        polygons: Features with polygons in all files, those of several parts once;
+            None for masks.
+        inside: Those that meet a tile; None for masks.
         crs: Short name of the first file's CRS, or None.
         other_crs: Whether that is not the CRS of the first image.
         other_grid: Masks looked at that lie on another grid than their image.
@@ -133,14 +134,14 @@ def _crs_of(tile: Tile, vector: bool) -> Any:
 
 def _polygons(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:
     first = {tile.labels: (tile, grid) for tile, grid in zip(tiles, grids, strict=True)}
-    return sum(len(read_layer(*pair).polygons) for pair in first.values())
+    return sum(len(np.unique(read_layer(*pair).features)) for pair in first.values())
 
 
 def _inside(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:
     met = {
         (tile.labels, number)
         for tile, grid in zip(tiles, grids, strict=True)
-        for number in meeting(tile, grid).tolist()
+        for number in read_layer(tile, grid).features[meeting(tile, grid)].tolist()
     }
     return len(met)
 

@@ -32,12 +32,14 @@ class Layer(NamedTuple):
     Attributes:
         polygons: ``(n,)`` valid polygons or multipolygons, in the file's order.
         class_ids: ``(n,)`` uint8, IGNORE where the value belongs to no class.
+        features: ``(n,)`` number of the feature in the file that each is a part of.
         tree: Of the polygons.
         unknown: How many features have each value that belongs to no class.
     """
 
     polygons: Array
     class_ids: Array
+    features: Array
     tree: shapely.STRtree
     unknown: Mapping[str, int]
 
@@ -153,22 +155,23 @@ def _cached_layer(
     found = read_shapes(path, classes) if size else Shapes([], [], None)
     ids, unknown = _class_ids(found.values, classes)
     pairs = [
-        (part, class_id)
-        for item, class_id in zip(found.geometries, ids, strict=True)
+        (part, number)
+        for number, item in enumerate(found.geometries)
         for part in polygon_parts(item)
     ]
     flat = shapely.force_2d(np.array([part for part, _ in pairs], object))
     polygons = np.atleast_1d(flat)
-    class_ids = np.array([class_id for _, class_id in pairs], np.uint8)
+    numbers = np.array([number for _, number in pairs], np.intp)
+    class_ids = np.array(ids, np.uint8)[numbers]
     if len(polygons):
         target = CRS.from_wkt(wkt) if wkt else None
         if advice is not None and found.crs is not None:
             raise LabelError(f"labels {path} have a CRS, but {advice}")
         polygons, finite = _reproject(path, polygons, found.crs, target)
-        class_ids = class_ids[finite]
+        class_ids, numbers = class_ids[finite], numbers[finite]
         broken = ~shapely.is_valid(polygons)
         polygons[broken] = shapely.make_valid(polygons[broken])
-    return Layer(polygons, class_ids, shapely.STRtree(polygons), unknown)
+    return Layer(polygons, class_ids, numbers, shapely.STRtree(polygons), unknown)
 
 
 def _need_field(path: str, classes: LabelClasses) -> None:

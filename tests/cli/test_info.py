@@ -65,6 +65,25 @@ def test_a_folder_and_its_split(there, info):
     assert "6 images, 6 with labels" in info(folder)
 
 
+def test_an_area_of_interest_is_its_folder(there, info):
+    by_name, by_path = facts(info, "--aoi", "sample"), facts(info, "sample_tiles")
+    assert by_name["tiles"] == by_name["labelled"] == 6
+    for key in ("split", "bands", "gsd_m"):
+        assert by_name[key] == by_path[key]
+    assert info("--aoi", "sample_tiles") == info("sample_tiles")
+
+
+def test_an_area_below_data_is_found(tmp_path, info):
+    base = tmp_path / "data" / "AOI_3_Paris_Train"
+    images, labels = base / "MUL-PanSharpen", base / "geojson" / "buildings"
+    images.mkdir(parents=True)
+    labels.mkdir(parents=True)
+    write(images / "x_AOI_3_Paris_img1.tif", np.ones((3, 8, 8), np.uint16))
+    (labels / "buildings_AOI_3_Paris_img1.geojson").write_text("")
+    text = info("--aoi", "paris", "--data", tmp_path / "data")
+    assert "1 image, 1 with labels" in text
+
+
 def test_a_folder_that_training_would_refuse_says_why(tmp_path, info):
     write(tmp_path / "a.tif", np.full((1, 40, 40), 900, np.uint16))
     write(tmp_path / "b.tif", np.full((1, 40, 40), 90, np.uint8))

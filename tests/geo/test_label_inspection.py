@@ -68,3 +68,21 @@ def test_of_a_large_image_some_windows_are_read(write_tiff, monkeypatch):
     (tile,) = tiles_with(write_tiff, mask(0, 1, side=64))
     facts = inspect_labels([tile])
     assert facts.classes == {"background": 0.5, "building": 0.5}
+
+
+def test_a_feature_of_several_parts_is_one_polygon(
+    write_tiff, write_geojson, rectangle
+):
+    image = write_tiff("image.tif", np.ones((3, 8, 8), np.uint8))
+    parts = [rectangle(0, 0, 2, 2), rectangle(4, 4, 2, 2), rectangle(90, 90, 2, 2)]
+    both = {
+        "type": "MultiPolygon",
+        "coordinates": [part["coordinates"] for part in parts],
+    }
+    far = rectangle(80, 80, 2, 2)
+    shapes = [both, rectangle(0, 6, 2, 2), far]
+    labels = write_geojson("a.geojson", shapes, crs="EPSG:32611")
+    facts = inspect_labels([Tile("a", image, labels)])
+    assert (facts.polygons, facts.inside) == (3, 2)
+    # 3 parts of 4 pixels lie in the image
+    assert facts.classes["building"] == 12 / 64
