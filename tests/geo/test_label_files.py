@@ -107,7 +107,7 @@ def test_values_of_no_class_are_unlabelled_and_named_once(
     tile = Tile("a", image, str(path), None, BY_KIND)
     check_labels([tile, tile])
     (line,) = caplog.messages
-    assert "lake (2), None (1) in 1 of 1 files" in line
+    assert "lake (2), None (1) in 1 of 1 file, " in line
     rest = LabelClasses.parse("background=*,building,road")
     rest = LabelClasses(rest.names, rest.values, rest.rest, field="kind")
     np.testing.assert_array_equal(labels_of(image, path, rest), burn((1, 0, 0, 2, 2)))

@@ -63,7 +63,7 @@ def test_unknown_values_are_counted_in_one_line(image, write_tiff, caplog):
     classes = LabelClasses.parse("background,building,road")
     check_labels([Tile(name, image, path, None, classes) for name in "ab"])
     (line,) = caplog.messages
-    assert "3 (1), 6 (1), 7 (1), 17 (1) in 1 of 1 files" in line
+    assert "3 (1), 6 (1), 7 (1), 17 (1) in 1 of 1 file, " in line
     assert "--classes" in line
 
 
