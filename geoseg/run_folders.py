@@ -45,6 +45,11 @@ def new_run_folder(run: Path | None, stem: str) -> Path:
     raise TrainingError(f"{RUNS} is full: give a folder with -o")
 
 
+def is_run(folder: Path) -> bool:
+    """Tell whether a path is the folder of a run, or of a model alone."""
+    return any((folder / name).exists() for name in (MODEL_NAME, SETTINGS_NAME))
+
+
 def need_run(folder: Path) -> Path:
     """Return the path of the settings of a run.
 

@@ -9,10 +9,11 @@ from geoseg.geo.layouts import (
     TABLE_SUFFIXES,
     VECTOR_SUFFIXES,
     is_remote,
+    rasters,
 )
 from geoseg.info.choices import Choices as Choices
 from geoseg.info.sheet import Sheet as Sheet
-from geoseg.run_files import MODEL_NAME, SETTINGS_NAME
+from geoseg.run_folders import is_run
 
 if TYPE_CHECKING:
     from geoseg.model import ModelCard
@@ -32,7 +33,7 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 def inspect(
     path: str, choices: Choices = Choices(), card: "ModelCard | None" = None
 ) -> Sheet:
-    """Look at an image, a folder of images, a vector file, a model or a run.
+    """Look at an image, a folder of images, a vector file, a model, a run or runs.
 
     What each kind needs is imported for that kind alone: a path that is none is told
     at once.
@@ -53,10 +54,14 @@ def inspect(
     if not local.exists():
         raise DatasetError(f"{path} does not exist, expected {_EXPECTED}")
     if local.is_dir():
-        if (local / MODEL_NAME).exists() or (local / SETTINGS_NAME).exists():
+        if is_run(local):
             from geoseg.info.runs import run_sheet
 
             return run_sheet(local)
+        if not rasters(local) and any(map(is_run, local.iterdir())):
+            from geoseg.info.run_list import runs_sheet
+
+            return runs_sheet(local)
         return _folder(path, choices, card)
     if suffix == ".safetensors":
         from geoseg.info.models import model_sheet

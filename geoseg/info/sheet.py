@@ -15,7 +15,7 @@ class Sheet:
 
     Attributes:
         path: Of the thing.
-        kind: ``folder``, ``vector``, ``model``, ``run``, or what a raster is:
+        kind: ``folder``, ``vector``, ``model``, ``run``, ``runs``, or what a raster is:
             ``image``, ``mask``, ``class raster`` and so on.
         facts: Plain JSON values.
         rows: (label, text) pairs.

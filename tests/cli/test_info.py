@@ -115,6 +115,28 @@ def test_a_model_and_a_run(there, info):
     assert "test tiles, 95 % interval" in text and "clusters, matched on" in text
 
 
+def test_a_folder_of_runs_lists_them(there, tmp_path, info):
+    shutil.copytree(there.run, tmp_path / "whole")
+    shutil.copytree(there.run, tmp_path / "begun")
+    for name in ("model.safetensors", "scores.json"):
+        (tmp_path / "begun" / name).unlink()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{")
+    (tmp_path / "notes").mkdir()
+    card = load_card(there.run / "model.safetensors")
+    iou = card.metrics["iou"]["value"]
+    begun, broken, whole = facts(info, tmp_path)["runs"]
+    assert whole == {
+        **{"name": "whole", "method": "iic", "state": "finished"},
+        **{"iou": iou, "problem": None},
+    }
+    assert (begun["state"], begun["iou"]) == ("stopped", None)
+    assert broken["state"] == "damaged" and "run.json is damaged" in broken["problem"]
+    text = info(tmp_path)
+    assert re.search(rf"whole +iic +finished +IoU {iou:.3f}", text)
+    assert re.search(r"begun +iic +stopped +not scored\n", text)
+
+
 @pytest.fixture
 def run_with(there, tmp_path):
     """Return ``run_with(card changes, settings changes) -> folder`` of a changed run."""
