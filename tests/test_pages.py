@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 #: What shell variables stand for on the pages.
-VARIABLES = {"$T": "--images tiles/", "$S": "--max-steps 3", "$D": "folder"}
+VARIABLES = {
+    "$T": "--images tiles/",
+    "$S": "--max-steps 3",
+    "$D": "folder",
+    "$B": "--seeds 1 -p width=8",
+}
 HEADINGS = ["Logged numbers", "How to run it", "Measured"]
 
 
