@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.errors import DatasetError
+
+# A module, for its rasters() would be hidden by the module of that name beside this one.
+from geoseg.geo import layouts
 from geoseg.geo.layouts import (
     IMAGE_SUFFIXES,
     TABLE_SUFFIXES,
     VECTOR_SUFFIXES,
     is_remote,
-    rasters,
 )
 from geoseg.info.choices import Choices as Choices
 from geoseg.info.sheet import Sheet as Sheet
@@ -58,7 +60,7 @@ def inspect(
             from geoseg.info.runs import run_sheet
 
             return run_sheet(local)
-        if not rasters(local) and any(map(is_run, local.iterdir())):
+        if not layouts.rasters(local) and any(map(is_run, local.iterdir())):
             from geoseg.info.run_list import runs_sheet
 
             return runs_sheet(local)

@@ -163,18 +163,18 @@ def test_sample_keeps_what_exists_unless_told(geoseg, tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        ["predict", "a.tif", "-o", "taken"],
-        ["match", "runs/sample-iic-001", "--aoi", "sample", "-o", "taken"],
+        ["predict", "a.tif", "-o", "taken.gpkg"],
+        ["match", "runs/sample-iic-001", "--aoi", "sample", "-o", "taken.gpkg"],
         ["evaluate", "a.tif", "--aoi", "sample", "-o", "scores"],
     ],
     ids=lambda words: words[0],
 )
 def test_an_output_that_exists_is_wrong_usage(geoseg, there, words):
-    (there.folder / "taken").write_text("mine")
+    (there.folder / "taken.gpkg").write_text("mine")
     (there.folder / "scores").mkdir(exist_ok=True)
     (there.folder / "scores" / "scores.json").write_text("mine")
     assert_usage_error(geoseg(*words), "exists already: give --overwrite")
-    assert (there.folder / "taken").read_text() == "mine"
+    assert (there.folder / "taken.gpkg").read_text() == "mine"
 
 
 def test_demo_does_not_touch_a_folder_that_exists(geoseg, tmp_path):
