@@ -51,7 +51,7 @@ def write_outputs(folder: Path, grid: RasterDescription) -> list[Path]:
     masks = TILES / "masks" / f"classes_{NAME}.tif"
     footprints, classes = folder / "buildings.geojson", folder / "classes.tif"
     found = [
-        Footprint(polygon, 1, "building", 1.0, 0.0, 0.0)
+        Footprint(polygon, 1, "building", 1.0, 0.0, 0.0, 0.0)
         for polygon in read_footprints(Tile(NAME, grid.path, str(vectors)), grid)
     ]
     buildings, everything = class_legend(CLASS_NAMES[:2]), class_legend(CLASS_NAMES)

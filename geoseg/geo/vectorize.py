@@ -12,8 +12,9 @@ from shapely import Polygon
 
 from geoseg.errors import ParameterError
 from geoseg.geo import raster
+from geoseg.geo.orientation import main_axes
 from geoseg.geo.raster import RasterDescription
-from geoseg.geo.seams import Neighbourhood, PixelObject, SeamMerger
+from geoseg.geo.seams import Neighbourhood, SeamMerger
 from geoseg.geo.simplify import (
     Extent,
     fill_holes,
@@ -38,6 +39,8 @@ class Footprint:
         score: mean probability of the class over the footprint's pixels, in [0, 1].
         area_m2: area of the polygon in the local metric CRS (UTM), square metres.
         perimeter_m: length of its outlines, holes included, metres.
+        orientation: direction of its main axis, the long side of the smallest rectangle
+            around it, degrees clockwise from grid north, in [0, 180).
     """
 
     geometry: Polygon
@@ -46,6 +49,7 @@ class Footprint:
     score: float
     area_m2: float
     perimeter_m: float
+    orientation: float
 
 
 def footprints(
@@ -177,8 +181,18 @@ class _Finisher:
         located = shapely.transform(simple, self._ground.crs)
         metric = shapely.transform(located, self._ground.metric)
         area, length = shapely.area(metric), shapely.length(metric)
-        for i in np.flatnonzero(area >= self._min_area_m2):
-            footprint = self._footprint(objects[i], located[i], area[i], length[i])
+        large = np.flatnonzero(area >= self._min_area_m2)
+        axes = main_axes(metric[large])
+        for i, axis in zip(large, axes.tolist(), strict=True):
+            footprint = Footprint(
+                geometry=located[i],
+                class_id=objects[i].class_id,
+                class_name=self._class_names[objects[i].class_id],
+                score=objects[i].score_sum / objects[i].pixels,
+                area_m2=float(area[i]),
+                perimeter_m=float(length[i]),
+                orientation=axis,
+            )
             yield *objects[i].first_pixel, objects[i].class_id, footprint
 
     def _simplify(
@@ -193,15 +207,3 @@ class _Finisher:
             if len(group.objects) > 1 and (group.shared or overlap(simple[part])):
                 simple[part] = smooth_together(outlines[part], *how)
         return simple
-
-    def _footprint(
-        self, item: PixelObject, geometry: Polygon, area: float, length: float
-    ) -> Footprint:
-        return Footprint(
-            geometry=geometry,
-            class_id=item.class_id,
-            class_name=self._class_names[item.class_id],
-            score=item.score_sum / item.pixels,
-            area_m2=float(area),
-            perimeter_m=float(length),
-        )

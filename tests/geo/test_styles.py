@@ -38,7 +38,7 @@ from geoseg.geo.writer import write_footprints
 TWO = class_legend(("background", "building"))
 MANY = class_legend(("background", "building", 'a < "b" & c', "tank"))
 UTM = CRS.from_epsg(32611)
-SQUARE = Footprint(box(6e5, 4e6, 600010, 4000010), 1, "building", 0.5, 100.0, 40.0)
+SQUARE = Footprint(box(6e5, 4e6, 600010, 4000010), 1, "building", 0.5, 100.0, 40.0, 0.0)
 
 
 def footprint_style(legend):

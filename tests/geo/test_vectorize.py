@@ -255,6 +255,8 @@ def test_a_rotated_grid_rotates_the_footprint() -> None:
         (5e5 + cosine * x + sine * y, 4e6 + sine * x - cosine * y)
         for x, y in ((5, 10), (25, 10), (25, 30), (5, 30))
     ]
+    # Rows and columns are as long: the first column's direction counts.
+    assert footprint.orientation == pytest.approx(60)
     difference = footprint.geometry.symmetric_difference(Polygon(corners))
     assert difference.area < 1e-5
     assert len(footprint.geometry.exterior.coords) == 5

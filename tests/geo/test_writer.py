@@ -30,7 +30,7 @@ WGS84 = CRS.from_epsg(4326)
 
 
 def footprint(geometry: Polygon, score: float = 0.87654) -> Footprint:
-    return Footprint(geometry, 1, "building", score, 1234.567, 88.888)
+    return Footprint(geometry, 1, "building", score, 1234.567, 88.888, 0.0)
 
 
 def read(path: Path) -> dict:
@@ -164,7 +164,7 @@ from geoseg.geo.writer import write_footprints
 
 path = Path(sys.argv[1])
 squares = (
-    Footprint(box(6e5 + i, 4e6, 600001 + i, 4000001), 1, "building", 0.5, 1.0, 4.0)
+    Footprint(box(6e5 + i, 4e6, 600001 + i, 4000001), 1, "building", 0.5, 1.0, 4.0, 0.0)
     for i in range(20000)
 )
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

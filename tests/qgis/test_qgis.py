@@ -183,6 +183,7 @@ def test_several_classes_have_categories_of_their_own(probe, tmp_path):
             0.5,
             60.0,
             32.0,
+            0.0,
         )
         for i in (1, 2, 3)
     ]
