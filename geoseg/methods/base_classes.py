@@ -86,10 +86,7 @@ class ClassLearner(ClassMethod):
         Raises:
             ParameterError: If it is none of :data:`ClassBalance`.
         """
-        if balance not in get_args(ClassBalance):
-            raise ParameterError(
-                f"balance is {balance!r}, expected one of {get_args(ClassBalance)}"
-            )
+        check_class_balance(balance)
         self.balance = balance
         self.class_weights: Tensor | None = None
 
@@ -112,6 +109,18 @@ class ClassLearner(ClassMethod):
     def load_epoch_state(self, state: dict[str, Tensor]) -> None:
         """Take back what :meth:`epoch_state` returned."""
         self.class_weights = state.get("class_weights")
+
+
+def check_class_balance(balance: str) -> None:
+    """Refuse a balance of classes that there is not.
+
+    Raises:
+        ParameterError: If it is none of :data:`ClassBalance`.
+    """
+    if balance not in get_args(ClassBalance):
+        raise ParameterError(
+            f"balance is {balance!r}, expected one of {get_args(ClassBalance)}"
+        )
 
 
 def known_mask(batch: PatchBatch) -> Tensor:

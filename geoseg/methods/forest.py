@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -10,11 +10,14 @@ from torch import Tensor
 from geoseg.decision_trees import DecisionTrees
 from geoseg.errors import ParameterError, TrainingError
 from geoseg.methods.base import Batches, Method, check_heads
+from geoseg.methods.base_classes import ClassBalance, check_class_balance
 from geoseg.pixel_features import pixel_features
 from geoseg.pixels import labelled_pixels, sample_pixels
 
 #: Scales in pixels double, from this one on.
 FIRST_SCALE = 1.0
+#: How classes weigh → scikit-learn's word for it.
+_CLASS_WEIGHTS = {"none": None, "inverse": "balanced"}
 MISSING = (
     "forest is fitted by scikit-learn, which is not installed: "
     'pip install "geoseg[forest]"'
@@ -38,7 +41,7 @@ class Forest(Method):
         scales: Number of Gaussians; the first has a standard deviation of 1 pixel, each
             other one twice that before.
         pixels: Number of labelled pixels that the forest sees, at most.
-        balanced: Let classes count alike, however rare they are.
+        balance: Whether classes count by their pixels, or ``inverse``: all alike.
         seed: Of the forest.
 
     References:
@@ -51,6 +54,7 @@ class Forest(Method):
     uses_labels = True
     gradient = False
     labelled_share = 1.0
+    choices = {"balance": get_args(ClassBalance)}
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class Forest(Method):
         depth: int = 12,
         scales: int = 4,
         pixels: int = 65536,
-        balanced: bool = False,
+        balance: str = "none",
         seed: int = 0,
     ) -> None:
         super().__init__(in_channels)
@@ -74,7 +78,8 @@ class Forest(Method):
                 raise ParameterError(f"{name} is {value}, expected at least 1")
         self.depth, self.pixels, self.seed = depth, pixels, seed
         self.scales = [FIRST_SCALE * 2**number for number in range(scales)]
-        self.balanced = balanced
+        check_class_balance(balance)
+        self.balance = balance
         self.leaves = leaves
         self.trees = DecisionTrees(trees, leaves, classes)
 
@@ -113,7 +118,7 @@ class Forest(Method):
             n_estimators=len(self.trees.get_buffer("depths")),
             max_leaf_nodes=self.leaves,
             max_depth=self.depth,
-            class_weight="balanced" if self.balanced else None,
+            class_weight=_CLASS_WEIGHTS[self.balance],
             random_state=self.seed,
         )
         forest.fit(rows.numpy(), classes.numpy())

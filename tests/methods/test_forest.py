@@ -40,13 +40,18 @@ def test_classes_that_no_pixel_has_get_nothing():
 def test_balanced_classes_find_the_rare_one_more_often():
     image, valid = torch.rand(1, 4, 32, 32), torch.ones(1, 32, 32).bool()
     shares = []
-    for balanced in (False, True):
-        method = small_method("forest", balanced=balanced)
+    for balance in ("none", "inverse"):
+        method = small_method("forest", balance=balance)
         method.finish(labelled_batches)
         shares.append(
             float((method.predict(image, valid).argmax(1) == 1).float().mean())
         )
     assert shares[0] < shares[1]
+
+
+def test_a_balance_that_there_is_not_is_refused():
+    with pytest.raises(ParameterError, match="balance is 'balanced', expected one of"):
+        small_method("forest", balance="balanced")
 
 
 def test_a_forest_needs_labels_of_its_classes():
