@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from geoseg.cli import cli
 
-COMMAND = (sys.executable, "-c", "from geoseg.cli import main; main()")
+COMMAND = (sys.executable, "-m", "geoseg")
 
 
 def invoke(*words: object) -> Result:
