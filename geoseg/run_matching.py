@@ -37,7 +37,7 @@ def match_again(model: Model, settings: RunSettings) -> Model:
         )
     say_objective(settings)
     if count_of(settings.match_tiles, len(tiles)) < len(tiles):
-        split = split_of(settings, tiles, rest="left alone (--tiles)")
+        split = split_of(settings, tiles, rest="left alone (--match-tiles)")
         tiles = list(split.match)
     provenance = {
         **model.card.provenance,

@@ -217,6 +217,7 @@ def command(
 
     rows = parse_rows(methods)
     shared, own = split_parameters(pairs, tuple(METHODS))
+    given["device"] = options.found_device(given["device"])
     from geoseg.benchmarking.conduct import run_benchmark  # heavy: after the checks
     from geoseg.settings import RunSettings
 

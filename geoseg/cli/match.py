@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 @options.aoi_opt
 @options.data_opt
 @click.option(
+    "--match-tiles",
     "--tiles",
     "match_tiles",
-    metavar="N",
-    type=click.IntRange(1),
+    type=options.CountOrShare(),
     default=50,
     show_default=True,
-    help="Number of labelled tiles to use.",
+    help="Labelled tiles to use: a number, or a share of those with labels.",
 )
 @options.blocks_opt
 @options.objective_opt

@@ -87,10 +87,13 @@ threads_opt = click.option(
 )
 
 
-def _name_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """Turn ``auto`` into the device that is here, and say which."""
-    if value != "auto":
-        return value
+def found_device(device: str) -> str:
+    """Turn ``auto`` into the device that is here, and say which.
+
+    To be called after the checks that need no torch, which it imports.
+    """
+    if device != "auto":
+        return device
     import torch
 
     found = "cuda" if torch.cuda.is_available() else "cpu"
@@ -103,7 +106,6 @@ device_opt = click.option(
     type=click.Choice(["cpu", "cuda", "auto"]),
     default="cpu",
     show_default=True,
-    callback=_name_device,
     help="Where the network runs; auto takes a GPU if there is one, and says so.",
 )
 objective_opt = click.option(

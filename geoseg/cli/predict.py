@@ -128,6 +128,7 @@ def command(
     loaded = load_model(file)
     if head is not None:
         loaded = loaded.with_head(head)
+    device = options.found_device(device)
     if device != "cpu":
         loaded = loaded.to(device)
     summary = mapping.map_buildings(

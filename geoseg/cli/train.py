@@ -1,6 +1,7 @@
 """``geoseg train``."""
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -364,6 +365,7 @@ def _start(
 
     settings = RunSettings(**given)
     check_settings(settings, output)
+    settings = replace(settings, device=options.found_device(settings.device))
     options.set_threads(threads)
     from geoseg import runs  # heavy: after the checks
 

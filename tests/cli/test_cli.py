@@ -74,6 +74,12 @@ def test_the_version_is_the_package_s(geoseg):
     assert geoseg("--version").stdout.strip().endswith(package.__version__)
 
 
+def test_python_runs_the_package(spawn):
+    out, _ = (process := spawn("--version")).communicate()
+    assert process.returncode == 0
+    assert out.decode() == f"geoseg, version {package.__version__}\n"
+
+
 def test_methods_are_listed_by_what_they_learn_from(geoseg):
     sections = geoseg("methods").stdout.split("\n\n")
     listed = [[line.split()[0] for line in text.splitlines()[1:]] for text in sections]
@@ -202,6 +208,15 @@ def test_a_model_without_a_matching_says_to_match(geoseg, work, tmp_path):
     result = geoseg("predict", work.images[0], "-o", output, "--model", tmp_path / "m")
     assert_data_error(result, "run geoseg match")
     assert os.listdir(tmp_path) == ["m"]
+
+
+@pytest.mark.parametrize("words", [("--match-tiles", "50%"), ("--tiles", 3)])
+def test_match_takes_a_number_of_tiles_or_a_share(geoseg, there, tmp_path, words):
+    output = tmp_path / "matched.safetensors"
+    done = geoseg("match", there.run, "--aoi", "sample", *words, "-o", output)
+    assert done.exit_code == 0, done.output
+    assert "left alone (--match-tiles)" in done.stderr
+    assert len(load_model(output).card.provenance["matched_on"]) == 3
 
 
 def test_a_damaged_model_is_wrong_data(geoseg, work, tmp_path):

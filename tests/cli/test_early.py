@@ -22,6 +22,9 @@ TRAIN = "train --images tiles "
 AT_ONCE = {
     TRAIN + "--method magic": "no method 'magic'",
     TRAIN + "--method iicc": "did you mean iic",
+    TRAIN + "--device auto --method magic": "no method 'magic'",
+    "predict tiles --device auto -o a.gpkg": "there is no model in",
+    "benchmark --images none --device auto --methods iic -o b": "none does not exist",
     TRAIN + "-o full": "full is not empty",
     TRAIN + "-p width": "'width' is not NAME=VALUE",
     "train --aoi smaple": "neither known nor a folder (did you mean sample?)",

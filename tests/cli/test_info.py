@@ -137,6 +137,23 @@ def test_a_folder_of_runs_lists_them(there, tmp_path, info):
     assert re.search(r"begun +iic +stopped +not scored\n", text)
 
 
+@pytest.mark.parametrize(
+    ("limits", "state"),
+    [
+        ({}, "trained"),
+        ({"max_steps": None, "max_epochs": 9}, "trained"),
+        ({"max_steps": 3}, "stopped"),
+    ],
+)
+def test_a_run_without_scores_is_trained_if_its_steps_are_made(
+    run_with, tmp_path, info, limits, state
+):
+    (run_with({"metrics": {}}, limits) / "scores.json").unlink()
+    (run,) = facts(info, tmp_path)["runs"]
+    assert (run["state"], run["iou"]) == (state, None)
+    assert re.search(rf"copied +iic +{state} +not scored$", info(tmp_path))
+
+
 @pytest.fixture
 def run_with(there, tmp_path):
     """Return ``run_with(card changes, settings changes) -> folder`` of a changed run."""

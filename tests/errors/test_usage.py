@@ -246,9 +246,9 @@ CASES = {
     ),
     "no tile to match on": (
         nothing,
-        "match m --images tiles --labels labels --tiles 0",
+        "match m --images tiles --labels labels --match-tiles 0",
         2,
-        "--tiles",
+        "--match-tiles.* the number of tiles is '0', expected 1 or more",
     ),
     "no map": (
         nothing,
