@@ -33,6 +33,7 @@ LAYERS |= {
     "info": 10,
     "benchmarking": 10,
     "cli": 11,
+    "__main__": 12,
 }
 
 
