@@ -23,7 +23,7 @@ from geoseg.methods.base import Batches
 from geoseg.model import Model
 from geoseg.pictures import draw_panel
 from geoseg.progress import say_stage, track
-from geoseg.report.verdict import conclusion
+from geoseg.report.verdict import Maker, verdict
 from geoseg.reporting import Material, page_title, write_report_page
 from geoseg.run_files import PANEL_NAME, SCORES_NAME
 from geoseg.run_tiles import loader_of, tiles_of
@@ -85,6 +85,7 @@ def score_controls(
     """
     found = []
     for name, method in CONTROLS.items():
+        say_stage(f"control: {name}")
         control = build_control(model, method, batches)
         try:
             control = match_model(control, match, objective=objective)
@@ -136,7 +137,6 @@ def score_all(
     say_stage(f"scoring {counted(len(test), 'tile')}")
     entries = score_heads(model, test, match)
     if batches is not None:
-        say_stage("controls")
         entries += score_controls(model, test, match, batches, objective=objective)
     return [*entries, majority_scores(entries[0])]
 
@@ -219,10 +219,12 @@ def score_map(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         if model is not None:
+            say_stage(PANEL_NAME)
             draw_panel(folder / PANEL_NAME, model, judged.test, seed=settings.seed)
         write_report(folder, judged.entries, command=command, seed=settings.seed)
     if report is not None:
         material = judged.material(settings, model, prediction, run, command)
+        say_stage(report.name)
         write_report_page(report, material, overwrite=overwrite)
         log.info("%s is written", report)
     return table
@@ -248,16 +250,15 @@ def _judge(
         labelled = [tile for tile in tiles if tile.labels is not None]
     output = partial(evaluate_output, footprint_classes=footprint_classes)
     if model is None:
-        own = output(prediction, labelled)
         log.info(
-            "scored on all that is labelled, %s, also those that a model was trained or "
+            "scoring all that is labelled, %s, also those that a model was trained or "
             "matched on; with --model those are left out",
             counted(len(labelled), "tile"),
         )
+        own = output(prediction, labelled)
         return Judged([own, majority_scores(own)], labelled, [], [], None)
     roles = model.card.provenance.get("tiles", {})
-    seen = {name for role in roles if role != "test" for name in roles[role]}
-    seen |= set(model.card.provenance.get("matched_on", ()))
+    seen = _seen_by(model)
     test = [tile for tile in labelled if tile.id not in seen]
     if not test:
         raise DatasetError(
@@ -266,15 +267,15 @@ def _judge(
         )
     match = [tile for tile in labelled if tile.id in roles.get("match", ())]
     training = [tile for tile in tiles if tile.id in seen]
-    entries, batches = [output(prediction, test)], None
     log.info(
-        "scored on %d of %s; left out are the %d that the model was trained or matched on",
+        "scoring %d of %s; left out are the %d that the model was trained or matched on",
         *(
             len(test),
             counted(len(labelled), "labelled tile"),
             len(labelled) - len(test),
         ),
     )
+    entries, batches = [output(prediction, test)], None
     if match:
         card = model.card
         loader = loader_of(
@@ -289,6 +290,13 @@ def _judge(
     return Judged(
         [*entries, majority_scores(entries[0])], test, match, training, batches
     )
+
+
+def _seen_by(model: Model) -> set[str]:
+    """Return the ids of the tiles that a model was trained or matched on."""
+    roles = model.card.provenance.get("tiles", {})
+    trained = {name for role in roles if role != "test" for name in roles[role]}
+    return trained | set(model.card.provenance.get("matched_on", ()))
 
 
 def write_report(
@@ -308,16 +316,9 @@ def write_report(
 
 def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> str:
     """Return the table of scores, and below it what they come to."""
-    # Without a model nobody knows what it was trained on.
-    made_by: dict[str, Any] = {"unseen": False}
-    if model is not None:
-        made_by = {
-            "method": model.card.method,
-            "learned": model.learned_classes,
-            "steps": model.method.gradient,
-        }
-    words = conclusion(list(entries), **made_by, seed=seed)
-    return f"{markdown_table(entries, seed=seed)}\n{words}\n"
+    maker = None if model is None else Maker.of(model)
+    judged = verdict(entries, maker, seed=seed)
+    return f"{markdown_table(entries, seed=seed)}\n{judged}\n"
 
 
 def _labels_as_matched(settings: RunSettings, model: Model | None) -> RunSettings:

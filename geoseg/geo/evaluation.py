@@ -206,7 +206,8 @@ def evaluate_output(
         )
     targets = _targets(classes.names, footprint_classes)
     counted = []
-    for place in _labelled(tiles, classes.names, targets if polygons else ()):
+    places = _labelled(tiles, classes.names, targets if polygons else ())
+    for place in track(places, "scoring", len(tiles)):
         with open_raster(place.tile.image) as image:
             _, valid = read_window(
                 image, place.grid.band_indexes, place.extent, nodata=nodata

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from geoseg.geo.scores import Scores
+from geoseg.report.verdict import Maker
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ class Contents:
         subtitle: Method and data in a line.
         entries: Scores, that of the result first, then other heads, then controls.
         seed: Of the bootstrap.
+        maker: What made the map, or None where nobody knows.
         footprints: Test tiles with footprints over the image.
         tiles: Test tiles taken at random, in panels.
         worst: Test tiles with the lowest IoU.
@@ -175,6 +177,7 @@ class Contents:
     subtitle: str
     entries: Sequence[Scores]
     seed: int = 0
+    maker: Maker | None = None
     footprints: Sequence[Picture] = ()
     tiles: Sequence[TileStory] = ()
     worst: Sequence[TileStory] = ()

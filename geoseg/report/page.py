@@ -73,7 +73,7 @@ def whole_page(title: str, *children: Html) -> str:
 
 
 def _top(contents: Contents) -> Html:
-    judged = verdict(list(contents.entries), seed=contents.seed)
+    judged = verdict(contents.entries, contents.maker, seed=contents.seed)
     links = [
         element("li", element("a", title, href=f"#{key}"))
         for key, title in SECTIONS.items()
@@ -92,6 +92,7 @@ def _top(contents: Contents) -> Html:
             "div",
             element("p", judged.sentence, class_="result"),
             element("p", judged.comparison) if judged.comparison else None,
+            element("p", judged.advice) if judged.advice else None,
             class_=f"verdict {judged.standing}",
         ),
         warning,

@@ -1,6 +1,7 @@
 """The result in words: how good, against which control, and whether better."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,35 +17,70 @@ from geoseg.metrics import (
     iou,
     mean_iou,
 )
+from geoseg.model import Model
 from geoseg.words import counted
 
 
+class Maker(NamedTuple):
+    """What made the map that is judged, as far as advice on it depends on that.
+
+    Attributes:
+        method: Its name.
+        learned: Whether it learned the classes from labels.
+        steps: Whether it makes optimiser steps, of which there may be more.
+        clusters: Of the head that predicts.
+    """
+
+    method: str
+    learned: bool = False
+    steps: bool = True
+    clusters: int | None = None
+
+    @classmethod
+    def of(cls, model: Model) -> "Maker":
+        """Return what there is to know of a model."""
+        method = model.method
+        clusters = method.heads[model.card.head]
+        return cls(model.card.method, model.learned_classes, method.gradient, clusters)
+
+
 class Verdict(NamedTuple):
-    """What the top of a page says.
+    """What the top of a page, and the end of a command, says.
 
     Attributes:
         sentence: The result.
         comparison: How it stands against the best control.
         standing: ``better``, ``worse``, ``open`` or ``alone``, for the colour.
+        advice: What to try next where it is worse, if its maker is known.
     """
 
     sentence: str
     comparison: str
     standing: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        """One line of plain text."""
+        return " ".join(filter(None, (self.sentence, self.comparison, self.advice)))
 
 
-def verdict(entries: list[Scores], *, unseen: bool = True, seed: int = 0) -> Verdict:
+def verdict(
+    entries: Sequence[Scores], maker: Maker | None = None, *, seed: int = 0
+) -> Verdict:
     """Judge the first entry by the best control among the others.
-
-    ``unseen``: whether the tiles are known to be those of a test.
 
     The difference is resampled over tiles, the same tiles for both: tiles differ more
     from one another than methods do.
+
+    Args:
+        entries: Scores of the map, then of others on the same tiles.
+        maker: Of the map. None: unknown, and so is whether it has seen the tiles.
+        seed: Of the resampling.
     """
     own = entries[0]
     name, measure = main_score(own)
     score = own.metrics(seed=seed)[name]
-    tiles = counted(len(own.tiles), "test tile" if unseen else "tile")
+    tiles = counted(len(own.tiles), "tile" if maker is None else "test tile")
     if math.isnan(score.value):
         sentence = f"The {tiles} hold no building, and none was found: there is no IoU."
         return Verdict(sentence, "", "alone")
@@ -59,7 +95,9 @@ def verdict(entries: list[Scores], *, unseen: bool = True, seed: int = 0) -> Ver
             "alone",
         )
     best = max(rivals, key=lambda entry: float(measure(_total(entry))))
-    return Verdict(sentence, *_compare(own, best, len(rivals), seed))
+    comparison, standing = _compare(own, best, len(rivals), seed)
+    advice = _advice(maker) if maker is not None and standing == "worse" else ""
+    return Verdict(sentence, comparison, standing, advice)
 
 
 def main_score(scores: Scores) -> tuple[str, Metric]:
@@ -101,38 +139,18 @@ def _total(scores: Scores) -> NDArray[np.int64]:
     return np.asarray(scores.confusions.sum(0))
 
 
-def conclusion(
-    entries: list[Scores],
-    *,
-    method: str = "",
-    learned: bool = False,
-    steps: bool = True,
-    unseen: bool = True,
-    seed: int = 0,
-) -> str:
-    """Say the verdict in one line of plain text, with advice where it is worse.
-
-    Args:
-        entries: As :func:`verdict`.
-        method: That made the first entry, if known.
-        learned: Whether that method learned the classes from labels.
-        steps: Whether it makes optimiser steps, of which there may be more.
-        unseen: Whether the tiles are known to be those of a test.
-        seed: Of the resampling.
-    """
-    judged = verdict(entries, unseen=unseen, seed=seed)
-    advice = []
-    if judged.standing == "worse" and learned:
-        advice = ["label more tiles (--match-tiles)"]
-    elif judged.standing == "worse" and method and method != "color_kmeans":
-        clusters = entries[0].clusters
-        option = f" -p clusters={clusters}" if clusters else ""
-        advice = [f"try --method color_kmeans{option}"]
-    if advice and steps:
-        advice.append("train longer (--max-steps)")
-    hint = ", or ".join(advice)
-    hint = f"{hint[0].upper()}{hint[1:]}." if hint else ""
-    return " ".join(filter(None, (judged.sentence, judged.comparison, hint)))
+def _advice(maker: Maker) -> str:
+    """Say what to try in the place of what is worse than a control."""
+    ways = []
+    if maker.learned:
+        ways = ["label more tiles (--match-tiles)"]
+    elif maker.method != "color_kmeans":
+        option = f" -p clusters={maker.clusters}" if maker.clusters else ""
+        ways = [f"try --method color_kmeans{option}"]
+    if ways and maker.steps:
+        ways.append("train longer (--max-steps)")
+    text = ", or ".join(ways)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def _compare(own: Scores, best: Scores, count: int, seed: int) -> tuple[str, str]:

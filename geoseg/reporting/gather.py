@@ -18,7 +18,7 @@ from geoseg.model import Model
 from geoseg.progress import track
 from geoseg.report.contents import Contents, HeadTable, Picture
 from geoseg.report.page import write_page
-from geoseg.report.verdict import main_score
+from geoseg.report.verdict import Maker, main_score
 from geoseg.reporting import card
 from geoseg.reporting.curves import (
     area_curves,
@@ -97,6 +97,7 @@ def gather(material: Material) -> Contents:
         subtitle=card.subtitle(material),
         entries=material.entries,
         seed=material.seed,
+        maker=None if material.model is None else Maker.of(material.model),
         footprints=[_footprints(material, looks[tile.id]) for tile in chosen.large],
         tiles=[story(looks[t.id], explain=everything) for t in chosen.random],
         worst=[story(looks[t.id], explain=True) for t in chosen.worst],

@@ -110,7 +110,7 @@ def test_evaluate_scores_the_reference_as_perfect(geoseg, there, tmp_path):
     text = json.dumps(first)
     assert "majority" in result.stdout
     assert "the buildings are mapped with IoU 1.00" in result.stdout
-    assert "scored on all that is labelled, 6 tiles" in result.stderr
+    assert "scoring all that is labelled, 6 tiles" in result.stderr
     iou = re.search(r'"iou": \{"value": ([0-9.]+)', text)
     assert float(iou[1]) == 1.0
 
@@ -125,7 +125,10 @@ def test_evaluate_beside_the_controls(geoseg, there, tmp_path):
     assert result.exit_code == 0, result.output
     for name in ("colour k-means (K=24)", "untrained network (K=24)", "majority"):
         assert name in result.stdout
-    assert "scored on 3 of 6 labelled tiles; left out are the 3" in result.stderr
+    lines = result.stderr.splitlines()
+    assert "scoring 3 of 6 labelled tiles; left out are the 3" in lines[0]
+    stages = ["control: colour k-means", "control: untrained network", "panel.png"]
+    assert lines[1:] == stages
     assert (tmp_path / "scores" / "panel.png").exists()
     assert geoseg(*words, "-o", tmp_path / "scores").exit_code == 2
 

@@ -26,7 +26,7 @@ from geoseg.report.contents import (
 from geoseg.report.html import VOID, check_html, element
 from geoseg.report.images import PLACE_SIDE, data_uri, picture
 from geoseg.report.page import SECTIONS, render, write_page
-from geoseg.report.verdict import conclusion, difference, verdict
+from geoseg.report.verdict import Maker, difference, verdict
 
 HOSTILE = '<script>alert("&")</script>'
 
@@ -251,23 +251,35 @@ def test_the_verdict_says_better_worse_or_open_by_the_paired_interval():
     assert gain.low <= gain.value <= gain.high
 
 
-def test_the_conclusion_advises_a_method_that_is_worse_than_its_control():
-    good, bad = scores((60, 70, 65)), scores((30, 45, 35), clusters=7)
+def test_what_is_worse_than_its_control_is_advised_the_same_on_every_page():
+    good, bad = scores((60, 70, 65)), scores((30, 45, 35))
     worse = [bad, replace(good, role="control")]
-    said = conclusion(worse, method="iic")
+    iic = Maker("iic", clusters=7)
+    said = str(verdict(worse, iic))
     assert "That is worse than" in said and "\n" not in said
-    assert "Try --method color_kmeans -p clusters=7, or train longer" in said
-    learned = conclusion(worse, method="probe", learned=True, steps=False)
-    assert learned.endswith("Label more tiles (--match-tiles).")
-    assert "Try" not in conclusion(worse) + conclusion(worse, method="color_kmeans")
+    advice = "Try --method color_kmeans -p clusters=7, or train longer (--max-steps)."
+    assert said.endswith(f" {advice}")
+    page = render(Contents(title="t", subtitle="s", entries=worse, maker=iic))
+    assert f"<p>{advice}</p>" in page
+    learned = verdict(worse, Maker("probe", learned=True, steps=False))
+    assert learned.advice == "Label more tiles (--match-tiles)."
     better = [good, replace(bad, role="control")]
-    assert "Try" not in conclusion(better, method="iic")
+    for entries, maker in (
+        (worse, None),
+        (worse, Maker("color_kmeans")),
+        (better, iic),
+    ):
+        assert verdict(entries, maker).advice == ""
+
+
+def test_advice_on_a_model_knows_its_head(bright_model):
+    assert Maker.of(bright_model()) == Maker("color_kmeans", False, False, 2)
 
 
 def test_the_verdict_calls_equal_what_is_equal():
     own = scores((30, 45, 35))
     same = [own, replace(own, name="k", role="control")]
-    assert verdict(same)[1:] == ("That equals k (0.31).", "open")
+    assert verdict(same)[1:3] == ("That equals k (0.31).", "open")
     near = verdict([own, scores((29, 45, 35), "k", role="control")])
     assert "That is about equal to k (0.30; difference" in near.comparison
 
@@ -369,5 +381,6 @@ def test_a_browser_draws_it_without_complaint(tmp_path, width):
 
 def test_tiles_that_may_have_been_trained_on_are_not_called_test_tiles():
     entries = [scores((60, 70, 65)), scores((30, 45, 35), "k", role="control")]
-    assert conclusion(entries).startswith("On 3 test tiles the buildings")
-    assert conclusion(entries, unseen=False).startswith("On 3 tiles the buildings")
+    known = str(verdict(entries, Maker("iic")))
+    assert known.startswith("On 3 test tiles the buildings")
+    assert str(verdict(entries)).startswith("On 3 tiles the buildings")
