@@ -77,9 +77,12 @@ def command(
     path = None if model is None else newest_model(model)
     options.set_threads(threads)
     from geoseg import scoring  # heavy: after the checks
+    from geoseg.geo.judged_maps import warn_of_other_model
     from geoseg.model import load_model
     from geoseg.settings import RunSettings
 
+    if path is not None:
+        warn_of_other_model(prediction, path)
     table = scoring.score_map(
         prediction,
         RunSettings(**labelled),

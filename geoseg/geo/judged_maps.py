@@ -1,5 +1,6 @@
 """Maps on disk, read as they are scored: class rasters and files of footprints."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,9 +24,15 @@ from geoseg.geo.raster import (
     read_window,
 )
 from geoseg.metrics import BACKGROUND, BUILDING
+from geoseg.model import file_sha256
 from geoseg.patches import IGNORE
 
+log = logging.getLogger(__name__)
+
 Classes = npt.NDArray[np.uint8]
+
+#: Hexadecimal digits of a digest that a message shows.
+_DIGITS = 8
 
 
 class JudgedMap:
@@ -68,6 +75,41 @@ class JudgedMap:
     def _as_labels(self, tile: Tile) -> Tile:
         # Footprints are read as labels are: same CRS rules, same pixel-centre rule.
         return replace(tile, labels=str(self.source), classes=_called(tile.classes))
+
+
+def warn_of_other_model(source: Path, model: Path) -> None:
+    """Warn of a map that says that it was not made by the model that is named beside it.
+
+    Rasters that geoseg predict wrote say it; a map that does not passes.
+
+    Args:
+        source: A class raster, a folder of them, or a vector file of footprints.
+        model: A model file.
+
+    Raises:
+        RasterError: If there is no class raster, or it cannot be read.
+    """
+    own = file_sha256(model)
+    others = {name for name in _model_digests(source) if name != own}
+    if others:
+        log.warning(
+            "%s was made by another model (SHA-256 %s…) than %s (%s…), or before that was "
+            "matched or trained again: the tiles left out and the controls are those of "
+            "the latter",
+            *(source, "…, ".join(name[:_DIGITS] for name in sorted(others))),
+            *(model, own[:_DIGITS]),
+        )
+
+
+def _model_digests(source: Path) -> set[str]:
+    """Return the SHA-256 of the models that a map says it was made by."""
+    if source.suffix.lower() in VECTOR_SUFFIXES:
+        return set()
+    found = set()
+    for raster in _class_rasters(source):
+        with open_raster(raster.path) as dataset:
+            found.add(dataset.tags().get("GEOSEG_MODEL_SHA256"))
+    return {digest for digest in found if digest is not None}
 
 
 def _called(classes: LabelClasses) -> LabelClasses:

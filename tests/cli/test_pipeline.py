@@ -14,7 +14,7 @@ from shapely.geometry import box, shape
 
 from geoseg.class_table import SEEN
 from geoseg.demo import run_demo
-from geoseg.model import load_model
+from geoseg.model import file_sha256, load_model, save_model
 from geoseg.settings import RunSettings
 
 
@@ -113,6 +113,26 @@ def test_evaluate_scores_the_reference_as_perfect(geoseg, there, tmp_path):
     assert "scoring all that is labelled, 6 tiles" in result.stderr
     iou = re.search(r'"iou": \{"value": ([0-9.]+)', text)
     assert float(iou[1]) == 1.0
+
+
+def test_evaluate_warns_of_a_map_that_another_model_made(geoseg, there, tmp_path):
+    own, other = there.run / "model.safetensors", tmp_path / "other.safetensors"
+    raster = tmp_path / "classes.tif"
+    words = ["predict", there.images[0], "-o", tmp_path / "b.gpkg", "--raster", raster]
+    assert geoseg(*words).exit_code == 0
+    model = load_model(own)
+    roles = model.card.provenance["tiles"]
+    all_seen = {"tiles": {"match": [name for role in roles.values() for name in role]}}
+    save_model(other, model.with_card(provenance=all_seen))
+    words = ["evaluate", raster, "--aoi", "sample", "--model", other]
+    done = geoseg(*words)  # which ends before anything is scored
+    assert "the model has seen all that is labelled" in done.stderr
+    digests = [file_sha256(path)[:8] for path in (own, other)]
+    assert f"{raster} was made by another model (SHA-256 {digests[0]}…)" in done.stderr
+    assert f"than {other} ({digests[1]}…)" in done.stderr
+    shutil.copy(own, other)
+    done = geoseg(*words[:-1], other, "--footprint-class", "road")
+    assert "another model" not in done.stderr
 
 
 @pytest.mark.slow
