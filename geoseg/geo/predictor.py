@@ -22,7 +22,7 @@ from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags, class_raster, probability_raster
 from geoseg.geo.legend import class_legend
 from geoseg.geo.raster import PixelWindow
-from geoseg.geo.stitching import Tiling, WindowSums, tile
+from geoseg.geo.stitching import Tiling, WindowRow, in_steps, stitch, tile
 from geoseg.geo.strips import ClassStrip, Strip, classify
 from geoseg.geo.window_rows import MARGIN, window_rows
 from geoseg.normalization import Normalization
@@ -96,37 +96,78 @@ def predict_strips(
         BandMismatchError: If it lacks bands of the model.
         ParameterError: If window, overlap or batch size make no sense.
     """
-    if batch_size < 1:
-        raise ParameterError(f"batch size is {batch_size}, expected at least 1")
     description = raster.describe(path)
     region = region or PixelWindow(0, 0, description.height, description.width)
     tiling = tile(region.height, region.width, window=window, overlap=overlap)
-    numbers = raster.band_numbers(description, model.card.normalization.bands)
-    rows = window_rows(
+    rows = predict_rows(model, path, tiling, batch_size=batch_size, region=region)
+    shape = len(model.card.class_names), region.height, region.width
+    return stitch(rows, tiling, shape)
+
+
+def predict_rows(
+    model: ClassModel,
+    path: str,
+    tiling: Tiling,
+    *,
+    batch_size: int = 8,
+    region: PixelWindow | None = None,
+    rows: range | None = None,
+) -> Generator[WindowRow]:
+    """Predict rows of windows; what comes before and after them changes no bit.
+
+    Args:
+        model: as for :func:`predict_strips`, which says more.
+        path: the raster.
+        tiling: of the region.
+        batch_size: windows per call of the network.
+        region: part of the raster that the tiling lies on; by default all of it.
+        rows: of the tiling, one or more that follow each other; by default all.
+
+    Returns:
+        The rows, from top to bottom.
+
+    Raises:
+        RasterError: If the raster cannot be read.
+        BandMismatchError: If it lacks bands of the model.
+        ParameterError: If the batch size makes no sense.
+    """
+    if batch_size < 1:
+        raise ParameterError(f"batch size is {batch_size}, expected at least 1")
+    description = raster.describe(path)
+    rows = rows or range(len(tiling.rows))
+    images = window_rows(
         path,
-        numbers,
-        region,
+        raster.band_numbers(description, model.card.normalization.bands),
+        region or PixelWindow(0, 0, description.height, description.width),
         tiling,
         normalization=model.card.normalization,
         nodata=model.card.nodata,
+        rows=rows,
     )
-    return _stitch(model, _ahead(rows), tiling, region, batch_size)
+    return _run(_Batch(model, tiling, batch_size), _ahead(images), tiling, rows)
 
 
-def _stitch(
-    model: ClassModel,
-    strips: Iterator[tuple[Tensor, Tensor]],
+def _run(
+    batch: "_Batch",
+    images: Iterator[tuple[Tensor, Tensor]],
     tiling: Tiling,
-    region: PixelWindow,
-    batch_size: int,
-) -> Iterator[Strip]:
+    rows: range,
+) -> Generator[WindowRow]:
     """Run the windows row by row; those without a valid pixel are left out."""
-    classes = len(model.card.class_names)
-    sums = WindowSums(tiling, (classes, region.height, region.width))
-    batch = _Batch(model, tiling, batch_size)
-    for row, (image, valid) in enumerate(strips):
+    waiting: dict[int, WindowRow] = {}  # rows of which windows may be in the batch
+
+    def complete(end: int) -> Iterator[WindowRow]:
+        for row in [row for row in waiting if row < end]:
+            yield waiting.pop(row)
+
+    def run() -> None:
+        for (row, column), probability in batch.run():
+            waiting[row].columns.append(column)
+            waiting[row].probability.append(in_steps(probability))
+
+    for row, (image, valid) in zip(rows, images, strict=True):
         own = valid.numpy()[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        sums.learn(row, own)
+        waiting[row] = WindowRow(row, own, [], [])
         any_valid: npt.NDArray[np.bool_] = np.any(own, axis=0)
         for column, left in enumerate(tiling.columns):
             if not any_valid[left : left + tiling.size].any():
@@ -134,14 +175,13 @@ def _stitch(
             columns = slice(left, left + tiling.size + 2 * MARGIN)
             batch.append(row, column, image[:, :, columns], valid[:, columns])
             if batch.ready:
-                sums.add_all(batch.run())
+                run()
         # Where little is valid a batch fills slowly: it may not hold up many rows.
         if batch.places and row - batch.places[0][0] >= MOST_ROWS:
-            sums.add_all(batch.run())
-        yield from sums.finished(batch.places[0][0] if batch.places else row + 1)
-    if batch.places:
-        sums.add_all(batch.run())
-    yield from sums.finished(len(tiling.rows))
+            run()
+        yield from complete(batch.places[0][0] if batch.places else row + 1)
+    run()
+    yield from complete(rows.stop)
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

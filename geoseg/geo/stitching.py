@@ -1,6 +1,6 @@
 """Windows over a region, and their probabilities put together again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +9,10 @@ import numpy.typing as npt
 from geoseg.errors import ParameterError
 from geoseg.geo.strips import Strip
 from geoseg.windows import blend_profile, window_starts
+
+#: Steps between the probabilities 0 and 1 of a window: half a byte pair's, in disk and
+#: memory, of floats. An even number, so that one half is one of them and ties stay ties.
+STEPS = 65534
 
 
 class Tiling(NamedTuple):
@@ -70,6 +74,46 @@ def _partition_of_unity(
     return np.stack(scaled).astype(np.float32)
 
 
+class WindowRow(NamedTuple):
+    """What a network makes of a row of windows.
+
+    Attributes:
+        row: of the tiling.
+        valid: ``(size, W)`` bool; W is the region's width or, if larger, a window's.
+        columns: of the tiling, from left to right: those with a valid pixel.
+        probability: ``(C, size, size)`` uint16 of each, in :data:`STEPS`-ths.
+    """
+
+    row: int
+    valid: npt.NDArray[np.bool_]
+    columns: list[int]
+    probability: list[npt.NDArray[np.uint16]]
+
+
+def in_steps(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """Round probabilities in [0, 1] to :data:`STEPS`-ths."""
+    steps: npt.NDArray[np.uint16] = np.rint(probability * np.float32(STEPS)).astype(
+        np.uint16
+    )
+    return steps
+
+
+def stitch(
+    rows: Iterable[WindowRow], tiling: Tiling, shape: tuple[int, int, int]
+) -> Iterator[Strip]:
+    """Blend windows; hand out every strip as soon as no later window touches it.
+
+    Args:
+        rows: all rows of the tiling, from top to bottom.
+        tiling: where the windows lie.
+        shape: ``(C, H, W)`` of the region.
+    """
+    sums = WindowSums(tiling, shape)
+    for row in rows:
+        sums.add(row)
+        yield from sums.finished(row.row + 1)
+
+
 class WindowSums:
     """Sum weighted windows and hand out the rows that no later window touches."""
 
@@ -81,7 +125,15 @@ class WindowSums:
         self._sums = np.zeros((self._classes, 0, self._width), dtype=np.float32)
         self._valid = np.zeros((0, self._width), dtype=np.bool_)
 
-    def learn(self, row: int, valid: npt.NDArray[np.bool_]) -> None:
+    def add(self, windows: WindowRow) -> None:
+        """Add the next row of windows, from left to right."""
+        self._learn(windows.row, windows.valid)
+        for column, probability in zip(
+            windows.columns, windows.probability, strict=True
+        ):
+            self._add(windows.row, column, probability)
+
+    def _learn(self, row: int, valid: npt.NDArray[np.bool_]) -> None:
         """Note which pixels of a row of windows are valid."""
         known = self._done + len(self._valid)
         start = self._tiling.rows[row]
@@ -89,14 +141,7 @@ class WindowSums:
         fresh = valid[known - start : end - start, : self._width]
         self._valid = np.concatenate((self._valid, fresh))
 
-    def add_all(
-        self, windows: list[tuple[tuple[int, int], npt.NDArray[np.float32]]]
-    ) -> None:
-        """Add the probabilities of windows, in the order given."""
-        for (row, column), probability in windows:
-            self._add(row, column, probability)
-
-    def _add(self, row: int, column: int, probability: npt.NDArray[np.float32]) -> None:
+    def _add(self, row: int, column: int, probability: npt.NDArray[np.uint16]) -> None:
         tiling = self._tiling
         top = tiling.rows[row] - self._done
         left = tiling.columns[column]
@@ -104,7 +149,8 @@ class WindowSums:
         width = min(tiling.size, self._width - left)
         self._reserve(top + height)
         weight = np.outer(
-            tiling.row_weights[row, :height], tiling.column_weights[column, :width]
+            tiling.row_weights[row, :height] / np.float32(STEPS),
+            tiling.column_weights[column, :width],
         )
         sums = self._sums[:, top : top + height, left : left + width]
         sums += probability[:, :height, :width] * weight

@@ -43,6 +43,7 @@ def window_rows(
     *,
     normalization: Normalization,
     nodata: str,
+    rows: range | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Read and normalise each row of windows, with :data:`MARGIN` pixels around it.
 
@@ -56,6 +57,7 @@ def window_rows(
         tiling: the windows.
         normalization: of the pixels.
         nodata: rule of the model's card.
+        rows: of windows, one or more that follow each other; by default all.
 
     Yields:
         ``(channels, size + 2 MARGIN, W + 2 MARGIN)`` and as many bool, ``valid``; W is
@@ -79,18 +81,19 @@ def window_rows(
             return raster.read_window(dataset, numbers, part, nodata=nodata)
 
         end, last = region.row + region.height, dataset.height
-        spans = [_span(region.row + start, size, end, last) for start in tiling.rows]
+        starts = tiling.rows if rows is None else tiling.rows[rows.start : rows.stop]
+        spans = [_span(region.row + start, size, end, last) for start in starts]
         first, known = spans[0].start, spans[0].stop  # rows held
         pixels, valid = read(first, known)
-        for rows in spans:
-            pixels, valid = pixels[:, rows.start - first :], valid[rows.start - first :]
-            if rows.stop > known:
-                below = read(known, rows.stop)
+        for span in spans:
+            pixels, valid = pixels[:, span.start - first :], valid[span.start - first :]
+            if span.stop > known:
+                below = read(known, span.stop)
                 pixels = np.concatenate((pixels, below[0]), axis=1)
                 valid = np.concatenate((valid, below[1]))
-            first, known = rows.start, rows.stop
+            first, known = span.start, span.stop
             image = normalization(pixels, valid)
-            yield _extend(image, torch.from_numpy(valid.copy()), rows, columns)
+            yield _extend(image, torch.from_numpy(valid.copy()), span, columns)
 
 
 def _span(start: int, size: int, end: int, length: int) -> _Span:

@@ -11,10 +11,13 @@ from rasterio.transform import from_origin
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from geoseg.geo.stitching import STEPS
 from geoseg.geo.strips import Strip
 from geoseg.normalization import Normalization
 
 BANDS = ("red", "green", "blue", "nir")
+#: How far probabilities lie off that are kept in steps, and their weights in float32.
+ROUNDED = 0.5 / STEPS + 2e-7
 
 
 @dataclass(frozen=True)

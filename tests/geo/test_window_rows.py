@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pixel_models import NetModel, PixelModel, random_image, whole, write_image
+from pixel_models import (
+    ROUNDED,
+    NetModel,
+    PixelModel,
+    random_image,
+    whole,
+    write_image,
+)
 from torch import Tensor
 
 from geoseg.geo.predictor import predict_strips
@@ -22,9 +29,11 @@ def test_a_roof_cut_by_the_border_reaches_it(tmp_path: Path) -> None:
         strips = predict_strips(NetModel(), path, window=window, overlap=8)
         building = whole(strips).probability[1]
         # The border changes nothing: the first row is like the tenth.
-        np.testing.assert_allclose(building[:10], building[:1].repeat(10, 0), atol=1e-6)
-        assert building[0, 35] == pytest.approx(0.9, abs=1e-6)
-        assert building[-1, -1] == pytest.approx(0.1, abs=1e-6)
+        np.testing.assert_allclose(
+            building[:10], building[:1].repeat(10, 0), atol=ROUNDED
+        )
+        assert building[0, 35] == pytest.approx(0.9, abs=ROUNDED)
+        assert building[-1, -1] == pytest.approx(0.1, abs=ROUNDED)
 
 
 def test_a_region_sees_the_raster_s_pixels_around_it(tmp_path: Path) -> None:
@@ -41,7 +50,7 @@ def test_a_region_sees_the_raster_s_pixels_around_it(tmp_path: Path) -> None:
         border = np.ones(found.shape, dtype=bool)
         border[4:-4, 4:-4] = False
         np.testing.assert_allclose(
-            found[border], expected[30:90, 20:70][border], atol=1e-6
+            found[border], expected[30:90, 20:70][border], atol=2 * ROUNDED
         )
 
 
@@ -63,7 +72,9 @@ def test_windows_inside_are_computed_without_a_margin(tmp_path: Path) -> None:
                 building = model.class_probabilities(window, every)[0, 1]
             expected[here] += building.numpy() * weight
     inside = np.s_[size : tiling.rows[-1], size : tiling.columns[-1]]
-    np.testing.assert_array_equal(found.probability[1][inside], expected[inside])
+    np.testing.assert_allclose(
+        found.probability[1][inside], expected[inside], atol=2 * ROUNDED
+    )
 
 
 def test_beyond_the_raster_its_outermost_pixels_are_repeated_and_not_valid(
