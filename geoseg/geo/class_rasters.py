@@ -1,4 +1,7 @@
-"""Class and probability GeoTIFFs, written strip by strip in a thread."""
+"""Class and probability rasters, written strip by strip in a thread.
+
+They end as cloud-optimised GeoTIFFs.
+"""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,15 +18,13 @@ from rasterio.windows import Window
 import geoseg
 from geoseg.errors import OutputError
 from geoseg.geo.attribute_tables import SUFFIX, auxiliary_xml
+from geoseg.geo.cogs import BLOCK, Overviews, is_cog, optimise
 from geoseg.geo.legend import Legend
 from geoseg.geo.outputs import write_aside
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.strips import ClassStrip, Strip
 from geoseg.palette import NODATA
 from geoseg.patches import IGNORE
-
-#: Side of the GeoTIFFs' tiles, pixels.
-BLOCK = 512
 
 
 class RasterTags(NamedTuple):
@@ -51,7 +52,7 @@ def class_raster(
     tags: RasterTags = RasterTags(),
     overwrite: bool = False,
 ) -> Iterator[Callable[[ClassStrip], None]]:
-    """Open a class GeoTIFF for strips: uint8, 255 nodata, a palette.
+    """Open a class raster for strips: a COG of uint8, 255 nodata, with a palette.
 
     A sidecar ``.tif.aux.xml`` holds what a GeoTIFF cannot: the names of the values, an
     attribute table and exact statistics.
@@ -78,7 +79,9 @@ def class_raster(
         names = {f"CLASS_{entry.value}": entry.name for entry in legend}
         dataset.update_tags(**tags.items(), **names)
 
-    with _strip_writer(path, grid, 1, describe, overwrite, legend) as write:
+    with _strip_writer(
+        path, grid, 1, describe, overwrite, overviews="mode", legend=legend
+    ) as write:
         yield lambda strip: write(strip.classes[np.newaxis])
 
 
@@ -91,7 +94,7 @@ def probability_raster(
     tags: RasterTags = RasterTags(),
     overwrite: bool = False,
 ) -> Iterator[Callable[[Strip], None]]:
-    """Open a probability GeoTIFF for strips: one band per class but background.
+    """Open a probability raster for strips: a COG, one band per class but background.
 
     The values are whole percent (uint8, 0 to 100, 255 nodata) with a GDAL scale of
     0.01, so that software that honours it shows 0 to 1: a quarter of float32's size,
@@ -109,7 +112,9 @@ def probability_raster(
         dataset.units = ("1",) * bands
         dataset.update_tags(**tags.items())
 
-    with _strip_writer(path, grid, bands, describe, overwrite) as write:
+    with _strip_writer(
+        path, grid, bands, describe, overwrite, overviews="average"
+    ) as write:
         yield lambda strip: write(_percent(strip))
 
 
@@ -130,6 +135,8 @@ def _strip_writer(
     bands: int,
     describe: Callable[[Any], None],
     overwrite: bool,
+    *,
+    overviews: Overviews,
     legend: Legend | None = None,
 ) -> Iterator[Callable[[npt.NDArray[np.uint8]], None]]:
     profile: dict[str, Any] = {
@@ -144,8 +151,11 @@ def _strip_writer(
         "tiled": True,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
-        "compress": "deflate",
         "interleave": "band",
+        # It is there for minutes: small enough for the disk, fast before small.
+        "compress": "deflate",
+        "ZLEVEL": 1,
+        "SPARSE_OK": True,
         "BIGTIFF": "IF_SAFER",
     }
     stored = _Stored(np.zeros((bands, 256), dtype=np.int64), [])
@@ -153,8 +163,9 @@ def _strip_writer(
     with write_aside(
         path, verify=verify, overwrite=overwrite, sidecar=SUFFIX
     ) as temporary:
+        rows = temporary.with_name(f"{temporary.name}.rows.tif")
         with ThreadPoolExecutor(1, thread_name_prefix="writer") as thread:
-            dataset = thread.submit(rasterio.open, temporary, "w", **profile).result()
+            dataset = thread.submit(rasterio.open, rows, "w", **profile).result()
             blocks = _BlockRows(dataset, thread, stored)
             try:
                 thread.submit(describe, dataset).result()
@@ -162,6 +173,8 @@ def _strip_writer(
                 blocks.finish()
             finally:
                 thread.submit(_close, dataset).result()
+        optimise(rows, temporary, overviews)
+        rows.unlink()
         table = auxiliary_xml(stored.counts, nodata=IGNORE, legend=legend)
         temporary.with_name(temporary.name + SUFFIX).write_text(table, encoding="utf-8")
 
@@ -244,7 +257,7 @@ def _verify(
         raise OutputError(
             f"the raster just written does not open ({error}); check the free space"
         ) from error
-    if found != (grid.width, grid.height, bands) or same != sums:
+    if found != (grid.width, grid.height, bands) or same != sums or not is_cog(path):
         raise OutputError(
             f"the raster just written reads back different from what was written "
             f"({found[0]} by {found[1]} pixels); check the free space"
