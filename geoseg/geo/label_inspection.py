@@ -14,7 +14,14 @@ from geoseg.geo.label_files import read_shapes
 from geoseg.geo.label_masks import same_grid
 from geoseg.geo.label_vectors import meeting, read_layer
 from geoseg.geo.labels import is_vector, read_labels
-from geoseg.geo.raster import PixelWindow, RasterDescription, describe
+from geoseg.geo.nodata import NodataRule
+from geoseg.geo.raster import (
+    PixelWindow,
+    RasterDescription,
+    describe,
+    open_raster,
+    read_window,
+)
 from geoseg.geo.raster_kinds import count_values
 from geoseg.geo.remote import is_remote
 from geoseg.geo.vector_inspection import inspect_vector, may_be_classes
@@ -23,11 +30,13 @@ from geoseg.patches import IGNORE
 
 #: Label files whose attributes are looked at.
 LOOKED_AT = 100
+#: Of so many pixels of remote images all are read.
+REMOTE_PIXELS = 2**21
 
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """What labels say of tiles.
+    """What labels say of tiles; shares are of pixels where the image has data.
 
     Attributes:
         kind: Of the files.
@@ -44,7 +53,7 @@ class LabelFacts:
             ``no data`` for their nodata. Empty for vectors and where they are many.
         fields: Attribute that may be the class → value → features; empty for masks.
         classes: Class → share of the labelled pixels.
-        unlabelled: Share of all pixels.
+        unlabelled: Share of the pixels.
         by_tile: Least and largest share of all classes but background in a tile.
         empty: Tiles looked at that hold nothing but background.
     """
@@ -66,11 +75,12 @@ class LabelFacts:
     empty: int
 
 
-def inspect_labels(tiles: Sequence[Tile]) -> LabelFacts:
+def inspect_labels(tiles: Sequence[Tile], *, nodata: NodataRule = "auto") -> LabelFacts:
     """Look at the labels of tiles.
 
     Args:
         tiles: Labelled ones, of the same classes; at least one.
+        nodata: The nodata rule of the images.
 
     Raises:
         LabelError: If labels cannot be read, or do not fit their image.
@@ -78,10 +88,11 @@ def inspect_labels(tiles: Sequence[Tile]) -> LabelFacts:
     """
     grids = [describe(tile.image) for tile in tiles]
     pixels = sum(grid.height * grid.width for grid in grids)
-    every = min(len(tiles), -(-pixels // WHOLE_PIXELS))
+    remote = any(is_remote(grid.path) for grid in grids)
+    every = min(len(tiles), -(-pixels // (REMOTE_PIXELS if remote else WHOLE_PIXELS)))
     near = list(zip(tiles, grids, strict=True))[::every]
     files = dict.fromkeys(str(tile.labels) for tile in tiles)
-    counts = np.stack([_count(tile, grid) for tile, grid in near])
+    counts = np.stack([_count(tile, grid, nodata) for tile, grid in near])
     vector = is_vector(tiles[0])
     crs = _crs_of(tiles[0], vector)
     labelled = counts[:, :IGNORE].sum(1)
@@ -104,18 +115,25 @@ def inspect_labels(tiles: Sequence[Tile]) -> LabelFacts:
             name: float(total[number] / max(1, labelled.sum()))
             for number, name in enumerate(tiles[0].classes.names)
         },
-        unlabelled=float(total[IGNORE] / total.sum()),
+        unlabelled=float(total[IGNORE] / max(1, total.sum())),
         by_tile=(float(shares.min()), float(shares.max())) if len(shares) else None,
         empty=int((foreground == 0).sum()),
     )
 
 
-def _count(tile: Tile, grid: RasterDescription) -> np.ndarray[Any, Any]:
-    """Count the pixels of each class id, in some windows where the image is large."""
+def _count(
+    tile: Tile, grid: RasterDescription, nodata: NodataRule
+) -> np.ndarray[Any, Any]:
+    """Count the pixels of each class id, in some windows where the image is large.
+
+    Those without data are left out, as they are in training and in scores.
+    """
     counts = np.zeros(IGNORE + 1, np.int64)
-    for window in _windows(tile, grid):
-        ids = read_labels(replace(tile, window=window), grid)
-        counts += np.bincount(ids.ravel(), minlength=IGNORE + 1)
+    with open_raster(tile.image) as image:
+        for window in _windows(tile, grid):
+            ids = read_labels(replace(tile, window=window), grid)
+            _, valid = read_window(image, grid.band_indexes, window, nodata=nodata)
+            counts += np.bincount(ids[valid], minlength=IGNORE + 1)
     return counts
 
 

@@ -58,7 +58,7 @@ def folder_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> 
     try:
         # the very checks that a training begins with
         checked = tiles_of(settings)
-        say_labels(sheet, checked)
+        say_labels(sheet, checked, nodata)
     except GeosegError as error:
         say_problem(sheet, error)
         return sheet

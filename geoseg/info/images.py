@@ -59,7 +59,7 @@ def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> S
             say_use(sheet, facts.kind, facts.values)
             return sheet
     sheet.say("map", refusal(lambda: require_crs(grid)) or f"in {crs_words(grid)}")
-    if choices.labels is not None and not _say_labels(sheet, choices):
+    if choices.labels is not None and not _say_labels(sheet, choices, nodata):
         return sheet
     if card is None:
         say_training(sheet, [grid], choices, grid.height * grid.width)
@@ -77,10 +77,10 @@ def _say_bands(sheet: Sheet, facts: ImageFacts) -> None:
     sheet.say("bands", *columns(rows), f"({_NAMED_BY[facts.grid.named_by]})")
 
 
-def _say_labels(sheet: Sheet, choices: Choices) -> bool:
+def _say_labels(sheet: Sheet, choices: Choices, nodata: str) -> bool:
     """Say what the labels hold where the image lies; False where training says no."""
     try:
-        say_labels(sheet, tiles_of(choices.settings(sheet.path)))
+        say_labels(sheet, tiles_of(choices.settings(sheet.path)), nodata)
     except GeosegError as error:
         say_problem(sheet, error)
         return False

@@ -15,12 +15,13 @@ from geoseg.words import counted
 _SHOWN = 10
 
 
-def say_labels(sheet: Sheet, tiles: Sequence[Tile]) -> None:
+def say_labels(sheet: Sheet, tiles: Sequence[Tile], nodata: str) -> None:
     """Say what the labels of tiles hold, and what they leave open.
 
     Args:
         sheet: Takes it.
         tiles: Of an image or a folder, checked; those without labels are passed over.
+        nodata: The nodata rule of the images.
 
     Raises:
         LabelError: If labels cannot be read.
@@ -28,7 +29,7 @@ def say_labels(sheet: Sheet, tiles: Sequence[Tile]) -> None:
     labelled = [tile for tile in tiles if tile.labels is not None]
     if not labelled:
         return
-    facts, classes = inspect_labels(labelled), labelled[0].classes
+    facts, classes = inspect_labels(labelled, nodata=nodata), labelled[0].classes
     sheet.facts["labels"] = {"source": _source(labelled), **asdict(facts)}
     sheet.say("labels", f"{_kind(facts, len(tiles))}, {_grid_words(facts)}")
     sheet.say("", f"in {_source(labelled)}")

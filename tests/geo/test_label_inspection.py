@@ -1,10 +1,14 @@
 """What labels say of tiles, counted by hand."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from geoseg.classes import LabelClasses
 from geoseg.geo import inspection, label_inspection
 from geoseg.geo.aoi import Tile
+from geoseg.geo.evaluation import evaluate_output
 from geoseg.geo.label_inspection import inspect_labels
 
 
@@ -52,6 +56,31 @@ def test_values_of_no_class_are_unlabelled(write_tiff):
     facts = inspect_labels([tile])
     assert facts.classes == {"background": 2 / 3, "building": 1 / 3}
     assert facts.unlabelled == 0.25
+
+
+def test_pixels_where_the_image_has_no_data_count_nowhere(write_tiff):
+    pixels = np.ones((3, 8, 8), np.uint8)
+    pixels[:, :, 6:] = 0
+    image = write_tiff("image.tif", pixels, nodata=0)
+    labels = write_tiff("mask.tif", mask(0, 1, 255, 1)[np.newaxis], nodata=255)
+    tile = Tile("a", image, labels)
+    facts = inspect_labels([tile])
+    assert facts.classes == {"background": 0.5, "building": 0.5}
+    assert facts.unlabelled == 1 / 3
+    assert inspect_labels([tile], nodata="none").unlabelled == 1 / 4
+    scored = evaluate_output(Path(labels), [tile]).confusions.sum(0)
+    assert scored.sum(1).tolist() == [16, 16]  # as evaluate has it
+    empty = Tile("b", write_tiff("empty.tif", 0 * pixels, nodata=0), labels)
+    facts = inspect_labels([empty])
+    assert (facts.unlabelled, facts.by_tile) == (0, None)
+
+
+def test_of_remote_images_fewer_pixels_are_read(write_tiff, monkeypatch):
+    tiles = tiles_with(write_tiff, mask(0), mask(1), mask(0), mask(1))
+    monkeypatch.setattr(label_inspection, "REMOTE_PIXELS", 128)
+    assert inspect_labels(tiles).looked_at == 4
+    below = [replace(t, image=f"/vsisubfile/0_,{t.image}") for t in tiles]
+    assert inspect_labels(below).looked_at == 2
 
 
 def test_of_many_pixels_some_tiles_are_looked_at(write_tiff, monkeypatch):
