@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from geoseg.errors import ParameterError
 
-#: Rows that go down a tree together: their features stay in a processor's cache.
-_ROWS = 16384
 #: Threshold that no number exceeds; finite, as all weights of a model file are.
 _NEVER = torch.finfo(torch.float32).max
 
@@ -19,8 +18,7 @@ class DecisionTrees(nn.Module):
     """A forest of classification trees in buffers of a fixed size.
 
     Node 0 is a tree's root; the right child of a node has the number after that of the
-    left one. A leaf is its own left child, with a threshold that nothing exceeds, so that
-    all rows may take as many steps as the deepest leaf needs.
+    left one. A leaf is its own left child.
 
     Args:
         trees: Number of trees.
@@ -39,14 +37,12 @@ class DecisionTrees(nn.Module):
                 "at least 1 tree with 2 leaves"
             )
         nodes = 2 * leaves - 1
-        # 32-bit numbers: the way down is bound by memory
         self.register_buffer("features", torch.zeros((trees, nodes), dtype=torch.int32))
         self.register_buffer("thresholds", torch.full((trees, nodes), _NEVER))
         self.register_buffer(
             "left", torch.arange(nodes, dtype=torch.int32).repeat(trees, 1)
         )
         self.register_buffer("shares", torch.full((trees, nodes, classes), 1 / classes))
-        self.register_buffer("depths", torch.zeros(trees, dtype=torch.int32))
 
     @torch.no_grad()
     def copy_from(self, fitted: Sequence[Any], classes: Sequence[int]) -> None:
@@ -57,7 +53,7 @@ class DecisionTrees(nn.Module):
             classes: Class id of each of their columns.
         """
         for number, tree in enumerate(estimator.tree_ for estimator in fitted):
-            order, depth = _by_level(tree.children_left, tree.children_right)
+            order = _by_level(tree.children_left, tree.children_right)
             number_of = np.empty(len(order), np.int64)
             number_of[order] = np.arange(len(order))
             inner = tree.children_left[order] >= 0
@@ -76,54 +72,58 @@ class DecisionTrees(nn.Module):
             shares[:count] = 0
             found = torch.from_numpy(tree.value[order, 0])
             shares[:count, list(classes)] = found.to(shares.dtype)
-            self.get_buffer("depths")[number] = depth
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Return the mean of the trees' class shares.
+    def forward(self, planes: Tensor) -> Tensor:
+        """Return the mean of the trees' class shares, computed on the CPU.
 
         Args:
-            rows: ``(M, D)`` float32.
+            planes: ``(D, M)`` float32: a plane of pixels for each feature.
 
         Returns:
-            ``(M, C)`` float32, summing to one.
+            ``(C, M)`` float32, summing to one over C, on the planes' device.
         """
-        depths = self.get_buffer("depths").tolist()
-        parts = []
-        for block in torch.split(rows.contiguous(), _ROWS):
-            total = torch.zeros(
-                (len(block), self.get_buffer("shares").shape[2]), device=rows.device
-            )
-            for tree, depth in enumerate(depths):
-                leaves = self._descend(block, tree, depth)
-                total += self.get_buffer("shares")[tree].index_select(0, leaves)
-            parts.append(total / len(depths))
-        return torch.cat(parts)
+        values = planes.contiguous().numpy(force=True)
+        shares = self.get_buffer("shares").numpy(force=True)  # (trees, nodes, C)
+        total = np.zeros((shares.shape[2], values.shape[1]), np.float32)
+        for tree, by_class in enumerate(shares.transpose(0, 2, 1)):
+            leaves = self._leaves(values, tree)
+            for sums, share in zip(total, by_class, strict=True):
+                sums += share.take(leaves)
+        total /= len(shares)
+        return torch.from_numpy(total).to(planes.device)
 
-    def _descend(self, rows: Tensor, tree: int, depth: int) -> Tensor:
-        """Return the ``(M,)`` int32 number of the leaf that each row falls into."""
-        features = self.get_buffer("features")[tree]
-        thresholds = self.get_buffer("thresholds")[tree]
-        left = self.get_buffer("left")[tree]
-        values = rows.view(-1)
-        first = torch.arange(len(rows), device=rows.device, dtype=torch.int32)
-        first = first * rows.shape[1]
-        node = torch.zeros_like(first)
-        for _ in range(depth):
-            value = values.index_select(0, first + features.index_select(0, node))
-            right = value > thresholds.index_select(0, node)
-            node = left.index_select(0, node) + right
-        return node
+    def _leaves(self, values: NDArray[np.float32], tree: int) -> NDArray[np.intp]:
+        """Return the ``(M,)`` number of the leaf that each pixel falls into.
+
+        The pixels of a node part in two lists in their order. So each feature is read
+        in the order of memory, and a pixel takes as many steps as its own leaf is deep:
+        several times faster than sending all of them down level by level.
+        """
+        features, thresholds, left = (
+            self.get_buffer(name)[tree].tolist()
+            for name in ("features", "thresholds", "left")
+        )
+        leaves = np.empty(values.shape[1], np.intp)
+        waiting = [(0, np.arange(values.shape[1]))]
+        while waiting:
+            node, pixels = waiting.pop()
+            if left[node] == node or not len(pixels):
+                leaves[pixels] = node
+                continue
+            right = values[features[node]].take(pixels) > thresholds[node]
+            waiting.append((left[node], pixels[~right]))
+            waiting.append((left[node] + 1, pixels[right]))
+        return leaves
 
 
-def _by_level(left: Any, right: Any) -> tuple[Any, int]:
-    """Return the nodes of a tree level by level, siblings side by side, and its depth."""
-    level, order, depth = [0], [0], 0
+def _by_level(left: Any, right: Any) -> Any:
+    """Return the nodes of a tree level by level, siblings side by side."""
+    level, order = [0], [0]
     while level := [
         child for n in level if left[n] >= 0 for child in (left[n], right[n])
     ]:
         order += level
-        depth += 1
-    return np.array(order), depth
+    return np.array(order)
 
 
 def _rounded_down(thresholds: Any) -> Any:

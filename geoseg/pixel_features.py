@@ -80,11 +80,13 @@ def _convolve(image: Tensor, scale: float) -> Tensor:
 
 def _gaussians(image: Tensor, axis: int, scale: float) -> Tensor:
     """Return ``(L, L)`` weights of any pixel for any other along an axis of length L."""
-    places = torch.arange(image.shape[axis], device=image.device)
-    offsets = places[:, None] - places
+    length = image.shape[axis]
+    offsets = torch.arange(1 - length, length, device=image.device)
     weights = torch.exp(-0.5 * (offsets / scale) ** 2)
     weights = weights * (offsets.abs() <= math.ceil(REACH * scale))
-    return (weights / (scale * math.sqrt(2 * math.pi))).to(image.dtype)
+    weights = (weights / (scale * math.sqrt(2 * math.pi))).to(image.dtype)
+    # all of a row's offsets lie side by side; the rows slide along them
+    return weights.unfold(0, length, 1).flip(0)
 
 
 def _slopes(plane: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,10 +27,10 @@ def fitted():
 
 def test_every_row_falls_into_the_leaf_that_scikit_learn_puts_it_in(fitted):
     forest, trees = fitted
-    rows, _ = rows_and_classes(20_000, seed=1)  # more than go down together
+    rows, _ = rows_and_classes(20_000, seed=1)
     leaves = forest.apply(rows)
-    for number, depth in enumerate(trees.depths.tolist()):
-        found = trees._descend(torch.from_numpy(rows), number, depth).numpy()
+    for number in range(7):
+        found = trees._leaves(rows.T, number)
         pairs = set(zip(found.tolist(), leaves[:, number].tolist(), strict=True))
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
         assert len(pairs) > 20
@@ -41,9 +41,16 @@ def test_probabilities_are_scikit_learns_but_for_the_rounding_of_float32(fitted)
     rows, _ = rows_and_classes(20_000, seed=1)
     expected = np.zeros((len(rows), 8))
     expected[:, forest.classes_] = forest.predict_proba(rows)
-    found = trees(torch.from_numpy(rows))
+    found = trees(torch.from_numpy(rows).T).T
     np.testing.assert_allclose(found, expected, atol=1e-6)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(len(rows)))
+
+
+def test_planes_may_lie_in_memory_in_any_way(fitted):
+    _, trees = fitted
+    rows = torch.from_numpy(rows_and_classes(300)[0])
+    assert torch.equal(trees(rows.T), trees(rows.T.contiguous()))
+    assert trees(rows[:0].T).shape == (8, 0)
 
 
 def test_a_number_next_to_a_threshold_goes_its_own_way():
@@ -55,7 +62,7 @@ def test_a_number_next_to_a_threshold_goes_its_own_way():
     assert neighbours[1] < np.float64(tree.tree_.threshold[0]) < neighbours[0]
     trees = DecisionTrees(1, 2, 2)
     trees.copy_from([tree], [0, 1])
-    assert trees(torch.from_numpy(rows)).tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert trees(torch.from_numpy(rows).T).T.tolist() == [[0.0, 1.0], [1.0, 0.0]]
     assert forest.predict(rows).tolist() == [1, 0]
 
 
@@ -64,7 +71,7 @@ def test_a_tree_of_one_leaf_answers_with_its_shares():
     trees = DecisionTrees(2, 5, 2)
     trees.copy_from(forest.estimators_, [0, 1])
     expected = torch.from_numpy(forest.predict_proba(np.zeros((1, 3)))).float()
-    torch.testing.assert_close(trees(torch.rand(1, 3)), expected)
+    torch.testing.assert_close(trees(torch.rand(3, 1)).T, expected)
 
 
 def test_fewer_trees_than_one_and_leaves_than_two_are_refused():

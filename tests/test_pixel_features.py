@@ -1,10 +1,12 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
 from geoseg.errors import ParameterError
-from geoseg.pixel_features import REACH, pixel_features
+from geoseg.pixel_features import REACH, _gaussians, pixel_features
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -33,6 +35,16 @@ def test_bands_are_smoothed_as_scipy_does_it():
         expected = ndimage.gaussian_filter(band.numpy(), 3.0, truncate=REACH)
         inside = (slice(9, -9), slice(9, -9))
         np.testing.assert_allclose(own.numpy()[inside], expected[inside], atol=1e-12)
+
+
+def test_filters_are_products_with_the_gaussian_of_every_distance():
+    weights = _gaussians(torch.zeros(1, 1, 5, 9), 3, 1.0).tolist()
+    for row in range(9):
+        for column in range(9):
+            distance = abs(row - column)
+            near = math.exp(-0.5 * distance**2) / math.sqrt(2 * math.pi)
+            expected = near if distance <= REACH else 0.0
+            assert weights[row][column] == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_slope_has_its_gradient_and_no_curvature():

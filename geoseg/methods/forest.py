@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.decision_trees import DecisionTrees
@@ -13,11 +15,10 @@ from geoseg.methods.base import Batches, Method, check_heads
 from geoseg.methods.base_classes import ClassBalance, check_class_balance
 from geoseg.pixel_features import pixel_features
 from geoseg.pixels import labelled_pixels, sample_pixels
+from geoseg.progress import bar
 
 #: Scales in pixels double, from this one on.
 FIRST_SCALE = 1.0
-#: How classes weigh → scikit-learn's word for it.
-_CLASS_WEIGHTS = {"none": None, "inverse": "balanced"}
 MISSING = (
     "forest is fitted by scikit-learn, which is not installed: "
     'pip install "geoseg[forest]"'
@@ -114,15 +115,27 @@ class Forest(Method):
                 f"the labels have class {int(classes.max())}, expected ids below "
                 f"classes={self.heads['classes']}: leave -p classes out"
             )
+        forest = self._grown(rows.numpy(), classes.numpy())
+        self.trees.copy_from(forest.estimators_, forest.classes_.tolist())
+
+    def _grown(self, rows: NDArray[Any], classes: NDArray[Any]) -> Any:
+        """Return scikit-learn's forest; some trees at a time, so that a bar moves."""
+        jobs = torch.get_num_threads()
         forest = _import_forest()(
-            n_estimators=len(self.trees.get_buffer("depths")),
             max_leaf_nodes=self.leaves,
             max_depth=self.depth,
-            class_weight=_CLASS_WEIGHTS[self.balance],
+            class_weight=_inverse(classes) if self.balance == "inverse" else None,
             random_state=self.seed,
+            n_jobs=jobs,
+            warm_start=True,
         )
-        forest.fit(rows.numpy(), classes.numpy())
-        self.trees.copy_from(forest.estimators_, forest.classes_.tolist())
+        trees = len(self.trees.get_buffer("left"))
+        with bar("growing trees", trees, unit="tree") as advance:
+            for grown in range(0, trees, jobs):
+                forest.n_estimators = min(grown + jobs, trees)
+                forest.fit(rows, classes)
+                advance(forest.n_estimators - grown)
+        return forest
 
     def _sample(self, batches: Batches) -> tuple[Tensor, Tensor]:
         """Return ``(M, D)`` features of labelled pixels and their ``(M,)`` classes."""
@@ -152,16 +165,26 @@ class Forest(Method):
         """
         n, _, h, w = image.shape
         classes = self.heads[head]
-        shares = torch.full((n, h, w, classes), 1 / classes, device=image.device)
+        shares = torch.full((classes, n, h, w), 1 / classes, device=image.device)
         seen = valid.flatten(1).any(dim=1)
         if seen.any():
-            features = self._features(image[seen], valid[seen]).permute(0, 2, 3, 1)
-            shares[valid] = self.trees(features[valid[seen]].float())
-        return shares.permute(0, 3, 1, 2).to(image.dtype)
+            features = self._features(image[seen], valid[seen]).transpose(0, 1)
+            shares[:, valid] = self.trees(features[:, valid[seen]].float())
+        return shares.transpose(0, 1).to(image.dtype)
 
     def _features(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return ``(N, D, H, W)`` features of the bands, whitened if that is asked for."""
         return pixel_features(self.whitened(image), valid, self.scales)
+
+
+def _inverse(classes: NDArray[Any]) -> dict[int, float]:
+    """Return what scikit-learn calls balanced weights of classes.
+
+    By that name it would warn, as it cannot know that all trees get the same rows.
+    """
+    present, counts = np.unique(classes, return_counts=True)
+    weights = len(classes) / (len(present) * counts)
+    return dict(zip(present.tolist(), weights.tolist(), strict=True))
 
 
 def _import_forest() -> Any:

@@ -1,7 +1,11 @@
+import io
+import logging
 import sys
 
+import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
 from small_methods import labelled_batches, small_method
 
 from geoseg.errors import ParameterError, TrainingError
@@ -52,6 +56,33 @@ def test_balanced_classes_find_the_rare_one_more_often():
 def test_a_balance_that_there_is_not_is_refused():
     with pytest.raises(ParameterError, match="balance is 'balanced', expected one of"):
         small_method("forest", balance="balanced")
+
+
+@pytest.mark.parametrize(
+    ("balance", "weight"), [("none", None), ("inverse", "balanced")]
+)
+def test_a_forest_grown_by_and_by_is_the_one_grown_at_once(balance, weight):
+    random = np.random.default_rng(0)
+    rows = random.random((500, 6)).astype(np.float32)
+    classes = (rows[:, 0] + rows[:, 1] * random.random(500) > 1.2).astype(np.int64)
+    method = build_method("forest", 3, {"trees": 7, "balance": balance, "seed": 5})
+    whole = RandomForestClassifier(
+        7, max_leaf_nodes=128, max_depth=12, class_weight=weight, random_state=5
+    ).fit(rows, classes)
+    found = method._grown(rows, classes)
+    for own, tree in zip(found.estimators_, whole.estimators_, strict=True):
+        for name in ("feature", "threshold", "children_left", "value"):
+            assert np.array_equal(getattr(own.tree_, name), getattr(tree.tree_, name))
+
+
+def test_who_waits_at_a_terminal_sees_the_trees_grow(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    logging.getLogger("geoseg").setLevel(logging.INFO)
+    small_method("forest").finish(labelled_batches)
+    *_, last = terminal.getvalue().split("\r")
+    assert last.startswith("growing trees: 100%") and "3/3" in last
 
 
 def test_a_forest_needs_labels_of_its_classes():
