@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from geoseg.errors import ParameterError
+from geoseg.presets import NOTHING, PRESETS, additions
 
 # Settings can be judged before anything heavy is imported (see fitting.check_settings),
 # so what finds and reads tiles is imported where that happens.
@@ -35,6 +36,8 @@ class RunSettings:
         label_layer: Layer of label files that have several.
         data: Where AOIs live.
         method: Name in ``METHODS``, with its ``parameters``.
+        preset: Name in ``PRESETS`` of the one that these settings were taken from, for
+            the record: what it sets stands in the others.
         init: Run or model file whose trunk, bands and normalisation are taken over.
         bands: Preset, names or numbers; None for red, green, blue and near infrared.
         nodata: The nodata rule.
@@ -76,6 +79,7 @@ class RunSettings:
     data: str | None = None
     method: str = "iic"
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    preset: str | None = None
     init: str | None = None
     bands: str | None = None
     nodata: str = "auto"
@@ -141,9 +145,11 @@ class RunSettings:
         from geoseg.geo.remote import redact
 
         words = ["geoseg", "train"]
+        added = self._added_by_preset()
         for field_ in fields(self):
             value = getattr(self, field_.name)
-            if value == field_.default or field_.name == "parameters":
+            usual = added.get(field_.name, field_.default)
+            if value in (usual, None) or field_.name == "parameters":
                 continue
             option = field_.name.replace("_", "-")
             if isinstance(value, bool):
@@ -152,9 +158,20 @@ class RunSettings:
                 words += ["--max-time", _clock(value)]
             else:
                 words += [f"--{option}", str(value)]
+        usual = added.get("parameters", NOTHING)
         for name, value in self.parameters.items():
-            words += ["-p", f"{name}={value}"]
+            if name not in usual or usual[name] != value:
+                words += ["-p", f"{name}={value}"]
         return redact(shlex.join(words))
+
+    def _added_by_preset(self) -> dict[str, Any]:
+        """Return what the preset, if there is one, adds to these settings by itself."""
+        if self.preset not in PRESETS:  # a run of another version may have others
+            return {}
+        names = ("init", "max_epochs", "max_seconds")
+        chosen = {name: getattr(self, name) for name in names}
+        known = {name: value for name, value in chosen.items() if value is not None}
+        return additions(self.preset, known)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, without the secrets of signed addresses."""

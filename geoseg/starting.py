@@ -10,7 +10,12 @@ import torch
 import geoseg
 from geoseg.errors import ParameterError
 from geoseg.fitting import outline_method
-from geoseg.methods import check_parameters, method_class, method_defaults
+from geoseg.methods import (
+    TRUNK_PARAMETERS,
+    check_parameters,
+    method_class,
+    method_defaults,
+)
 from geoseg.model import (
     Model,
     ModelCard,
@@ -31,8 +36,6 @@ log = logging.getLogger(__name__)
 
 #: Roles whose images a training sees.
 TRAINING_ROLES = ("match", "select", "unlabelled")
-#: Parameters that decide what a trunk is: a run that starts from a model takes its.
-TRUNK_PARAMETERS = ("trunk", "width", "sobel")
 
 
 def check_start(settings: RunSettings) -> None:
@@ -189,6 +192,7 @@ def new_card(
             "tiles": {role: [t.id for t in getattr(split, role)] for role in roles},
             "learns_from_labels": method.uses_labels,
             "transductive": settings.transductive,
+            **({} if settings.preset is None else {"preset": settings.preset}),
             **initial_provenance(settings),
             "fingerprint": fingerprint(tiles),
             "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},

@@ -25,6 +25,7 @@ LAYERS |= {
     "resuming": 8,
     "checks": 8,
     "class_table": 7,
+    "presets": 4,
     "starting": 8,
     "reporting": 8,
     "run_matching": 8,

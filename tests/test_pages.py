@@ -10,6 +10,7 @@ import pytest
 from geoseg.benchmarking.plan import Plan, parse_rows, split_parameters
 from geoseg.cli import cli
 from geoseg.methods import METHODS, check_parameters
+from geoseg.presets import preset_of
 from geoseg.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +48,9 @@ def test_commands_have_the_options_that_a_page_gives_them(page):
         pairs = dict(pair.split("=", 1) for pair in given.get("parameters", ()))
         # What has no meaning raises.
         if name == "train":
-            check_parameters(given.get("method", "iic"), pairs)
+            preset = given.get("preset")
+            method = "iic" if preset is None else preset_of(preset).method
+            check_parameters(given.get("method", method), pairs)
         if name == "benchmark":
             rows = parse_rows(given["methods"])
             shared, own = split_parameters(pairs, tuple(METHODS))

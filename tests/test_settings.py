@@ -27,6 +27,7 @@ ALL = {
     "data": "/data",
     "method": "color_kmeans",
     "parameters": {"clusters": "7", "pixels": "1000"},
+    "preset": "colors",
     "init": "runs/former",
     "bands": "5,3,2",
     "nodata": "0",

@@ -10,13 +10,14 @@ from geoseg.errors import ParameterError
 from geoseg.fitting import outline_method
 from geoseg.methods import (
     METHODS,
+    TRUNK_PARAMETERS,
     Family,
     check_parameters,
     method_class,
     method_defaults,
 )
 from geoseg.settings import RunSettings
-from geoseg.starting import TRUNK_PARAMETERS, parameters_of
+from geoseg.starting import parameters_of
 from geoseg.words import did_you_mean
 
 

@@ -10,6 +10,7 @@ FAMILIES = {
     "reference": "References, learn from the labels of the matching tiles",
     "control": "Controls, show what is to be had for little",
 }
+PRESETS_HEADING = "Presets, measured settings of methods, for train --preset NAME"
 
 
 @click.command("methods")
@@ -19,19 +20,26 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     """List the methods by what they learn from, or the parameters of the methods NAMES.
 
     Any of the parameters can be given to train as -p NAME=VALUE. After them stands how
-    the method chooses what predicts without a look at labels.
+    the method chooses what predicts without a look at labels. The presets of the methods
+    come last, with the options that they stand for if NAMES are given.
     """
     from geoseg.methods import METHODS, method_class, method_defaults, method_help
+    from geoseg.presets import PRESETS
 
     chosen = names or tuple(METHODS)
     for name in names:
         method_class(name)  # an unknown one is refused before anything is printed
+    presets = {name: row for name, row in PRESETS.items() if row.method in chosen}
     if as_json:
         table = {
             name: {**method_defaults(name), "help": method_help(name)}
             for name in chosen
         }
-        click.echo(json.dumps(table, indent=2, ensure_ascii=False))
+        table["presets"] = {
+            name: {**preset._asdict(), "family": preset.family}
+            for name, preset in presets.items()
+        }
+        click.echo(json.dumps(table, indent=2, ensure_ascii=False, default=dict))
         return
     formatter = click.HelpFormatter(max_width=88)
     for family, heading in FAMILIES.items():
@@ -42,6 +50,12 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
                     formatter.write_text(f"{name:14} {METHODS[name].summary}")
                     if names:
                         _write_parameters(formatter, name)
+    if presets:
+        with formatter.section(PRESETS_HEADING):
+            for name, preset in presets.items():
+                formatter.write_text(f"{name:14} {preset.method}: {preset.purpose}")
+                if names:
+                    _write_settings(formatter, name)
     click.echo(formatter.getvalue().strip())
 
 
@@ -56,4 +70,13 @@ def _write_parameters(formatter: click.HelpFormatter, name: str) -> None:
     formatter.write_text(
         f"chosen without labels: {method_class(name).label_free_choice}"
     )
+    formatter.dedent()
+
+
+def _write_settings(formatter: click.HelpFormatter, name: str) -> None:
+    from geoseg.presets import PRESETS, additions, in_options
+
+    formatter.indent()
+    formatter.write_text(f"sets {in_options(additions(name, {}))}")
+    formatter.write_text(f"measured in {PRESETS[name].measured}")
     formatter.dedent()

@@ -30,6 +30,7 @@ SECTIONS = {
     "The run": ("output", "resume", "seed"),
     "How long": ("max_steps", "max_epochs", "max_time", "stop_on_collapse"),
     "Method": (
+        "preset",
         "method",
         "init",
         "parameters",
@@ -60,6 +61,12 @@ SECTIONS = {
 @options.label_options
 @options.aoi_opt
 @options.data_opt
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="A method with settings that were measured, such as unsupervised, labels, "
+    "colors or forest: see geoseg methods. Whatever else is given wins over its own.",
+)
 @click.option("--method", default="iic", show_default=True, help="See geoseg methods.")
 @options.parameter_opt
 @click.option(
@@ -309,11 +316,37 @@ def command(
             pairs["sobel"] = sobel
         seconds = None if max_time is None else max_time.total_seconds()
         given |= {"images": images, "aoi": aoi, "max_seconds": seconds}
-        result = _start({**given, "parameters": pairs}, output, threads, profile)
+        given["parameters"] = pairs
+        result = _start(_with_preset(ctx, given), output, threads, profile)
     log.info("%s", result.summary())
     click.echo(result.model_path)
     if result.signal is not None:
         ctx.exit(128 + result.signal)  # as shells and schedulers expect
+
+
+def _named(ctx: click.Context) -> set[str]:
+    """Return the names of the parameters that were given on the command line."""
+    return {
+        name
+        for name in ctx.params
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+
+
+def _with_preset(ctx: click.Context, given: dict[str, Any]) -> dict[str, Any]:
+    """Complete what was given by the settings of the preset, if one is named."""
+    name = given["preset"]
+    if name is None:
+        return given
+    from geoseg.presets import additions, in_options
+
+    named = _named(ctx) | {"parameters"}
+    if "max_time" in named:
+        named.add("max_seconds")
+    added = additions(name, {key: given[key] for key in named & set(given)})
+    log.info("preset %s sets %s", name, in_options(added))
+    parameters = {**added["parameters"], **given["parameters"]}
+    return {**given, **added, "parameters": parameters}
 
 
 def _refuse_settings(ctx: click.Context) -> set[str]:
@@ -322,11 +355,7 @@ def _refuse_settings(ctx: click.Context) -> set[str]:
     Returns:
         The names of the parameters that were given.
     """
-    named = {
-        name
-        for name in ctx.params
-        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    }
+    named = _named(ctx)
     fixed = named - WITH_RESUME
     if fixed:
         others = ", ".join(

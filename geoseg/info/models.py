@@ -150,7 +150,8 @@ def _say_provenance(sheet: Sheet, card: ModelCard) -> None:
     counts = ", ".join(f"{len(ids)} {role}" for role, ids in roles.items() if ids)
     steps = f"{counted(origin['steps'], 'step')}, " if "steps" in origin else ""
     sheet.say("made from", f"{origin.get('source', '?')}: {counts or 'no tiles named'}")
-    sheet.say("training", f"{steps}seed {card.seed}")
+    preset = f", preset {origin['preset']}" if "preset" in origin else ""
+    sheet.say("training", f"{steps}seed {card.seed}{preset}")
     versions = origin.get("versions", {})
     sheet.say(
         "versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or "unknown"

@@ -13,6 +13,8 @@ from geoseg.words import did_you_mean
 if TYPE_CHECKING:
     from geoseg.methods.base import Method  # torch: only for a method itself
 
+#: Parameters that decide what a trunk is: a run that starts from a model takes its.
+TRUNK_PARAMETERS = ("trunk", "width", "sobel")
 #: Learns without labels; learns from them; or shows what is to be had for nothing.
 Family = Literal["unsupervised", "reference", "control"]
 

@@ -103,6 +103,8 @@ def _data(card: ModelCard) -> Rows:
 
 def _method(card: ModelCard) -> Rows:
     rows = [("method", card.method), ("head of maps", card.head)]
+    if "preset" in card.provenance:
+        rows.insert(1, ("preset", str(card.provenance["preset"])))
     return rows + [(name, str(value)) for name, value in card.parameters.items()]
 
 

@@ -12,6 +12,7 @@ import geoseg as package
 from geoseg.cli import COMMANDS
 from geoseg.methods import METHODS, method_class, method_defaults, method_help
 from geoseg.model import load_model, save_model
+from geoseg.presets import PRESETS
 
 
 def errors(result) -> str:
@@ -81,7 +82,7 @@ def test_python_runs_the_package(spawn):
 
 
 def test_methods_are_listed_by_what_they_learn_from(geoseg):
-    sections = geoseg("methods").stdout.split("\n\n")
+    *sections, presets = geoseg("methods").stdout.split("\n\n")
     listed = [[line.split()[0] for line in text.splitlines()[1:]] for text in sections]
     families = ("unsupervised", "reference", "control")
     for names, family in zip(listed, families, strict=True):
@@ -89,10 +90,12 @@ def test_methods_are_listed_by_what_they_learn_from(geoseg):
     assert [text.split(",")[0] for text in sections] == [
         *("Unsupervised", "References", "Controls")
     ]
+    assert [line.split()[0] for line in presets.splitlines()] == ["Presets,", *PRESETS]
 
 
 def test_what_learns_from_labels_says_so(geoseg):
-    listed, train = geoseg("methods").stdout, geoseg("train", "--help").stdout
+    listed = geoseg("methods").stdout.partition("Presets")[0]
+    train = geoseg("train", "--help").stdout
     assert "but for the references (see" in train
     for name, entry in METHODS.items():
         if entry.family != "reference":
@@ -106,9 +109,15 @@ def test_methods_in_json_have_names_and_defaults(geoseg):
     expected = {
         name: {**method_defaults(name), "help": method_help(name)} for name in METHODS
     }
-    assert json.loads(geoseg("methods", "--json").stdout) == expected
+    found = json.loads(geoseg("methods", "--json").stdout)
+    presets = found.pop("presets")
+    assert found == expected
+    assert {name: row["method"] for name, row in presets.items()} == {
+        name: row.method for name, row in PRESETS.items()
+    }
     assert json.loads(geoseg("methods", "iic", "--json").stdout) == {
-        "iic": expected["iic"]
+        "iic": expected["iic"],
+        "presets": {"unsupervised": presets["unsupervised"]},
     }
 
 
@@ -116,6 +125,7 @@ def test_the_parameters_of_a_method_are_listed_as_train_takes_them(geoseg):
     found = geoseg("methods", "color_kmeans").stdout
     assert re.search(r"^    -p clusters=24 +K\.$", found, re.MULTILINE)
     assert "    chosen without labels: nothing to choose\n" in found
+    assert "  colors " in found and "    sets --method color_kmeans\n" in found
 
 
 def test_a_mistyped_command_method_or_parameter_is_guessed(geoseg):

@@ -25,6 +25,8 @@ AT_ONCE = {
     TRAIN + "--device auto --method magic": "no method 'magic'",
     "predict tiles --device auto -o a.gpkg": "there is no model in",
     "benchmark --images none --device auto --methods iic -o b": "none does not exist",
+    TRAIN + "--preset lables": "no preset 'lables' (did you mean labels?), expected",
+    TRAIN + "--preset labels --method iic": "--preset labels trains supervised, but",
     TRAIN + "-o full": "full is not empty",
     TRAIN + "-p width": "'width' is not NAME=VALUE",
     "train --aoi smaple": "neither known nor a folder (did you mean sample?)",
