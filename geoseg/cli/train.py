@@ -30,14 +30,8 @@ SECTIONS = {
     "The run": ("output", "resume", "seed"),
     "How long": ("max_steps", "max_epochs", "max_time", "stop_on_collapse"),
     "Method": (
-        "preset",
-        "method",
-        "init",
-        "parameters",
-        "sobel",
-        "whiten",
-        "lr_schedule",
-        "warmup_steps",
+        *("preset", "method", "init", "parameters"),
+        *("sobel", "whiten", "lr_schedule", "warmup_steps"),
     ),
     "Patches": ("patch_size", "batch_size", "patches_per_epoch", "accumulate"),
     "Machine": (
