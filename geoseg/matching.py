@@ -89,7 +89,9 @@ class Matching:
         cluster_to_class: ``K`` class ids.
         scores: ``(K, C)`` shrunken class shares of every cluster; rows sum to one.
         threshold: A cluster is building when its building score is greater (two
-            classes); None with more classes, where the largest share wins.
+            classes); None with more classes, where the largest share wins. Of a head
+            that has learned two classes: a pixel is building when its probability is
+            greater; None for the most probable class.
         objective: What the threshold maximises on the matching tiles.
         shrinkage: ``m``, the pixels' worth of trust in the prior.
         counts: ``(K, C)`` pixels on the matching tiles.
@@ -345,17 +347,6 @@ def one_to_one(matching: Matching) -> Matching:
     return replace(
         matching, cluster_to_class=classes, threshold=None, objective="accuracy"
     )
-
-
-def identity_matching(tables: Tensor) -> Matching:
-    """Return the matching of a head whose outputs are classes already.
-
-    Args:
-        tables: ``(T, C, C)`` counts, as for :func:`match_clusters`.
-    """
-    matching = match_clusters(tables)
-    classes = tuple(range(matching.num_clusters))
-    return replace(matching, cluster_to_class=classes, threshold=None)
 
 
 def hungarian(table: Tensor) -> tuple[int, ...]:

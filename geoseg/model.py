@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import geoseg
+from geoseg.decisions import move_threshold
 from geoseg.errors import (
     GeosegError,
     MatchingError,
@@ -143,9 +144,17 @@ class Model:
     def head_probabilities(
         self, image: Tensor, valid: Tensor, heads: Sequence[str]
     ) -> dict[str, Tensor]:
-        """Return the ``(N, K, H, W)`` cluster probabilities of several heads."""
+        """Return the ``(N, K, H, W)`` cluster probabilities of several heads.
+
+        Those of learned classes are such that their threshold lies at one half.
+        """
         device = next(iter(self.method.state_dict().values())).device
-        return self.method.predict_heads(image.to(device), valid.to(device), heads)
+        found = self.method.predict_heads(image.to(device), valid.to(device), heads)
+        learned = self.method.class_head
+        matching = self.card.matchings.get(learned) if learned in found else None
+        if learned and matching is not None and matching.threshold is not None:
+            found[learned] = move_threshold(found[learned], matching.threshold)
+        return found
 
     def with_head(self, head: str) -> "Model":
         """Return the model with another head for prediction.

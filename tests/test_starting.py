@@ -5,6 +5,7 @@ import torch
 
 from geoseg import runs
 from geoseg.errors import LabelError, MatchingError, ParameterError
+from geoseg.geo.contingency import contingency_tables, match_model
 from geoseg.geo.dataset import PatchSampler, TileDataset
 from geoseg.info.models import model_sheet
 from geoseg.matching import match_clusters
@@ -86,9 +87,35 @@ def test_a_class_head_keeps_its_classes_and_notes_what_it_hits(town, tmp_path):
     card = load_model(result.model_path).card
     assert card.parameters["classes"] == 2
     assert card.matchings["classes"].cluster_to_class == (0, 1)
-    assert card.matchings["classes"].threshold is None
+    assert card.matchings["classes"].objective in ("accuracy", "f1")
     assert sum(map(sum, card.matchings["classes"].counts)) > 0
     assert card.provenance["learns_from_labels"] is True
+
+
+def test_maps_of_learned_classes_keep_the_threshold_of_the_matching_tiles(
+    town, tmp_path
+):
+    settings = settings_of(town, method="supervised", max_steps=4)
+    tiles = split_of(settings, tiles_of(settings)).match
+    model = runs.start(settings, tmp_path / "run").model
+    for threshold in (0.2, 0.6):  # whatever so short a training has found
+        own = model.card.matchings["classes"]
+        moved = model.with_card(
+            matchings={"classes": replace(own, threshold=threshold)}
+        )
+        image, valid = torch.rand(2, 4, 32, 32), torch.ones(2, 32, 32, dtype=torch.bool)
+        image = image[:, : model.method.in_channels]
+        with torch.no_grad():
+            before = model.method.predict(image, valid, "classes")[:, 1]
+            after = moved.class_probabilities(image, valid)
+        assert torch.equal(after.argmax(1) == 1, before > threshold)
+    found = match_model(model, tiles, objective="f1").card.matchings["classes"]
+    plain = match_model(model, tiles, objective="accuracy").card.matchings["classes"]
+    assert found == model.card.matchings["classes"]
+    assert plain.threshold is None
+    decided = model.with_card(matchings={"classes": found})
+    counts = contingency_tables(decided, tiles, ["classes"])["classes"].sum(0)
+    assert counts.tolist() == [list(row) for row in found.counts]
 
 
 def test_learned_classes_are_not_matched_again(town, tmp_path):

@@ -113,7 +113,8 @@ objective_opt = click.option(
     type=click.Choice(["accuracy", "f1"]),
     default="f1",
     show_default=True,
-    help="What the choice of building clusters maximises on the matching tiles.",
+    help="What the choice of building clusters, or the threshold of a method that "
+    "learns from labels, maximises on the matching tiles.",
 )
 model_opt = click.option(
     "--model",

@@ -9,19 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.decisions import GRADES, class_matching, grade, graded_matching
 from geoseg.errors import LabelError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.heads import ClusterView
 from geoseg.geo.labels import read_labels
 from geoseg.geo.predictor import predict_strips
-from geoseg.matching import (
-    Matching,
-    Objective,
-    contingency_table,
-    identity_matching,
-    match_clusters,
-)
+from geoseg.matching import Matching, Objective, contingency_table, match_clusters
+from geoseg.metrics import BUILDING
 from geoseg.model import Model
 from geoseg.progress import bar
 
@@ -47,15 +43,27 @@ def cluster_map(model: Model, tile: Tile, head: str, **options: Any) -> Tensor:
 
 
 def cluster_maps(
-    model: Model, tile: Tile, heads: Sequence[str], **options: Any
+    model: Model,
+    tile: Tile,
+    heads: Sequence[str],
+    *,
+    graded: str | None = None,
+    **options: Any,
 ) -> dict[str, Tensor]:
-    """Return the :func:`cluster_map` of each of several heads, from one pass."""
+    """Return the :func:`cluster_map` of each of several heads, from one pass.
+
+    Of the head ``graded``, which tells two classes, it is the grade of every pixel
+    (:func:`geoseg.decisions.grade`).
+    """
     extent = tile.extent(raster.describe(tile.image))
     view = ClusterView(model, *heads)
     rows: dict[str, list[NDArray[np.int64]]] = {head: [] for head in heads}
     for strip in predict_strips(view, tile.image, region=extent, **options):
         for head, part in view.split(strip).items():
-            ids = part.probability.argmax(axis=0)
+            if head == graded:
+                ids = grade(torch.from_numpy(part.probability[BUILDING])).numpy()
+            else:
+                ids = part.probability.argmax(axis=0)
             rows[head].append(np.where(part.valid, ids, -1))
     return {
         head: torch.from_numpy(np.concatenate(found)) for head, found in rows.items()
@@ -67,6 +75,7 @@ def contingency_tables(
     tiles: Sequence[Tile],
     heads: Sequence[str],
     *,
+    graded: str | None = None,
     on_tile: Callable[[], object] = lambda: None,
     **options: Any,
 ) -> dict[str, Tensor]:
@@ -78,23 +87,25 @@ def contingency_tables(
         model: Need not be matched.
         tiles: Labelled tiles.
         heads: Some of the method's heads; one pass counts for all.
+        graded: The one of them whose grades are counted, and not its classes.
         on_tile: Called after each tile.
         options: Window, overlap and batch size of the predictor.
 
     Returns:
-        Head → ``(tiles, K, C)`` long.
+        Head → ``(tiles, K, C)`` long; ``(tiles, GRADES, C)`` of the graded one.
     """
     tables: dict[str, list[Tensor]] = {head: [] for head in heads}
     for tile in tiles:
         classes = torch.from_numpy(
             read_labels(tile, raster.describe(tile.image)).astype(np.int64)
         )
-        for head, clusters in cluster_maps(model, tile, heads, **options).items():
+        maps = cluster_maps(model, tile, heads, graded=graded, **options)
+        for head, clusters in maps.items():
             seen = clusters >= 0
             table = contingency_table(
                 clusters[seen],
                 classes[seen],
-                num_clusters=model.method.heads[head],
+                num_clusters=GRADES if head == graded else model.method.heads[head],
                 num_classes=len(tile.classes.names),
             )
             tables[head].append(table)
@@ -109,8 +120,8 @@ def match_model(
 
     The model's classes become those of the tiles' labels. With more than two, clusters
     are matched for accuracy whatever the objective: F1 is that of one class. A head that
-    was trained to tell classes keeps them; its counts are noted all the same. Warns of
-    heads that put nearly all pixels into one cluster.
+    was trained to tell classes keeps them, with the threshold that the objective asks
+    for. Warns of heads that put nearly all pixels into one cluster.
 
     Raises:
         MatchingError: If the labels show fewer than two classes.
@@ -124,23 +135,24 @@ def match_model(
         )
     if len(names) > 2:
         objective = "accuracy"
-    heads = list(model.method.heads)
+    heads, learned = list(model.method.heads), model.method.class_head
+    graded = learned if objective == "f1" else None
+    plain = model.with_card(matchings={})  # an earlier threshold would be in the way
     doing = "checking" if model.learned_classes else "matching"
     with bar(f"{doing} {model.card.method}", len(tiles)) as advance:
-        tables = contingency_tables(model, tiles, heads, on_tile=advance, **options)
+        tables = contingency_tables(
+            plain, tiles, heads, graded=graded, on_tile=advance, **options
+        )
     matchings = {
-        head: _match_head(found, None if head == model.method.class_head else objective)
+        head: (
+            match_clusters(found, objective=objective)
+            if head != learned
+            else graded_matching(found) if graded else class_matching(found)
+        )
         for head, found in tables.items()
     }
     _warn_of_alike(model, matchings, names)
     return model.with_card(matchings=matchings, class_names=names)
-
-
-def _match_head(tables: Tensor, objective: Objective | None) -> Matching:
-    """Match a head's clusters; without an objective they are classes by training."""
-    if objective is None:
-        return identity_matching(tables)
-    return match_clusters(tables, objective=objective)
 
 
 def largest_cluster(matching: Matching) -> tuple[int, float]:

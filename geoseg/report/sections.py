@@ -128,7 +128,13 @@ def _head(head: HeadTable, *, opened: bool) -> Html:
         label += ", the one that maps are made with"
     how = "Learned from" if head.learned else "Matched on"
     what = f"{how} {counted(head.tiles, 'tile')}."
-    if head.threshold is not None:
+    if head.threshold is not None and head.learned:
+        what += (
+            f" A pixel is building when its probability is above {head.threshold:.2f}, "
+            "where F1 is best on those tiles; in maps and their probabilities that is "
+            "drawn to one half."
+        )
+    elif head.threshold is not None:
         what += f" A cluster is building when its score is above {head.threshold:.3f}."
     if head.omitted:
         what += (
