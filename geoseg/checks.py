@@ -4,6 +4,7 @@ A wrong word costs a moment so, and not the seconds in which rasterio and Lightn
 and tiles are looked at.
 """
 
+import logging
 from pathlib import Path
 
 from geoseg.errors import ParameterError
@@ -12,6 +13,15 @@ from geoseg.geo.presence import need_tiles
 from geoseg.methods import method_class, method_entry
 from geoseg.run_folders import newest_model, refuse_filled
 from geoseg.settings import RunSettings
+
+log = logging.getLogger(__name__)
+
+#: Settings of optimiser steps.
+STEP_SETTINGS = (
+    *("max_steps", "max_epochs", "max_seconds", "lr_schedule", "warmup_steps"),
+    *("accumulate", "checkpoint_steps", "stop_on_collapse", "tensorboard"),
+    *("device", "precision"),
+)
 
 
 def check_settings(settings: RunSettings, run: Path | None = None) -> None:
@@ -42,6 +52,24 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
     check_device(settings.device, settings.devices)
     _check_steps(settings)
     _check_method(settings)
+
+
+def warn_of_unused(settings: RunSettings, *, profile: bool = False) -> None:
+    """Warn of settings of optimiser steps where the method makes none.
+
+    Args:
+        settings: Of the run; those that are as by default need no warning.
+        profile: Whether steps are to be measured.
+    """
+    if method_class(settings.method).gradient:
+        return
+    chosen = {name: getattr(settings, name) for name in STEP_SETTINGS}
+    words = RunSettings(**chosen).command().split()[2:] + ["--profile"] * profile
+    if words:
+        log.warning(
+            "%s makes no optimiser steps: without effect is %s",
+            *(settings.method, " ".join(words)),
+        )
 
 
 def _check_steps(settings: RunSettings) -> None:

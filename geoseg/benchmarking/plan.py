@@ -1,6 +1,7 @@
 """What a benchmark trains: rows × splits × seeds, each an ordinary run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,8 @@ from geoseg.methods import (
 from geoseg.settings import RunSettings
 from geoseg.starting import parameters_of
 from geoseg.words import did_you_mean
+
+log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -211,33 +214,47 @@ class Plan:
         return {**self.base.to_json(), "parameters": dict(self.shared)}
 
     def check(self, former: Sequence[Row] = ()) -> None:
-        """Refuse what no run could be begun with.
+        """Refuse what no run could be begun with; warn of what none will take.
+
+        A table grows over several commands: parameters may be for rows to come.
 
         Args:
             former: Rows that the benchmark has already; they share the parameters.
 
         Raises:
-            ParameterError: If a parameter is unknown or has no meaning.
+            ParameterError: If a parameter is one of no method, or has no meaning.
         """
         methods = {row.method for row in (*self.sources, *self.rows, *former)}
         known = {name for method in methods for name in method_defaults(method)}
-        for name in self.shared:
-            if name not in known:
-                raise ParameterError(
-                    f"none of {', '.join(sorted(methods))} has a parameter "
-                    f"{name!r}{did_you_mean(name, known)}"
-                )
+        if others := [name for name in self.shared if name not in known]:
+            _check_others(others, methods)
         for method, given in self.own.items():
-            if method not in methods:
-                raise ParameterError(
-                    f"-p {method}.{next(iter(given))} is for {method}, which is not "
-                    f"among {', '.join(sorted(methods))}"
-                )
             check_parameters(method, given)
+            if method not in methods:
+                _warn_of_unused(f"{method}.{next(iter(given))}", methods)
         for row in (*self.sources, *self.rows):
             settings = self.settings(Job(row, 0, 0), Path())
             free = replace(settings, init=None)
             outline_method(free, 3, parameters_of(free, ("red",) * 3))
+
+
+def _check_others(names: Sequence[str], methods: Collection[str]) -> None:
+    """Warn of parameters of other methods alone; refuse those of none that there is."""
+    everywhere = {name for method in METHODS for name in method_defaults(method)}
+    for name in names:
+        if name not in everywhere:
+            raise ParameterError(
+                f"no method has a parameter {name!r}{did_you_mean(name, everywhere)}"
+            )
+        _warn_of_unused(name, methods)
+
+
+def _warn_of_unused(parameter: str, methods: Collection[str]) -> None:
+    log.warning(
+        "-p %s is for none of the methods here: %s",
+        parameter,
+        ", ".join(sorted(methods)),
+    )
 
 
 def run_folder(bench: Path, job: Job) -> Path:

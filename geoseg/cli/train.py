@@ -383,11 +383,12 @@ def _start(
     given: dict[str, Any], output: Path | None, threads: int | None, profile: bool
 ) -> "RunResult":
     """Begin a run; what its settings alone say is wrong is said at once."""
-    from geoseg.checks import check_settings
+    from geoseg.checks import check_settings, warn_of_unused
     from geoseg.settings import RunSettings
 
     settings = RunSettings(**given)
     check_settings(settings, output)
+    warn_of_unused(settings, profile=profile)
     settings = replace(settings, device=options.found_device(settings.device))
     options.set_threads(threads)
     from geoseg import runs  # heavy: after the checks

@@ -4,6 +4,7 @@ import pytest
 
 from geoseg.benchmarking.plan import Job, Plan, Row, parse_rows, split_parameters
 from geoseg.errors import ParameterError
+from geoseg.methods import METHODS
 from geoseg.settings import RunSettings
 
 
@@ -75,11 +76,22 @@ def test_parameters_go_to_the_methods_that_have_them():
     plan.check()
 
 
+@pytest.mark.parametrize("name", ["width", "semisup.half_width"])
+def test_parameters_for_rows_to_come_are_warned_of(name, caplog):
+    shared, own = split_parameters({name: "2"}, tuple(METHODS))
+    plan = plan_of("color_kmeans", shared=shared, own=own)
+    with caplog.at_level("WARNING"):
+        plan.check(parse_rows("forest"))
+    expected = f"-p {name} is for none of the methods here: color_kmeans, forest"
+    assert caplog.messages == [expected]
+    assert plan.parameters(Row("color_kmeans")) == {}
+
+
 @pytest.mark.parametrize(
     ("pairs", "message"),
     [
         ({"widht": "2"}, "has a parameter 'widht' \\(did you mean width"),
-        ({"supervised.width": "2"}, "for supervised, which is not among"),
+        ({"supervised.widht": "2"}, "supervised has no parameter 'widht'"),
         ({"iic.widht": "2"}, "iic has no parameter 'widht'"),
         ({"width": "wide"}, "expected int"),
         ({"ic.width": "2"}, "for a method 'ic' \\(did you mean iic"),

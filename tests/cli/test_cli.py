@@ -205,6 +205,15 @@ def test_train_does_not_touch_a_folder_that_holds_something(geoseg, there, tmp_p
     assert os.listdir(tmp_path) == ["notes"]
 
 
+def test_train_warns_of_steps_that_a_method_does_not_make(geoseg, there, tmp_path):
+    words = ["train", "--aoi", "sample", "--method", "majority", "--max-steps", 9]
+    words += ["--no-controls", "--report", "none", "-o", tmp_path / "run"]
+    result = geoseg(*words)
+    assert result.exit_code == 0, result.output
+    warning = "majority makes no optimiser steps: without effect is --max-steps 9\n"
+    assert result.stderr.count(warning) == 1
+
+
 def test_without_a_model_predict_says_to_train(geoseg, work, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = geoseg("predict", work.images[0], "-o", "b.gpkg")
