@@ -14,6 +14,8 @@ from lightning.pytorch.callbacks import Callback
 
 from geoseg.errors import TrainingError
 from geoseg.methods.base import Method
+from geoseg.patches import PatchBatch
+from geoseg.progress import track
 from geoseg.run_files import (
     AREAS_NAME,
     CHECKPOINT_NAME,
@@ -39,7 +41,7 @@ from geoseg.training.limits import (
     check_accumulation,
 )
 from geoseg.training.logs import AreasLog, MetricsLog, TensorBoardLog
-from geoseg.training.profiling import StepProfile, Stopwatch
+from geoseg.training.profiling import StepProfile
 from geoseg.training.schedules import Schedule
 
 #: What Lightning would add by itself, and geoseg does in its own way or not at all.
@@ -109,51 +111,79 @@ def fit(
             of a training with other parts or devices.
     """
     if not method.gradient:
-        method.finish(lambda: loader.batches(0))
+        finish(method, loader)
         return FitResult(0, logs={})
+    adapter = _adapter(method, loader, limits, schedule, accumulate, seed)
+    checkpoint = run / CHECKPOINT_NAME
+    clock = TimeLimit(adapter, limits.seconds)
+    interrupt = Interrupt(adapter, None if group is None else group.asked_to_stop)
+    collapse = CollapseStop(adapter, stop=stop_on_collapse)
+    callbacks: list[Callback] = [
+        clock,
+        Checkpoint(adapter, checkpoint, checkpoint_seconds, checkpoint_steps),
+        *(interrupt, collapse),
+    ]
+    options: dict[str, Any] = {"accelerator": accelerator, "precision": precision}
+    options |= {"devices": 1} if group is None else group.trainer_options()
+    if group is None or group.rank == 0:
+        callbacks[:0] = [*_logs(adapter, run, tensorboard), Progress(adapter, clock)]
+        if profile:
+            measured = StepProfile(adapter, run / TRACE_NAME, precision)
+            callbacks.append(measured)
+            options["profiler"] = measured.stopwatch
+    if on_step is not None:
+        callbacks.insert(0, OnStep(adapter, on_step))
+    resumed = checkpoint if resume and checkpoint.exists() else None
+    _train(adapter, run, callbacks, options, resumed)
+    if group is None:
+        finish(method, loader, adapter.steps_made)
+    return FitResult(
+        adapter.steps_made,
+        adapter.numbers(),
+        signal=interrupt.signals.received,
+        collapse=collapse.said,
+    )
+
+
+def finish(method: Method, loader: EpochLoader, steps: int = 0) -> None:
+    """Let a method have its last look at the patches, with a bar for every pass.
+
+    Args:
+        method: Changed in place.
+        loader: Of all patches.
+        steps: Made before; they tell the epoch.
+    """
+    count = len(loader)
+
+    def batches() -> Iterator[PatchBatch]:
+        return track(loader.batches(steps // count), "fitting", count, unit="batch")
+
+    method.finish(batches)
+
+
+def _adapter(
+    method: Method,
+    loader: EpochLoader,
+    limits: Limits,
+    schedule: Schedule,
+    accumulate: int,
+    seed: int,
+) -> Adapter:
+    """Make Lightning's view of the method, for which all must fit together.
+
+    Raises:
+        ParameterError, TrainingError: As :func:`fit`.
+    """
     steps = _last_step(limits, len(loader))
     schedule.check(steps)
     check_accumulation(method, accumulate)
-    adapter = Adapter(
+    return Adapter(
         method,
         loader,
         seed=seed,
         steps=steps,
         schedule=schedule,
         accumulate=accumulate,
-    )
-    leads = group is None or group.rank == 0
-    interrupt = Interrupt(adapter, None if group is None else group.asked_to_stop)
-    collapse = CollapseStop(adapter, stop=stop_on_collapse)
-    clock = TimeLimit(adapter, limits.seconds)
-    checkpoint = run / CHECKPOINT_NAME
-    stopwatch = Stopwatch() if profile and leads else None
-    callbacks: list[Callback] = [
-        *([] if on_step is None else [OnStep(adapter, on_step)]),
-        *(_logs(adapter, run, tensorboard) if leads else []),
-        *([Progress(adapter, clock)] if leads else []),
-        clock,
-        Checkpoint(adapter, checkpoint, checkpoint_seconds, checkpoint_steps),
-        *(interrupt, collapse),
-    ]
-    if stopwatch is not None:
-        callbacks.append(StepProfile(adapter, stopwatch, run / TRACE_NAME, precision))
-    options = {
-        "accelerator": accelerator,
-        "precision": precision,
-        "callbacks": callbacks,
-        "default_root_dir": run,
-        "profiler": stopwatch,
-        **({"devices": 1} if group is None else group.trainer_options()),
-    }
-    _train(adapter, options, checkpoint if resume and checkpoint.exists() else None)
-    if group is None:
-        method.finish(lambda: loader.batches(adapter.steps_made // len(loader)))
-    return FitResult(
-        adapter.steps_made,
-        adapter.numbers(),
-        signal=interrupt.signals.received,
-        collapse=collapse.said,
     )
 
 
@@ -172,10 +202,18 @@ def _last_step(limits: Limits, steps_per_epoch: int) -> int | None:
     return steps
 
 
-def _train(adapter: Adapter, options: dict[str, Any], path: Path | None) -> None:
+def _train(
+    adapter: Adapter,
+    run: Path,
+    callbacks: list[Callback],
+    options: dict[str, Any],
+    path: Path | None,
+) -> None:
     """Let Lightning step, from a checkpoint on if there is one."""
     with _quiet_lightning(), _own_signals():
         trainer = L.Trainer(
+            default_root_dir=run,
+            callbacks=callbacks,
             max_steps=-1 if adapter.steps is None else adapter.steps,
             accumulate_grad_batches=adapter.accumulate,
             **options,

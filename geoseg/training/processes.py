@@ -26,7 +26,7 @@ from geoseg.errors import GeosegError, TrainingError
 from geoseg.methods.base import Method
 from geoseg.spawned import end_with_leader
 from geoseg.training.callbacks import StopSignals
-from geoseg.training.engine import fit
+from geoseg.training.engine import finish, fit
 from geoseg.training.group import Group
 from geoseg.training.limits import EpochLoader, FitResult
 
@@ -96,8 +96,7 @@ def fit_on_devices(
                 connection.close()
     state = torch.load(io.BytesIO(weights), weights_only=True, map_location="cpu")
     method.load_state_dict(state)
-    loader = loaders(0, 1)
-    method.finish(lambda: loader.batches(result.steps // len(loader)))
+    finish(method, loaders(0, 1), result.steps)
     return FitResult(result.steps, result.logs, signals.received, result.collapse)
 
 

@@ -129,16 +129,16 @@ class StepProfile(StepCallback):
 
     Args:
         state: Of the training.
-        stopwatch: The trainer's profiler.
         path: Of the trace, ``….json.gz``.
         precision: Lightning's name; the matrix product is measured in it.
+
+    Attributes:
+        stopwatch: To be the trainer's profiler.
     """
 
-    def __init__(
-        self, state: Adapter, stopwatch: Stopwatch, path: Path, precision: str
-    ) -> None:
+    def __init__(self, state: Adapter, path: Path, precision: str) -> None:
         super().__init__(state)
-        self.stopwatch = stopwatch
+        self.stopwatch = Stopwatch()
         self.path = path
         self.dtype = torch.bfloat16 if "bf16" in precision else torch.float32
         self.steps = 0

@@ -1,4 +1,6 @@
 import csv
+import io
+import logging
 import os
 import signal
 import subprocess
@@ -52,6 +54,18 @@ def train_in_a_process(run, kill_at: int) -> int:
 def rows(run, name=METRICS_NAME) -> list[dict[str, str]]:
     with (run / name).open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_who_waits_at_a_terminal_sees_each_pass_of_a_method_without_steps(
+    tmp_path, monkeypatch
+):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    logging.getLogger("geoseg").setLevel(logging.INFO)
+    method = build_method("color_kmeans", 3, {"clusters": 2, "pixels": 100})
+    fit(method, NoiseLoader(), run=tmp_path, limits=Limits())
+    assert "fitting: 100%" in terminal.getvalue() and "5/5" in terminal.getvalue()
 
 
 @pytest.mark.slow
