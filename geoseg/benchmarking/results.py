@@ -30,7 +30,7 @@ from geoseg.mutual_information import (
 from geoseg.run_files import SCORES_NAME, TIMES_NAME
 from geoseg.stopwatch import read_seconds
 
-#: The row that is always there, from the labels of the test tiles alone.
+#: The row that is always there: all is one cluster, which the matching tiles name.
 MAJORITY = Row("majority")
 
 _NAME = re.compile(r"split(\d+)-seed(\d+)(?:-tiles(\d+))?")
@@ -45,6 +45,7 @@ class Trial:
         folder: Where it lies.
         scores: Of the default head on the test tiles.
         tables: ``(T, K, C)`` counts of its clusters on the classes of the test tiles.
+        matched: ``(C,)`` labelled pixels of each class on the matching tiles.
         numbers: What else was measured, as ``trial.json`` has it.
         seconds: By stage.
     """
@@ -53,6 +54,7 @@ class Trial:
     folder: Path
     scores: Scores
     tables: NDArray[np.int64]
+    matched: NDArray[np.int64]
     numbers: Mapping[str, Any]
     seconds: Mapping[str, float]
 
@@ -88,26 +90,31 @@ def _blind(bench: Path, row: Row) -> list[tuple[int, int]]:
 def _read(job: Job, folder: Path) -> Trial:
     document = json.loads((folder / SCORES_NAME).read_text(encoding="utf-8"))
     with np.load(folder / COUNTS_NAME) as stored:
-        tables = stored["test"]
+        tables, matched = stored["test"], stored["matching"].sum((0, 1))
     return Trial(
         job,
         folder,
         Scores.from_json(document["entries"][0]),
         tables,
+        matched,
         json.loads((folder / TRIAL_NAME).read_text()),
         read_seconds(folder / TIMES_NAME),
     )
 
 
 def majority_trials(trials: Iterable[Trial]) -> list[Trial]:
-    """Return what the commonest class scores on each split: no run, no clusters."""
+    """Return what the commonest class of the matching tiles scores on each split.
+
+    Nothing is run for it; it is one cluster of all pixels.
+    """
     first = {trial.job.split: trial for trial in reversed(list(trials))}
     return [
         Trial(
             Job(MAJORITY, split, 0),
             trial.folder,
-            majority_scores(trial.scores),
+            majority_scores(trial.scores, int(trial.matched.argmax())),
             trial.tables.sum(1, keepdims=True),
+            trial.matched,
             {"learns_from_labels": False},
             {},
         )

@@ -210,14 +210,20 @@ def _metrics_json(scores: Mapping[str, Interval]) -> dict[str, Any]:
     }
 
 
-def majority_scores(scores: Scores) -> Scores:
+def majority_scores(scores: Scores, commonest: int | None = None) -> Scores:
     """Return the control that calls every pixel of these tiles the commonest class.
 
-    The class is the commonest on these very tiles, the best that a constant can do. It
-    proposes no footprint where that is background.
+    It proposes no footprint where that is background.
+
+    Args:
+        scores: Of any map of these tiles.
+        commonest: Id of the class that is commonest where labels may be looked at;
+            None: on these very tiles, the best that a constant can do.
     """
     confusions = scores.confusions
-    winner = int(confusions.sum((0, 2)).argmax())
+    winner = commonest
+    if winner is None:
+        winner = int(confusions.sum((0, 2)).argmax())
     tiles = []
     for tile, confusion in zip(scores.tiles, confusions, strict=True):
         constant = np.zeros_like(confusion)
