@@ -19,19 +19,20 @@ def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -
         [refusal(partial(band_numbers, grid, bands)) for grid in grids],
     )
     problems = [_first_of(found) for found in refusals if any(found)]
-    warnings: list[str] = []
+    unlike: list[list[str]] = []
+    near = grids[:: -(-len(grids) // LOOKED_AT)]
     if card.head not in card.matchings:
         problems.append("the model's clusters have no classes yet: run geoseg match")
     if not problems:
-        for grid in grids[:: -(-len(grids) // LOOKED_AT)]:
-            warnings += [f"{grid.path}: {warning}" for warning in _unlike(grid, card)]
-    verdict = "does not fit" if problems else "fits, but" if warnings else "fits"
+        unlike = _by_kind(near, card)
+    verdict = "does not fit" if problems else "fits, but" if unlike else "fits"
     sheet.facts["model"] = {
         "fits": not problems,
         "problems": problems,
-        "warnings": warnings,
+        "warnings": [warning for kind in unlike for warning in kind],
     }
-    sheet.say("the model", verdict, *problems, *warnings)
+    lines = [_with_count(kind, len(near), "images looked at") for kind in unlike]
+    sheet.say("the model", verdict, *problems, *lines)
 
 
 def say_problem(sheet: Sheet, error: GeosegError) -> None:
@@ -42,23 +43,36 @@ def say_problem(sheet: Sheet, error: GeosegError) -> None:
 
 def _first_of(refusals: Sequence[str | None]) -> str:
     found = [text for text in refusals if text is not None]
-    of = f" ({len(found)} of {len(refusals)} images)" if len(refusals) > 1 else ""
-    return found[0] + of
+    return _with_count(found, len(refusals), "images")
 
 
-def _unlike(grid: RasterDescription, card: ModelCard) -> list[str]:
-    """Say what is unlike the images that a model was trained on."""
-    found = []
+def _with_count(found: Sequence[str], total: int, what: str) -> str:
+    """Return the first of some sentences, and how many images have one like it."""
+    return found[0] + (f" ({len(found)} of {total} {what})" if total > 1 else "")
+
+
+def _by_kind(grids: Sequence[RasterDescription], card: ModelCard) -> list[list[str]]:
+    """Return sentences on images unlike those of a training, a list for each kind."""
+    found: dict[str, list[str]] = {}
+    for grid in grids:
+        for kind, sentence in _unlike(grid, card).items():
+            found.setdefault(kind, []).append(f"{grid.path}: {sentence}")
+    return list(found.values())
+
+
+def _unlike(grid: RasterDescription, card: ModelCard) -> dict[str, str]:
+    """Say what is unlike the images that a model was trained on: kind → sentence."""
+    found = {}
     if card.gsd_m and grid.gsd_m and not 2 / 3 < grid.gsd_m / card.gsd_m < 3 / 2:
-        found.append(
+        found["pixels"] = (
             f"pixels of {grid.gsd_m:.3g} m, trained at {card.gsd_m:.3g} m: expect a "
             "poor map"
         )
     pixels, valid = sample(grid, nodata=card.nodata)
     if not valid.any():
-        return [*found, "no valid pixel: nothing would be mapped"]
+        return found | {"data": "no valid pixel: nothing would be mapped"}
     mismatch = stretch_mismatch(pixels, valid, grid.band_names, card.normalization)
-    return [*found, mismatch] if mismatch else found
+    return found | ({"values": mismatch} if mismatch else {})
 
 
 def refusal(check: Callable[[], object]) -> str | None:

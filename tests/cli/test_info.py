@@ -283,6 +283,13 @@ def test_other_values_and_pixel_sizes_are_warned_of(there, tmp_path, info):
     gsd, values = verdict["warnings"]
     assert "pixels of 5 m, trained at" in gsd
     assert "100 % of the values of band" in values and "lie outside" in values
+    for name in "bc":
+        shutil.copy(tmp_path / "a.tif", tmp_path / f"{name}.tif")
+    model = facts(info, tmp_path, "--model", there.run)["model"]
+    assert len(model["warnings"]) == 6
+    text = info(tmp_path, "--model", there.run)
+    assert text.count("a.tif: ") == text.count("(3 of 3 images looked at)") == 2
+    assert "b.tif: " not in text
 
 
 def test_labels_and_own_outputs(there, tmp_path, info, geoseg):
