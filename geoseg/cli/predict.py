@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from geoseg.cli import options
-from geoseg.geo.outputs import check_format, check_raster_format, refuse_existing
+from geoseg.geo.formats import check_format
+from geoseg.geo.outputs import check_raster_format, refuse_existing
 from geoseg.geo.presence import need_image
 from geoseg.run_folders import newest_model
 from geoseg.words import counted
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     required=True,
-    help="Footprints: .geojson (WGS 84) or .gpkg (the images' CRS).",
+    help="Footprints: .geojson, .geojsonl, .ndjson (WGS 84), .gpkg, .fgb or .parquet (the "
+    "images' CRS); see docs/formats.md.",
 )
 @options.model_opt
 @click.option(

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import shapely
 from rasterio.crs import CRS
@@ -19,6 +19,9 @@ from geoseg.geo.remote import (
     remote_access,
     user_name,
 )
+
+if TYPE_CHECKING:
+    import fiona
 
 #: Columns of a CSV that may hold WKT in longitude and latitude; SpaceNet's first.
 WKT_COLUMNS = ("PolygonWKT_Geo", "WKT", "geometry")
@@ -47,7 +50,8 @@ def read_shapes(path: str, classes: LabelClasses) -> Shapes:
     Curves come as fine polygons, features without a geometry are left out.
 
     Args:
-        path: GeoJSON, GeoPackage, FlatGeobuf, Shapefile, GeoParquet, or CSV with WKT.
+        path: GeoJSON, also a feature a line, GeoPackage, FlatGeobuf, Shapefile,
+            GeoParquet, or CSV with WKT.
         classes: Name the field and the layer.
 
     Raises:
@@ -99,7 +103,9 @@ def _read_fiona(path: str, classes: LabelClasses) -> Shapes:
             fiona.open(name, layer=_layer_name(name, classes.layer)) as source,
         ):
             wkt = source.crs_wkt
-            items = [item for item in source if item.geometry]
+            everything = list(source)
+            _need_all(source, len(everything))
+            items = [item for item in everything if item.geometry]
             if items:
                 _check_field(path, classes, source.schema["properties"])
             return Shapes(
@@ -111,11 +117,30 @@ def _read_fiona(path: str, classes: LabelClasses) -> Shapes:
         raise OSError(str(error.__cause__ or error)) from error
 
 
+def _need_all(source: "fiona.Collection", found: int) -> None:
+    """Refuse a FlatGeobuf whose end is missing, of which GDAL reads what is there."""
+    try:
+        promised = len(source) if source.driver == "FlatGeobuf" else found
+    except TypeError:  # a file that does not say how many there are
+        return
+    if found != promised:
+        raise OSError(f"{found} of {promised} features are there")
+
+
 def _read_json(path: str, classes: LabelClasses) -> Shapes:
     # GDAL reads what it can of a truncated GeoJSON; half the labels would be missing
     if not is_remote(path):
         with open(path, encoding="utf-8") as file:
             json.load(file)
+    return _read_fiona(path, classes)
+
+
+def _read_lines(path: str, classes: LabelClasses) -> Shapes:
+    # likewise: GDAL leaves out lines that it cannot read
+    if not is_remote(path):
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                json.loads(line.lstrip("\x1e") or "null")
     return _read_fiona(path, classes)
 
 
@@ -207,6 +232,7 @@ _TABLES: dict[str, Callable[[str], Columns]] = {
 }
 _READERS: dict[str, Callable[[str, LabelClasses], Shapes]] = {
     **dict.fromkeys((".geojson", ".json"), _read_json),
+    **dict.fromkeys((".geojsonl", ".ndjson"), _read_lines),
     **dict.fromkeys(_TABLES, _read_table),
 }
 

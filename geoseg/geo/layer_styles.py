@@ -7,6 +7,8 @@ from pathlib import Path
 from geoseg.errors import OutputError
 
 TABLE = "layer_styles"
+#: Of every last change: equal footprints make equal files.
+DATE = "1970-01-01T00:00:00.000Z"
 
 # Columns as QGIS creates them: it fills and reads them by these names.
 _CREATE = """
@@ -27,16 +29,18 @@ CREATE TABLE layer_styles (
 )
 """
 _REGISTER = """
-INSERT INTO gpkg_contents (table_name, data_type, identifier, description)
-VALUES ('layer_styles', 'attributes', 'layer_styles', 'Styles for QGIS')
+INSERT INTO gpkg_contents
+    (table_name, data_type, identifier, description, last_change)
+VALUES ('layer_styles', 'attributes', 'layer_styles', 'Styles for QGIS', ?)
 """
 # QGIS compares catalog and schema with empty strings: NULL would never match.
 _INSERT = """
 INSERT INTO layer_styles (
     f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,
-    styleQML, styleSLD, useAsDefault, description, owner
+    styleQML, styleSLD, useAsDefault, description, owner, update_time
 )
-SELECT '', '', table_name, column_name, 'geoseg', ?, ?, 1, 'Written by geoseg', ''
+SELECT
+    '', '', table_name, column_name, 'geoseg', ?, ?, 1, 'Written by geoseg', '', ?
 FROM gpkg_geometry_columns WHERE table_name = ?
 """
 
@@ -56,8 +60,8 @@ def add_layer_style(path: Path, layer: str, *, qml: str, sld: str) -> None:
     try:
         with closing(sqlite3.connect(path)) as database, database:
             database.execute(_CREATE)
-            database.execute(_REGISTER)
-            database.execute(_INSERT, (qml, sld, layer))
+            database.execute(_REGISTER, (DATE,))
+            database.execute(_INSERT, (qml, sld, DATE, layer))
     except sqlite3.Error as error:
         raise OutputError(
             f"the style of {layer} could not be written ({error}); check the free space"

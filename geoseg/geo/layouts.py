@@ -9,7 +9,7 @@ from geoseg.errors import DatasetError
 IMAGE_SUFFIXES = (".tif", ".tiff", ".vrt")
 VECTOR_SUFFIXES = (
     *(".geojson", ".json", ".gpkg", ".fgb", ".shp"),
-    *(".parquet", ".geoparquet"),
+    *(".parquet", ".geoparquet", ".geojsonl", ".ndjson"),
 )
 LABEL_SUFFIXES = (*VECTOR_SUFFIXES, *IMAGE_SUFFIXES)
 #: A table may lie among labels and be none: taken where it is named.

@@ -12,12 +12,13 @@ from geoseg.classes import footprint_ids
 from geoseg.errors import ParameterError, RasterError
 from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags, class_raster
+from geoseg.geo.formats import check_format
 from geoseg.geo.heads import MapView
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
 from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
 from geoseg.geo.map_summary import MapSummary, Tally
-from geoseg.geo.outputs import all_or_none, check_format
+from geoseg.geo.outputs import all_or_none
 from geoseg.geo.predictor import ClassModel, predict_strips, write_strips
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.strips import ClassStrip, Strip, classify, keep_classes
@@ -79,7 +80,7 @@ def map_buildings(
     Args:
         model: A matched model.
         images: Paths or URLs; all of one CRS.
-        output: ``.geojson`` or ``.gpkg``.
+        output: The footprints, in the format that its extension says.
         classes: Class raster to write; a folder if there are several images.
         probability: Probability raster, likewise.
         clusters: Cluster raster, likewise.
@@ -183,7 +184,7 @@ def _warn_of_doubts(summary: MapSummary, model: Model, output: Path) -> None:
         )
     if summary.doubt is not None:
         log.warning("%s: %s", summary.doubt, _advice(summary, model))
-    if not summary.footprints and output.suffix.lower() == ".geojson":
+    if not summary.footprints and not check_format(output).describes_itself:
         log.warning("%s is empty: QGIS takes it for a table, not a .gpkg", output.name)
 
 

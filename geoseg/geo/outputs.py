@@ -10,8 +10,6 @@ from pathlib import Path
 from geoseg.errors import OutputError, OutputExistsError, ParameterError
 from geoseg.geo.locks import locked
 
-#: File types of footprints by extension.
-DRIVERS = {".geojson": "GeoJSON", ".gpkg": "GPKG"}
 #: Extensions of rasters.
 GEOTIFF = (".tif", ".tiff")
 
@@ -30,21 +28,6 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise OutputExistsError(
             f"{path} exists already: give --overwrite or another name"
         )
-
-
-def check_format(path: Path) -> str:
-    """Name the driver for a file, by its extension.
-
-    Raises:
-        ParameterError: If the extension is not one of :data:`DRIVERS`.
-    """
-    driver = DRIVERS.get(path.suffix.lower())
-    if driver is None:
-        raise ParameterError(
-            f"{path.name} ends in {path.suffix or 'no extension'!r}, expected one of "
-            f"{', '.join(DRIVERS)}; rename the output"
-        )
-    return driver
 
 
 def check_raster_format(path: Path) -> None:
@@ -168,7 +151,8 @@ def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
 def _remove_stale(path: Path) -> None:
     """Remove what a killed run wrote aside; nobody writes ``path`` but us."""
     aside = re.compile(
-        rf"\.{re.escape(path.stem)}\.[0-9a-f]{{8}}{re.escape(path.suffix)}"
+        # FlatGeobuf's features wait in a file of _temp until they are sorted
+        rf"\.{re.escape(path.stem)}\.[0-9a-f]{{8}}(_temp)?{re.escape(path.suffix)}"
     )
     for left in path.parent.iterdir():
         if aside.match(left.name):

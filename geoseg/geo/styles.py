@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from geoseg.errors import OutputError, ParameterError
+from geoseg.geo.formats import FORMATS
 from geoseg.geo.legend import Legend
 from geoseg.geo.outputs import write_aside
 from geoseg.geo.qml import footprint_elements, paletted_pipe, probability_pipe, qml
@@ -15,8 +16,10 @@ from geoseg.geo.writer import LayerStyle
 
 log = logging.getLogger(__name__)
 
+_INSIDE = {suffix for it in FORMATS if it.style_inside for suffix in it.suffixes}
 # Files for which QGIS takes the .qml of their name.
-_STYLED = {".geojson", ".fgb", ".shp", ".gml", ".kml", ".parquet"}
+_STYLED = {suffix for it in FORMATS if not it.style_inside for suffix in it.suffixes}
+_STYLED |= {".shp", ".gml", ".kml"}
 _STYLED |= {".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg"}
 
 
@@ -86,7 +89,7 @@ def plan_styles(outputs: Iterable[StyledOutput]) -> dict[Path, list[ET.Element]]
                 f"{' and '.join(sorted(rasters))} would share the style {path.name}: give them "
                 "different names, or --no-style"
             )
-        outside = [o.path.name for o in group if o.path.suffix.lower() != ".gpkg"]
+        outside = [o.path.name for o in group if o.path.suffix.lower() not in _INSIDE]
         if not outside:
             continue
         strangers = _strangers(path, {output.path.name for output in group})

@@ -1,0 +1,110 @@
+"""Footprints to the files that GDAL writes feature by feature, and back."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fiona
+import rasterio.crs
+
+from geoseg.errors import OutputError
+from geoseg.geo.attributes import ATTRIBUTES, ID
+from geoseg.geo.feature_chunks import Chunk, Contents
+from geoseg.geo.formats import Format
+from geoseg.geo.layer_styles import DATE
+
+
+@contextmanager
+def open_features(
+    path: Path, how: Format, *, layer: str, crs: rasterio.crs.CRS
+) -> Iterator[Callable[[Chunk], None]]:
+    """Create a file, and give what writes chunks of footprints to it.
+
+    Args:
+        path: A new file.
+        how: A format that GDAL writes.
+        layer: Its name, where the format has names.
+        crs: Of the footprints.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    # a multipolygon is what crosses the antimeridian
+    kinds = ["Polygon", "MultiPolygon"] if how.longitude_latitude else "Polygon"
+    fields = {ID: "int", **{it.name: it.kind for it in ATTRIBUTES}}
+    try:
+        with (
+            fiona.Env(OGR_CURRENT_DATE=DATE),
+            fiona.open(
+                path,
+                "w",
+                driver=how.driver,
+                layer=layer,
+                schema={"geometry": kinds, "properties": fields},
+                crs_wkt=crs.to_wkt(),
+                **how.options,
+            ) as collection,
+        ):
+            yield lambda chunk: _store(collection, chunk)
+    except (fiona.errors.FionaError, fiona._err.CPLE_BaseError) as error:
+        raise OutputError(
+            f"{path.name} could not be written ({error}); check the free space"
+        ) from error
+
+
+def _store(collection: fiona.Collection, chunk: Chunk) -> None:
+    try:
+        collection.writerecords(_records(chunk))
+    except RuntimeError as error:
+        # Only here: the network runs in the same loop and has RuntimeErrors of its own.
+        reason = str(error).split(":")[0]
+        raise OutputError(
+            f"{collection.name} could not be written ({reason}); check the free space"
+        ) from error
+
+
+def _records(chunk: Chunk) -> list[dict[str, Any]]:
+    names = list(chunk.columns)
+    rows = zip(*chunk.columns.values(), strict=True)
+    return [
+        {
+            "type": "Feature",
+            "geometry": geometry.__geo_interface__,
+            "properties": dict(zip(names, row, strict=True)),
+        }
+        for geometry, row in zip(chunk.geometries, rows, strict=True)
+    ]
+
+
+def read_features(path: Path) -> Contents:
+    """Say what is in a file; what is cut off at the end is not overlooked.
+
+    Raises:
+        OutputError: If it does not open.
+    """
+    try:
+        with fiona.open(path) as collection:
+            count = _count(collection)
+            return Contents(
+                count,
+                rasterio.crs.CRS.from_wkt(collection.crs_wkt),
+                tuple(collection.bounds) if count else None,
+                tuple(collection.schema["properties"]),
+            )
+    except (fiona.errors.FionaError, fiona._err.CPLE_BaseError, ValueError) as error:
+        raise OutputError(
+            f"the footprints just written do not open ({error}); check the free space"
+        ) from error
+
+
+def _count(collection: fiona.Collection) -> int:
+    """Count features, those alone that can be read."""
+    if collection.driver != "FlatGeobuf":
+        return len(collection)
+    try:
+        count = len(collection)
+    except TypeError:  # so it says that there is none
+        return 0
+    # its header tells the number even if the end of the file is missing
+    return count if collection[count - 1] is not None else count - 1
