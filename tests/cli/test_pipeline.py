@@ -54,6 +54,7 @@ def test_predict_writes_valid_polygons_inside_the_tile(geoseg, there, tmp_path):
         assert 0.0 <= values["score"] <= 1.0
         assert values["area_m2"] >= 0.5  # before simplification it was 1
         assert values["perimeter_m"] > 0
+        assert 0.0 <= values["orientation"] < 180.0
 
 
 def test_predict_writes_rasters_on_the_grid_of_the_image(geoseg, there, tmp_path):

@@ -67,8 +67,21 @@ CASES = {
         nothing,
         PREDICT + "b.shp",
         2,
-        "b.shp ends in '.shp', expected one of .geojson, .gpkg",
+        "b.shp ends in '.shp' .a Shapefile.*take .gpkg.* expected one of .geojson, .gpkg",
     ),
+    "a KML": (
+        nothing,
+        PREDICT + "b.kml",
+        2,
+        "b.kml ends in '.kml' .KML.*take .geojson.* expected one of .geojson, .gpkg",
+    ),
+    "a GeoParquet exists": (
+        file("b.parquet"),
+        PREDICT + "b.parquet",
+        2,
+        "b.parquet exists already.*--overwrite",
+    ),
+    "a FlatGeobuf below a file": (nothing, PREDICT + "tile.tif/b.fgb", 1, "tile.tif"),
     "a text": (nothing, PREDICT + "b.txt", 2, "b.txt ends in '.txt', expected one of"),
     "a raster that is no GeoTIFF": (
         nothing,
