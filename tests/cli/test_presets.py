@@ -20,6 +20,7 @@ def settings(run):
     return json.loads((run / SETTINGS_NAME).read_text())["settings"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_it_trains_its_method_and_the_run_says_so(geoseg, there, tmp_path, name):
     run = tmp_path / "run"
@@ -63,6 +64,7 @@ def test_what_is_given_wins_and_the_rest_is_the_preset_s(geoseg, there, tmp_path
     )
 
 
+@pytest.mark.slow
 def test_a_value_as_usual_wins_too_where_it_is_given(geoseg, there, tmp_path):
     words = ["--patch-size", 128, "--max-steps", 1, "-p", "width=2", "--no-controls"]
     done = geoseg(
