@@ -6,15 +6,14 @@ Memory grows with the raster's width and the window, never with its height: a ro
 handed on as soon as no later window touches it.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from geoseg.errors import ParameterError
@@ -22,40 +21,15 @@ from geoseg.geo import raster
 from geoseg.geo.class_rasters import RasterTags, class_raster, probability_raster
 from geoseg.geo.legend import class_legend
 from geoseg.geo.raster import PixelWindow
-from geoseg.geo.stitching import Tiling, WindowRow, in_steps, stitch, tile
+from geoseg.geo.stitching import Tiling, WindowRow, stitch, tile
 from geoseg.geo.strips import ClassStrip, Strip, classify
+from geoseg.geo.window_batches import ClassModel as ClassModel
+from geoseg.geo.window_batches import Found
+from geoseg.geo.window_batches import ModelCard as ModelCard
+from geoseg.geo.window_batches import WindowBatches
 from geoseg.geo.window_rows import MARGIN, window_rows
-from geoseg.normalization import Normalization
 
 T = TypeVar("T")
-_Probabilities = npt.NDArray[np.float32]
-
-#: A batch that fills slowly is run after so many rows of windows.
-MOST_ROWS = 8
-
-
-class ModelCard(Protocol):
-    """What prediction needs to know about a model."""
-
-    @property
-    def normalization(self) -> Normalization: ...
-
-    @property
-    def nodata(self) -> str: ...
-
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-
-
-class ClassModel(Protocol):
-    """What turns normalised pixels into class probabilities."""
-
-    @property
-    def card(self) -> ModelCard: ...
-
-    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Map ``(N, channels, H, W)`` and ``(N, H, W)`` bool to ``(N, C, H, W)``."""
-        ...
 
 
 def predict_strips(
@@ -70,14 +44,13 @@ def predict_strips(
     """Predict class probabilities of a raster, in strips from top to bottom.
 
     The result does not depend on the order of windows: batches have one shape (the
-    last is padded), and overlaps are summed row by row, left to right. While the
-    network runs, the next strip is read and normalised in a thread with a dataset
-    handle of its own.
+    last is padded), and overlaps are summed in integers. While the network runs, the
+    next strip is read and normalised in a thread with a dataset handle of its own.
 
     Networks take what lies beyond a window for zeros and err along its border. Blending
     makes up for it where windows overlap. Windows at the region's border go through the
-    network one by one with :data:`geoseg.geo.window_rows.MARGIN` pixels around them: of
-    the raster, and where it ends the outermost pixels repeated, with ``valid`` False.
+    network with :data:`geoseg.geo.window_rows.MARGIN` pixels around them: of the raster,
+    and where it ends the outermost pixels repeated, with ``valid`` False.
 
     Args:
         model: the model; its card names the bands, the normalisation and nodata.
@@ -144,44 +117,52 @@ def predict_rows(
         nodata=model.card.nodata,
         rows=rows,
     )
-    return _run(_Batch(model, tiling, batch_size), _ahead(images), tiling, rows)
+    batches = WindowBatches(model, tiling, batch_size)
+    return _run(batches, _ahead(images), tiling, rows)
 
 
 def _run(
-    batch: "_Batch",
+    batches: WindowBatches,
     images: Iterator[tuple[Tensor, Tensor]],
     tiling: Tiling,
     rows: range,
 ) -> Generator[WindowRow]:
     """Run the windows row by row; those without a valid pixel are left out."""
-    waiting: dict[int, WindowRow] = {}  # rows of which windows may be in the batch
+    waiting: dict[int, _PartOfRow] = {}  # rows of which windows may be in a batch
+
+    def keep(found: Iterable[Found]) -> None:
+        for (row, column), probability in found:
+            waiting[row].found[column] = probability
 
     def complete(end: int) -> Iterator[WindowRow]:
         for row in [row for row in waiting if row < end]:
-            yield waiting.pop(row)
-
-    def run() -> None:
-        for (row, column), probability in batch.run():
-            waiting[row].columns.append(column)
-            waiting[row].probability.append(in_steps(probability))
+            yield waiting.pop(row).whole(row)
 
     for row, (image, valid) in zip(rows, images, strict=True):
         own = valid.numpy()[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        waiting[row] = WindowRow(row, own, [], [])
+        waiting[row] = _PartOfRow(own, {})
         any_valid: npt.NDArray[np.bool_] = np.any(own, axis=0)
         for column, left in enumerate(tiling.columns):
             if not any_valid[left : left + tiling.size].any():
                 continue
             columns = slice(left, left + tiling.size + 2 * MARGIN)
-            batch.append(row, column, image[:, :, columns], valid[:, columns])
-            if batch.ready:
-                run()
-        # Where little is valid a batch fills slowly: it may not hold up many rows.
-        if batch.places and row - batch.places[0][0] >= MOST_ROWS:
-            run()
-        yield from complete(batch.places[0][0] if batch.places else row + 1)
-    run()
+            keep(batches.add(row, column, image[:, :, columns], valid[:, columns]))
+        keep(batches.hurry(row))
+        yield from complete(batches.complete(row + 1))
+    keep(batches.finish())
     yield from complete(rows.stop)
+
+
+class _PartOfRow(NamedTuple):
+    """What is known of a row of windows: where it is valid, probabilities by column."""
+
+    valid: npt.NDArray[np.bool_]
+    found: dict[int, npt.NDArray[np.uint16]]
+
+    def whole(self, row: int) -> WindowRow:
+        columns = sorted(self.found)
+        found = [self.found[column] for column in columns]
+        return WindowRow(row, self.valid, columns, found)
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
@@ -197,72 +178,6 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
             # An abandoned iterator closes its dataset in the thread that opened it.
             coming.cancel()
             reader.submit(items.close)  # type: ignore[attr-defined]
-
-
-class _Batch:
-    """Windows on their way to the network, always as many as the batch holds.
-
-    One shape for all batches: the same kernels run, so the same bits come out. Windows
-    at the region's border are larger and go one by one, but come out in their turn.
-    """
-
-    def __init__(self, model: ClassModel, tiling: Tiling, size: int) -> None:
-        self._model = model
-        self._last = (len(tiling.rows) - 1, len(tiling.columns) - 1)
-        # A small raster has fewer windows than a batch: none are computed to be thrown
-        # away.
-        inner = max(self._last[0] - 1, 0) * max(self._last[1] - 1, 0)
-        self._size = min(size, inner)
-        self._image = torch.zeros(0)
-        self._valid = torch.zeros(0, dtype=torch.bool)
-        self._waiting: list[tuple[int, int]] = []  # of the places, those in the batch
-        self._known: dict[tuple[int, int], _Probabilities] = {}
-        self.places: list[tuple[int, int]] = []  # (row, column) of the tiling
-
-    @property
-    def ready(self) -> bool:
-        """Whether the batch is full, or nothing waits for it to be."""
-        return len(self._waiting) in (0, self._size)
-
-    def append(self, row: int, column: int, image: Tensor, valid: Tensor) -> None:
-        """Take a window with its margin.
-
-        Args:
-            row: Of the tiling; ``column`` likewise.
-            image: ``(channels, size + 2 MARGIN, size + 2 MARGIN)``.
-            valid: ``(size + 2 MARGIN, size + 2 MARGIN)`` bool.
-        """
-        place = (row, column)
-        self.places.append(place)
-        if row in (0, self._last[0]) or column in (0, self._last[1]):
-            found = self._compute(image[None].contiguous(), valid[None].contiguous())
-            self._known[place] = found[0, :, MARGIN:-MARGIN, MARGIN:-MARGIN]
-            return
-        image = image[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
-        valid = valid[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        if not len(self._image):
-            self._image = torch.zeros((self._size, *image.shape))
-            self._valid = torch.zeros((self._size, *valid.shape), dtype=torch.bool)
-        # A copy, so that the strip it was cut from can go.
-        self._image[len(self._waiting)] = image
-        self._valid[len(self._waiting)] = valid
-        self._waiting.append(place)
-
-    def run(self) -> list[tuple[tuple[int, int], _Probabilities]]:
-        """Empty the batch: places and their ``(C, size, size)`` probabilities."""
-        if self._waiting:
-            self._image[len(self._waiting) :] = 0
-            self._valid[len(self._waiting) :] = False
-            found = self._compute(self._image, self._valid)
-            self._known.update(zip(self._waiting, found, strict=False))
-        result = [(place, self._known[place]) for place in self.places]
-        self.places, self._waiting, self._known = [], [], {}
-        return result
-
-    def _compute(self, image: Tensor, valid: Tensor) -> _Probabilities:
-        with torch.no_grad():
-            result = self._model.class_probabilities(image, valid)
-        return np.asarray(result.float().cpu().numpy())
 
 
 def predict_raster(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.errors import ParameterError
+from geoseg.errors import ModelFileError, ParameterError
 from geoseg.geo.strips import Strip
 from geoseg.windows import blend_profile, window_starts
 
@@ -91,10 +91,21 @@ class WindowRow(NamedTuple):
 
 
 def in_steps(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
-    """Round probabilities in [0, 1] to :data:`STEPS`-ths."""
-    steps: npt.NDArray[np.uint16] = np.rint(probability * np.float32(STEPS)).astype(
-        np.uint16
-    )
+    """Round probabilities in [0, 1] to :data:`STEPS`-ths.
+
+    Raises:
+        ModelFileError: If one is no number.
+    """
+    try:
+        with np.errstate(invalid="raise"):
+            steps: npt.NDArray[np.uint16] = np.rint(
+                probability * np.float32(STEPS)
+            ).astype(np.uint16)
+    except FloatingPointError as error:
+        raise ModelFileError(
+            "the model gives values that are no numbers (NaN), expected probabilities: "
+            "its training diverged; train again"
+        ) from error
     return steps
 
 
@@ -114,6 +125,12 @@ def stitch(
         yield from sums.finished(row.row + 1)
 
 
+# Weighted probabilities are summed as integers, which give the same sum in any order:
+# a raster that is turned or mirrored gives the same bits. A sum is at most 1, so int32
+# holds it with a bit to spare, finer than float32 does.
+_ONE = 2**30
+
+
 class WindowSums:
     """Sum weighted windows and hand out the rows that no later window touches."""
 
@@ -122,7 +139,7 @@ class WindowSums:
         self._classes, self._height, self._width = shape
         self._done = 0  # rows handed out; the arrays below start there
         # Room for more rows than are in use: taking memory anew costs as much as adding.
-        self._sums = np.zeros((self._classes, 0, self._width), dtype=np.float32)
+        self._sums = np.zeros((self._classes, 0, self._width), dtype=np.int32)
         self._valid = np.zeros((0, self._width), dtype=np.bool_)
 
     def add(self, windows: WindowRow) -> None:
@@ -149,17 +166,20 @@ class WindowSums:
         width = min(tiling.size, self._width - left)
         self._reserve(top + height)
         weight = np.outer(
-            tiling.row_weights[row, :height] / np.float32(STEPS),
+            tiling.row_weights[row, :height] * np.float32(_ONE / STEPS),
             tiling.column_weights[column, :width],
         )
-        sums = self._sums[:, top : top + height, left : left + width]
-        sums += probability[:, :height, :width] * weight
+        share = np.empty((self._classes, height, width), dtype=np.int32)
+        np.multiply(
+            probability[:, :height, :width], weight, out=share, casting="unsafe"
+        )
+        self._sums[:, top : top + height, left : left + width] += share
 
     def _reserve(self, rows: int) -> None:
         missing = rows - self._sums.shape[1]
         if missing > 0:
             missing = max(missing, self._tiling.size)
-            fresh = np.zeros((self._classes, missing, self._width), dtype=np.float32)
+            fresh = np.zeros((self._classes, missing, self._width), dtype=np.int32)
             self._sums = np.concatenate((self._sums, fresh), axis=1)
 
     def finished(self, row: int) -> Iterator[Strip]:
@@ -174,7 +194,9 @@ class WindowSums:
     def _hand_out(self, height: int) -> Strip:
         self._reserve(height)
         valid = self._valid[:height]
-        strip = Strip(self._done, self._sums[:, :height] * valid, valid)
+        probability = self._sums[:, :height].astype(np.float32)
+        probability *= valid * np.float32(1 / _ONE)
+        strip = Strip(self._done, probability, valid)
         rest = self._sums.shape[1] - height
         for sums in self._sums:
             # NumPy takes care of the overlap.

@@ -79,9 +79,9 @@ def test_batches_have_one_shape(tmp_path: Path) -> None:
     model = PixelModel()
     list(predict_strips(model, path, window=64, overlap=16, batch_size=4))
     # 5 rows of windows (0, 48, … 186) by 4 columns: of 20 windows 6 lie inside, so that
-    # they fill 2 batches; those at the border are larger and go one by one.
+    # they fill 2 batches of 3; the 14 at the border are larger and take 4 batches of 4.
     side = 64 + 2 * MARGIN
-    assert sorted(model.batches) == [(1, 4, side, side)] * 14 + [(4, 4, 64, 64)] * 2
+    assert sorted(model.batches) == [(3, 4, 64, 64)] * 2 + [(4, 4, side, side)] * 4
 
 
 @pytest.mark.parametrize("cuts", [(1,), (3,), (1, 2, 3, 4), (4, 7)])
