@@ -69,6 +69,13 @@ log = logging.getLogger(__name__)
     help="Metres that simplified outlines may lie off; 0 keeps the pixels' outlines; "
     "default: 0.75 of a pixel.",
 )
+@click.option(
+    "--regularize/--no-regularize",
+    default=False,
+    show_default=True,
+    help="Draw right angles where the pixels support them; round and odd shapes stay "
+    "as they are.",
+)
 @options.footprint_class_opt
 @click.option(
     "--window", metavar="N", type=click.IntRange(32), default=256, show_default=True

@@ -42,6 +42,7 @@ class MapOptions:
         min_hole_area_m2: Smaller holes are filled; None for 10, or ``min_area_m2`` if
             that is smaller.
         tolerance_m: How far simplified outlines may lie off; None for 0.75 GSD.
+        regularize: Draw right angles where the evidence supports them.
         window: Side of a window in pixels.
         overlap: Least overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.
@@ -54,6 +55,7 @@ class MapOptions:
     min_area_m2: float = 10.0
     min_hole_area_m2: float | None = None
     tolerance_m: float | None = None
+    regularize: bool = False
     window: int = 256
     overlap: int = 32
     batch_size: int = 8
@@ -313,6 +315,7 @@ def _map_one(
             min_area_m2=options.min_area_m2,
             min_hole_area_m2=min(10.0, options.min_area_m2) if hole is None else hole,
             tolerance_m=options.tolerance_m,
+            regularize=options.regularize,
         )
         yield from tally.footprints(found)
 

@@ -23,6 +23,9 @@ from geoseg.patches import IGNORE
 #: Objects at most so many pixels apart are simplified together (2: a gap of one pixel).
 REACH = 2
 
+#: Scores are summed up as multiples of the precision of float32 below 1.
+SCORE_UNITS = 2**24
+
 _Ids = npt.NDArray[np.int64]
 
 
@@ -32,14 +35,19 @@ class PixelObject(NamedTuple):
     Attributes:
         class_id: 1 to C - 1.
         pixels: how many.
-        score_sum: sum of their scores.
+        score_sum: sum of their scores, in parts of 1 / ``SCORE_UNITS``.
         outline: its boundary; x = column, y = row, integers, along pixel edges.
     """
 
     class_id: int
     pixels: int
-    score_sum: float
+    score_sum: int
     outline: Polygon
+
+    @property
+    def score(self) -> float:
+        """Mean score of its pixels, in [0, 1]."""
+        return self.score_sum / self.pixels / SCORE_UNITS
 
     @property
     def first_pixel(self) -> tuple[float, float]:
@@ -55,10 +63,15 @@ class Neighbourhood(NamedTuple):
     Attributes:
         objects: from the top, then from the left.
         shared: True where objects of different classes share a wall.
+        pieces: numbers of the pieces of each object.
+        around: numbers of the pieces of others not far from each object, of any
+            neighbourhood; some of them may turn out too small to count.
     """
 
     objects: list[PixelObject]
     shared: bool
+    pieces: list[set[int]]
+    around: list[set[int]]
 
 
 @dataclass
@@ -70,6 +83,7 @@ class _Group:
     same: list[tuple[int, int]] = field(default_factory=list)
     near: list[tuple[int, int]] = field(default_factory=list)
     walls: list[tuple[int, int]] = field(default_factory=list)
+    around: list[tuple[int, int]] = field(default_factory=list)
 
     def absorb(self, other: "_Group") -> None:
         self.top = min(self.top, other.top)
@@ -77,6 +91,7 @@ class _Group:
         self.same += other.same
         self.near += other.near
         self.walls += other.walls
+        self.around += other.around
 
 
 class SeamMerger:
@@ -85,11 +100,17 @@ class SeamMerger:
     Only objects that touch the last rows seen, and those near them, are kept.
     """
 
-    def __init__(self, min_pixels: float) -> None:
-        """Leave out objects of fewer than ``min_pixels`` pixels."""
+    def __init__(self, min_pixels: float, around: int = 0) -> None:
+        """Start at the top.
+
+        Args:
+            min_pixels: objects of fewer pixels are left out.
+            around: up to how many pixels apart objects know of each other.
+        """
         self._min_pixels = min_pixels
+        self._reach = max(REACH, around)
         self._groups: dict[int, _Group] = {}  # by the id of any of their pieces
-        self._tail = np.zeros((0, 0), dtype=np.int64)  # ids of the last REACH rows
+        self._tail = np.zeros((0, 0), dtype=np.int64)  # ids of the last rows
         self._tail_classes = np.zeros((0, 0), dtype=np.uint8)
         self._used = 0  # ids given so far
 
@@ -98,13 +119,19 @@ class SeamMerger:
         """First row of what may go on below; infinite where nothing may."""
         return min((group.top for group in self._groups.values()), default=np.inf)
 
+    def is_open(self, number: int) -> bool:
+        """Tell whether a piece belongs to something that may go on."""
+        return number in self._groups
+
     def feed(self, strip: ClassStrip) -> list[Neighbourhood]:
         """Take the next strip; return what it completed."""
         if strip.classes.size == 0:
             return []
         labels, class_of = _label(strip.classes)
         counts = np.bincount(labels.ravel(), minlength=len(class_of))
-        sums = np.bincount(labels.ravel(), strip.score.ravel(), len(class_of))
+        # Sums of integers are exact, in whatever order the strips bring them.
+        scores = np.rint(strip.score.ravel() * np.float64(SCORE_UNITS))
+        sums = np.bincount(labels.ravel(), scores, len(class_of))
         keep = counts >= self._min_pixels
         # What touches a seam may be part of something large.
         keep[labels[0]] = keep[labels[-1]] = True
@@ -112,7 +139,7 @@ class SeamMerger:
         ids = np.where(keep, np.arange(len(keep)) + self._used, 0)[labels]
         for label, outline in _outlines(labels, ids > 0, strip.row):
             piece = PixelObject(
-                int(class_of[label]), int(counts[label]), float(sums[label]), outline
+                int(class_of[label]), int(counts[label]), int(sums[label]), outline
             )
             top = int(outline.bounds[1])
             self._groups[label + self._used] = _Group(top, {label + self._used: piece})
@@ -133,11 +160,15 @@ class SeamMerger:
             meets = classes[above] == classes[below]
             for pair in _pairs(ids[above][meets], ids[below][meets]):
                 self._unite(*pair).same.append(pair)
-        for walls, pair in _neighbours(ids):
+        for apart, pair in _neighbours(ids, self._reach):
+            if apart > REACH:
+                for number in pair:
+                    self._groups[number].around.append(pair)
+                continue
             group = self._unite(*pair)
-            (group.walls if walls else group.near).append(pair)
-        self._tail = ids[-REACH:].copy()
-        self._tail_classes = classes[-REACH:].copy()
+            (group.walls if apart == 0 else group.near).append(pair)
+        self._tail = ids[-self._reach :].copy()
+        self._tail_classes = classes[-self._reach :].copy()
 
     def _unite(self, first: int, second: int) -> _Group:
         one, other = self._groups[first], self._groups[second]
@@ -221,22 +252,26 @@ def _pairs(first: _Ids, second: _Ids) -> list[tuple[int, int]]:
     return [(int(pair) >> 32, int(pair) & 0xFFFFFFFF) for pair in np.unique(both)]
 
 
-def _neighbours(ids: _Ids) -> Iterator[tuple[bool, tuple[int, int]]]:
-    """Yield pairs of objects at most REACH pixels apart, and if they share a wall."""
+def _neighbours(ids: _Ids, reach: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield how far apart objects are that are near each other: 0 if they share a wall.
+
+    The distance is the larger one of those in rows and in columns.
+    """
     places = _edge_pixels(ids)
     height, width = ids.shape
     flat = ids.ravel()
     rows, columns = np.divmod(places, width)
     here = flat[places]
-    for down in range(REACH + 1):
-        for right in range(-REACH, REACH + 1):
+    for down in range(reach + 1):
+        for right in range(-reach, reach + 1):
             if down == 0 and right <= 0:
                 continue
             inside = (rows + down < height) & (columns + right >= 0)
             inside &= columns + right < width
             there = flat[places[inside] + (down * width + right)]
+            apart = max(down, abs(right)) if down + abs(right) > 1 else 0
             for pair in _pairs(here[inside], there):
-                yield down + abs(right) == 1, pair
+                yield apart, pair
 
 
 def _edge_pixels(ids: _Ids) -> _Ids:
@@ -255,10 +290,17 @@ def _assemble(group: _Group, min_pixels: float) -> list[Neighbourhood]:
     object_of = _components(
         len(numbers), [(numbers[a], numbers[b]) for a, b in group.same]
     )
-    members: dict[int, list[PixelObject]] = {}
-    for number, piece in group.pieces.items():
-        members.setdefault(int(object_of[numbers[number]]), []).append(piece)
-    whole = {i: _merge(pieces) for i, pieces in members.items()}
+
+    def owner(number: int) -> int | None:
+        return int(object_of[numbers[number]]) if number in numbers else None
+
+    owned: dict[int, set[int]] = {}
+    for number in group.pieces:
+        owned.setdefault(int(object_of[numbers[number]]), set()).add(number)
+    whole = {
+        i: _merge([group.pieces[number] for number in pieces])
+        for i, pieces in owned.items()
+    }
     large = {i: it for i, it in whole.items() if it.pixels >= min_pixels}
     place = {i: n for n, i in enumerate(large)}
 
@@ -275,12 +317,25 @@ def _assemble(group: _Group, min_pixels: float) -> list[Neighbourhood]:
     walls = links(group.walls)
     component = _components(len(large), walls + links(group.near))
     shared = {int(component[a]) for a, _ in walls}
-    result: dict[int, list[PixelObject]] = {}
-    for item, number in zip(large.values(), component.tolist(), strict=True):
-        result.setdefault(number, []).append(item)
+    around: dict[int | None, set[int]] = {i: set() for i in large}
+    for pair in group.around + group.near + group.walls:
+        for mine, other in (pair, pair[::-1]):
+            if owner(mine) != owner(other):
+                around.get(owner(mine), set()).add(other)
+    result: dict[int, list[int]] = {}
+    for i, number in zip(large, component.tolist(), strict=True):
+        result.setdefault(number, []).append(i)
     for items in result.values():
-        items.sort(key=lambda item: item.first_pixel)
-    return [Neighbourhood(items, n in shared) for n, items in result.items()]
+        items.sort(key=lambda i: large[i].first_pixel)
+    return [
+        Neighbourhood(
+            [large[i] for i in items],
+            number in shared,
+            [owned[i] for i in items],
+            [around[i] for i in items],
+        )
+        for number, items in result.items()
+    ]
 
 
 def _components(count: int, links: list[tuple[int, int]]) -> npt.NDArray[np.int64]:

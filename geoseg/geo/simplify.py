@@ -88,6 +88,20 @@ def fill_holes(
     return result
 
 
+def soften(
+    outlines: npt.NDArray[np.object_], extent: Extent
+) -> npt.NDArray[np.object_]:
+    """Replace every step of one pixel between two opposite turns by its middle.
+
+    What a sloping wall leaves out, it takes in. Rings start at a corner.
+
+    Args:
+        outlines: straightened polygons in pixel coordinates.
+        extent: of the image; points on its border stay.
+    """
+    return _from_corner(_cut_steps(_split(outlines), extent))
+
+
 def smooth_alone(
     outlines: npt.NDArray[np.object_],
     metres: npt.NDArray[np.float64],
@@ -114,7 +128,7 @@ def smooth_alone(
     if tolerance_m <= 0:
         return outlines
     # Lengths are those of the ground: pixels need not be square.
-    cut = _from_corner(_cut_steps(_split(outlines), extent))
+    cut = soften(outlines, extent)
     smooth = shapely.transform(cut, lambda points: points @ metres.T)
     smooth = shapely.simplify(smooth, tolerance_m, preserve_topology=True)
     back = np.linalg.inv(metres).T
@@ -200,7 +214,7 @@ def _cut_steps(rings: _Rings, extent: Extent) -> _Rings:
     turn = _turn(rings)
     leaving = rings.points[rings.next] - rings.points
     short = np.abs(leaving).sum(axis=1) <= STEP
-    fixed = _on_border(rings.points, extent)
+    fixed = on_border(rings.points, extent)
     step = short & (turn * turn[rings.next] < 0) & ~fixed & ~fixed[rings.next]
     keep = ~step & ~step[rings.previous]
     middles = rings.points + leaving / 2
@@ -232,7 +246,7 @@ def _from_corner(rings: _Rings) -> npt.NDArray[np.object_]:
     return _build(_Rings(rings.points[order], rings.ring, rings.polygon_ends))
 
 
-def _on_border(points: _Points, extent: Extent) -> npt.NDArray[np.bool_]:
+def on_border(points: _Points, extent: Extent) -> npt.NDArray[np.bool_]:
     """Tell which of ``(M, 2)`` points lie on the border of the image."""
     return np.asarray(((points == 0) | (points == extent)).any(axis=1))
 
@@ -254,7 +268,7 @@ def _simplify_at_border(
     rings = []
     for ring in (outline.exterior, *outline.interiors):
         points = shapely.get_coordinates(ring)[:-1]
-        fixed = np.flatnonzero(_on_border(points, extent))
+        fixed = np.flatnonzero(on_border(points, extent))
         # A ring inside the image starts and ends at its first point, surely a corner.
         start = fixed[0] if len(fixed) else 0
         points = np.roll(points, -start, axis=0)

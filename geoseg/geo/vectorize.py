@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,10 @@ from shapely import Polygon
 
 from geoseg.errors import ParameterError
 from geoseg.geo import raster
+from geoseg.geo.clearing import Clearing, Drawn
 from geoseg.geo.orientation import main_axes
 from geoseg.geo.raster import RasterDescription
+from geoseg.geo.regular import AROUND, draw_regular
 from geoseg.geo.seams import Neighbourhood, SeamMerger
 from geoseg.geo.simplify import (
     Extent,
@@ -60,6 +63,7 @@ def footprints(
     min_area_m2: float = 10.0,
     min_hole_area_m2: float = 10.0,
     tolerance_m: float | None = None,
+    regularize: bool = False,
 ) -> Iterator[Footprint]:
     """Turn class strips into footprints, ordered from the top, then from the left.
 
@@ -76,6 +80,8 @@ def footprints(
             footprint can lie in a filled hole.
         tolerance_m: how far simplified outlines may lie off; by default 0.75 GSD.
             0 keeps the outlines of the pixels.
+        regularize: draw right angles where the evidence supports them, see
+            :mod:`geoseg.geo.regular`.
 
     Yields:
         Footprints in the raster's CRS.
@@ -94,28 +100,36 @@ def footprints(
     ground = _Ground(grid)
     if tolerance_m is None:
         tolerance_m = 0.75 * float(np.sqrt(ground.pixel_area_m2))
-    finisher = _Finisher(
-        ground, class_names, min_area_m2, min_hole_area_m2, tolerance_m
-    )
-    return _in_order(strips, finisher, 0.5 * min_area_m2 / ground.pixel_area_m2)
+    min_hole = min_hole_area_m2 / ground.pixel_area_m2
+    rules = _Rules(class_names, min_area_m2, min_hole, tolerance_m, regularize)
+    return _in_order(strips, _Finisher(ground, rules))
 
 
 def _in_order(
-    strips: Iterable[ClassStrip], finisher: "_Finisher", min_pixels: float
+    strips: Iterable[ClassStrip], finisher: "_Finisher"
 ) -> Iterator[Footprint]:
     """Hold footprints back until nothing further up can still be completed."""
-    merger = SeamMerger(min_pixels)
     waiting: list[tuple[float, float, int, Footprint]] = []
     for strip in strips:
-        for item in finisher.finish(merger.feed(strip)):
+        for item in finisher.feed(strip):
             heapq.heappush(waiting, item)
-        below = min(merger.open_top, strip.row + len(strip.classes))
+        below = min(finisher.open_top, strip.row + len(strip.classes))
         while waiting and waiting[0][0] < below:
             yield heapq.heappop(waiting)[-1]
-    for item in finisher.finish(merger.finish()):
+    for item in finisher.finish():
         heapq.heappush(waiting, item)
     while waiting:
         yield heapq.heappop(waiting)[-1]
+
+
+class _Rules(NamedTuple):
+    """What footprints are to be like; areas of holes in pixels."""
+
+    class_names: tuple[str, ...]
+    min_area_m2: float
+    min_hole: float
+    tolerance_m: float
+    regularize: bool
 
 
 class _Ground:
@@ -152,58 +166,82 @@ class _Ground:
 
 
 class _Finisher:
-    """Make footprints of complete objects."""
+    """Make footprints of objects as soon as they are complete."""
 
-    def __init__(
-        self,
-        ground: _Ground,
-        class_names: tuple[str, ...],
-        min_area_m2: float,
-        min_hole_area_m2: float,
-        tolerance_m: float,
-    ) -> None:
+    def __init__(self, ground: _Ground, rules: _Rules) -> None:
         self._ground = ground
-        self._class_names = class_names
-        self._min_area_m2 = min_area_m2
-        self._min_hole = min_hole_area_m2 / ground.pixel_area_m2
-        self._tolerance_m = tolerance_m
+        self._rules = rules
+        self._how = ground.metres, rules.tolerance_m, ground.extent
+        min_pixels = 0.5 * rules.min_area_m2 / ground.pixel_area_m2
+        self._merger = SeamMerger(min_pixels, AROUND if rules.regularize else 0)
+        self._clearing = Clearing(self._merger.is_open)
 
-    def finish(
-        self, neighbourhoods: list[Neighbourhood]
-    ) -> Iterator[tuple[float, float, int, Footprint]]:
+    @property
+    def open_top(self) -> float:
+        """First row of what may go on, or may look different when more is known."""
+        return min(self._merger.open_top, self._clearing.open_top)
+
+    def feed(self, strip: ClassStrip) -> Iterator[tuple[float, float, int, Footprint]]:
         """Yield row and column of the first pixel, class, and the footprint."""
-        if not neighbourhoods:
+        self._draw(self._merger.feed(strip))
+        return self._footprints()
+
+    def finish(self) -> Iterator[tuple[float, float, int, Footprint]]:
+        """Yield what was still open: there are no more strips."""
+        self._draw(self._merger.finish())
+        return self._footprints()
+
+    def _footprints(self) -> Iterator[tuple[float, float, int, Footprint]]:
+        decided = list(self._clearing.decide())
+        if not decided:
             return
-        objects = [it for group in neighbourhoods for it in group.objects]
-        outlines = np.array([it.outline for it in objects], dtype=object)
-        outlines = fill_holes(straighten(outlines), self._min_hole)
-        simple = self._simplify(neighbourhoods, outlines)
-        located = shapely.transform(simple, self._ground.crs)
+        objects = [item for item, _ in decided]
+        outlines = np.array([outline for _, outline in decided], dtype=object)
+        located = shapely.transform(outlines, self._ground.crs)
         metric = shapely.transform(located, self._ground.metric)
         area, length = shapely.area(metric), shapely.length(metric)
-        large = np.flatnonzero(area >= self._min_area_m2)
+        large = np.flatnonzero(area >= self._rules.min_area_m2)
         axes = main_axes(metric[large])
         for i, axis in zip(large, axes.tolist(), strict=True):
             footprint = Footprint(
                 geometry=located[i],
                 class_id=objects[i].class_id,
-                class_name=self._class_names[objects[i].class_id],
-                score=objects[i].score_sum / objects[i].pixels,
+                class_name=self._rules.class_names[objects[i].class_id],
+                score=objects[i].score,
                 area_m2=float(area[i]),
                 perimeter_m=float(length[i]),
                 orientation=axis,
             )
             yield *objects[i].first_pixel, objects[i].class_id, footprint
 
+    def _draw(self, neighbourhoods: list[Neighbourhood]) -> None:
+        """Draw the outlines of objects; which ones stay, their surroundings decide."""
+        if not neighbourhoods:
+            return
+        objects = [it for group in neighbourhoods for it in group.objects]
+        pieces = [it for group in neighbourhoods for it in group.pieces]
+        around = [it for group in neighbourhoods for it in group.around]
+        shared = [group.shared for group in neighbourhoods for _ in group.objects]
+        outlines = np.array([it.outline for it in objects], dtype=object)
+        outlines = fill_holes(straighten(outlines), self._rules.min_hole)
+        simple = self._simplify(neighbourhoods, outlines)
+        regular = simple.copy()
+        if self._rules.regularize:
+            alone = ~np.array(shared)
+            regular[alone] = draw_regular(outlines[alone], simple[alone], *self._how)
+        for i, item in enumerate(objects):
+            near = around[i] if self._rules.regularize else set()
+            drawn = Drawn(item, simple[i], regular[i])
+            self._clearing.add(drawn, pieces[i], near)
+
     def _simplify(
         self, neighbourhoods: list[Neighbourhood], outlines: _Outlines
     ) -> _Outlines:
-        how = self._ground.metres, self._tolerance_m, self._ground.extent
-        simple = smooth_alone(outlines, *how)
+        simple = smooth_alone(outlines, *self._how)
         end = 0
         for group in neighbourhoods:
             part = slice(end, end + len(group.objects))
             end = part.stop
             if len(group.objects) > 1 and (group.shared or overlap(simple[part])):
-                simple[part] = smooth_together(outlines[part], *how)
+                simple[part] = smooth_together(outlines[part], *self._how)
         return simple
