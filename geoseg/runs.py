@@ -58,6 +58,7 @@ from geoseg.words import counted
 
 if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
+    from geoseg.reporting.survey import Surveyor
     from geoseg.training import FitResult, Limits
 
 log = logging.getLogger(__name__)
@@ -285,7 +286,8 @@ def _train_match_score(
         doing = "checking the classes" if model.learned_classes else "matching"
         say_stage(f"{doing} on {counted(len(split.match), 'tile')}")
         with timed(times, "matching"):
-            model = match_model(model, split.match, objective=objective)
+            seen = _surveyor(plan, model, test=False)
+            model = match_model(model, split.match, objective=objective, onlooker=seen)
     except MatchingError as error:
         log.warning("the clusters are not matched: %s", error)
         return result
@@ -295,16 +297,29 @@ def _train_match_score(
     result = replace(result, model=model)
     if not split.test or result.interrupted:
         return result
-    return _score(plan, result)
+    return _score(plan, result, seen)
 
 
-def _score(plan: _Plan, result: RunResult) -> RunResult:
+def _surveyor(plan: _Plan, model: Model, *, test: bool) -> "Surveyor | None":
+    """Return what notes for the report what matching or scoring sees, if any does."""
+    tiles = plan.split.test if test else plan.split.match
+    # matching sees classes that were learned before they have their threshold
+    early = not test and model.method.class_head is not None
+    if plan.settings.report == "none" or not plan.split.test or early:
+        return None
+    from geoseg.reporting import surveyor  # only for a report
+
+    return surveyor(model, tiles, test=test, seed=plan.settings.seed)
+
+
+def _score(plan: _Plan, result: RunResult, matched: "Surveyor | None") -> RunResult:
     """Score on the test tiles, draw, and note the scores in the model's card."""
     from geoseg import pictures, report, reporting, scoring  # only for a test
 
     settings, split = plan.settings, plan.split
     folder, model = result.run, result.model
     batches = partial(plan.loader.batches, 0)
+    seen = _surveyor(plan, model, test=True)
     with timed(folder / TIMES_NAME, "scoring"):
         entries = scoring.score_all(
             model,
@@ -312,6 +327,7 @@ def _score(plan: _Plan, result: RunResult) -> RunResult:
             split.match,
             batches if settings.controls else None,
             objective=settings.objective,
+            onlooker=seen,
         )
     command = settings.command()
     table = scoring.write_report(
@@ -337,6 +353,7 @@ def _score(plan: _Plan, result: RunResult) -> RunResult:
             run=folder,
             command=command,
             seed=settings.seed,
+            surveys=reporting.surveys_of(matched, seen),
         )
         reporting.write_report_page(folder / REPORT_NAME, material, overwrite=True)
     return replace(result, model=model, table=table)

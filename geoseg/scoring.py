@@ -12,6 +12,7 @@ from geoseg.errors import DatasetError, LabelError, MatchingError, ParameterErro
 from geoseg.geo.aoi import VECTOR_SUFFIXES, Tile
 from geoseg.geo.contingency import match_model
 from geoseg.geo.evaluation import evaluate_model, evaluate_models, evaluate_output
+from geoseg.geo.heads import Onlooker
 from geoseg.geo.labels import check_footprints
 from geoseg.geo.outputs import check_output
 from geoseg.geo.presence import need_map
@@ -37,12 +38,17 @@ CONTROLS = {"colour k-means": "color_kmeans", "untrained network": "random_trunk
 
 
 def score_heads(
-    model: Model, test: Sequence[Tile], match: Sequence[Tile]
+    model: Model,
+    test: Sequence[Tile],
+    match: Sequence[Tile],
+    *,
+    onlooker: Onlooker | None = None,
 ) -> list[Scores]:
     """Score every matched head on test tiles, the default head first.
 
     With more than two classes each head is scored as matched, many-to-one, and by the
-    one-to-one matching of the same counts, if it has clusters enough.
+    one-to-one matching of the same counts, if it has clusters enough. An onlooker sees
+    what the heads say.
     """
     several = len(model.card.class_names) > 2
     models: dict[str, Model] = {}
@@ -59,7 +65,7 @@ def score_heads(
             models[f"{name}, one-to-one"] = own.with_card(matchings={head: strict})
     return [
         replace(entry, clusters=model.method.heads[models[entry.name].card.head])
-        for entry in evaluate_models(models, test, match_tiles=match)
+        for entry in evaluate_models(models, test, match_tiles=match, onlooker=onlooker)
     ]
 
 
@@ -132,10 +138,14 @@ def score_all(
     batches: Batches | None,
     *,
     objective: Objective,
+    onlooker: Onlooker | None = None,
 ) -> list[Scores]:
-    """Score the model's heads and, if patches are given, the controls."""
+    """Score the model's heads and, if patches are given, the controls.
+
+    An onlooker sees what the model's heads say.
+    """
     say_stage(f"scoring {counted(len(test), 'tile')}")
-    entries = score_heads(model, test, match)
+    entries = score_heads(model, test, match, onlooker=onlooker)
     if batches is not None:
         entries += score_controls(model, test, match, batches, objective=objective)
     return [*entries, majority_scores(entries[0])]

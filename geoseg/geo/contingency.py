@@ -13,7 +13,7 @@ from geoseg.decisions import GRADES, class_matching, grade, graded_matching
 from geoseg.errors import LabelError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.geo.heads import ClusterView
+from geoseg.geo.heads import ClusterView, Onlooker
 from geoseg.geo.labels import read_labels
 from geoseg.geo.predictor import predict_strips
 from geoseg.matching import Matching, Objective, contingency_table, match_clusters
@@ -48,6 +48,7 @@ def cluster_maps(
     heads: Sequence[str],
     *,
     graded: str | None = None,
+    onlooker: Onlooker | None = None,
     **options: Any,
 ) -> dict[str, Tensor]:
     """Return the :func:`cluster_map` of each of several heads, from one pass.
@@ -59,7 +60,10 @@ def cluster_maps(
     view = ClusterView(model, *heads)
     rows: dict[str, list[NDArray[np.int64]]] = {head: [] for head in heads}
     for strip in predict_strips(view, tile.image, region=extent, **options):
-        for head, part in view.split(strip).items():
+        said = view.split(strip)
+        if onlooker is not None:
+            onlooker(tile, said)
+        for head, part in said.items():
             if head == graded:
                 ids = grade(torch.from_numpy(part.probability[BUILDING])).numpy()
             else:
@@ -77,6 +81,7 @@ def contingency_tables(
     *,
     graded: str | None = None,
     on_tile: Callable[[], object] = lambda: None,
+    onlooker: Onlooker | None = None,
     **options: Any,
 ) -> dict[str, Tensor]:
     """Count, tile by tile, how often each cluster falls on each class.
@@ -89,6 +94,7 @@ def contingency_tables(
         heads: Some of the method's heads; one pass counts for all.
         graded: The one of them whose grades are counted, and not its classes.
         on_tile: Called after each tile.
+        onlooker: Sees what the heads say.
         options: Window, overlap and batch size of the predictor.
 
     Returns:
@@ -99,7 +105,9 @@ def contingency_tables(
         classes = torch.from_numpy(
             read_labels(tile, raster.describe(tile.image)).astype(np.int64)
         )
-        maps = cluster_maps(model, tile, heads, graded=graded, **options)
+        maps = cluster_maps(
+            model, tile, heads, graded=graded, onlooker=onlooker, **options
+        )
         for head, clusters in maps.items():
             seen = clusters >= 0
             table = contingency_table(
@@ -114,7 +122,12 @@ def contingency_tables(
 
 
 def match_model(
-    model: Model, tiles: Sequence[Tile], *, objective: Objective, **options: Any
+    model: Model,
+    tiles: Sequence[Tile],
+    *,
+    objective: Objective,
+    onlooker: Onlooker | None = None,
+    **options: Any,
 ) -> Model:
     """Return the model with a matching for every head, fitted on labelled tiles.
 
@@ -122,6 +135,13 @@ def match_model(
     are matched for accuracy whatever the objective: F1 is that of one class. A head that
     was trained to tell classes keeps them, with the threshold that the objective asks
     for. Warns of heads that put nearly all pixels into one cluster.
+
+    Args:
+        model: Need not be matched.
+        tiles: Labelled tiles.
+        objective: Of the matching.
+        onlooker: Sees what the heads say, before any is matched.
+        options: Window, overlap and batch size of the predictor.
 
     Raises:
         MatchingError: If the labels show fewer than two classes.
@@ -141,7 +161,13 @@ def match_model(
     doing = "checking" if model.learned_classes else "matching"
     with bar(f"{doing} {model.card.method}", len(tiles)) as advance:
         tables = contingency_tables(
-            plain, tiles, heads, graded=graded, on_tile=advance, **options
+            plain,
+            tiles,
+            heads,
+            graded=graded,
+            on_tile=advance,
+            onlooker=onlooker,
+            **options,
         )
     matchings = {
         head: (

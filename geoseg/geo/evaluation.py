@@ -16,7 +16,7 @@ from shapely import Polygon
 from geoseg.classes import TWO_CLASSES, footprint_ids
 from geoseg.errors import DatasetError, LabelError, ParameterError
 from geoseg.geo.aoi import Tile
-from geoseg.geo.heads import ClassView
+from geoseg.geo.heads import ClassView, Onlooker
 from geoseg.geo.judged_maps import Classes, JudgedMap
 from geoseg.geo.labels import read_footprints, read_labels
 from geoseg.geo.polygon_scores import mask_polygons, polygon_counts
@@ -88,7 +88,7 @@ def evaluate_model(
         model,
         tiles,
         [name],
-        lambda strip: [strip],
+        lambda _, strip: [strip],
         class_names=tuple(model.card.class_names),
         match_tiles=match_tiles,
         polygons=polygons,
@@ -104,6 +104,7 @@ def evaluate_models(
     *,
     match_tiles: Sequence[Tile] = (),
     polygons: bool = True,
+    onlooker: Onlooker | None = None,
 ) -> list[Scores]:
     """Score models of the same weights, other heads or matchings, in one prediction.
 
@@ -112,19 +113,28 @@ def evaluate_models(
         tiles: Labelled tiles.
         match_tiles: As :func:`evaluate_model`, of which every score is that.
         polygons: Count footprints too.
+        onlooker: Sees what all matched heads of the first model say.
 
     Raises:
         DatasetError, LabelError, RasterError: As :func:`evaluate_model`.
     """
     if not models:
         return []
-    view = ClassView(list(models.values()))
+    first = next(iter(models.values()))
+    heads = () if onlooker is None else tuple(first.card.matchings)
+    view = ClassView(list(models.values()), heads)
+
+    def split(tile: Tile, strip: Strip) -> Sequence[Strip]:
+        if onlooker is not None:
+            onlooker(tile, view.clusters(strip))
+        return view.split(strip)
+
     return _evaluate(
         view,
         tiles,
         list(models),
-        view.split,
-        class_names=next(iter(models.values())).card.class_names,
+        split,
+        class_names=first.card.class_names,
         match_tiles=match_tiles,
         polygons=polygons,
     )
@@ -134,7 +144,7 @@ def _evaluate(
     model: ClassModel,
     tiles: Sequence[Tile],
     names: Sequence[str],
-    split: Callable[[Strip], Sequence[Strip]],
+    split: Callable[[Tile, Strip], Sequence[Strip]],
     *,
     class_names: tuple[str, ...],
     match_tiles: Sequence[Tile],
@@ -151,7 +161,10 @@ def _evaluate(
         strips = predict_strips(
             model, place.tile.image, region=place.extent, **(predictor or {})
         )
-        called = [[classify(part).classes for part in split(strip)] for strip in strips]
+        called = [
+            [classify(part).classes for part in split(place.tile, strip)]
+            for strip in strips
+        ]
         for found, parts in zip(counted, zip(*called, strict=True), strict=True):
             predicted = np.concatenate(parts)
             known = np.where(predicted == IGNORE, np.uint8(IGNORE), place.reference)

@@ -1,6 +1,6 @@
 """Several heads of a model in one prediction: the trunk runs once for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
@@ -8,8 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geoseg.geo.aoi import Tile
 from geoseg.geo.strips import ClassStrip, Strip, classify
 from geoseg.model import Model, ModelCard
+
+#: Sees what each head says of a strip of a tile, before matching or scoring drops it.
+Onlooker = Callable[[Tile, Mapping[str, Strip]], object]
 
 
 class ClusterView:
@@ -42,25 +46,33 @@ class ClassView:
 
     Args:
         models: Of one method, matched; their cards may name other heads and matchings.
+        heads: Whose cluster probabilities come after the classes, for an onlooker.
     """
 
-    def __init__(self, models: Sequence[Model]) -> None:
-        self._models = models
-        self._heads = list(dict.fromkeys(model.card.head for model in models))
+    def __init__(self, models: Sequence[Model], heads: Sequence[str] = ()) -> None:
+        self._models, self._clusters = models, heads
+        self._heads = list(dict.fromkeys([*(m.card.head for m in models), *heads]))
+        sizes = models[0].method.heads
         self._counts = [len(model.card.class_names) for model in models]
-        names = tuple(name for model in models for name in model.card.class_names)
-        self.card: ModelCard = replace(models[0].card, class_names=names)
+        self._counts += [sizes[head] for head in heads]
+        names = [name for model in models for name in model.card.class_names]
+        names += [str(k) for head in heads for k in range(sizes[head])]
+        self.card: ModelCard = replace(models[0].card, class_names=tuple(names))
 
     def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return ``(N, ΣC, H, W)`` class probabilities."""
+        """Return ``(N, ΣC + ΣK, H, W)`` class, then cluster probabilities."""
         found = self._models[0].head_probabilities(image, valid, self._heads)
-        return _one_after_another(
-            [model.fold(found[model.card.head]) for model in self._models]
-        )
+        folded = [model.fold(found[model.card.head]) for model in self._models]
+        return _one_after_another([*folded, *(found[head] for head in self._clusters)])
 
     def split(self, strip: Strip) -> list[Strip]:
         """Return the part of a strip that is of each model."""
-        return _parts(strip, self._counts)
+        return _parts(strip, self._counts)[: len(self._models)]
+
+    def clusters(self, strip: Strip) -> dict[str, Strip]:
+        """Return the part of a strip that is of each head's clusters."""
+        parts = _parts(strip, self._counts)[len(self._models) :]
+        return dict(zip(self._clusters, parts, strict=True))
 
 
 class MapView:

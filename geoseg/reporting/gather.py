@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,15 @@ from geoseg.reporting.look import (
 )
 from geoseg.reporting.material import Material
 from geoseg.reporting.places import head_table
-from geoseg.reporting.survey import Survey, evenly, shown_part, survey_tile, truth_of
+from geoseg.reporting.survey import (
+    MOST_PLACES,
+    Survey,
+    Surveyor,
+    evenly,
+    shown_part,
+    survey_tile,
+    truth_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +135,17 @@ def _choose(material: Material) -> _Chosen:
     """Choose the tiles to show: by their score, by the seed, each once if possible."""
     test = list(material.test)
     worst = _worst(material)[: max(0, min(WORST, len(test) - RANDOM))]
-    generator = torch.Generator().manual_seed(material.seed)
-    order = [test[int(n)] for n in torch.randperm(len(test), generator=generator)]
+    order = _in_order(test, material.seed)
     random = [tile for tile in order if tile not in worst][:RANDOM]
     fresh = [tile for tile in order if tile not in [*worst, *random]]
     large = list(dict.fromkeys([*fresh, *order]))[:LARGE]
     return _Chosen(random, worst, large)
+
+
+def _in_order(tiles: Sequence[Tile], seed: int) -> list[Tile]:
+    """Return tiles in the order in which they are chosen."""
+    generator = torch.Generator().manual_seed(seed)
+    return [tiles[int(n)] for n in torch.randperm(len(tiles), generator=generator)]
 
 
 def _worst(material: Material) -> list[Tile]:
@@ -176,12 +189,42 @@ def _survey(material: Material, shown: Sequence[Tile]) -> Surveys:
         for tile in dict.fromkeys(tiles):
             wanted.setdefault(tile, []).append(head)
     found: Surveys = {head: {} for head in heads_of(model)}
-    places = max(1, -(-6 // max(1, len(wanted))))
+    places = max(1, -(-MOST_PLACES // max(1, len(wanted))))
     for tile, heads in track(wanted.items(), "report, tiles", len(wanted)):
-        said = survey_tile(model, tile, heads, keep=tile in shown, places=places)
-        for head, survey in said.items():
-            found[head][tile.id] = survey
+        said = _noted(material, tile, heads, keep=tile in shown)
+        if said is None:
+            said = survey_tile(model, tile, heads, keep=tile in shown)
+        for head in heads:
+            best = [spots[:places] for spots in said[head].places]
+            found[head][tile.id] = said[head]._replace(places=best)
     return found
+
+
+def _noted(
+    material: Material, tile: Tile, heads: Sequence[str], *, keep: bool
+) -> Mapping[str, Survey] | None:
+    """Return what was seen of a tile before, if that is all that is wanted."""
+    said = material.surveys.get(tile, {})
+    if any(head not in said or keep and said[head].clusters is None for head in heads):
+        return None
+    return said
+
+
+def surveyor(
+    model: Model, tiles: Sequence[Tile], *, test: bool, seed: int = 0
+) -> Surveyor:
+    """Return what notes all that a page will show of tiles while they are predicted.
+
+    Args:
+        model: Whose heads; matched, if it is to be tested.
+        tiles: To match or to test on.
+        test: Whether to test on them: their maps may be shown.
+        seed: Of the choice of tiles.
+    """
+    wanted = evenly(tiles, MOST_TEST if test else MOST_MATCHING)
+    if test:
+        wanted += _in_order(tiles, seed)[: RANDOM + WORST + LARGE]
+    return Surveyor(model, wanted, keep=test)
 
 
 def heads_of(model: Model) -> list[str]:

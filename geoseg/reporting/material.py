@@ -1,13 +1,14 @@
 """What a report is made of."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from geoseg.geo.aoi import Tile
 from geoseg.geo.scores import Scores
 from geoseg.methods.base import Batches
 from geoseg.model import Model
+from geoseg.reporting.survey import Survey
 
 
 def page_title(class_names: Sequence[str], source: str) -> str:
@@ -50,6 +51,8 @@ class Material:
         run: Folder of the run that made the model, or None: its settings, logs, times.
         command: The command line that makes it again.
         seed: Of the choice of tiles and of the bootstrap.
+        surveys: What was seen of tiles, by head, when the model matched and was scored;
+            other tiles are predicted.
     """
 
     title: str
@@ -63,3 +66,4 @@ class Material:
     run: Path | None = None
     command: str = ""
     seed: int = 0
+    surveys: Mapping[Tile, Mapping[str, Survey]] = field(default_factory=dict)

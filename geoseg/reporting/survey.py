@@ -1,6 +1,6 @@
 """One prediction pass over a tile that serves everything a report says about it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -22,8 +22,8 @@ from geoseg.patches import IGNORE
 
 #: Tiles are shown up to this size in pixels, of larger ones the middle.
 SHOWN_SIDE = 1024
-#: Side of a typical place in pixels.
-PLACE = 64
+#: Side of a typical place in pixels, and how many are noted per tile and cluster.
+PLACE, MOST_PLACES = 64, 6
 
 
 class Place(NamedTuple):
@@ -52,7 +52,7 @@ class Survey(NamedTuple):
 
     table: NDArray[np.int64]
     places: Sequence[Sequence[Place]]
-    clusters: NDArray[np.int64] | None
+    clusters: NDArray[np.int32] | None
     classes: ClassStrip | None
 
 
@@ -65,41 +65,85 @@ def shown_part(tile: Tile, grid: RasterDescription) -> Tile:
 
 
 def survey_tile(
-    model: Model, tile: Tile, heads: Sequence[str], *, keep: bool, places: int = 1
+    model: Model, tile: Tile, heads: Sequence[str], *, keep: bool
 ) -> dict[str, Survey]:
-    """Count, look for typical places and, if wanted, keep the maps of a tile.
+    """Predict a tile to survey it.
 
     Args:
         model: Matched for these heads.
         tile: Any tile; one without labels gives a table of zeros.
         heads: Some of the method's heads; one pass serves all.
         keep: Whether to return the maps of the shown part.
-        places: Windows to find per cluster.
     """
-    grid = raster.describe(tile.image)
-    labels = _labels(tile, grid)
-    notes = {head: _Notes(model, head, tile, grid, places) for head in heads}
-    view = ClusterView(model, *heads)
-    for strip in predict_strips(view, tile.image, region=tile.extent(grid)):
-        for head, part in view.split(strip).items():
-            notes[head].take(part, labels, keep=keep)
-    return {head: note.survey() for head, note in notes.items()}
+    surveyor = Surveyor(model, [tile], keep=keep)
+    view, extent = ClusterView(model, *heads), tile.extent(raster.describe(tile.image))
+    for strip in predict_strips(view, tile.image, region=extent):
+        surveyor(tile, view.split(strip))
+    return surveyor.surveys()[tile]
+
+
+class Surveyor:
+    """Surveys tiles while they are predicted, for whatever purpose: an onlooker.
+
+    It counts, looks for typical places and, if wanted, keeps the maps.
+
+    Args:
+        model: Whose heads are heard.
+        tiles: That are of interest; others pass by.
+        keep: Whether to keep the maps of the shown part, for which the model has to be
+            matched.
+    """
+
+    def __init__(self, model: Model, tiles: Sequence[Tile], *, keep: bool) -> None:
+        self._model, self._keep = model, keep
+        self._wanted = set(tiles)
+        self._labels: Any = None  # of the tile that is predicted now
+        self._notes: dict[Tile, dict[str, _Notes]] = {}
+
+    def __call__(self, tile: Tile, parts: Mapping[str, Strip]) -> None:
+        """Take the next strip of a tile; the tiles come one after another."""
+        if tile not in self._wanted:
+            return
+        if tile not in self._notes:
+            grid = raster.describe(tile.image)
+            self._labels = _labels(tile, grid)
+            self._notes[tile] = {
+                head: _Notes(self._model, head, tile, grid) for head in parts
+            }
+        for head, part in parts.items():
+            self._notes[tile][head].take(part, self._labels, keep=self._keep)
+
+    def surveys(self) -> dict[Tile, dict[str, Survey]]:
+        """Return what was seen of each tile, by head."""
+        return {
+            tile: {head: note.survey() for head, note in notes.items()}
+            for tile, notes in self._notes.items()
+        }
+
+
+def surveys_of(*surveyors: Surveyor | None) -> dict[Tile, dict[str, Survey]]:
+    """Return what several have seen, each of tiles of its own."""
+    there = [surveyor for surveyor in surveyors if surveyor is not None]
+    return {tile: said for one in there for tile, said in one.surveys().items()}
 
 
 class _Notes:
     """What is seen of a head, strip by strip."""
 
     def __init__(
-        self, model: Model, head: str, tile: Tile, grid: RasterDescription, places: int
+        self, model: Model, head: str, tile: Tile, grid: RasterDescription
     ) -> None:
         self.model, self.head = model, head
-        self.tile, self.extent, self.places = tile, tile.extent(grid), places
+        self.tile, self.extent = tile, tile.extent(grid)
         self.part = shown_part(tile, grid).extent(grid)
         clusters = model.method.heads[head]
-        shape = (clusters, len(model.card.class_names))
+        # before it is matched a model does not know the classes of the labels
+        known = head in model.card.matchings
+        names = model.card.class_names if known else tile.classes.names
+        shape = (clusters, len(names))
         self.table = np.zeros(shape, dtype=np.int64)
         self.found: list[list[Place]] = [[] for _ in range(clusters)]
-        self.clusters: list[NDArray[np.int64]] = []
+        self.clusters: list[NDArray[np.int32]] = []
         self.classes: list[ClassStrip] = []
 
     def take(self, strip: Strip, labels: Any, *, keep: bool) -> None:
@@ -109,7 +153,7 @@ class _Notes:
             here = slice(strip.row, strip.row + len(strip.valid))
             self.table += _count(ids, labels[here], self.table.shape)
         row, col, height, width = self.extent
-        typical = _typical(strip, min(height, width), self.places)
+        typical = _typical(strip, min(height, width))
         for spots, found in zip(typical, self.found, strict=True):
             found += [
                 Place(share, self.tile, PixelWindow(row + y, col + x, s, s))
@@ -119,12 +163,12 @@ class _Notes:
             rows = _rows(self.part, self.extent, strip.row)
             cut = rows, _columns(self.part, self.extent)
             folded = fold_strip(self.model, self.head, strip)
-            self.clusters.append(ids[cut])
+            self.clusters.append(ids[cut].astype(np.int32))
             self.classes.append(ClassStrip(0, folded.classes[cut], folded.score[cut]))
 
     def survey(self) -> Survey:
         """Put the strips together."""
-        best = [sorted(spots, key=_order)[: self.places] for spots in self.found]
+        best = [sorted(spots, key=_order)[:MOST_PLACES] for spots in self.found]
         if not self.classes:
             return Survey(self.table, best, None, None)
         whole = ClassStrip(
@@ -169,9 +213,7 @@ def _count(
     return counts.numpy()
 
 
-def _typical(
-    strip: Strip, shortest: int, count: int
-) -> list[list[tuple[float, int, int, int]]]:
+def _typical(strip: Strip, shortest: int) -> list[list[tuple[float, int, int, int]]]:
     """Return per cluster (share, row, column, side) of windows that do not overlap."""
     side = max(8, min(PLACE, shortest // 2))
     clusters, height, width = strip.probability.shape
@@ -183,7 +225,7 @@ def _typical(
     found = []
     for plane in shares:  # (rows, columns) of windows
         spots = []
-        for _ in range(count):
+        for _ in range(MOST_PLACES):
             share = float(plane.max())
             if share <= 0:
                 break

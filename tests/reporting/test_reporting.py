@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -12,15 +13,17 @@ import torch
 
 from geoseg import runs, scoring
 from geoseg.geo import raster
-from geoseg.geo.contingency import contingency_tables
+from geoseg.geo.contingency import contingency_tables, match_model
 from geoseg.geo.scores import Scores, TileCounts, majority_scores
-from geoseg.reporting import Material, gather
+from geoseg.reporting import Material, gather, surveyor
 from geoseg.reporting.card import caveats, clock
 from geoseg.reporting.gather import _choose, _worst
 from geoseg.reporting.k_curve import k_curves
 from geoseg.reporting.survey import Place, shown_part, spread, survey_tile
 from geoseg.run_tiles import loader_of, split_of, tiles_of, training_tiles
 from geoseg.settings import RunSettings
+
+GATHERING = sys.modules[gather.__module__]  # the function hides its module
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +137,41 @@ def test_a_run_writes_a_page_with_the_numbers_of_its_scores(run):
     assert re.fullmatch(r"<RunResult in \S+, IoU \d\.\d{3}>", repr(run))
 
 
+def test_what_matching_and_scoring_saw_gives_the_same_page_without_a_prediction(
+    run, split, material, contents, monkeypatch
+):
+    model = run.model
+    bare = model.with_card(matchings={}, class_names=("background", "building"))
+    matching = surveyor(bare, split.match, test=False)
+    match_model(bare, split.match, objective="f1", onlooker=matching)
+    test = surveyor(model, split.test, test=True)
+    entries = scoring.score_heads(model, split.test, split.match, onlooker=test)
+    assert [e.to_json(seed=0) for e in entries] == [
+        e.to_json(seed=0) for e in material.entries[:-1]
+    ]
+    monkeypatch.setattr(GATHERING, "survey_tile", None)
+    seen = {**matching.surveys(), **test.surveys()}
+    found = gather(replace(material, surveys=seen))
+    for name, value in vars(contents).items():
+        if name not in ("entries", "maker"):
+            assert repr(getattr(found, name)) == repr(value), name
+
+
+def test_a_run_does_not_predict_again_for_its_report(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(GATHERING, "survey_tile", None)
+    done = runs.start(replace(settings, max_steps=1), tmp_path / "run")
+    assert (done.run / "report.html").exists()
+
+
+def test_tiles_that_nobody_kept_are_predicted_for_the_page(material, contents):
+    seen = surveyor(material.model, material.test[:1], test=True)
+    scoring.score_heads(material.model, material.test, (), onlooker=seen)
+    assert list(seen.surveys()) == [material.test[0]]
+    found = gather(replace(material, surveys=seen.surveys()))
+    assert repr(found.heads) == repr(contents.heads)
+    assert repr(found.tiles) == repr(contents.tiles)
+
+
 def test_a_run_gives_every_section_but_those_that_it_cannot(contents):
     assert set(contents.absent) <= {"worst"}
     assert contents.absent == {"worst": "All test tiles are shown above."}
@@ -236,7 +274,7 @@ def test_one_pass_counts_and_keeps_what_prediction_says(run, split):
 def test_typical_places_lie_where_the_cluster_is(bright_model, town):
     tile = tiles_of(RunSettings(images=town.images, labels=town.labels))[0]
     survey = survey_tile(bright_model(), tile, ["main"], keep=False)["main"]
-    (dark,), (bright,) = survey.places
+    dark, bright = (spots[0] for spots in survey.places)
     assert dark.share == 1.0 and dark.window.height == 32
     row, col, height, width = bright.window
     assert row <= 8 + 10 < row + height and col <= 10 + 12 < col + width
