@@ -72,6 +72,8 @@ def seen(probe, bright_model, tmp_path_factory) -> Seen:
     rasters = {k: folder / f"{k}.tif" for k in ("classes", "probability", "clusters")}
     map_buildings(model, [image], folder / "plain.geojson", **rasters)
     map_buildings(model, [image], folder / "packed.gpkg")
+    map_buildings(model, [image], folder / "flat.fgb")
+    map_buildings(model, [image], folder / "lines.geojsonl")
     map_buildings(
         model, [image], folder / "shared.geojson", classes=folder / "shared.tif"
     )
@@ -82,8 +84,10 @@ def seen(probe, bright_model, tmp_path_factory) -> Seen:
     nothing = write_image(folder / "nothing.tif", buildings=False)
     map_buildings(model, [nothing], folder / "empty.geojson")
     map_buildings(model, [nothing], folder / "empty.gpkg")
+    map_buildings(model, [nothing], folder / "blank.fgb")
     names = [path.name for path in (folder / "plain.geojson", *rasters.values())]
     names += ["packed.gpkg", "shared.geojson", "shared.tif", "both.gpkg", "both.tif"]
+    names += ["flat.fgb", "lines.geojsonl", "blank.fgb"]
     names += ["bare.geojson", "empty.geojson", "empty.gpkg", "image.tif"]
     paths = [folder / name for name in names]
     layers = probe("--each", folder, "--width", 70 * ZOOM, *paths)
@@ -94,7 +98,10 @@ def mixed(base: np.ndarray, colour: tuple[int, ...], opacity: float) -> np.ndarr
     return base * (1 - opacity) + np.array(colour) * opacity
 
 
-VECTORS = ("plain.geojson", "packed.gpkg", "shared.geojson", "both.gpkg")
+VECTORS = (
+    *("plain.geojson", "packed.gpkg", "shared.geojson", "both.gpkg"),
+    *("flat.fgb", "lines.geojsonl"),
+)
 
 
 @pytest.mark.parametrize("name", VECTORS)
