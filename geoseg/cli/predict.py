@@ -91,6 +91,11 @@ log = logging.getLogger(__name__)
     default=True,
     help="Make QGIS show the outputs in the colours of their classes; see docs/qgis.md.",
 )
+@click.option(
+    "--stac",
+    is_flag=True,
+    help="Also describe the outputs in a STAC item, NAME.stac.json; see docs/formats.md.",
+)
 @options.threads_opt
 @options.device_opt
 @options.overwrite_opt

@@ -16,6 +16,7 @@ class Format(NamedTuple):
         name: What people call it.
         driver: What GDAL calls it; None where GDAL has no part in it.
         suffixes: Extensions, in lower case.
+        media_type: For catalogues.
         longitude_latitude: Whether it is in WGS 84 by its standard, cut at the
             antimeridian; else it is in the raster's CRS.
         describes_itself: Whether an empty file has fields, geometry type and CRS.
@@ -26,6 +27,7 @@ class Format(NamedTuple):
     name: str
     driver: str | None
     suffixes: tuple[str, ...]
+    media_type: str
     longitude_latitude: bool = False
     describes_itself: bool = True
     style_inside: bool = False
@@ -37,6 +39,7 @@ FORMATS = (
         "GeoJSON",
         "GeoJSON",
         (".geojson",),
+        "application/geo+json",
         longitude_latitude=True,
         describes_itself=False,
         options={"RFC7946": "YES", "COORDINATE_PRECISION": "7"},
@@ -45,16 +48,29 @@ FORMATS = (
         "GeoPackage",
         "GPKG",
         (".gpkg",),
+        "application/geopackage+sqlite3",
         style_inside=True,
         # older QGIS warns of newer versions
         options={"VERSION": "1.2", "SPATIAL_INDEX": "YES"},
     ),
-    Format("FlatGeobuf", "FlatGeobuf", (".fgb",), options={"SPATIAL_INDEX": "YES"}),
-    Format("GeoParquet", None, (".parquet", ".geoparquet")),
+    Format(
+        "FlatGeobuf",
+        "FlatGeobuf",
+        (".fgb",),
+        "application/vnd.flatgeobuf",
+        options={"SPATIAL_INDEX": "YES"},
+    ),
+    Format(
+        "GeoParquet",
+        None,
+        (".parquet", ".geoparquet"),
+        "application/vnd.apache.parquet",
+    ),
     Format(
         "newline-delimited GeoJSON",
         "GeoJSONSeq",
         (".geojsonl", ".ndjson"),
+        "application/x-ndjson",
         longitude_latitude=True,
         describes_itself=False,
         # a feature a line, not the text sequences of RFC 8142

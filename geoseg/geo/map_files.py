@@ -51,6 +51,7 @@ def plan_files(
     *,
     legend: Legend | None,
     overwrite: bool,
+    beside: Sequence[Path] = (),
 ) -> MapFiles:
     """Name every file; refuse those that exist, and those that clash.
 
@@ -61,6 +62,7 @@ def plan_files(
         asked: Folders for the rasters if there are several images.
         legend: Of the footprints; None: no styles.
         overwrite: Replace files that exist.
+        beside: What else will be written.
 
     Raises:
         OutputExistsError: If a file exists and ``overwrite`` is False.
@@ -70,7 +72,7 @@ def plan_files(
     styles = {} if legend is None else _styles(model, output, places, legend)
     rasters = [path for place in places for path in place.paths]
     tables = [path.with_name(path.name + SUFFIX) for path in rasters]
-    files = [output, *rasters, *tables, *styles]
+    files = [output, *rasters, *tables, *styles, *beside]
     _refuse_clashes(files, images)
     for path in files:
         refuse_existing(path, overwrite)

@@ -21,6 +21,7 @@ from geoseg.geo.map_summary import MapSummary, Tally
 from geoseg.geo.outputs import all_or_none
 from geoseg.geo.predictor import ClassModel, predict_strips, write_strips
 from geoseg.geo.raster import RasterDescription
+from geoseg.geo.stac_maps import MapContents, item_path, write_map_item
 from geoseg.geo.strips import ClassStrip, Strip, classify, keep_classes
 from geoseg.geo.styles import layer_style, write_style
 from geoseg.geo.vectorize import Footprint, footprints
@@ -50,6 +51,7 @@ class MapOptions:
             one, else all but background.
         overwrite: Replace outputs that exist.
         style: Make QGIS show the outputs in the colours of their classes.
+        stac: Describe the outputs in a STAC item beside the footprints.
     """
 
     min_area_m2: float = 10.0
@@ -62,6 +64,7 @@ class MapOptions:
     footprint_classes: tuple[str, ...] = ()
     overwrite: bool = False
     style: bool = True
+    stac: bool = False
 
 
 def map_buildings(
@@ -107,7 +110,10 @@ def map_buildings(
     legend = _footprint_legend(model, names) if options.style else None
     asked = RasterOutputs(classes, probability, clusters)
     files = plan_files(
-        model, images, output, asked, legend=legend, overwrite=options.overwrite
+        *(model, images, output, asked),
+        legend=legend,
+        overwrite=options.overwrite,
+        beside=[item_path(output)] if options.stac else [],
     )
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     tallies = [Tally(grid, names) for grid in grids]
@@ -117,6 +123,14 @@ def map_buildings(
         # closed before the outputs go away: what it writes lies aside among them
         with closing(_map_all(job, grids, files.places, tallies)) as mapped:
             count = _write(output, mapped, grids[0].crs, files, legend, options)
+        if options.stac:
+            made = MapContents(
+                *(output, count, grids, files.places),
+                class_names=model.card.class_names,
+                cluster_count=model.method.heads[model.card.head],
+                tags=tags,
+            )
+            write_map_item(made, overwrite=options.overwrite)
     summary = MapSummary(count, tuple(tally.summary() for tally in tallies))
     _warn_of_doubts(summary, model, output)
     return summary
