@@ -1,7 +1,7 @@
 """Scores of a run on its test tiles, with the controls beside them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -267,6 +267,17 @@ def _judge(
         )
         own = output(prediction, labelled)
         return Judged([own, majority_scores(own)], labelled, [], [], None)
+    return _judge_unseen(partial(output, prediction), settings, model, tiles)
+
+
+def _judge_unseen(
+    output: Callable[[Sequence[Tile]], Scores],
+    settings: RunSettings,
+    model: Model,
+    tiles: Sequence[Tile],
+) -> Judged:
+    """Score a map, by ``output``, on what its model has not seen, beside the controls."""
+    labelled = [tile for tile in tiles if tile.labels is not None]
     roles = model.card.provenance.get("tiles", {})
     seen = _seen_by(model)
     test = [tile for tile in labelled if tile.id not in seen]
@@ -285,7 +296,7 @@ def _judge(
             len(labelled) - len(test),
         ),
     )
-    entries, batches = [output(prediction, test)], None
+    entries, batches = [output(test)], None
     if match:
         card = model.card
         loader = loader_of(
