@@ -10,6 +10,7 @@ from geoseg.cli import options
 from geoseg.geo.formats import check_format
 from geoseg.geo.outputs import check_raster_format, refuse_existing
 from geoseg.geo.presence import need_image
+from geoseg.geo.unfinished import is_unfinished
 from geoseg.run_folders import newest_model
 from geoseg.words import counted
 
@@ -127,7 +128,7 @@ def command(
     for path in (raster, probability, raster_clusters):
         if path is not None:
             check_raster_format(path)
-    refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite or is_unfinished(output))
     for name in images:
         need_image(name)
     file = newest_model(model)

@@ -1,6 +1,6 @@
 """Which files a map consists of: named, and refused where they clash, beforehand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -52,6 +52,7 @@ def plan_files(
     legend: Legend | None,
     overwrite: bool,
     beside: Sequence[Path] = (),
+    own: Container[Path] = (),
 ) -> MapFiles:
     """Name every file; refuse those that exist, and those that clash.
 
@@ -63,6 +64,7 @@ def plan_files(
         legend: Of the footprints; None: no styles.
         overwrite: Replace files that exist.
         beside: What else will be written.
+        own: Files that a stopped run of this map has finished; not refused.
 
     Raises:
         OutputExistsError: If a file exists and ``overwrite`` is False.
@@ -75,7 +77,7 @@ def plan_files(
     files = [output, *rasters, *tables, *styles, *beside]
     _refuse_clashes(files, images)
     for path in files:
-        refuse_existing(path, overwrite)
+        refuse_existing(path, overwrite or path.absolute() in own)
     return MapFiles(places, styles, files)
 
 

@@ -5,25 +5,31 @@ from collections.abc import Container, Generator, Iterable, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rasterio.crs import CRS
 
 from geoseg.classes import footprint_ids
 from geoseg.errors import ParameterError, RasterError
 from geoseg.geo import raster
+from geoseg.geo.blocks import blocks_of
 from geoseg.geo.class_rasters import RasterTags, class_raster
 from geoseg.geo.formats import check_format
 from geoseg.geo.heads import MapView
+from geoseg.geo.identity import run_identity
 from geoseg.geo.inspection import warn_of_unlike
+from geoseg.geo.journal import Journal, journal
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
 from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
 from geoseg.geo.map_summary import MapSummary, Tally
 from geoseg.geo.outputs import all_or_none
-from geoseg.geo.predictor import ClassModel, predict_strips, write_strips
+from geoseg.geo.predictor import ClassModel, predict_rows, write_strips
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.stac_maps import MapContents, item_path, write_map_item
+from geoseg.geo.stitching import WindowRow, stitch, tile
 from geoseg.geo.strips import ClassStrip, Strip, classify, keep_classes
 from geoseg.geo.styles import layer_style, write_style
+from geoseg.geo.unfinished import own_outputs
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import write_footprints
 from geoseg.model import Model
@@ -67,6 +73,13 @@ class MapOptions:
     stac: bool = False
 
 
+#: Options of what is made of predictions.
+_AFTERWARDS = {
+    *("min_area_m2", "min_hole_area_m2", "tolerance_m", "footprint_classes"),
+    *("regularize", "overwrite", "style", "stac"),
+}
+
+
 def map_buildings(
     model: Model,
     images: Sequence[str],
@@ -80,7 +93,9 @@ def map_buildings(
 ) -> MapSummary:
     """Map the buildings of some images into one vector file.
 
-    A bar counts the rows on a terminal. What makes the map absurd is warned of.
+    A bar counts the rows on a terminal. What makes the map absurd is warned of. What is
+    predicted is kept beside the output until the map is complete: when a run is stopped
+    in whatever way, the same call goes on from there and gives the same map.
 
     Args:
         model: A matched model.
@@ -96,7 +111,8 @@ def map_buildings(
         How many footprints there are, and how much they cover.
 
     Raises:
-        OutputExistsError: If an output exists, before anything is computed.
+        OutputExistsError: If an output exists, or what a run with other images or
+            options has left of one, before anything is computed.
         MatchingError: If no cluster of the model has a class yet.
         RasterError: If an image cannot be read or has no CRS, or the CRSs differ.
         BandMismatchError: If an image lacks bands of the model.
@@ -114,12 +130,18 @@ def map_buildings(
         legend=legend,
         overwrite=options.overwrite,
         beside=[item_path(output)] if options.stac else [],
+        own=own_outputs(output),
     )
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     tallies = [Tally(grid, names) for grid in grids]
     rows = sum(grid.height for grid in grids)
-    with all_or_none(files.all), bar("mapping", rows, unit="row") as advance:
-        job = _Job(model, tags, options, advance)
+    identity = run_identity(model, grids, _deciding(options, asked))
+    with (
+        all_or_none(files.all),
+        journal(output, identity, files.all, overwrite=options.overwrite) as parts,
+        bar("mapping", rows, unit="row") as advance,
+    ):
+        job = _Job(model, tags, options, parts, advance)
         # closed before the outputs go away: what it writes lies aside among them
         with closing(_map_all(job, grids, files.places, tallies)) as mapped:
             count = _write(output, mapped, grids[0].crs, files, legend, options)
@@ -155,6 +177,12 @@ def _write(
     for path, elements in files.styles.items():
         write_style(path, elements, overwrite=options.overwrite)
     return count
+
+
+def _deciding(options: MapOptions, asked: RasterOutputs) -> dict[str, Any]:
+    """Return what decides the blocks: not what is made of them afterwards."""
+    decides = {k: v for k, v in vars(options).items() if k not in _AFTERWARDS}
+    return decides | {"clusters": asked.clusters is not None}
 
 
 def _footprint_names(model: Model, options: MapOptions) -> dict[int, str]:
@@ -238,22 +266,24 @@ class _Job:
     """What is the same for all images.
 
     Attributes:
+        parts: What is done.
         advance: Moves the bar on by rows.
     """
 
     model: Model
     tags: RasterTags
     options: MapOptions
+    parts: Journal
     advance: Advance
 
     def predict(
-        self, grid: RasterDescription, place: RasterOutputs
+        self, image: int, grid: RasterDescription, place: RasterOutputs
     ) -> Generator[ClassStrip]:
         """Predict an image, write its rasters on the way; move the bar on."""
         strips = (
-            self._strips(self.model, grid)
+            self._strips(self.model, image, grid)
             if place.clusters is None
-            else self._write_clusters(grid, place.clusters)
+            else self._write_clusters(image, grid, place.clusters)
         )
         with (
             closing(strips),
@@ -273,20 +303,30 @@ class _Job:
                 yield strip
                 self.advance(len(strip.classes))
 
-    def _strips(self, model: ClassModel, grid: RasterDescription) -> Generator[Strip]:
-        yield from predict_strips(
-            model,
-            grid.path,
-            window=self.options.window,
-            overlap=self.options.overlap,
-            batch_size=self.options.batch_size,
+    def _strips(
+        self, model: ClassModel, image: int, grid: RasterDescription
+    ) -> Generator[Strip]:
+        options = self.options
+        tiling = tile(
+            grid.height, grid.width, window=options.window, overlap=options.overlap
         )
 
-    def _write_clusters(self, grid: RasterDescription, path: Path) -> Generator[Strip]:
+        def predict(rows: range) -> Generator[WindowRow]:
+            return predict_rows(
+                model, grid.path, tiling, batch_size=options.batch_size, rows=rows
+            )
+
+        shape = len(model.card.class_names), grid.height, grid.width
+        with closing(self.parts.rows(blocks_of(image, tiling), predict)) as rows:
+            yield from stitch(rows, tiling, shape)
+
+    def _write_clusters(
+        self, image: int, grid: RasterDescription, path: Path
+    ) -> Generator[Strip]:
         """Yield the class probabilities of an image; write the clusters beside them."""
         view = MapView(self.model)
         with (
-            closing(self._strips(view, grid)) as strips,
+            closing(self._strips(view, image, grid)) as strips,
             class_raster(
                 path,
                 grid,
@@ -308,18 +348,22 @@ def _map_all(
     tallies: Sequence[Tally],
 ) -> Generator[Footprint]:
     """Yield the footprints of all images; write the rasters on the way."""
-    for grid, place, tally in zip(grids, places, tallies, strict=True):
-        yield from _map_one(job, grid, place, tally)
+    for image, of in enumerate(zip(grids, places, tallies, strict=True)):
+        yield from _map_one(job, image, *of)
 
 
 def _map_one(
-    job: _Job, grid: RasterDescription, place: RasterOutputs, tally: Tally
+    job: _Job,
+    image: int,
+    grid: RasterDescription,
+    place: RasterOutputs,
+    tally: Tally,
 ) -> Generator[Footprint]:
     """Yield the footprints of one image; write its rasters."""
     options = job.options
     hole = options.min_hole_area_m2
     names = job.model.card.class_names
-    with closing(job.predict(grid, place)) as strips:
+    with closing(job.predict(image, grid, place)) as strips:
         found = footprints(
             keep_classes(
                 tally.strips(strips), footprint_ids(names, options.footprint_classes)

@@ -139,7 +139,7 @@ def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
     """
     new = [path for path in paths if not path.exists()]
     with folders([path.parent for path in paths]), locked(paths[0]):
-        _remove_stale(paths[0])
+        _remove_stale(paths)
         try:
             yield
         except BaseException:
@@ -148,15 +148,20 @@ def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
             raise
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove what a killed run wrote aside; nobody writes ``path`` but us."""
-    aside = re.compile(
-        # FlatGeobuf's features wait in a file of _temp until they are sorted
-        rf"\.{re.escape(path.stem)}\.[0-9a-f]{{8}}(_temp)?{re.escape(path.suffix)}"
-    )
-    for left in path.parent.iterdir():
-        if aside.match(left.name):
-            left.unlink(missing_ok=True)
+def _remove_stale(paths: Sequence[Path]) -> None:
+    """Remove what a killed run wrote aside; nobody writes the paths but us."""
+    # FlatGeobuf's features wait in a file of _temp until they are sorted
+    aside = re.compile(r"\.(.+)\.[0-9a-f]{8}(?:_temp)?(\..*)")
+    suffixes: dict[tuple[Path, str], list[str]] = {}
+    for path in paths:
+        suffixes.setdefault((path.parent, path.stem), []).append(path.suffix)
+    for folder in {path.parent for path in paths}:
+        for left in folder.iterdir():
+            if not (found := aside.fullmatch(left.name)):
+                continue
+            # drivers leave journals and sidecars, whose names go on
+            if found[2].startswith(tuple(suffixes.get((folder, found[1]), ()))):
+                left.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -210,7 +210,7 @@ def no_network(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(mapping, "predict_strips", fail)
+    monkeypatch.setattr(mapping, "predict_rows", fail)
 
 
 @pytest.mark.parametrize("existing", ["b.geojson", "c.tif", "p.tif", "k.tif"])

@@ -279,7 +279,7 @@ def test_a_file_where_a_style_belongs_stops_before_anything_is_computed(
 ):
     image = write_tiff("image.tif", town())
     (tmp_path / name).write_text("mine")
-    monkeypatch.delattr(mapping, "predict_strips")
+    monkeypatch.delattr(mapping, "predict_rows")
     with pytest.raises(OutputExistsError, match=name):
         map_buildings(
             bright_model(), [image], tmp_path / "b.geojson", classes=tmp_path / "c.tif"

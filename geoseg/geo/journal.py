@@ -1,0 +1,228 @@
+"""What is done of a map: a folder beside the output, from which a killed run goes on.
+
+It holds a manifest of what decides the result, and a file for each finished block. A
+run of the same manifest takes the blocks that are there and computes the others; when
+the map is complete, the folder goes.
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.errors import OutputError, OutputExistsError
+from geoseg.geo.blocks import Block, read_block, write_block
+from geoseg.geo.identity import signature_of
+from geoseg.geo.stitching import WindowRow
+from geoseg.geo.unfinished import MANIFEST, Manifest, parts_folder, read_manifest
+from geoseg.words import counted
+
+log = logging.getLogger(__name__)
+
+#: Predicts rows of windows of an image.
+Predict = Callable[[range], Generator[WindowRow]]
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The blocks of a map.
+
+    Attributes:
+        folder: Holds their files.
+        signature: Of all that decides them.
+    """
+
+    folder: Path
+    signature: str
+
+    def has(self, block: Block) -> bool:
+        """Tell whether there is a file of a block, whatever is in it."""
+        return self._path(block).exists()
+
+    def write(self, block: Block, rows: Sequence[WindowRow]) -> None:
+        """Keep a block.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        write_block(self._path(block), rows, self.signature)
+
+    def read(self, block: Block) -> list[WindowRow] | None:
+        """Return the rows of a block; None if its file is not what it should be."""
+        rows = read_block(self._path(block), self.signature)
+        if rows is None or [row.row for row in rows] != list(block.rows):
+            log.debug("%s is damaged: computed again", self._path(block))
+            return None
+        return rows
+
+    def rows(self, blocks: Sequence[Block], predict: Predict) -> Generator[WindowRow]:
+        """Yield all rows of an image: kept ones, and others, which are kept from now on.
+
+        Args:
+            blocks: of the image, from top to bottom.
+            predict: called for as many rows at a time as are missing.
+        """
+        at = 0
+        while at < len(blocks):
+            if self.has(blocks[at]):
+                kept = self.read(blocks[at])
+                yield from kept or self._predict(blocks[at : at + 1], predict)
+                at += 1
+                continue
+            missing = at
+            while missing < len(blocks) and not self.has(blocks[missing]):
+                missing += 1
+            yield from self._predict(blocks[at:missing], predict)
+            at = missing
+
+    def _predict(
+        self, blocks: Sequence[Block], predict: Predict
+    ) -> Iterator[WindowRow]:
+        """Yield rows that are predicted, and write their blocks in a thread."""
+        coming = predict(range(blocks[0].rows.start, blocks[-1].rows.stop))
+        pending: Future[None] | None = None
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="journal") as thread,
+            closing(coming),
+        ):
+            for block in blocks:
+                rows: list[WindowRow] = []
+                for row in coming:
+                    rows.append(row)
+                    if len(rows) == len(block.rows):
+                        break
+                    yield row
+                if pending is not None:
+                    # one block in flight: memory stays bounded, errors come early
+                    pending.result()
+                pending = thread.submit(self.write, block, rows)
+                yield rows[-1]
+            if pending is not None:
+                pending.result()
+
+    def _path(self, block: Block) -> Path:
+        return self.folder / block.name
+
+
+@contextmanager
+def journal(
+    output: Path,
+    identity: Mapping[str, Any],
+    outputs: Sequence[Path],
+    *,
+    overwrite: bool = False,
+) -> Iterator[Journal]:
+    """Begin a map or go on with one; the caller keeps others off the output.
+
+    Outputs that the stopped run had finished go away: they come again, the same.
+
+    Args:
+        output: beside which the folder lies.
+        identity: what decides the result.
+        outputs: all files of the map.
+        overwrite: Give up a stopped run of another identity.
+
+    Raises:
+        OutputExistsError: If there is a stopped run of another identity and
+            ``overwrite`` is False.
+        OutputError: If the folder cannot be written.
+    """
+    folder = parts_folder(output)
+    stopped = read_manifest(output)
+    if stopped is not None and stopped.identity != identity:
+        if not overwrite:
+            raise OutputExistsError(
+                f"{output} was begun with {_differences(stopped.identity, identity)}: "
+                "give the command of then to go on, or --overwrite to start anew"
+            )
+        stopped = None
+    with _writable(folder):
+        if stopped is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        _write_manifest(folder, identity, outputs, stopped)
+    if stopped is not None:
+        count = sum(1 for _ in folder.glob("*.block"))
+        log.info("going on with %s: %s done", output, counted(count, "block"))
+    try:
+        yield Journal(folder, signature_of(identity))
+    except BaseException as error:
+        _leave(folder, error)
+        raise
+    _remove(folder)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be written ({error.strerror}): check the free space and "
+            "the permissions of its folder"
+        ) from error
+
+
+def _write_manifest(
+    folder: Path,
+    identity: Mapping[str, Any],
+    outputs: Sequence[Path],
+    stopped: Manifest | None,
+) -> None:
+    """Write down what decides the map and which files will be its own."""
+    own = [] if stopped is None else stopped.outputs
+    for path in own:
+        path.unlink(missing_ok=True)
+    new = [path.absolute() for path in outputs if not path.exists()]
+    values = {
+        "identity": dict(identity),
+        "outputs": sorted({str(path) for path in (*own, *new)}),
+    }
+    aside = folder / f"{MANIFEST}.aside"
+    aside.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    os.replace(aside, folder / MANIFEST)
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in which values two identities differ."""
+    said = []
+    for name in sorted(then.keys() | now.keys()):
+        old, new = then.get(name), now.get(name)
+        if old == new:
+            continue
+        if name == "images":
+            said.append(_changed_images(old or {}, new or {}))
+        elif name == "model":
+            said.append("another model")
+        else:
+            said.append(f"{name.replace('_', ' ')} {old} (now {new})")
+    return ", ".join(said)
+
+
+def _changed_images(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    changed = [path for path in now if path in then and then[path] != now[path]]
+    if changed:
+        return f"{changed[0]} as it was before it changed"
+    return "other images"
+
+
+def _leave(folder: Path, error: BaseException) -> None:
+    """Keep what is done of a map; say so. A folder without a block goes."""
+    if not any(folder.glob("*.block")):
+        _remove(folder)
+    elif isinstance(error, KeyboardInterrupt | SystemExit):
+        error.add_note(f"the same command goes on; what is done lies in {folder}")
+    else:
+        log.info("what is done lies in %s: the same command goes on from there", folder)
+
+
+def _remove(folder: Path) -> None:
+    # first the manifest: half a folder must not pass for a map to go on with
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
