@@ -116,7 +116,8 @@ def command(
 ) -> None:
     """Map the buildings of IMAGES.
 
-    The result is one layer of building polygons with class, score, area and perimeter.
+    The result is one layer of building polygons with class, score, area,
+    perimeter and orientation.
     Images may be paths, folders of GeoTIFFs, s3://, https:// or /vsi… names. Everything that the training
     decided (bands, normalisation, nodata, clusters) is read from the model.
 

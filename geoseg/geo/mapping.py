@@ -229,7 +229,7 @@ def _warn_of_doubts(summary: MapSummary, model: Model, output: Path) -> None:
     if summary.doubt is not None:
         log.warning("%s: %s", summary.doubt, _advice(summary, model))
     if not summary.footprints and not check_format(output).describes_itself:
-        log.warning("%s is empty: QGIS takes it for a table, not a .gpkg", output.name)
+        log.warning("%s is empty: no layer in QGIS, unlike a .gpkg", output.name)
 
 
 def _footprint_legend(model: Model, names: Container[int]) -> Legend:

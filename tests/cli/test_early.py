@@ -36,7 +36,7 @@ AT_ONCE = {
     "methods icc": "did you mean iic",
     "methods magic": "no method 'magic'",
     "predict x.tif -o full/mine.geojson": "exists already",
-    "predict x.tif -o full/mine.shp": "mine.shp ends in '.shp', expected one of .geoj",
+    "predict x.tif -o full/mine.shp": "mine.shp ends in '.shp' (a Shapefile",
     "predict x.tif -o a.gpkg --raster a.png": "a.png ends in '.png', expected one of .t",
     "demo -o full": "exists already",
     "train --images none": "none does not exist, expected a folder of GeoTIFFs",

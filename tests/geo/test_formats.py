@@ -24,9 +24,11 @@ from geoseg.errors import LabelError, ParameterError
 from geoseg.geo import parquet_files
 from geoseg.geo.aoi import Tile
 from geoseg.geo.formats import FORMATS, SUFFIXES, check_format
+from geoseg.geo.judged_maps import JudgedMap
 from geoseg.geo.label_files import read_shapes
 from geoseg.geo.labels import read_footprints
 from geoseg.geo.mapping import map_buildings
+from geoseg.geo.outputs import all_or_none
 from geoseg.geo.raster import describe
 from geoseg.geo.vector_inspection import inspect_vector
 from geoseg.geo.vectorize import Footprint
@@ -243,7 +245,9 @@ def test_without_pyarrow_geoparquet_names_the_extra(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_footprints_are_read_as_labels_and_by_info(tmp_path, write_tiff, suffix):
+def test_footprints_are_read_as_labels_by_evaluate_and_by_info(
+    tmp_path, write_tiff, suffix
+):
     image = write_tiff("image.tif", np.ones((1, 20, 20), np.uint8))
     grid = describe(image)
     west, _, _, north = rasterio.transform.array_bounds(20, 20, grid.transform)
@@ -255,6 +259,8 @@ def test_footprints_are_read_as_labels_and_by_info(tmp_path, write_tiff, suffix)
     tile = Tile("a", image, str(path), None, TWO_CLASSES)
     (found,) = read_footprints(tile, pixels=True)
     assert shapely.hausdorff_distance(found, box(4, 4, 10, 12)) < 0.05
+    assert JudgedMap(path).footprints(tile, grid) == [found]
+    assert JudgedMap(path).classes(tile, grid).sum() == 6 * 8
     (layer,) = inspect_vector(path)
     assert (layer.features, layer.geometries) == (1, {"Polygon": 1})
     assert [name for name in layer.attributes if name != "bbox"] == FIELDS
@@ -289,3 +295,14 @@ def test_a_map_can_be_in_any_format(tmp_path, write_tiff, bright_model, suffix):
     assert 0.5 < score <= 1
     styled = [it.name for it in tmp_path.glob("*.qml")]
     assert styled == ([] if suffix == ".gpkg" else ["b.qml"])
+
+
+def test_what_a_killed_run_left_aside_goes_away(tmp_path):
+    path = tmp_path / "b.fgb"
+    left = [tmp_path / name for name in (".b.0123abcd.fgb", ".b.0123abcd_temp.fgb")]
+    others = [tmp_path / name for name in (".c.0123abcd_temp.fgb", "b_temp.fgb")]
+    for it in (*left, *others):
+        it.write_text("")
+    with all_or_none([path]):
+        assert not any(it.exists() for it in left)
+    assert all(it.exists() for it in others)
