@@ -172,6 +172,14 @@ def test_clusters_are_all_shown(seen):
         assert seen.pixel("clusters.tif", place).tolist() == colour[:3]
 
 
+def test_an_empty_flatgeobuf_is_a_styled_layer(seen):
+    layer = seen.layers["blank.fgb"]
+    assert layer["valid"] and layer["spatial"] and not layer["features"] > 0
+    assert layer["crs"] == "EPSG:32611"
+    assert layer["renderer"] == "singleSymbol"
+    assert layer["symbols"][""][1]["fill"] == [*BUILDING, 70]
+
+
 def test_an_empty_geopackage_is_a_styled_layer_and_an_empty_geojson_a_table(seen):
     packed, plain = seen.layers["empty.gpkg"], seen.layers["empty.geojson"]
     assert packed["valid"] and packed["spatial"]
