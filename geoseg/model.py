@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from geoseg.errors import (
     OutputError,
     ParameterError,
 )
+from geoseg.inference import Inference, in_parts, joined
 from geoseg.matching import Matching
 from geoseg.methods import build_method
 from geoseg.methods.base import Method
@@ -118,6 +120,7 @@ class Model:
 
     method: Method
     card: ModelCard
+    inference: Inference = Inference()
 
     def to(self, device: str) -> "Model":
         """Return the model on a device; inputs are brought there by themselves.
@@ -126,7 +129,7 @@ class Model:
             ParameterError: If the device is not there.
         """
         try:
-            return Model(self.method.to(device), self.card)
+            return replace(self, method=self.method.to(device))
         except (RuntimeError, AssertionError) as error:
             raise ParameterError(
                 f"there is no device {device!r} here ({error}): choose --device cpu"
@@ -139,7 +142,20 @@ class Model:
 
     def with_card(self, **changes: Any) -> "Model":
         """Return a model of the same weights whose card has other values."""
-        return Model(self.method, replace(self.card, **changes))
+        return replace(self, card=replace(self.card, **changes))
+
+    def with_inference(self, inference: Inference) -> "Model":
+        """Return the model asked in another way.
+
+        Raises:
+            ParameterError: If that does not pay on its device.
+        """
+        inference.check(self._device)
+        return replace(self, inference=inference)
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device(next(iter(self.method.state_dict().values())).device)
 
     def head_probabilities(
         self, image: Tensor, valid: Tensor, heads: Sequence[str]
@@ -148,8 +164,12 @@ class Model:
 
         Those of learned classes are such that their threshold lies at one half.
         """
-        device = next(iter(self.method.state_dict().values())).device
-        found = self.method.predict_heads(image.to(device), valid.to(device), heads)
+        predict = partial(self.method.predict_heads, heads=heads)
+        parts = [
+            self.inference(predict, *part)
+            for part in in_parts(image.to(self._device), valid.to(self._device))
+        ]
+        found = {head: joined([part[head] for part in parts]) for head in heads}
         learned = self.method.class_head
         matching = self.card.matchings.get(learned) if learned in found else None
         if learned and matching is not None and matching.threshold is not None:
@@ -201,7 +221,10 @@ class Model:
             MatchingError: If the head has not been matched to classes.
         """
         name = head or self.card.head
-        return self.fold(self.cluster_probabilities(image, valid, name), name)
+        # part by part: there are fewer classes to join than clusters
+        parts = in_parts(image.to(self._device), valid.to(self._device))
+        clusters = (self.cluster_probabilities(*part, name) for part in parts)
+        return joined([self.fold(part, name) for part in clusters])
 
     def fold(self, clusters: Tensor, head: str | None = None) -> Tensor:
         """Sum ``(N, K, H, W)`` cluster into ``(N, C, H, W)`` class probabilities.

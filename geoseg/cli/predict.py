@@ -97,6 +97,20 @@ log = logging.getLogger(__name__)
     is_flag=True,
     help="Also describe the outputs in a STAC item, NAME.stac.json; see docs/formats.md.",
 )
+@click.option(
+    "--symmetries/--no-symmetries",
+    default=False,
+    show_default=True,
+    help="Average the network over the eight turns and mirrors of every window: takes "
+    "eight times as long.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["32-true", "bf16-mixed"]),
+    default="32-true",
+    show_default=True,
+    help="bf16-mixed: layers compute in bfloat16, on a GPU alone.",
+)
 @options.threads_opt
 @options.device_opt
 @options.overwrite_opt

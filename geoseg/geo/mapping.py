@@ -32,6 +32,7 @@ from geoseg.geo.styles import layer_style, write_style
 from geoseg.geo.unfinished import own_outputs
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import write_footprints
+from geoseg.inference import Inference, Precision
 from geoseg.model import Model
 from geoseg.patches import IGNORE
 from geoseg.progress import Advance, bar
@@ -53,6 +54,8 @@ class MapOptions:
         window: Side of a window in pixels.
         overlap: Least overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.
+        symmetries: Average the network over the turns and mirrors of every window.
+        precision: ``32-true``, or on a GPU ``bf16-mixed``.
         footprint_classes: Whose polygons are written; none: ``building`` if there is
             one, else all but background.
         overwrite: Replace outputs that exist.
@@ -67,6 +70,8 @@ class MapOptions:
     window: int = 256
     overlap: int = 32
     batch_size: int = 8
+    symmetries: bool = False
+    precision: Precision = "32-true"
     footprint_classes: tuple[str, ...] = ()
     overwrite: bool = False
     style: bool = True
@@ -116,10 +121,11 @@ def map_buildings(
         MatchingError: If no cluster of the model has a class yet.
         RasterError: If an image cannot be read or has no CRS, or the CRSs differ.
         BandMismatchError: If an image lacks bands of the model.
-        ParameterError: If the model has no such footprint class, or clusters are wanted
-            as a raster and there are more than 255.
+        ParameterError: If the model has no such footprint class, clusters are wanted as
+            a raster and there are more than 255, or half precision of a CPU.
     """
     check_format(output)
+    model = model.with_inference(Inference(options.precision, options.symmetries))
     names = _footprint_names(model, options)
     _check_clusters(model, clusters)
     grids = _describe(model, images)
