@@ -166,9 +166,10 @@ class WindowSums:
         width = min(tiling.size, self._width - left)
         self._reserve(top + height)
         weight = np.outer(
-            tiling.row_weights[row, :height] * np.float32(_ONE / STEPS),
-            tiling.column_weights[column, :width],
+            tiling.row_weights[row, :height], tiling.column_weights[column, :width]
         )
+        # last, so that rows and columns are treated alike to the bit
+        weight *= np.float32(_ONE / STEPS)
         share = np.empty((self._classes, height, width), dtype=np.int32)
         np.multiply(
             probability[:, :height, :width], weight, out=share, casting="unsafe"

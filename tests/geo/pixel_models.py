@@ -13,6 +13,9 @@ from torch.nn.functional import avg_pool2d
 
 from geoseg.geo.stitching import STEPS
 from geoseg.geo.strips import Strip
+from geoseg.matching import match_clusters
+from geoseg.methods import build_method
+from geoseg.model import Model, ModelCard
 from geoseg.normalization import Normalization
 
 BANDS = ("red", "green", "blue", "nir")
@@ -60,6 +63,22 @@ class NetModel(PixelModel):
     def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
         building = avg_pool2d(image[:, :1], 9, stride=1, padding=4)[:, 0]
         return torch.stack((1 - building, building), dim=1)
+
+
+def network_model() -> Model:
+    """A real network, untrained; every other cluster is a building."""
+    torch.manual_seed(0)
+    count = len(BANDS)
+    parameters = {"width": 4, "over_clusters": 4}
+    method = build_method("iic", count, parameters).eval().requires_grad_(False)
+    card = ModelCard(
+        method="iic",
+        parameters=parameters,
+        normalization=PixelModel().card.normalization,
+        head="over",
+        matchings={"over": match_clusters(torch.eye(2).repeat(2, 1).long()[None])},
+    )
+    return Model(method, card)
 
 
 def write_image(path: Path, pixels: np.ndarray, **options: object) -> str:
