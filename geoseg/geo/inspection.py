@@ -266,3 +266,17 @@ def warn_of_unlike(
         log.warning(
             "%s%s; expect a poor map, or train on such images", several, found[0]
         )
+
+
+def warn_of_gsd(grid: RasterDescription, trained_m: float | None) -> None:
+    """Warn of an image much finer or coarser than those of a training.
+
+    Args:
+        grid: Of the image.
+        trained_m: Ground sampling distance of the training in metres, if it is known.
+    """
+    if trained_m and grid.gsd_m and not 2 / 3 < grid.gsd_m / trained_m < 3 / 2:
+        log.warning(
+            "%s has pixels of %.2f m, the model was trained at %.2f m: expect a poor map",
+            *(grid.path, grid.gsd_m, trained_m),
+        )

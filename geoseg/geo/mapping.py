@@ -17,7 +17,7 @@ from geoseg.geo.class_rasters import RasterTags, class_raster
 from geoseg.geo.formats import check_format
 from geoseg.geo.heads import MapView
 from geoseg.geo.identity import run_identity
-from geoseg.geo.inspection import warn_of_unlike
+from geoseg.geo.inspection import warn_of_gsd, warn_of_unlike
 from geoseg.geo.journal import Journal, journal
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
 from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
@@ -215,7 +215,7 @@ def _describe(model: Model, images: Sequence[str]) -> list[RasterDescription]:
     for grid in grids:
         raster.require_crs(grid)
         raster.band_numbers(grid, model.card.normalization.bands)
-        _compare_gsd(grid, model)
+        warn_of_gsd(grid, model.card.gsd_m)
     _one_crs(grids)
     return grids
 
@@ -391,13 +391,3 @@ def _one_crs(grids: Sequence[RasterDescription]) -> None:
                 f"{grid.path} is in {grid.crs}, {grids[0].path} in {grids[0].crs}: "
                 "predict images of different CRSs into different outputs"
             )
-
-
-def _compare_gsd(grid: RasterDescription, model: Model) -> None:
-    """Warn of an image much finer or coarser than what the model has seen."""
-    trained = model.card.gsd_m
-    if trained and grid.gsd_m and not 2 / 3 < grid.gsd_m / trained < 3 / 2:
-        log.warning(
-            "%s has pixels of %.2f m, the model was trained at %.2f m: expect a poor map",
-            *(grid.path, grid.gsd_m, trained),
-        )
