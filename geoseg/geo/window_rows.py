@@ -92,7 +92,12 @@ def window_rows(
                 pixels = np.concatenate((pixels, below[0]), axis=1)
                 valid = np.concatenate((valid, below[1]))
             first, known = span.start, span.stop
-            image = normalization(pixels, valid)
+            # Nothing is computed of rows without data: they cost little here either.
+            image = (
+                normalization(pixels, valid)
+                if valid.any()
+                else torch.zeros((normalization.channels, *valid.shape))
+            )
             yield _extend(image, torch.from_numpy(valid.copy()), span, columns)
 
 
