@@ -116,7 +116,7 @@ class _Building:
     def draw(self, tolerance_m: float) -> Polygon | None:
         """Return the polygon with right angles, None where it has too few."""
         arcs = [arc for ring in self._rings for arc in ring]
-        angle = main_direction(arcs)
+        angle = main_direction(arcs, tolerance_m / 2)
         if angle is None:
             return None
         for _ in range(_ROUNDS):
@@ -139,25 +139,33 @@ class _Building:
         return Polygon(rings[0], rings[1:])
 
 
-def main_direction(arcs: list[Arc]) -> float | None:
-    """Return the direction that most of the walls of a building run along or across.
+def main_direction(arcs: list[Arc], tolerance_m: float) -> float | None:
+    """Return the direction that the walls of a building run along or across.
 
     Long walls say more: a direction counts the squared lengths of those near it.
 
+    Args:
+        arcs: the building's outline.
+        tolerance_m: points so near a wall say nothing of its direction.
+
     Returns:
-        Radians, counter-clockwise from x; None where there are no walls but edges
-        between two points that must stay.
+        Radians, counter-clockwise from x; None where too little of the outline runs in
+        one direction, as that of a disc.
     """
-    walls = [np.diff(arc.points[arc.marks], axis=0) for arc in arcs if _is_wall(arc)]
+    lines = [shapely.linestrings(arc.points) for arc in arcs if _is_wall(arc)]
+    coarse = shapely.simplify(lines, tolerance_m, preserve_topology=False)
+    walls = [np.diff(shapely.get_coordinates(line), axis=0) for line in coarse]
     steps = np.concatenate(walls or [np.zeros((0, 2))])
     if not steps.any():
         return None
-    weight = (steps**2).sum(axis=1)
+    length = np.hypot(steps[:, 0], steps[:, 1])
     angles = np.arctan2(steps[:, 1], steps[:, 0])
     quarter = np.pi / 2
     apart = (angles[None] - angles[:, None] + quarter / 2) % quarter - quarter / 2
-    near = np.maximum(0.0, 1 - (apart / _SAME) ** 2) * weight
+    near = np.maximum(0.0, 1 - (apart / _SAME) ** 2) * length**2
     best = int(near.sum(axis=1).argmax())
+    if length[np.abs(apart[best]) < _SAME].sum() < REGULAR_SHARE * length.sum():
+        return None
     return float(angles[best] + (near[best] * apart[best]).sum() / near[best].sum())
 
 

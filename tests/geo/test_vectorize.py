@@ -8,48 +8,14 @@ import pytest
 import rasterio.features
 import shapely
 from affine import Affine
+from footprint_grids import METRE_GRID, NAMES, grid, strips
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rasterio.crs import CRS
 from shapely import Polygon, box
 
 from geoseg.errors import ParameterError, RasterError
-from geoseg.geo.raster import RasterDescription
 from geoseg.geo.strips import ClassStrip
 from geoseg.geo.vectorize import Footprint, footprints
-
-UTM = "EPSG:32611"
-METRE_GRID = Affine(1, 0, 600000, 0, -1, 4000000)
-NAMES = ("background", "building", "greenhouse")
-
-
-def grid(
-    shape: tuple[int, ...], transform: Affine = METRE_GRID, crs: str | None = UTM
-) -> RasterDescription:
-    return RasterDescription(
-        path="memory",
-        width=shape[1],
-        height=shape[0],
-        count=3,
-        dtypes=("uint8",) * 3,
-        crs=None if crs is None else CRS.from_user_input(crs),
-        transform=transform,
-        band_names=("red", "green", "blue"),
-        band_indexes=(1, 2, 3),
-        nodata=None,
-        alpha=None,
-        gsd_m=1.0,
-    )
-
-
-def strips(
-    classes: np.ndarray, ends: list[int], score: np.ndarray | None = None
-) -> Iterator[ClassStrip]:
-    if score is None:
-        score = np.full(classes.shape, 0.75, dtype=np.float32)
-    rows = [0, *sorted({end for end in ends if 0 < end < len(classes)}), len(classes)]
-    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
-        yield ClassStrip(top, classes[top:bottom], score[top:bottom])
 
 
 def outline(
@@ -75,16 +41,6 @@ masks = hnp.arrays(
     st.tuples(st.integers(1, 14), st.integers(1, 14)),
     elements=st.sampled_from([0, 0, 1, 1, 1, 2, 255]),
 )
-
-
-@settings(deadline=None, max_examples=150)
-@given(masks, st.lists(st.integers(1, 13)), st.sampled_from([0.0, 0.75]))
-def test_the_number_of_strips_does_not_matter(
-    classes: np.ndarray, ends: list[int], tolerance: float
-) -> None:
-    once = outline(classes, [], tolerance_m=tolerance, min_area_m2=2)
-    often = outline(classes, ends, tolerance_m=tolerance, min_area_m2=2)
-    assert once == often
 
 
 @settings(deadline=None, max_examples=100)
