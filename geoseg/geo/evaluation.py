@@ -17,7 +17,7 @@ from geoseg.classes import TWO_CLASSES, footprint_ids
 from geoseg.errors import DatasetError, LabelError, ParameterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.heads import ClassView, Onlooker
-from geoseg.geo.judged_maps import Classes, JudgedMap
+from geoseg.geo.judged_maps import Classes, JudgedMap, warn_of_unmapped
 from geoseg.geo.labels import read_footprints, read_labels
 from geoseg.geo.polygon_scores import mask_polygons, polygon_counts
 from geoseg.geo.predictor import ClassModel, predict_strips
@@ -229,9 +229,13 @@ def evaluate_output(
         predicted = judged.classes(place.tile, place.grid)
         own = judged.footprints(place.tile, place.grid) if judged.vector else None
         counted.append(_counts(place, predicted, known, targets[0], own))
-    return Scores(
+    scores = Scores(
         name or prediction.name, classes.names, tuple(counted), target=targets[0]
     )
+    if judged.vector:
+        there, found = scores.confusions[:, 1].sum(1), scores.confusions[:, :, 1].sum(1)
+        warn_of_unmapped(prediction, found[there > 0] == 0)
+    return scores
 
 
 def _targets(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:

@@ -112,6 +112,24 @@ def _model_digests(source: Path) -> set[str]:
     return {digest for digest in found if digest is not None}
 
 
+def warn_of_unmapped(source: Path, missed: npt.NDArray[np.bool_]) -> None:
+    """Warn of footprints that hardly lie on the tiles: of other images, perhaps.
+
+    A file of footprints does not say which images were mapped: a tile without any may
+    be one that was not.
+
+    Args:
+        source: The file of footprints.
+        missed: ``(T,)``, of the tiles that have buildings those without a footprint.
+    """
+    if missed.sum() > 1 and 2 * missed.sum() >= len(missed):
+        log.warning(
+            "%s has no footprint on %d of %d tiles that have buildings: if it is a map of "
+            "other images, score it on its own ones (--images), or map all of them",
+            *(source, missed.sum(), len(missed)),
+        )
+
+
 def _called(classes: LabelClasses) -> LabelClasses:
     """Say what footprints on disk mean: building, or what ``class`` says."""
     if classes.names == TWO_CLASSES.names:

@@ -123,6 +123,17 @@ def test_the_reference_scores_perfectly_against_itself(tile):
     assert values["polygon_f1"].value == values["kappa"].value == 1.0
 
 
+@pytest.mark.parametrize("mapped, warned", [(1, True), (2, False)])
+def test_footprints_on_few_of_the_tiles_are_warned_of(
+    tile, tmp_path, caplog, mapped, warned
+):
+    rows = [PixelWindow(row, 0, 5, SIZE) for row in (5, 10, 20)]  # all have buildings
+    tiles = [Tile(f"part{i}", tile.image, tile.labels, r) for i, r in enumerate(rows)]
+    houses = [(5, row.row, 10, 5) for row in rows[:mapped]]
+    evaluate_output(write_houses(tmp_path / "footprints.geojson", *houses), tiles)
+    assert ("no footprint on 2 of 3 tiles" in caplog.text) is warned
+
+
 def test_a_tile_that_is_a_window_is_scored_within_it(tile, tmp_path):
     part = Tile("part", tile.image, tile.labels, PixelWindow(0, 0, 18, SIZE))
     raster = write(tmp_path / "classes.tif", one_house(), nodata=255)
