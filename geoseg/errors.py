@@ -47,6 +47,10 @@ class TrainingError(GeosegError):
     """Training cannot start or go on."""
 
 
+class BlockError(GeosegError):
+    """Workers have failed at a block of an image again and again."""
+
+
 class OutputError(GeosegError):
     """An output cannot be written or did not verify."""
 

@@ -111,6 +111,18 @@ log = logging.getLogger(__name__)
     show_default=True,
     help="bf16-mixed: layers compute in bfloat16, on a GPU alone.",
 )
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Predict in N processes, each with --threads threads (default: 1); needs "
+    "geoseg[distributed], see docs/scale.md.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Predict on a running Dask cluster, such as tcp://host:8786.",
+)
 @options.threads_opt
 @options.device_opt
 @options.overwrite_opt
@@ -132,6 +144,7 @@ def command(
 
     The result is one layer of building polygons with class, score, area,
     perimeter and orientation.
+    When it is stopped, the same command goes on where it was.
     Images may be paths, folders of GeoTIFFs, s3://, https:// or /vsi… names. Everything that the training
     decided (bands, normalisation, nodata, clusters) is read from the model.
 
@@ -147,7 +160,10 @@ def command(
     for name in images:
         need_image(name)
     file = newest_model(model)
-    options.set_threads(threads)
+    if given["workers"] and given["scheduler"]:
+        raise click.UsageError("give either --workers or --scheduler (not both)")
+    elsewhere = given["workers"] or given["scheduler"]
+    options.set_threads(1 if threads is None and elsewhere else threads)
     from geoseg.geo import mapping  # heavy: after the checks
     from geoseg.geo.aoi import images_in
     from geoseg.geo.class_rasters import RasterTags

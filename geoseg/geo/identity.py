@@ -37,12 +37,11 @@ def run_identity(
         grids: the images.
         options: of the prediction.
     """
-    device = next(iter(model.method.state_dict().values())).device
     identity = {
         "geoseg": geoseg.__version__,
         "torch": str(torch.__version__),
         "processor": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        "device": device.type,
+        "device": device_of(model),
         "threads": torch.get_num_threads(),
         "model": model_digest(model),
         **options,
@@ -56,6 +55,11 @@ def run_identity(
 def signature_of(identity: Mapping[str, Any]) -> str:
     """Hash an identity."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def device_of(model: Model) -> str:
+    """Name the device that a model computes on."""
+    return str(next(iter(model.method.state_dict().values())).device.type)
 
 
 def model_digest(model: Model) -> str:

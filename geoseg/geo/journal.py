@@ -61,15 +61,22 @@ class Journal:
             return None
         return rows
 
-    def rows(self, blocks: Sequence[Block], predict: Predict) -> Generator[WindowRow]:
+    def rows(
+        self,
+        blocks: Sequence[Block],
+        predict: Predict,
+        ready: Callable[[Block], None],
+    ) -> Generator[WindowRow]:
         """Yield all rows of an image: kept ones, and others, which are kept from now on.
 
         Args:
             blocks: of the image, from top to bottom.
             predict: called for as many rows at a time as are missing.
+            ready: called before a block is looked for: others may be at it.
         """
         at = 0
         while at < len(blocks):
+            ready(blocks[at])
             if self.has(blocks[at]):
                 kept = self.read(blocks[at])
                 yield from kept or self._predict(blocks[at : at + 1], predict)

@@ -1,33 +1,31 @@
 """From images to one layer of footprints, with rasters on the way where wanted."""
 
 import logging
-from collections.abc import Container, Generator, Iterable, Sequence, Set
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Container, Generator, Iterable, Iterator, Sequence, Set
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rasterio.crs import CRS
 
 from geoseg.classes import footprint_ids
 from geoseg.errors import ParameterError, RasterError
 from geoseg.geo import raster
-from geoseg.geo.blocks import blocks_of
-from geoseg.geo.class_rasters import RasterTags, class_raster
+from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.formats import check_format
-from geoseg.geo.heads import MapView
-from geoseg.geo.identity import run_identity
+from geoseg.geo.identity import device_of, model_digest, run_identity
 from geoseg.geo.inspection import warn_of_gsd, warn_of_unlike
 from geoseg.geo.journal import Journal, journal
-from geoseg.geo.legend import Legend, class_legend, cluster_legend
+from geoseg.geo.legend import Legend, class_legend
 from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
+from geoseg.geo.map_job import MapJob
 from geoseg.geo.map_summary import MapSummary, Tally
 from geoseg.geo.outputs import all_or_none
-from geoseg.geo.predictor import ClassModel, predict_rows, write_strips
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.stac_maps import MapContents, item_path, write_map_item
-from geoseg.geo.stitching import WindowRow, stitch, tile
-from geoseg.geo.strips import ClassStrip, Strip, classify, keep_classes
+from geoseg.geo.strips import keep_classes
 from geoseg.geo.styles import layer_style, write_style
 from geoseg.geo.unfinished import own_outputs
 from geoseg.geo.vectorize import Footprint, footprints
@@ -35,7 +33,7 @@ from geoseg.geo.writer import write_footprints
 from geoseg.inference import Inference, Precision
 from geoseg.model import Model
 from geoseg.patches import IGNORE
-from geoseg.progress import Advance, bar
+from geoseg.progress import bar
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
@@ -61,6 +59,9 @@ class MapOptions:
         overwrite: Replace outputs that exist.
         style: Make QGIS show the outputs in the colours of their classes.
         stac: Describe the outputs in a STAC item beside the footprints.
+        workers: Processes that predict, of a cluster on this machine, each with as many
+            threads as torch has here; None: this process.
+        scheduler: Address of a running Dask cluster that predicts instead.
     """
 
     min_area_m2: float = 10.0
@@ -76,12 +77,14 @@ class MapOptions:
     overwrite: bool = False
     style: bool = True
     stac: bool = False
+    workers: int | None = None
+    scheduler: str | None = None
 
 
 #: Options of what is made of predictions.
 _AFTERWARDS = {
     *("min_area_m2", "min_hole_area_m2", "tolerance_m", "footprint_classes"),
-    *("regularize", "overwrite", "style", "stac"),
+    *("regularize", "overwrite", "style", "stac", "workers", "scheduler"),
 }
 
 
@@ -122,7 +125,9 @@ def map_buildings(
         RasterError: If an image cannot be read or has no CRS, or the CRSs differ.
         BandMismatchError: If an image lacks bands of the model.
         ParameterError: If the model has no such footprint class, clusters are wanted as
-            a raster and there are more than 255, or half precision of a CPU.
+            a raster and there are more than 255, half precision of a CPU, or there is
+            no such cluster of workers.
+        BlockError: If workers fail at a block again and again.
     """
     check_format(output)
     model = model.with_inference(Inference(options.precision, options.symmetries))
@@ -140,16 +145,14 @@ def map_buildings(
     )
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     tallies = [Tally(grid, names) for grid in grids]
-    rows = sum(grid.height for grid in grids)
     identity = run_identity(model, grids, _deciding(options, asked))
     with (
         all_or_none(files.all),
         journal(output, identity, files.all, overwrite=options.overwrite) as parts,
-        bar("mapping", rows, unit="row") as advance,
+        _at_work(model, grids, parts, tags, options, asked) as job,
     ):
-        job = _Job(model, tags, options, parts, advance)
         # closed before the outputs go away: what it writes lies aside among them
-        with closing(_map_all(job, grids, files.places, tallies)) as mapped:
+        with closing(_map_all(job, options, grids, files.places, tallies)) as mapped:
             count = _write(output, mapped, grids[0].crs, files, legend, options)
         if options.stac:
             made = MapContents(
@@ -183,6 +186,48 @@ def _write(
     for path, elements in files.styles.items():
         write_style(path, elements, overwrite=options.overwrite)
     return count
+
+
+@contextmanager
+def _at_work(
+    model: Model,
+    grids: Sequence[RasterDescription],
+    parts: Journal,
+    tags: RasterTags,
+    options: MapOptions,
+    asked: RasterOutputs,
+) -> Iterator[MapJob]:
+    """Show how far the map is; let the workers of a cluster predict if so asked."""
+    how = {name: getattr(options, name) for name in ("window", "overlap", "batch_size")}
+    job = MapJob(
+        model=model, tags=tags, parts=parts, overwrite=options.overwrite, **how
+    )
+    if options.workers is None and options.scheduler is None:
+        rows = sum(grid.height for grid in grids)
+        with bar("mapping", rows, unit="row") as advance:
+            yield replace(job, advance=advance)
+        return
+    from geoseg.geo import distributed  # optional
+
+    prediction = distributed.Prediction(
+        parts,
+        model_digest(model),
+        clusters=asked.clusters is not None,
+        device=device_of(model),
+        threads=torch.get_num_threads(),
+        inference=model.inference,
+        **how,
+    )
+    blocks = {
+        block: grid for i, grid in enumerate(grids) for block in job.blocks(i, grid)
+    }
+    with (
+        distributed.connected(
+            options.workers, options.scheduler, threads=prediction.threads
+        ) as client,
+        distributed.predicting(client, prediction, model, blocks) as ready,
+    ):
+        yield replace(job, ready=ready)
 
 
 def _deciding(options: MapOptions, asked: RasterOutputs) -> dict[str, Any]:
@@ -267,106 +312,27 @@ def _means(model: Model, head: str, names: Set[str]) -> bool:
     return any(model.card.class_names[class_id] in names for class_id in classes)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is the same for all images.
-
-    Attributes:
-        parts: What is done.
-        advance: Moves the bar on by rows.
-    """
-
-    model: Model
-    tags: RasterTags
-    options: MapOptions
-    parts: Journal
-    advance: Advance
-
-    def predict(
-        self, image: int, grid: RasterDescription, place: RasterOutputs
-    ) -> Generator[ClassStrip]:
-        """Predict an image, write its rasters on the way; move the bar on."""
-        strips = (
-            self._strips(self.model, image, grid)
-            if place.clusters is None
-            else self._write_clusters(image, grid, place.clusters)
-        )
-        with (
-            closing(strips),
-            closing(
-                write_strips(
-                    strips,
-                    self.model.card,
-                    grid.path,
-                    classes=place.classes,
-                    probability=place.probability,
-                    overwrite=self.options.overwrite,
-                    tags=self.tags,
-                )
-            ) as class_strips,
-        ):
-            for strip in class_strips:
-                yield strip
-                self.advance(len(strip.classes))
-
-    def _strips(
-        self, model: ClassModel, image: int, grid: RasterDescription
-    ) -> Generator[Strip]:
-        options = self.options
-        tiling = tile(
-            grid.height, grid.width, window=options.window, overlap=options.overlap
-        )
-
-        def predict(rows: range) -> Generator[WindowRow]:
-            return predict_rows(
-                model, grid.path, tiling, batch_size=options.batch_size, rows=rows
-            )
-
-        shape = len(model.card.class_names), grid.height, grid.width
-        with closing(self.parts.rows(blocks_of(image, tiling), predict)) as rows:
-            yield from stitch(rows, tiling, shape)
-
-    def _write_clusters(
-        self, image: int, grid: RasterDescription, path: Path
-    ) -> Generator[Strip]:
-        """Yield the class probabilities of an image; write the clusters beside them."""
-        view = MapView(self.model)
-        with (
-            closing(self._strips(view, image, grid)) as strips,
-            class_raster(
-                path,
-                grid,
-                legend=cluster_legend(view.clusters),
-                tags=self.tags,
-                overwrite=self.options.overwrite,
-            ) as write,
-        ):
-            for strip in strips:
-                classes, clusters = view.split(strip)
-                write(classify(clusters))
-                yield classes
-
-
 def _map_all(
-    job: _Job,
+    job: MapJob,
+    options: MapOptions,
     grids: Sequence[RasterDescription],
     places: Sequence[RasterOutputs],
     tallies: Sequence[Tally],
 ) -> Generator[Footprint]:
     """Yield the footprints of all images; write the rasters on the way."""
     for image, of in enumerate(zip(grids, places, tallies, strict=True)):
-        yield from _map_one(job, image, *of)
+        yield from _map_one(job, options, image, *of)
 
 
 def _map_one(
-    job: _Job,
+    job: MapJob,
+    options: MapOptions,
     image: int,
     grid: RasterDescription,
     place: RasterOutputs,
     tally: Tally,
 ) -> Generator[Footprint]:
     """Yield the footprints of one image; write its rasters."""
-    options = job.options
     hole = options.min_hole_area_m2
     names = job.model.card.class_names
     with closing(job.predict(image, grid, place)) as strips:

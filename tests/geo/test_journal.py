@@ -10,7 +10,7 @@ from pixel_models import random_image, write_image
 
 from geoseg.errors import OutputError, OutputExistsError
 from geoseg.geo import journal as journals
-from geoseg.geo import mapping
+from geoseg.geo import map_job
 from geoseg.geo.blocks import blocks_of, read_block, write_block
 from geoseg.geo.locks import locked
 from geoseg.geo.mapping import MapOptions, map_buildings
@@ -41,7 +41,7 @@ class Stop(BaseException):
 @pytest.fixture
 def stop_after(monkeypatch):
     """Return ``stop(rows)``: predicting ends after so many rows of windows."""
-    original = mapping.predict_rows
+    original = map_job.predict_rows
     computed = []
 
     def stop(count):
@@ -54,7 +54,7 @@ def stop_after(monkeypatch):
                 computed.append(row.row)
                 yield row
 
-        monkeypatch.setattr(mapping, "predict_rows", predict)
+        monkeypatch.setattr(map_job, "predict_rows", predict)
         return computed
 
     return stop

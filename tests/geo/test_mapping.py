@@ -20,7 +20,7 @@ from geoseg.errors import (
     ParameterError,
     RasterError,
 )
-from geoseg.geo import mapping
+from geoseg.geo import map_job
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.mapping import MapOptions, map_buildings
 from geoseg.matching import match_clusters
@@ -210,7 +210,7 @@ def no_network(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(mapping, "predict_rows", fail)
+    monkeypatch.setattr(map_job, "predict_rows", fail)
 
 
 @pytest.mark.parametrize("existing", ["b.geojson", "c.tif", "p.tif", "k.tif"])

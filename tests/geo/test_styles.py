@@ -21,7 +21,7 @@ from geoseg.errors import (
     ParameterError,
     RasterError,
 )
-from geoseg.geo import mapping
+from geoseg.geo import map_job
 from geoseg.geo.attribute_tables import auxiliary_xml
 from geoseg.geo.class_rasters import class_raster
 from geoseg.geo.legend import class_legend, cluster_legend
@@ -279,7 +279,7 @@ def test_a_file_where_a_style_belongs_stops_before_anything_is_computed(
 ):
     image = write_tiff("image.tif", town())
     (tmp_path / name).write_text("mine")
-    monkeypatch.delattr(mapping, "predict_rows")
+    monkeypatch.delattr(map_job, "predict_rows")
     with pytest.raises(OutputExistsError, match=name):
         map_buildings(
             bright_model(), [image], tmp_path / "b.geojson", classes=tmp_path / "c.tif"
