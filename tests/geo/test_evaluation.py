@@ -129,7 +129,7 @@ def test_footprints_on_few_of_the_tiles_are_warned_of(
 ):
     rows = [PixelWindow(row, 0, 5, SIZE) for row in (5, 10, 20)]  # all have buildings
     tiles = [Tile(f"part{i}", tile.image, tile.labels, r) for i, r in enumerate(rows)]
-    houses = [(5, row.row, 10, 5) for row in rows[:mapped]]
+    houses = [(row.row, 5, 5, 10) for row in rows[:mapped]]
     evaluate_output(write_houses(tmp_path / "footprints.geojson", *houses), tiles)
     assert ("no footprint on 2 of 3 tiles" in caplog.text) is warned
 
