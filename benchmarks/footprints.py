@@ -1,12 +1,12 @@
-"""How good are footprints: outlines of pixels, simplified, regular, split?
+"""How good are footprints: outlines of pixels, simplified, regular?
 
     python benchmarks/footprints.py                               # the sample town
     python benchmarks/footprints.py --images DIR --labels FILE
     python benchmarks/footprints.py --images DIR --labels FILE --model RUN
 
 Without a model, the true footprints of the labels are drawn as masks of the images'
-pixels, some of them with noise: moved boundaries (a smooth random field), rounded
-corners (a majority filter), buildings that grow together. With a model, its classes are
+pixels, some of them with noise: moved boundaries (a smooth random field), then rounded
+corners too (a blurred mask). With a model, its classes are
 what is outlined, on the tiles that it has learnt nothing from. All variants see the same
 class raster. Prints a Markdown table; seeds are fixed.
 
