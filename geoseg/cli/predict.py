@@ -74,8 +74,8 @@ log = logging.getLogger(__name__)
     "--regularize/--no-regularize",
     default=False,
     show_default=True,
-    help="Draw right angles where the pixels support them; round and odd shapes stay "
-    "as they are.",
+    help="Draw right angles where the pixels support them (within four tolerances of a "
+    "wall); round and odd shapes stay as they are.",
 )
 @options.footprint_class_opt
 @click.option(

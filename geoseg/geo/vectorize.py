@@ -80,8 +80,8 @@ def footprints(
             footprint can lie in a filled hole.
         tolerance_m: how far simplified outlines may lie off; by default 0.75 GSD.
             0 keeps the outlines of the pixels.
-        regularize: draw right angles where the evidence supports them, see
-            :mod:`geoseg.geo.regular`.
+        regularize: draw right angles where the evidence supports them: points may lie
+            off their wall by four tolerances, see :mod:`geoseg.geo.regular`.
 
     Yields:
         Footprints in the raster's CRS.
