@@ -26,6 +26,12 @@ CASES = {
         2,
         "there is no command 'fly', expected one of",
     ),
+    "workers and a scheduler": (
+        lambda d: d.write("t.tif", ""),
+        "predict t.tif --model m -o b.gpkg --workers 2 --scheduler tcp://127.0.0.1:9",
+        2,
+        "give either --workers or --scheduler",
+    ),
     "no such option": (nothing, "train --fly", 2, "No such option"),
     "no source": (nothing, "train", 2, "give the tiles: --images DIR or --aoi NAME"),
     "a folder without its option": (

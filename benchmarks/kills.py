@@ -1,0 +1,78 @@
+"""Kill ``geoseg predict`` at random moments; the map has to end in the same bytes.
+
+    python benchmarks/kills.py tile.tif … --model RUN --kills 20
+    python benchmarks/kills.py tile.tif … --model RUN --kills 20 -- --workers 2
+
+A map is made in one go, and its time taken. Then runs are killed with SIGKILL after a
+random share of that time, each followed by one that goes on to the end, which has to give
+the same bytes. What follows ``--`` goes to ``geoseg predict``. Prints one line a kill, and
+exits with 1 if a map differs.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def command(folder: Path, options: argparse.Namespace) -> list[str]:
+    """Return the command that makes the map in a folder."""
+    folder.mkdir(exist_ok=True)
+    rasters = folder if len(options.images) > 1 else folder / "classes.tif"
+    words = [sys.executable, "-m", "geoseg", "-q", "predict", *options.images]
+    words += ["--model", options.model, "-o", str(folder / "map.geojson")]
+    return [*words, "--raster", str(rasters), "--threads", "1", *options.rest]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files in a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def survives(folder: Path, options: argparse.Namespace, after_s: float) -> str:
+    """Kill a run after some seconds, let another go on; say what was there between."""
+    words = command(folder, options)
+    with subprocess.Popen(words) as process:
+        try:
+            process.wait(after_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    blocks = len(list(folder.glob(".map.geojson.parts/*.block")))
+    if process.returncode != 0:
+        subprocess.run(words, check=True)
+    return f"killed after {after_s:.2f} s, {blocks} blocks done"
+
+
+def main() -> None:
+    """Kill runs; compare their maps."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:end])
+    options.rest = words[end + 1 :]
+    chance, same = random.Random(options.seed), 0
+    with tempfile.TemporaryDirectory() as name:
+        start = time.monotonic()
+        subprocess.run(command(Path(name) / "whole", options), check=True)
+        taken_s = time.monotonic() - start
+        whole = contents(Path(name) / "whole")
+        for number in range(options.kills):
+            folder = Path(name) / f"killed{number}"
+            said = survives(folder, options, chance.uniform(0, taken_s))
+            equal = contents(folder) == whole
+            same += equal
+            print(f"{said}: {'same' if equal else 'DIFFERENT'}", flush=True)
+    print(f"{same} of {options.kills} maps are the same ({taken_s:.1f} s in one go)")
+    sys.exit(same < options.kills)
+
+
+if __name__ == "__main__":
+    main()
