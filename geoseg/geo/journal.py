@@ -149,7 +149,7 @@ def journal(
                 "give the command of then to go on, or --overwrite to start anew"
             )
         stopped = None
-    with _writable(folder):
+    with _writable(output, folder):
         if stopped is None:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
@@ -166,13 +166,16 @@ def journal(
 
 
 @contextmanager
-def _writable(folder: Path) -> Iterator[None]:
+def _writable(output: Path, folder: Path) -> Iterator[None]:
+    """Say which output cannot be written; leave no folder without a block behind."""
     try:
         yield
     except OSError as error:
+        if not any(folder.glob("*.block")):
+            _remove(folder)
         raise OutputError(
-            f"{folder} cannot be written ({error.strerror}): check the free space and "
-            "the permissions of its folder"
+            f"{output} could not be written ({error.strerror} in {folder.name}): check "
+            "the free space and the permissions of its folder"
         ) from error
 
 
