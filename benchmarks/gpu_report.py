@@ -12,16 +12,18 @@ from packed import Pack, PackedTile
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from geoseg.losses.mutual_information import mutual_information
-from geoseg.matching import (
-    Objective,
-    contingency_table,
-    identity_matching,
-    match_clusters,
+from geoseg.decisions import (
+    GRADES,
+    class_matching,
+    fold_grades,
+    grade,
+    graded_matching,
 )
+from geoseg.losses.mutual_information import mutual_information
+from geoseg.matching import Objective, contingency_table, match_clusters
 from geoseg.methods import build_method
 from geoseg.methods.base import Method, StepContext
-from geoseg.metrics import PIXEL_METRICS, bootstrap_interval, to_json
+from geoseg.metrics import BUILDING, PIXEL_METRICS, bootstrap_interval, to_json
 from geoseg.networks.heads import softmax, upsample
 from geoseg.patches import PatchBatch
 
@@ -182,15 +184,19 @@ def score_head(
         Metric → its value and the ends of its interval.
     """
     name = head or method.default_head
-    tables = [
-        tile_tables(method, pack.select(role, source=source), name)
+    graded = name == method.class_head and objective == "f1"
+    match, test = (
+        tile_tables(method, pack.select(role, source=source), name, graded=graded)
         for role in ("match", "test")
-    ]
-    if name == method.class_head:
-        matching = identity_matching(tables[0])
+    )
+    if graded:
+        matching = graded_matching(match)
+        test = fold_grades(test, matching.threshold)
+    elif name == method.class_head:
+        matching = class_matching(match)
     else:
-        matching = match_clusters(tables[0], objective=objective)
-    confusions = matching.confusion(tables[1])
+        matching = match_clusters(match, objective=objective)
+    confusions = matching.confusion(test)
     intervals = {
         key: bootstrap_interval(confusions, PIXEL_METRICS[key]) for key in SHOWN
     }
@@ -221,17 +227,19 @@ def controls(
 
 
 @torch.no_grad()
-def tile_tables(method: Method, tiles: list[PackedTile], head: str) -> Tensor:
-    """Count clusters on classes, tile by tile, each predicted whole: (T, K, 2)."""
+def tile_tables(
+    method: Method, tiles: list[PackedTile], head: str, *, graded: bool
+) -> Tensor:
+    """Count clusters, or grades, on classes: (T, K, 2); each tile is predicted whole."""
     method.eval()
     tables = []
     for tile in tiles:
         found = method.predict(tile.image[None], tile.valid[None], head)
         tables.append(
             contingency_table(
-                found.argmax(1)[0],
+                (grade(found[:, BUILDING]) if graded else found.argmax(1))[0],
                 tile.mask,
-                num_clusters=method.heads[head],
+                num_clusters=GRADES if graded else method.heads[head],
                 num_classes=2,
             )
         )

@@ -85,14 +85,24 @@ def graded_matching(tables: Tensor) -> Matching:
         tables: ``(T, GRADES, 2)`` counts of grades, tile by tile.
     """
     threshold = best_threshold(tables.sum(0))
-    split = GRADES // 2 if threshold is None else round(threshold * GRADES)
-    below, above = tables[:, :split].sum(1), tables[:, split:].sum(1)
-    matching = class_matching(torch.stack((below, above), dim=1))
+    matching = class_matching(fold_grades(tables, threshold))
     return replace(
         matching,
         threshold=threshold,
         objective="accuracy" if threshold is None else "f1",
     )
+
+
+def fold_grades(tables: Tensor, threshold: float | None) -> Tensor:
+    """Sum ``(T, GRADES, 2)`` counts of grades into ``(T, 2, 2)`` of classes.
+
+    Args:
+        tables: Counts, tile by tile.
+        threshold: Pixels above it are building; None for one half.
+    """
+    split = GRADES // 2 if threshold is None else round(threshold * GRADES)
+    below, above = tables[:, :split].sum(1), tables[:, split:].sum(1)
+    return torch.stack((below, above), dim=1)
 
 
 def move_threshold(probability: Tensor, threshold: float) -> Tensor:

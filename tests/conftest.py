@@ -15,12 +15,16 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from hypothesis import settings
 
 from geoseg.matching import Matching, match_clusters
 from geoseg.methods import build_method, method_defaults
 from geoseg.model import Model, ModelCard
 from geoseg.normalization import Normalization
 
+# The same examples in every run, however long one takes on a loaded machine.
+settings.register_profile("geoseg", derandomize=True, deadline=None)
+settings.load_profile("geoseg")
 # Processes that the tests start share few cores with one another.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
