@@ -267,7 +267,13 @@ def _judge(
         )
         own = output(prediction, labelled)
         return Judged([own, majority_scores(own)], labelled, [], [], None)
-    return _judge_unseen(partial(output, prediction), settings, model, tiles)
+    judged = _judge_unseen(partial(output, prediction), settings, model, tiles)
+    if prediction.suffix.lower() in VECTOR_SUFFIXES and judged.match:
+        log.info(
+            "footprints of the controls are outlines of their pixels, whatever their "
+            "size: for a fair footprint F1 score class rasters"
+        )
+    return judged
 
 
 def _judge_unseen(

@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 from geoseg.classes import footprint_ids
 from geoseg.errors import ParameterError, RasterError
 from geoseg.geo import raster
+from geoseg.geo.adjoining import warn_of_adjoining
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.formats import check_format
 from geoseg.geo.identity import device_of, model_digest, run_identity
@@ -143,6 +144,7 @@ def map_buildings(
         beside=[item_path(output)] if options.stac else [],
         own=own_outputs(output),
     )
+    warn_of_adjoining(grids)
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     tallies = [Tally(grid, names) for grid in grids]
     identity = run_identity(model, grids, _deciding(options, asked))

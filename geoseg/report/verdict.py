@@ -94,6 +94,13 @@ def verdict(
             "alone reaches on these tiles is not known.",
             "alone",
         )
+    if all(entry.name == "majority" for entry in rivals):
+        return Verdict(
+            sentence,
+            "Only the majority class was scored beside it, so the number says little: "
+            "what colour alone reaches on these tiles is not known.",
+            "alone",
+        )
     best = max(rivals, key=lambda entry: float(measure(_total(entry))))
     comparison, standing = _compare(own, best, len(rivals), seed)
     advice = _advice(maker) if maker is not None and standing == "worse" else ""

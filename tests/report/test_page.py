@@ -170,6 +170,15 @@ def test_equal_contents_give_equal_bytes():
     assert render(full_contents()) == render(full_contents())
 
 
+def test_the_majority_alone_is_no_control_to_be_better_than():
+    own, *others = entries()
+    majority = [entry for entry in others if entry.name == "majority"]
+    assert majority
+    found = verdict([own, *majority])
+    assert found.standing == "alone"
+    assert found.comparison.startswith("Only the majority class was scored beside it")
+
+
 def test_missing_pieces_are_said_in_their_place():
     reasons = {
         key: f"No {key} here, because." for key in SECTIONS if key not in ("scores",)
