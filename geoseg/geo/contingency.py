@@ -169,11 +169,12 @@ def match_model(
             onlooker=onlooker,
             **options,
         )
+    match_learned = graded_matching if graded else class_matching
     matchings = {
         head: (
-            match_clusters(found, objective=objective)
-            if head != learned
-            else graded_matching(found) if graded else class_matching(found)
+            match_learned(found)
+            if head == learned
+            else match_clusters(found, objective=objective)
         )
         for head, found in tables.items()
     }

@@ -21,7 +21,7 @@ import torch
 
 from geoseg.errors import BlockError, ModelFileError, OutputError, ParameterError
 from geoseg.geo.blocks import Block
-from geoseg.geo.heads import MapView
+from geoseg.geo.heads import ClassView
 from geoseg.geo.identity import model_digest
 from geoseg.geo.journal import Journal
 from geoseg.geo.predictor import predict_rows
@@ -207,7 +207,7 @@ def predict_block(
     model = model.with_inference(prediction.inference)
     tiling = tile(*shape, window=prediction.window, overlap=prediction.overlap)
     rows = predict_rows(
-        MapView(model) if prediction.clusters else model,
+        ClassView([model], [model.card.head]) if prediction.clusters else model,
         path,
         tiling,
         batch_size=prediction.batch_size,

@@ -75,30 +75,6 @@ class ClassView:
         return dict(zip(self._clusters, parts, strict=True))
 
 
-class MapView:
-    """A model's classes and then the clusters that they come of, for the predictor.
-
-    Args:
-        model: Matched.
-    """
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self._head = model.card.head
-        self.clusters = model.method.heads[self._head]
-        names = (*model.card.class_names, *map(str, range(self.clusters)))
-        self.card: ModelCard = replace(model.card, class_names=names)
-
-    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
-        """Return ``(N, C + K, H, W)`` class, then cluster probabilities."""
-        found = self._model.cluster_probabilities(image, valid, self._head)
-        return _one_after_another([self._model.fold(found), found])
-
-    def split(self, strip: Strip) -> list[Strip]:
-        """Return the classes' part of a strip and the clusters'."""
-        return _parts(strip, [len(self._model.card.class_names), self.clusters])
-
-
 def fold_strip(model: Model, head: str, strip: Strip) -> ClassStrip:
     """Fold cluster into class probabilities, and decide.
 

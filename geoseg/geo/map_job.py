@@ -7,7 +7,7 @@ from pathlib import Path
 
 from geoseg.geo.blocks import Block, blocks_of
 from geoseg.geo.class_rasters import RasterTags, class_raster
-from geoseg.geo.heads import MapView
+from geoseg.geo.heads import ClassView
 from geoseg.geo.journal import Journal
 from geoseg.geo.legend import cluster_legend
 from geoseg.geo.map_files import RasterOutputs
@@ -103,18 +103,18 @@ class MapJob:
         self, image: int, grid: RasterDescription, path: Path
     ) -> Generator[Strip]:
         """Yield the class probabilities of an image; write the clusters beside them."""
-        view = MapView(self.model)
+        head = self.model.card.head
+        view = ClassView([self.model], [head])
         with (
             closing(self._strips(view, image, grid)) as strips,
             class_raster(
                 path,
                 grid,
-                legend=cluster_legend(view.clusters),
+                legend=cluster_legend(self.model.method.heads[head]),
                 tags=self.tags,
                 overwrite=self.overwrite,
             ) as write,
         ):
             for strip in strips:
-                classes, clusters = view.split(strip)
-                write(classify(clusters))
-                yield classes
+                write(classify(view.clusters(strip)[head]))
+                yield view.split(strip)[0]
