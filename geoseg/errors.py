@@ -54,6 +54,14 @@ class BlockError(GeosegError):
 class OutputError(GeosegError):
     """An output cannot be written or did not verify."""
 
+    @classmethod
+    def unwritable(cls, path: object, reason: object) -> "OutputError":
+        """Return the error of a file that the disk, or its folder, did not take."""
+        return cls(
+            f"{path} could not be written ({reason}); check the free space and the "
+            "permissions of its folder"
+        )
+
 
 class ShapeError(GeosegError, ValueError):
     """A tensor has another shape than the function takes."""

@@ -265,10 +265,7 @@ def save_model(path: Path, model: Model) -> None:
         aside.chmod(mode)
         os.replace(aside, path)
     except (SafetensorError, OSError) as error:
-        raise OutputError(
-            f"{path} could not be written ({error}); check the free space and the "
-            "permissions of its folder"
-        ) from error
+        raise OutputError.unwritable(path, error) from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -94,10 +94,7 @@ def write_block(path: Path, rows: Sequence[WindowRow], signature: str) -> None:
                     file.write(_pack(probability))
         os.replace(aside, path)
     except OSError as error:
-        raise OutputError(
-            f"{path} could not be written ({error}); check the free space and the "
-            "permissions of its folder"
-        ) from error
+        raise OutputError.unwritable(path, error) from error
     finally:
         aside.unlink(missing_ok=True)
 

@@ -173,10 +173,8 @@ def _writable(output: Path, folder: Path) -> Iterator[None]:
     except OSError as error:
         if not any(folder.glob("*.block")):
             _remove(folder)
-        raise OutputError(
-            f"{output} could not be written ({error.strerror} in {folder.name}): check "
-            "the free space and the permissions of its folder"
-        ) from error
+        reason = f"{error.strerror} in {folder.name}"
+        raise OutputError.unwritable(output, reason) from error
 
 
 def _write_manifest(

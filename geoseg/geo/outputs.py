@@ -117,10 +117,7 @@ def write_aside(
             if sidecar is not None:
                 os.replace(_beside(temporary, sidecar), _beside(path, sidecar))
         except OSError as error:
-            raise OutputError(
-                f"{path} could not be written ({error}); check the free space and the "
-                "permissions of its folder"
-            ) from error
+            raise OutputError.unwritable(path, error) from error
     finally:
         # Drivers leave journals and sidecars next to the file they write.
         for left in path.parent.glob(f".{_escape(path.stem)}.{token}*"):
