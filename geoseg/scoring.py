@@ -76,6 +76,7 @@ def score_controls(
     batches: Batches,
     *,
     objective: Objective,
+    drawn: bool = False,
 ) -> list[Scores]:
     """Fit, match and score the controls exactly as the model was.
 
@@ -88,6 +89,7 @@ def score_controls(
         match: Labelled tiles to match on.
         batches: Patches of the training tiles.
         objective: Of the matching.
+        drawn: Score the pixels in their footprints, beside a file of footprints.
     """
     found = []
     for name, method in CONTROLS.items():
@@ -100,7 +102,11 @@ def score_controls(
             continue
         clusters = control.method.heads[control.card.head]
         scores = evaluate_model(
-            control, test, name=f"{name} (K={clusters})", match_tiles=match
+            control,
+            test,
+            name=f"{name} (K={clusters})",
+            match_tiles=match,
+            drawn=drawn,
         )
         found.append(replace(scores, role="control", clusters=clusters))
     return found
@@ -267,13 +273,10 @@ def _judge(
         )
         own = output(prediction, labelled)
         return Judged([own, majority_scores(own)], labelled, [], [], None)
-    judged = _judge_unseen(partial(output, prediction), settings, model, tiles)
-    if prediction.suffix.lower() in VECTOR_SUFFIXES and judged.match:
-        log.info(
-            "footprints of the controls are outlines of their pixels, whatever their "
-            "size: for a fair footprint F1 score class rasters"
-        )
-    return judged
+    vector = prediction.suffix.lower() in VECTOR_SUFFIXES
+    return _judge_unseen(
+        partial(output, prediction), settings, model, tiles, drawn=vector
+    )
 
 
 def _judge_unseen(
@@ -281,8 +284,13 @@ def _judge_unseen(
     settings: RunSettings,
     model: Model,
     tiles: Sequence[Tile],
+    *,
+    drawn: bool,
 ) -> Judged:
-    """Score a map, by ``output``, on what its model has not seen, beside the controls."""
+    """Score a map, by ``output``, on what its model has not seen, beside the controls.
+
+    Beside a map that is drawn, as footprints, the controls are drawn too.
+    """
     labelled = [tile for tile in tiles if tile.labels is not None]
     roles = model.card.provenance.get("tiles", {})
     seen = _seen_by(model)
@@ -312,7 +320,12 @@ def _judge_unseen(
         )
         batches = partial(loader.batches, 0)
         entries += score_controls(
-            model, test, match, batches, objective=settings.objective
+            model,
+            test,
+            match,
+            batches,
+            objective=settings.objective,
+            drawn=drawn,
         )
     return Judged(
         [*entries, majority_scores(entries[0])], test, match, training, batches

@@ -19,7 +19,7 @@ from geoseg.geo.aoi import Tile
 from geoseg.geo.heads import ClassView, Onlooker
 from geoseg.geo.judged_maps import Classes, JudgedMap, warn_of_unmapped
 from geoseg.geo.labels import read_footprints, read_labels
-from geoseg.geo.polygon_scores import mask_polygons, polygon_counts
+from geoseg.geo.polygon_scores import polygon_counts
 from geoseg.geo.predictor import ClassModel, predict_strips
 from geoseg.geo.raster import (
     PixelWindow,
@@ -30,6 +30,7 @@ from geoseg.geo.raster import (
 )
 from geoseg.geo.scores import Scores, TileCounts
 from geoseg.geo.strips import Strip, classify
+from geoseg.geo.tile_footprints import draw_classes, tile_footprints
 from geoseg.matching import contingency_table
 from geoseg.metrics import BACKGROUND
 from geoseg.model import Model
@@ -59,6 +60,7 @@ def evaluate_model(
     batch_size: int = 8,
     polygons: bool = True,
     footprint_classes: Sequence[str] = (),
+    drawn: bool = False,
 ) -> Scores:
     """Score the very maps that prediction would write, one tile in memory at a time.
 
@@ -73,10 +75,12 @@ def evaluate_model(
         window: Side of the predictor's windows in pixels.
         overlap: Least overlap of windows in pixels.
         batch_size: Windows per call of the network.
-        polygons: Count footprints too: outlines of 4-connected pixels of a class, as
-            they are, without any regularisation.
+        polygons: Count footprints too: those that prediction would write by default,
+            simplified, without small ones.
         footprint_classes: Whose; the first is the scores' target. None: ``building`` if
             there is one, else all but background.
+        drawn: Score the pixels in the footprints, not those of the classes: what stands
+            beside a file of footprints.
 
     Raises:
         DatasetError: If there is no tile, or one was used for matching.
@@ -93,6 +97,7 @@ def evaluate_model(
         match_tiles=match_tiles,
         polygons=polygons,
         footprint_classes=footprint_classes,
+        drawn=drawn,
         predictor={"window": window, "overlap": overlap, "batch_size": batch_size},
     )
     return scores
@@ -150,12 +155,13 @@ def _evaluate(
     match_tiles: Sequence[Tile],
     polygons: bool,
     footprint_classes: Sequence[str] = (),
+    drawn: bool = False,
     predictor: Mapping[str, Any] | None = None,
 ) -> list[Scores]:
     """Score the parts of each predicted strip by the names in tables."""
     _check_apart(tiles, match_tiles)
     targets = _targets(class_names, footprint_classes)
-    places = _labelled(tiles, class_names, targets if polygons else ())
+    places = _labelled(tiles, class_names, targets if polygons or drawn else ())
     counted: list[list[TileCounts]] = [[] for _ in names]
     for place in track(places, f"scoring {names[0]}", len(tiles)):
         strips = predict_strips(
@@ -168,7 +174,10 @@ def _evaluate(
         for found, parts in zip(counted, zip(*called, strict=True), strict=True):
             predicted = np.concatenate(parts)
             known = np.where(predicted == IGNORE, np.uint8(IGNORE), place.reference)
-            found.append(_counts(place, predicted, known, targets[0]))
+            mapped = _mapped(place, predicted, known)
+            if drawn:
+                predicted = draw_classes(mapped, place.extent)
+            found.append(_counts(place, predicted, known, targets[0], mapped))
     return [
         Scores(name, class_names, tuple(found), target=targets[0])
         for name, found in zip(names, counted, strict=True)
@@ -227,8 +236,12 @@ def evaluate_output(
             )
         known = np.where(valid, place.reference, np.uint8(IGNORE))
         predicted = judged.classes(place.tile, place.grid)
-        own = judged.footprints(place.tile, place.grid) if judged.vector else None
-        counted.append(_counts(place, predicted, known, targets[0], own))
+        mapped = (
+            {targets[0]: judged.footprints(place.tile, place.grid)}
+            if judged.vector
+            else _mapped(place, predicted, known)
+        )
+        counted.append(_counts(place, predicted, known, targets[0], mapped))
     scores = Scores(
         name or prediction.name, classes.names, tuple(counted), target=targets[0]
     )
@@ -298,33 +311,29 @@ def _labelled(
         yield _Place(tile, grid, tile.extent(grid), read_labels(tile, grid), footprints)
 
 
+def _mapped(
+    place: _Place, predicted: Classes, known: Classes
+) -> Mapping[int, list[Polygon]]:
+    """Return the footprints of what is predicted, of each class that has some counted."""
+    if not place.footprints:
+        return {}
+    seen = np.where(known == IGNORE, np.uint8(IGNORE), predicted)
+    return tile_footprints(seen, place.grid, place.extent, place.footprints)
+
+
 def _counts(
     place: _Place,
     predicted: Classes,
     known: Classes,
     target: int,
-    proposals: list[Polygon] | None = None,
+    mapped: Mapping[int, list[Polygon]],
 ) -> TileCounts:
-    """Count pixels, and footprints: the proposals, or outlines of what is predicted."""
+    """Count pixels and footprints."""
     confusion = count_classes(
         predicted, known, num_classes=len(place.tile.classes.names)
     )
     counts = {
-        k: polygon_counts(
-            (
-                _outlines(predicted, known, place.extent, k)
-                if proposals is None
-                else proposals
-            ),
-            reference,
-        )
+        k: polygon_counts(mapped[k], reference)
         for k, reference in place.footprints.items()
     }
     return TileCounts(place.tile.id, confusion, counts.pop(target, None), counts)
-
-
-def _outlines(
-    predicted: Classes, known: Classes, extent: PixelWindow, class_id: int
-) -> list[Polygon]:
-    called = (predicted == class_id) & (known != IGNORE)
-    return mask_polygons(called, row=extent.row, col=extent.col)

@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.classes import TWO_CLASSES
+from geoseg.classes import TWO_CLASSES, footprint_ids
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.geo.georeference import locate, shift
 from geoseg.geo.judged_maps import JudgedMap
 from geoseg.geo.labels import read_footprints
 from geoseg.geo.layouts import VECTOR_SUFFIXES
-from geoseg.geo.polygon_scores import mask_polygons
-from geoseg.geo.raster import PixelWindow, RasterDescription
+from geoseg.geo.raster import PixelWindow
 from geoseg.geo.strips import ClassStrip
-from geoseg.geo.vectorize import footprints
+from geoseg.geo.tile_footprints import tile_footprints
 from geoseg.metrics import BUILDING
 from geoseg.patches import IGNORE
 from geoseg.pictures import read_colours
@@ -226,10 +224,11 @@ def footprint_picture(
     if source is not None and source.suffix.lower() in VECTOR_SUFFIXES:
         called = replace(look.tile, labels=str(source))
         rings = [_rings(p, part) for p in read_footprints(called, grid, pixels=True)]
-    elif look.mapped is not None:
-        rings = [_rings(p, None) for p in mask_polygons(look.mapped == target)]
     else:
-        rings = _cleaned(look.heads[0].classes, grid, part, tuple(look.names), target)
+        ids = footprint_ids(tuple(look.names), ())
+        classes = look.heads[0].classes.classes if look.mapped is None else look.mapped
+        mapped = tile_footprints(classes, grid, part, {target, *ids})[target]
+        rings = [_rings(p, part) for p in mapped]
     kind = f"{look.names[target]} " if look.many else ""
     words = counted(len(rings), f"{kind}footprint")
     words += f", {len(reference)} in the reference"
@@ -243,38 +242,12 @@ def footprint_picture(
     )
 
 
-def _cleaned(
-    strip: ClassStrip,
-    grid: RasterDescription,
-    part: PixelWindow,
-    names: tuple[str, ...],
-    target: int,
-) -> list[list[list[tuple[float, float]]]]:
-    """Return the rings of footprints as prediction would write them, in pixels."""
-    own = replace(
-        grid,
-        transform=shift(grid.transform, part.col, part.row),
-        width=part.width,
-        height=part.height,
-    )
-    if grid.crs is None:  # no metres, so no cleaning
-        return [_rings(p, None) for p in mask_polygons(strip.classes == target)]
-    back = ~own.transform
-    found = footprints([strip], own, class_names=names)
-    return [
-        [
-            [locate(back, x, y) for x, y in ring]
-            for ring in _coordinates(footprint.geometry)
-        ]
-        for footprint in found
-        if footprint.class_id == target
-    ]
-
-
-def _rings(polygon: Any, part: PixelWindow | None) -> list[list[tuple[float, float]]]:
+def _rings(polygon: Any, part: PixelWindow) -> list[list[tuple[float, float]]]:
     """Return a polygon's rings relative to the shown part."""
-    right, down = (0, 0) if part is None else (part.col, part.row)
-    return [[(x - right, y - down) for x, y in ring] for ring in _coordinates(polygon)]
+    return [
+        [(x - part.col, y - part.row) for x, y in ring]
+        for ring in _coordinates(polygon)
+    ]
 
 
 def _coordinates(polygon: Any) -> Iterable[list[tuple[float, float]]]:
