@@ -17,7 +17,8 @@ other way round.
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.features
 import shapely
+from affine import Affine
 from pyproj import Transformer
 from scipy import ndimage
 from shapely import Polygon
@@ -47,8 +49,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "regular": {"regularize": True},
 }
 NAMES = ("background", "building")
+POLYGON = shapely.GeometryType.POLYGON
 #: Between the points at which boundaries are compared, metres.
 STEP_M = 0.25
+#: Two polygons overlap that share more, square pixels; less is due to rounding.
+SHARED_PX = 1e-3
+HEADER = """\
+| mask | outlines | footprints | F1@0.5 | mean IoU | vertices | boundary, m | area error \
+| invalid | overlaps | s per 1000 |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"""
 
 
 class Case(NamedTuple):
@@ -64,8 +73,9 @@ class Found(NamedTuple):
 
     counts: PolygonCounts
     pairs: list[tuple[float, float, float, float]]  # IoU, vertices, metres, area error
-    vertices: int
     polygons: int
+    invalid: int
+    overlaps: int  # pairs of polygons
     seconds: float
 
 
@@ -120,40 +130,77 @@ def predicted_cases(tiles: list[Tile], run: Path) -> Iterator[Case]:
         yield Case(grid, ClassStrip(0, classes, score), truth)
 
 
-def outline(case: Case, options: dict[str, Any]) -> Found:
-    """Make footprints and compare them with the truth."""
+def draw(case: Case, options: dict[str, Any]) -> list[Polygon]:
+    """Make footprints, in pixel coordinates."""
+    found = footprints([case.strip], case.grid, class_names=NAMES, **options)
+    outlines = np.array([it.geometry for it in found], dtype=object)
+    return list(through(outlines, ~case.grid.transform))
+
+
+def through(polygons: npt.NDArray[np.object_], affine: Affine) -> Any:
+    """Map polygons by an affine."""
+    a, b, c, d, e, f = affine[:6]
+
+    def move(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        x, y = p[:, 0], p[:, 1]
+        return np.stack((a * x + b * y + c, d * x + e * y + f), axis=1)
+
+    return shapely.transform(polygons, move)
+
+
+def judge(case: Case, tool: Callable[[Case], list[Polygon]]) -> Found:
+    """Let a tool make polygons, in pixel coordinates; compare them with the truth."""
     start = time.perf_counter()
-    found = list(footprints([case.strip], case.grid, class_names=NAMES, **options))
+    polygons = tool(case)
     seconds = time.perf_counter() - start
-    a, b, c, d, e, f = (~case.grid.transform)[:6]
-    polygons = [
-        shapely.transform(
-            it.geometry,
-            lambda p: np.stack(
-                (a * p[:, 0] + b * p[:, 1] + c, d * p[:, 0] + e * p[:, 1] + f), axis=1
-            ),
-        )
-        for it in found
-    ]
-    vertices = [vertex_count(polygon) for polygon in polygons]
+    array = np.array(polygons, dtype=object)
+    valid = shapely.is_valid(array) & (shapely.get_type_id(array) == POLYGON)
+    sound = [whole(it) for it in polygons]
     return Found(
-        polygon_counts(polygons, case.truth),
-        list(compare(polygons, case)),
-        sum(vertices),
+        polygon_counts(sound, case.truth),
+        list(compare(sound, polygons, case)),
         len(polygons),
+        int((~valid).sum()),
+        overlapping(sound),
         seconds,
     )
 
 
+def whole(polygon: Polygon) -> Polygon:
+    """Return a polygon; of a broken one its largest valid part."""
+    if polygon.is_valid and polygon.geom_type == "Polygon":
+        return polygon
+    parts = shapely.get_parts(shapely.make_valid(polygon))
+    return parts[shapely.area(parts).argmax()]
+
+
+def overlapping(polygons: list[Polygon]) -> int:
+    """Count the pairs of polygons that share ground."""
+    array = np.array(polygons, dtype=object)
+    first, second = shapely.STRtree(array).query(array, predicate="intersects")
+    once = first < second
+    shared = shapely.intersection(array[first[once]], array[second[once]])
+    return int((shapely.area(shared) > SHARED_PX).sum())
+
+
 def vertex_count(polygon: Polygon) -> int:
     """Corners of all rings of a polygon."""
-    return int(shapely.get_num_coordinates(polygon)) - 1 - len(polygon.interiors)
+    rings = int(shapely.get_num_geometries(polygon)) + sum(
+        int(shapely.get_num_interior_rings(part)) for part in shapely.get_parts(polygon)
+    )
+    return int(shapely.get_num_coordinates(polygon)) - rings
 
 
 def compare(
-    found: list[Polygon], case: Case
+    found: list[Polygon], drawn: list[Polygon], case: Case
 ) -> Iterator[tuple[float, float, float, float]]:
-    """Yield IoU, vertices, boundary distance and area error of matched footprints."""
+    """Yield IoU, vertices, boundary distance and area error of matched footprints.
+
+    Args:
+        found: valid ones.
+        drawn: the same as a tool drew them, whose vertices count.
+        case: what they were made of, and the truth.
+    """
     if not found or not case.truth:
         return
     truth = np.array(case.truth, dtype=object)
@@ -161,7 +208,7 @@ def compare(
     to_metres = ground(case.grid)
     tree = shapely.STRtree(truth)
     taken: set[int] = set()
-    for polygon in found:
+    for polygon, as_drawn in zip(found, drawn, strict=True):
         near = tree.query(polygon, predicate="intersects")
         shared = shapely.area(shapely.intersection(polygon, truth[near]))
         iou = shared / (polygon.area + shapely.area(truth[near]) - shared)
@@ -173,7 +220,7 @@ def compare(
                 )
                 yield (
                     float(iou[n]),
-                    vertex_count(polygon),
+                    vertex_count(as_drawn),
                     boundary_distance(mine, other),
                     abs(mine.area - other.area) / other.area,
                 )
@@ -213,9 +260,11 @@ def row(name: str, noise: str, found: list[Found]) -> str:
     count = sum(it.polygons for it in found)
     iou, vertices, metres, area = pairs.mean(axis=0)
     seconds = sum(it.seconds for it in found) / count * 1000
+    invalid = sum(it.invalid for it in found)
+    overlaps = sum(it.overlaps for it in found)
     return (
         f"| {noise} | {name} | {count} | {f1:.3f} | {iou:.3f} | {vertices:.1f} "
-        f"| {metres:.3f} | {100 * area:.1f} % | {seconds:.2f} |"
+        f"| {metres:.3f} | {100 * area:.1f} % | {invalid} | {overlaps} | {seconds:.2f} |"
     )
 
 
@@ -225,15 +274,19 @@ def unseen(tiles: list[Tile], run: Path) -> list[Tile]:
     return [tile for tile in tiles if tile.id in kept]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def options_of(description: str) -> argparse.ArgumentParser:
+    """Return the options that say which masks are outlined."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--images", type=Path)
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--noise", nargs="+", default=["none", "jitter", "round"])
     parser.add_argument("--tiles", type=int, help="at most so many")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def read_cases(options: argparse.Namespace) -> Iterator[tuple[str, list[Case]]]:
+    """Yield every kind of mask and its cases."""
     tiles = (
         find_tiles(options.images, options.labels)
         if options.images
@@ -241,19 +294,20 @@ def main(arguments: list[str] | None = None) -> None:
     )
     tiles = [tile for tile in tiles if tile.labels is not None]
     if options.model:
-        tiles = unseen(tiles, options.model)
-    tiles = tiles[: options.tiles]
-    print("| mask | outlines | footprints | F1@0.5 | mean IoU | vertices ", end="")
-    print("| boundary, m | area error | s per 1000 |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|---:|")
-    for noise in ["predicted"] if options.model else options.noise:
-        cases = list(
-            predicted_cases(tiles, options.model)
-            if options.model
-            else drawn_cases(tiles, noise)
-        )
+        tiles = unseen(tiles, options.model)[: options.tiles]
+        yield "predicted", list(predicted_cases(tiles, options.model))
+        return
+    for noise in options.noise:
+        yield noise, list(drawn_cases(tiles[: options.tiles], noise))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table."""
+    options = options_of(__doc__).parse_args(arguments)
+    print(HEADER)
+    for noise, cases in read_cases(options):
         for name, how in VARIANTS.items():
-            found = [outline(case, how) for case in cases]
+            found = [judge(case, partial(draw, options=how)) for case in cases]
             print(row(name, noise, found), flush=True)
 
 
