@@ -1,32 +1,37 @@
 """Objects of class rasters, followed from strip to strip.
 
-Objects are 4-connected pixels of one class. Pieces on both sides of the seam between
-two strips are joined by union-find, and their outlines are united in integer pixel
-coordinates, so that the same objects come out of 1 strip or of N.
+Objects are 4-connected pixels of one class. They are kept as runs of pixels until they
+are complete, and only then outlined: the same objects come out of 1 strip or of N.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import rasterio.features
 import shapely
-from affine import Affine
-from scipy import ndimage
 from shapely import Polygon
 
+from geoseg.geo.pixel_runs import (
+    SCORE_UNITS,
+    PixelRuns,
+    join_runs,
+    meeting,
+    near,
+    runs_of,
+)
 from geoseg.geo.strips import ClassStrip
-from geoseg.patches import IGNORE
+from geoseg.geo.tracing import trace
 
 #: Objects at most so many pixels apart are simplified together (2: a gap of one pixel).
 REACH = 2
 
-#: Scores are summed up as multiples of the precision of float32 below 1.
-SCORE_UNITS = 2**24
+_Ints = npt.NDArray[np.int64]
+_Bools = npt.NDArray[np.bool_]
 
-_Ids = npt.NDArray[np.int64]
+# How near two objects are to each other.
+_WALL, _NEAR, _AROUND = range(3)
+# Row and column of a pixel in one number, by which pixels are in order.
+_ROW = 2**32
 
 
 class PixelObject(NamedTuple):
@@ -57,41 +62,81 @@ class PixelObject(NamedTuple):
         return float(row), float(points[points[:, 1] == row, 0].min())
 
 
-class Neighbourhood(NamedTuple):
-    """Complete objects, each near another one.
+class Complete(NamedTuple):
+    """Complete objects, by neighbourhood, then from the top, then from the left.
+
+    All arrays are ``(N,)``.
 
     Attributes:
-        objects: from the top, then from the left.
-        shared: True where objects of different classes share a wall.
-        pieces: numbers of the pieces of each object.
+        class_id: 1 to C - 1.
+        pixels: how many each has.
+        score_sum: sum of their scores, in parts of 1 / ``SCORE_UNITS``.
+        row: of the first pixel, from the top, then from the left; ``column`` likewise.
+        outline: polygons; x = column, y = row, integers, along pixel edges.
+        neighbourhood: ascending from 0; objects that are near each other have one.
+        shared: True where objects of different classes in it share a wall.
+        pieces: numbers of the pieces of each object; empty unless asked for.
         around: numbers of the pieces of others not far from each object, of any
-            neighbourhood; some of them may turn out too small to count.
+            neighbourhood; some of them may turn out too small to count. Likewise.
     """
 
-    objects: list[PixelObject]
-    shared: bool
+    class_id: _Ints
+    pixels: _Ints
+    score_sum: _Ints
+    row: _Ints
+    column: _Ints
+    outline: npt.NDArray[np.object_]
+    neighbourhood: _Ints
+    shared: _Bools
     pieces: list[set[int]]
     around: list[set[int]]
 
+    @property
+    def score(self) -> npt.NDArray[np.float64]:
+        """Mean score of the pixels of each, in [0, 1]."""
+        return self.score_sum / self.pixels / SCORE_UNITS
 
-@dataclass
-class _Group:
-    """Pieces that belong together or are near each other, by id."""
+    def item(self, i: int) -> PixelObject:
+        """Return one of them."""
+        return PixelObject(
+            int(self.class_id[i]),
+            int(self.pixels[i]),
+            int(self.score_sum[i]),
+            self.outline[i],
+        )
 
-    top: int
-    pieces: dict[int, PixelObject]
-    same: list[tuple[int, int]] = field(default_factory=list)
-    near: list[tuple[int, int]] = field(default_factory=list)
-    walls: list[tuple[int, int]] = field(default_factory=list)
-    around: list[tuple[int, int]] = field(default_factory=list)
 
-    def absorb(self, other: "_Group") -> None:
-        self.top = min(self.top, other.top)
-        self.pieces.update(other.pieces)
-        self.same += other.same
-        self.near += other.near
-        self.walls += other.walls
-        self.around += other.around
+class _Objects(NamedTuple):
+    """What is known of objects; all arrays ``(K,)``."""
+
+    class_id: _Ints
+    pixels: _Ints
+    score_sum: _Ints
+    first: _Ints  # pixel: row * _ROW + column
+    bottom: _Ints  # one past the last row
+    piece: _Ints  # number of one of the pieces
+
+
+class _Pieces(NamedTuple):
+    """What an object has of a strip; all arrays ``(P,)``."""
+
+    number: _Ints  # ascending; never changes
+    owner: _Ints  # the object
+
+
+class _Pairs(NamedTuple):
+    """Pieces of objects that are not far from each other; all arrays ``(Q,)``."""
+
+    first: _Ints  # numbers of pieces
+    second: _Ints
+    kind: _Ints
+
+    def take(self, which: _Bools) -> "_Pairs":
+        return _Pairs(*(values[which] for values in self))
+
+
+def _none() -> _Ints:
+    return np.zeros(0, dtype=np.int64)
 
 
 class SeamMerger:
@@ -109,258 +154,204 @@ class SeamMerger:
         """
         self._min_pixels = min_pixels
         self._reach = max(REACH, around)
-        self._groups: dict[int, _Group] = {}  # by the id of any of their pieces
-        self._tail = np.zeros((0, 0), dtype=np.int64)  # ids of the last rows
-        self._tail_classes = np.zeros((0, 0), dtype=np.uint8)
-        self._used = 0  # ids given so far
+        self._all_around = around > 0
+        self._runs = PixelRuns(*(_none() for _ in PixelRuns._fields))
+        self._owner = _none()  # of each run
+        self._objects = _Objects(*(_none() for _ in _Objects._fields))
+        self._pieces = _Pieces(_none(), _none())
+        self._pairs = _Pairs(_none(), _none(), _none())
+        self._used = 0  # numbers of pieces given so far
+        self._open: frozenset[int] = frozenset()
 
     @property
     def open_top(self) -> float:
         """First row of what may go on below; infinite where nothing may."""
-        return min((group.top for group in self._groups.values()), default=np.inf)
+        first = self._objects.first
+        return float(first.min() // _ROW) if len(first) else np.inf
 
     def is_open(self, number: int) -> bool:
         """Tell whether a piece belongs to something that may go on."""
-        return number in self._groups
+        return number in self._open
 
-    def feed(self, strip: ClassStrip) -> list[Neighbourhood]:
+    def feed(self, strip: ClassStrip) -> Complete:
         """Take the next strip; return what it completed."""
-        if strip.classes.size == 0:
-            return []
-        labels, class_of = _label(strip.classes)
-        counts = np.bincount(labels.ravel(), minlength=len(class_of))
-        # Sums of integers are exact, in whatever order the strips bring them.
-        scores = np.rint(strip.score.ravel() * np.float64(SCORE_UNITS))
-        sums = np.bincount(labels.ravel(), scores, len(class_of))
-        keep = counts >= self._min_pixels
-        # What touches a seam may be part of something large.
-        keep[labels[0]] = keep[labels[-1]] = True
-        keep[0] = False
-        ids = np.where(keep, np.arange(len(keep)) + self._used, 0)[labels]
-        for label, outline in _outlines(labels, ids > 0, strip.row):
-            piece = PixelObject(
-                int(class_of[label]), int(counts[label]), int(sums[label]), outline
-            )
-            top = int(outline.bounds[1])
-            self._groups[label + self._used] = _Group(top, {label + self._used: piece})
-        self._used += len(class_of) - 1
-        self._join(ids, strip.classes)
-        return self._close(np.unique(self._tail))
+        end = strip.row + len(strip.classes)
+        tail = np.flatnonzero(self._runs.row >= strip.row - self._reach)
+        old = len(self._objects.class_id)
+        runs, sums = runs_of(strip)
+        recent = join_runs(self._runs.take(tail), runs)
+        nodes = np.append(self._owner[tail], np.arange(old, old + len(sums)))
+        above, below = meeting(recent)
+        label = _components(old + len(sums), nodes[above], nodes[below])
+        self._extend(runs, sums, label)
+        self._pair(recent, label[nodes], len(tail), end)
+        return self._close(self._objects.bottom > end - self._reach)
 
-    def finish(self) -> list[Neighbourhood]:
+    def finish(self) -> Complete:
         """Return what was still open: there are no more strips."""
-        return self._close(np.zeros(0, dtype=np.int64))
+        return self._close(np.zeros(len(self._objects.class_id), dtype=np.bool_))
 
-    def _join(self, ids: _Ids, classes: npt.NDArray[np.uint8]) -> None:
-        """Unite groups across the seam and within the strip; remember the last rows."""
-        if len(self._tail):
-            ids = np.concatenate((self._tail, ids))
-            classes = np.concatenate((self._tail_classes, classes))
-            above, below = len(self._tail) - 1, len(self._tail)
-            meets = classes[above] == classes[below]
-            for pair in _pairs(ids[above][meets], ids[below][meets]):
-                self._unite(*pair).same.append(pair)
-        for apart, pair in _neighbours(ids, self._reach):
-            if apart > REACH:
-                for number in pair:
-                    self._groups[number].around.append(pair)
-                continue
-            group = self._unite(*pair)
-            (group.walls if apart == 0 else group.near).append(pair)
-        self._tail = ids[-self._reach :].copy()
-        self._tail_classes = classes[-self._reach :].copy()
+    def _extend(self, runs: PixelRuns, sums: _Ints, label: _Ints) -> None:
+        """Let new runs become parts of objects, as they are labelled after the old ones."""
+        old = self._objects
+        fresh = label[len(old.class_id) :]
+        count = int(label.max(initial=-1)) + 1
+        pieces = np.unique(fresh)
+        piece = np.zeros(count, dtype=np.int64)
+        piece[label[: len(old.piece)]] = old.piece
+        piece[pieces] = self._used + np.arange(len(pieces))
+        first = runs.row * _ROW + runs.start
+        self._objects = _Objects(
+            _gather(np.maximum, 0, label, old.class_id, runs.class_id, count),
+            _gather(np.add, 0, label, old.pixels, runs.stop - runs.start, count),
+            _gather(np.add, 0, label, old.score_sum, sums, count),
+            _gather(np.minimum, 2**62, label, old.first, first, count),
+            _gather(np.maximum, 0, label, old.bottom, runs.row + 1, count),
+            piece,
+        )
+        self._pieces = _Pieces(
+            np.append(self._pieces.number, piece[pieces]),
+            np.append(label[self._pieces.owner], pieces),
+        )
+        self._used += len(pieces)
+        self._runs = join_runs(self._runs, runs)
+        self._owner = np.append(label[self._owner], fresh)
 
-    def _unite(self, first: int, second: int) -> _Group:
-        one, other = self._groups[first], self._groups[second]
-        if one is other:
-            return one
-        if len(one.pieces) < len(other.pieces):
-            one, other = other, one
-        # The smaller one is relabelled: every piece moves at most log2(n) times.
-        one.absorb(other)
-        for number in other.pieces:
-            self._groups[number] = one
-        return one
+    def _pair(self, recent: PixelRuns, owner: _Ints, tail: int, end: int) -> None:
+        """Note which objects are near each other, as far as new runs tell."""
+        objects = self._objects
+        # What touches a seam may be part of something large.
+        counts = (objects.pixels >= self._min_pixels) | (objects.bottom == end)
+        use = counts[owner]
+        known = int(np.count_nonzero(use[:tail]))
+        owner = owner[use]
+        keys = []
+        for first, second, apart in near(recent.take(use), owner, self._reach):
+            fresh = second >= known
+            first, second = owner[first[fresh]], owner[second[fresh]]
+            kind = np.where(apart > REACH, _AROUND, np.minimum(apart, _NEAR))[fresh]
+            low, high = np.minimum(first, second), np.maximum(first, second)
+            # Three numbers in one, which is much faster to make distinct than rows.
+            keys.append((low * len(counts) + high) * 3 + kind)
+        pair, kind = np.divmod(np.unique(np.concatenate(keys)), 3)
+        first, second = np.divmod(pair, max(len(counts), 1))
+        found = _Pairs(objects.piece[first], objects.piece[second], kind)
+        self._pairs = _Pairs(*map(np.append, self._pairs, found))
 
-    def _close(self, open_ids: _Ids) -> list[Neighbourhood]:
-        """Take out the groups that hold none of the ids."""
-        still = {id(self._groups[i]) for i in open_ids.tolist() if i}
-        done: dict[int, _Group] = {}
-        for group in list(self._groups.values()):
-            if id(group) not in still:
-                done[id(group)] = group
-        complete: list[Neighbourhood] = []
-        for group in done.values():
-            for number in group.pieces:
-                del self._groups[number]
-            complete += _assemble(group, self._min_pixels)
+    def _close(self, unfinished: _Bools) -> Complete:
+        """Take out the objects that are near nothing unfinished."""
+        pairs = self._pairs.take(self._pairs.kind != _AROUND)
+        first, second = self._owners(pairs.first), self._owners(pairs.second)
+        count = len(unfinished)
+        group = _components(count, first, second)
+        still_open = np.zeros(count, dtype=np.bool_)
+        still_open[group[unfinished]] = True
+        still_open = still_open[group]
+        complete = self._complete(
+            np.flatnonzero(~still_open & (self._objects.pixels >= self._min_pixels)),
+            (first, second, pairs.kind),
+        )
+        self._keep(still_open)
         return complete
 
-
-def _label(
-    classes: npt.NDArray[np.uint8],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """Number the 4-connected objects from 1; return the class of each number too."""
-    labels = np.zeros(classes.shape, dtype=np.int32)
-    class_of = [np.zeros(1, dtype=np.uint8)]
-    used = 0
-    present = np.flatnonzero(np.bincount(classes.ravel(), minlength=IGNORE + 1))
-    for class_id in present[(present > 0) & (present < IGNORE)]:
-        mask = classes == class_id
-        found, count = ndimage.label(mask, output=np.int32)
-        if used:
-            found[mask] += used
-            labels += found
-        else:
-            labels = found
-        class_of.append(np.full(count, class_id, dtype=np.uint8))
-        used += count
-    return labels, np.concatenate(class_of)
-
-
-def _outlines(
-    labels: npt.NDArray[np.int32], mask: npt.NDArray[np.bool_], row: int
-) -> Iterator[tuple[int, Polygon]]:
-    """Outlines of the labels in a mask, in pixel coordinates of the whole raster."""
-    shapes = list(
-        rasterio.features.shapes(
-            labels,
-            mask=mask,
-            connectivity=4,
-            transform=Affine.translation(0, row),
+    def _keep(self, which: _Bools) -> None:
+        """Forget all objects but some."""
+        number = np.cumsum(which) - 1
+        keep = which[self._owner]
+        self._runs = self._runs.take(keep)
+        self._owner = number[self._owner[keep]]
+        self._objects = _Objects(*(values[which] for values in self._objects))
+        keep = which[self._pieces.owner]
+        self._pieces = _Pieces(
+            self._pieces.number[keep], number[self._pieces.owner[keep]]
         )
-    )
-    if not shapes:
-        return
-    rings = [ring for shape, _ in shapes for ring in shape["coordinates"]]
-    ring_ends = np.cumsum([0] + [len(ring) for ring in rings])
-    shape_ends = np.cumsum([0] + [len(shape["coordinates"]) for shape, _ in shapes])
-    points = np.array([point for ring in rings for point in ring], dtype=np.float64)
-    polygons = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON, points, (ring_ends, shape_ends)
-    )
-    for polygon, (_, label) in zip(polygons, shapes, strict=True):
-        yield int(label), polygon
-
-
-def _pairs(first: _Ids, second: _Ids) -> list[tuple[int, int]]:
-    """Distinct pairs of ids, none of them 0, no id with itself."""
-    use = (first > 0) & (second > 0) & (first != second)
-    first, second = first[use], second[use]
-    # Two ids in one number, which is much faster to make distinct than rows.
-    both = np.minimum(first, second) << 32 | np.maximum(first, second)
-    return [(int(pair) >> 32, int(pair) & 0xFFFFFFFF) for pair in np.unique(both)]
-
-
-def _neighbours(ids: _Ids, reach: int) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield how far apart objects are that are near each other: 0 if they share a wall.
-
-    The distance is the larger one of those in rows and in columns.
-    """
-    places = _edge_pixels(ids)
-    height, width = ids.shape
-    flat = ids.ravel()
-    rows, columns = np.divmod(places, width)
-    here = flat[places]
-    for down in range(reach + 1):
-        for right in range(-reach, reach + 1):
-            if down == 0 and right <= 0:
-                continue
-            inside = (rows + down < height) & (columns + right >= 0)
-            inside &= columns + right < width
-            there = flat[places[inside] + (down * width + right)]
-            apart = max(down, abs(right)) if down + abs(right) > 1 else 0
-            for pair in _pairs(here[inside], there):
-                yield apart, pair
-
-
-def _edge_pixels(ids: _Ids) -> _Ids:
-    """Flat places of object pixels next to something else; no others have neighbours."""
-    width = ids.shape[1]
-    flat = ids.ravel()
-    below = np.flatnonzero(flat[width:] != flat[:-width])
-    right = np.flatnonzero(flat[1:] != flat[:-1])
-    places = np.concatenate((below, below + width, right, right + 1))
-    return np.unique(places[flat[places] > 0])
-
-
-def _assemble(group: _Group, min_pixels: float) -> list[Neighbourhood]:
-    """Make objects of pieces, and neighbourhoods of those that are large enough."""
-    numbers = {number: i for i, number in enumerate(group.pieces)}
-    object_of = _components(
-        len(numbers), [(numbers[a], numbers[b]) for a, b in group.same]
-    )
-
-    def owner(number: int) -> int | None:
-        return int(object_of[numbers[number]]) if number in numbers else None
-
-    owned: dict[int, set[int]] = {}
-    for number in group.pieces:
-        owned.setdefault(int(object_of[numbers[number]]), set()).add(number)
-    whole = {
-        i: _merge([group.pieces[number] for number in pieces])
-        for i, pieces in owned.items()
-    }
-    large = {i: it for i, it in whole.items() if it.pixels >= min_pixels}
-    place = {i: n for n, i in enumerate(large)}
-
-    def links(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        ends = (
-            (int(object_of[numbers[a]]), int(object_of[numbers[b]])) for a, b in pairs
+        self._pairs = self._pairs.take(
+            (self._owners(self._pairs.first) >= 0)
+            | (self._owners(self._pairs.second) >= 0)
         )
-        return [
-            (place[a], place[b])
-            for a, b in ends
-            if a != b and a in place and b in place
-        ]
+        self._open = frozenset(self._pieces.number.tolist() if self._all_around else ())
 
-    walls = links(group.walls)
-    component = _components(len(large), walls + links(group.near))
-    shared = {int(component[a]) for a, _ in walls}
-    around: dict[int | None, set[int]] = {i: set() for i in large}
-    for pair in group.around + group.near + group.walls:
-        for mine, other in (pair, pair[::-1]):
-            if owner(mine) != owner(other):
-                around.get(owner(mine), set()).add(other)
-    result: dict[int, list[int]] = {}
-    for i, number in zip(large, component.tolist(), strict=True):
-        result.setdefault(number, []).append(i)
-    for items in result.values():
-        items.sort(key=lambda i: large[i].first_pixel)
-    return [
-        Neighbourhood(
-            [large[i] for i in items],
-            number in shared,
-            [owned[i] for i in items],
-            [around[i] for i in items],
+    def _owners(self, pieces: _Ints) -> _Ints:
+        """Return the objects of pieces; -1 where they are not open any more."""
+        if not len(self._pieces.number):
+            return np.full(len(pieces), -1)
+        place = np.searchsorted(self._pieces.number, pieces)
+        place = np.minimum(place, len(self._pieces.number) - 1)
+        found = self._pieces.number[place] == pieces
+        return np.where(found, self._pieces.owner[place], -1)
+
+    def _complete(self, which: _Ints, links: tuple[_Ints, _Ints, _Ints]) -> Complete:
+        """Outline objects that are large enough, by neighbourhood."""
+        objects = _Objects(*(values[which] for values in self._objects))
+        place = np.full(len(self._objects.first), -1)
+        place[which] = np.arange(len(which))
+        first, second = place[links[0]], place[links[1]]
+        use = (first >= 0) & (second >= 0)
+        first, second, kind = first[use], second[use], links[2][use]
+        neighbourhood = _components(len(which), first, second)
+        order = np.lexsort((objects.first, neighbourhood))
+        shared = np.zeros(len(which), dtype=np.bool_)
+        shared[neighbourhood[first[kind == _WALL]]] = True
+        place[which[order]] = np.arange(len(which))
+        row, column = np.divmod(objects.first[order], _ROW)
+        pieces, around = self._surroundings(which[order])
+        return Complete(
+            objects.class_id[order],
+            objects.pixels[order],
+            objects.score_sum[order],
+            row,
+            column,
+            self._outlines(place),
+            neighbourhood[order],
+            shared[neighbourhood[order]],
+            pieces,
+            around,
         )
-        for number, items in result.items()
-    ]
+
+    def _outlines(self, place: _Ints) -> npt.NDArray[np.object_]:
+        """Outline the objects that have a place, in the order of the places."""
+        places = place[self._owner]
+        runs = np.flatnonzero(places >= 0)
+        runs = runs[np.argsort(places[runs], kind="stable")]
+        return trace(self._runs.take(runs), places[runs])
+
+    def _surroundings(self, which: _Ints) -> tuple[list[set[int]], list[set[int]]]:
+        """Return the pieces of objects, and pieces of those around them."""
+        if not self._all_around:
+            return [], []
+        pieces: dict[int, set[int]] = {owner: set() for owner in which.tolist()}
+        around: dict[int, set[int]] = {owner: set() for owner in which.tolist()}
+        for number, owner in zip(*map(np.ndarray.tolist, self._pieces), strict=True):
+            if owner in pieces:
+                pieces[owner].add(number)
+        numbers = self._pairs.first.tolist(), self._pairs.second.tolist()
+        owners = [self._owners(np.array(it, dtype=np.int64)).tolist() for it in numbers]
+        for mine, other in ((0, 1), (1, 0)):
+            for owner, of, number in zip(
+                owners[mine], owners[other], numbers[other], strict=True
+            ):
+                if owner in around and owner != of:
+                    around[owner].add(number)
+        return list(pieces.values()), list(around.values())
 
 
-def _components(count: int, links: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
-    """Number the connected components of ``count`` things."""
-    parent = list(range(count))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for first, second in links:
-        parent[root(first)] = root(second)
-    return np.array([root(i) for i in range(count)], dtype=np.int64)
+def _gather(
+    how: np.ufunc, start: int, label: _Ints, old: _Ints, new: _Ints, count: int
+) -> _Ints:
+    """Put values of old objects and of runs together for every new object."""
+    result = np.full(count, start, dtype=np.int64)
+    how.at(result, label, np.append(old, new))
+    return result
 
 
-def _merge(pieces: list[PixelObject]) -> PixelObject:
-    if len(pieces) == 1:
-        return pieces[0]
-    # Integer coordinates and axis-parallel edges: the union is exact.
-    outline = shapely.union_all([piece.outline for piece in pieces])
-    return PixelObject(
-        pieces[0].class_id,
-        sum(piece.pixels for piece in pieces),
-        sum(piece.score_sum for piece in pieces),
-        outline,
-    )
+def _components(count: int, first: _Ints, second: _Ints) -> _Ints:
+    """Number the connected components of ``count`` things, linked in pairs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not count:
+        return _none()
+    links = np.ones(len(first), dtype=np.bool_)
+    graph = coo_array((links, (first, second)), shape=(count, count))
+    numbers: _Ints = connected_components(graph, directed=False)[1].astype(np.int64)
+    return numbers

@@ -55,22 +55,6 @@ class _Rings(NamedTuple):
         return np.cumsum(length) - length, length
 
 
-def straighten(outlines: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    """Remove points in the middle of straight edges; start at a point that is none.
-
-    Args:
-        outlines: polygons in pixel coordinates with axis-parallel edges.
-
-    Returns:
-        The same areas. Equal areas have equal points in equal order.
-    """
-    rings = _split(outlines)
-    turn = _turn(rings)
-    keep = turn != 0
-    rings = _Rings(rings.points[keep], rings.ring[keep], rings.polygon_ends)
-    return np.asarray(shapely.normalize(_build(rings)), dtype=object)
-
-
 def fill_holes(
     outlines: npt.NDArray[np.object_], min_area: float
 ) -> npt.NDArray[np.object_]:
@@ -96,7 +80,7 @@ def soften(
     What a sloping wall leaves out, it takes in. Rings start at a corner.
 
     Args:
-        outlines: straightened polygons in pixel coordinates.
+        outlines: polygons in pixel coordinates, without points within their edges.
         extent: of the image; points on its border stay.
     """
     return _from_corner(_cut_steps(_split(outlines), extent))
@@ -117,7 +101,7 @@ def smooth_alone(
     the image's border stay where they are: a building goes on beyond it.
 
     Args:
-        outlines: straightened polygons in pixel coordinates.
+        outlines: polygons in pixel coordinates, without points within their edges.
         metres: ``(2, 2)``, metres east and north per column and row.
         tolerance_m: largest deviation of the second step.
         extent: of the image.
@@ -152,7 +136,8 @@ def smooth_together(
     same in pixels as in metres but for one factor. Points on the image's border stay.
 
     Args:
-        outlines: straightened polygons in pixel coordinates that do not overlap.
+        outlines: polygons in pixel coordinates, without points within their edges, that
+            do not overlap.
         metres: ``(2, 2)``, metres east and north per column and row.
         tolerance_m: square root of the area of the triangles that go.
         extent: of the image.

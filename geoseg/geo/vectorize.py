@@ -17,14 +17,13 @@ from geoseg.geo.clearing import Clearing, Drawn
 from geoseg.geo.orientation import main_axes
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.regular import AROUND, draw_regular
-from geoseg.geo.seams import Neighbourhood, SeamMerger
+from geoseg.geo.seams import Complete, SeamMerger
 from geoseg.geo.simplify import (
     Extent,
     fill_holes,
     overlap,
     smooth_alone,
     smooth_together,
-    straighten,
 )
 from geoseg.geo.strips import ClassStrip
 
@@ -183,65 +182,74 @@ class _Finisher:
 
     def feed(self, strip: ClassStrip) -> Iterator[tuple[float, float, int, Footprint]]:
         """Yield row and column of the first pixel, class, and the footprint."""
-        self._draw(self._merger.feed(strip))
-        return self._footprints()
+        return self._draw(self._merger.feed(strip))
 
     def finish(self) -> Iterator[tuple[float, float, int, Footprint]]:
         """Yield what was still open: there are no more strips."""
-        self._draw(self._merger.finish())
-        return self._footprints()
+        return self._draw(self._merger.finish())
 
-    def _footprints(self) -> Iterator[tuple[float, float, int, Footprint]]:
+    def _draw(self, found: Complete) -> Iterator[tuple[float, float, int, Footprint]]:
+        """Draw the outlines of objects; leave out those that are too small."""
+        outlines = fill_holes(found.outline, self._rules.min_hole)
+        simple = self._simplify(found, outlines)
+        if self._rules.regularize:
+            return self._cleared(found, outlines, simple)
+        first = np.stack((found.row, found.column), axis=1)
+        return self._footprints(first, found.class_id, found.score, simple)
+
+    def _cleared(
+        self, found: Complete, outlines: _Outlines, simple: _Outlines
+    ) -> Iterator[tuple[float, float, int, Footprint]]:
+        """Draw right angles; which ones stay, the surroundings decide."""
+        regular = simple.copy()
+        alone = ~found.shared
+        if alone.any():
+            regular[alone] = draw_regular(outlines[alone], simple[alone], *self._how)
+        for i, of in enumerate(zip(found.pieces, found.around, strict=True)):
+            self._clearing.add(Drawn(found.item(i), simple[i], regular[i]), *of)
         decided = list(self._clearing.decide())
-        if not decided:
+        return self._footprints(
+            np.array([it.first_pixel for it, _ in decided]).reshape(-1, 2),
+            np.array([it.class_id for it, _ in decided], dtype=np.int64),
+            np.array([it.score for it, _ in decided]),
+            np.array([outline for _, outline in decided], dtype=object),
+        )
+
+    def _footprints(
+        self,
+        first: npt.NDArray[np.generic],
+        class_id: npt.NDArray[np.int64],
+        score: npt.NDArray[np.float64],
+        outlines: _Outlines,
+    ) -> Iterator[tuple[float, float, int, Footprint]]:
+        """Measure outlines; leave out those that are too small."""
+        if not len(outlines):
             return
-        objects = [item for item, _ in decided]
-        outlines = np.array([outline for _, outline in decided], dtype=object)
         located = shapely.transform(outlines, self._ground.crs)
         metric = shapely.transform(located, self._ground.metric)
         area, length = shapely.area(metric), shapely.length(metric)
         large = np.flatnonzero(area >= self._rules.min_area_m2)
-        axes = main_axes(metric[large])
-        for i, axis in zip(large, axes.tolist(), strict=True):
-            footprint = Footprint(
-                geometry=located[i],
-                class_id=objects[i].class_id,
-                class_name=self._rules.class_names[objects[i].class_id],
-                score=objects[i].score,
-                area_m2=float(area[i]),
-                perimeter_m=float(length[i]),
-                orientation=axis,
-            )
-            yield *objects[i].first_pixel, objects[i].class_id, footprint
+        names = self._rules.class_names
+        for (row, column), number, *values in zip(
+            first[large].tolist(),
+            class_id[large].tolist(),
+            located[large],
+            score[large].tolist(),
+            area[large].tolist(),
+            length[large].tolist(),
+            main_axes(metric[large]).tolist(),
+            strict=True,
+        ):
+            footprint = Footprint(values[0], number, names[number], *values[1:])
+            yield row, column, number, footprint
 
-    def _draw(self, neighbourhoods: list[Neighbourhood]) -> None:
-        """Draw the outlines of objects; which ones stay, their surroundings decide."""
-        if not neighbourhoods:
-            return
-        objects = [it for group in neighbourhoods for it in group.objects]
-        pieces = [it for group in neighbourhoods for it in group.pieces]
-        around = [it for group in neighbourhoods for it in group.around]
-        shared = [group.shared for group in neighbourhoods for _ in group.objects]
-        outlines = np.array([it.outline for it in objects], dtype=object)
-        outlines = fill_holes(straighten(outlines), self._rules.min_hole)
-        simple = self._simplify(neighbourhoods, outlines)
-        regular = simple.copy()
-        if self._rules.regularize:
-            alone = ~np.array(shared)
-            regular[alone] = draw_regular(outlines[alone], simple[alone], *self._how)
-        for i, item in enumerate(objects):
-            near = around[i] if self._rules.regularize else set()
-            drawn = Drawn(item, simple[i], regular[i])
-            self._clearing.add(drawn, pieces[i], near)
-
-    def _simplify(
-        self, neighbourhoods: list[Neighbourhood], outlines: _Outlines
-    ) -> _Outlines:
+    def _simplify(self, found: Complete, outlines: _Outlines) -> _Outlines:
+        if not len(outlines):
+            return outlines
         simple = smooth_alone(outlines, *self._how)
-        end = 0
-        for group in neighbourhoods:
-            part = slice(end, end + len(group.objects))
-            end = part.stop
-            if len(group.objects) > 1 and (group.shared or overlap(simple[part])):
+        begins = np.flatnonzero(np.diff(found.neighbourhood, prepend=-1, append=-2))
+        for begin, end in zip(begins[:-1], begins[1:], strict=True):
+            part = slice(begin, end)
+            if end - begin > 1 and (found.shared[begin] or overlap(simple[part])):
                 simple[part] = smooth_together(outlines[part], *self._how)
         return simple
