@@ -10,7 +10,8 @@ from pathlib import Path
 from geoseg.errors import ParameterError
 from geoseg.fitting import check_device, limits_of, outline_method, schedule_of
 from geoseg.geo.presence import need_tiles
-from geoseg.methods import method_class, method_entry
+from geoseg.methods import check_parameters, method_class
+from geoseg.presets import need_method
 from geoseg.run_folders import newest_model, refuse_filled
 from geoseg.settings import RunSettings
 
@@ -43,7 +44,8 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
         OutputError: If TensorBoard is asked for and not installed.
         TrainingError: If the method needs a package that is not installed.
     """
-    method_entry(settings.method)
+    need_method(settings.method)
+    check_parameters(settings.method, settings.parameters)
     if run is not None:
         refuse_filled(run)
     need_tiles(settings.images, settings.labels, settings.aoi)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from geoseg.errors import ParameterError
-from geoseg.methods import METHODS, TRUNK_PARAMETERS, Family
+from geoseg.methods import METHODS, TRUNK_PARAMETERS, Family, method_entry
 from geoseg.words import did_you_mean
 
 #: Settings of a run that say when training stops: any of them that is chosen stands in
@@ -105,6 +105,21 @@ def preset_of(name: str) -> Preset:
             f"of {', '.join(PRESETS)}"
         )
     return PRESETS[name]
+
+
+def need_method(name: str) -> None:
+    """Refuse a name that is no method's; that of a preset is told from the others.
+
+    Raises:
+        ParameterError: If there is no such method.
+    """
+    if name in PRESETS and name not in METHODS:
+        method = PRESETS[name].method
+        raise ParameterError(
+            f"{name} is a preset of {method} and no method: geoseg train --preset {name} "
+            f"takes it, geoseg methods {method} says what it sets"
+        )
+    method_entry(name)
 
 
 def additions(name: str, chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Runs that go on: what they were begun with, how far they are, how far they may go."""
 
+import csv
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,7 +16,7 @@ from geoseg.geo.remote import is_redacted
 from geoseg.methods import method_class
 from geoseg.normalization import Normalization
 from geoseg.run_folders import need_run
-from geoseg.settings import RunSettings
+from geoseg.settings import BESIDE_TRAINING, RunSettings
 from geoseg.training import Limits
 
 
@@ -36,14 +38,36 @@ class StoredRun(NamedTuple):
     def limited(self, limits: Limits) -> "StoredRun":
         """Return the run as if it had been begun with these limits."""
         seconds = None if limits.max_time is None else limits.max_time.total_seconds()
-        settings = replace(
-            self.settings,
+        return self._changed(
             max_steps=limits.max_steps,
             max_epochs=limits.max_epochs,
             max_seconds=seconds,
         )
-        values = {**self.values, "settings": settings.to_json()}
-        return self._replace(values=values, settings=settings)
+
+    def beside_training(self, settings: Mapping[str, Any]) -> "StoredRun":
+        """Return the run as if it had been begun with these settings.
+
+        Raises:
+            TypeError: If one of them alters the training.
+        """
+        if not settings.keys() <= BESIDE_TRAINING:
+            raise TypeError(
+                f"a run cannot go on with other {', '.join(settings)}, expected those of "
+                f"{', '.join(sorted(BESIDE_TRAINING))} alone"
+            )
+        return self._changed(**settings)
+
+    def _changed(self, **settings: Any) -> "StoredRun":
+        after = replace(self.settings, **settings)
+        values = {**self.values, "settings": after.to_json()}
+        return self._replace(values=values, settings=after)
+
+    def scored_as(self, other: "StoredRun") -> bool:
+        """Whether, once finished, it has the scores and the report of another, or more."""
+        own, others = self.settings, other.settings
+        return own.controls == others.controls and (
+            others.report in ("none", own.report)
+        )
 
 
 def read_run(folder: Path) -> StoredRun:
@@ -126,6 +150,19 @@ def read_checkpoint(path: Path) -> Made:
             f"{path} is damaged ({type(error).__name__}), expected the state of a run "
             "that was stopped: remove it to start again from the first step"
         ) from error
+
+
+def last_logs(path: Path) -> dict[str, float]:
+    """Return the last logged numbers, also when a resumed run had no step left.
+
+    Args:
+        path: Of the table of numbers; if it is absent, there are none.
+    """
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    return {k: float(v) for k, v in last.items() if v and k not in ("step", "epoch")}
 
 
 def check_extension(

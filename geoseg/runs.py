@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import geoseg
 from geoseg.checks import check_settings
@@ -28,7 +28,13 @@ from geoseg.methods import build_method
 from geoseg.model import Model, ModelCard, load_model, save_model
 from geoseg.normalization import Normalization
 from geoseg.progress import say_stage
-from geoseg.resuming import check_extension, located, read_checkpoint, read_run
+from geoseg.resuming import (
+    check_extension,
+    last_logs,
+    located,
+    read_checkpoint,
+    read_run,
+)
 from geoseg.run_files import (
     CHECKPOINT_NAME,
     CURVES_NAME,
@@ -131,11 +137,11 @@ class RunResult:
         )
 
     def _effort(self) -> str:
-        """Say how many steps were made, and where the time went."""
-        steps = self.model.card.provenance["steps"]
+        """Say how many steps were made, if any are, and where the time went."""
+        steps = self.model.card.provenance.get("steps")
         seconds = read_seconds(self.run / TIMES_NAME)
         parts = ", ".join(f"{name} {_clock(s)}" for name, s in seconds.items())
-        return f"{counted(steps, 'step')}; {parts}"
+        return parts if steps is None else f"{counted(steps, 'step')}; {parts}"
 
 
 def _clock(seconds: float) -> str:
@@ -193,6 +199,7 @@ def resume(
     limits: "Limits | None" = None,
     stop_on_collapse: bool | None = None,
     profile: bool = False,
+    **beside_training: Any,
 ) -> RunResult:
     """Go on with a run that was stopped or killed; a finished one is left as it is.
 
@@ -206,15 +213,18 @@ def resume(
         limits: Instead of all the run's own, if given; they are written down.
         stop_on_collapse: Instead of the run's own setting, if given.
         profile: As :func:`start`.
+        beside_training: Settings of ``BESIDE_TRAINING`` in other values.
 
     Raises:
         TrainingError: If the folder is no run, or the tiles are no longer the same.
         ParameterError: If the run cannot have such limits.
     """
     begun = read_run(folder)
-    if limits is None and stop_on_collapse is None and is_finished(folder):
+    stored = begun.beside_training(beside_training)
+    if limits is not None:
+        stored = stored.limited(limits)
+    elif stop_on_collapse is None and is_finished(folder) and begun.scored_as(stored):
         return RunResult(folder, load_model(folder / MODEL_NAME), finished=True)
-    stored = begun if limits is None else begun.limited(limits)
     settings = located(stored.settings, folder, images, labels)
     if stop_on_collapse is not None:
         settings = replace(settings, stop_on_collapse=stop_on_collapse)
@@ -230,8 +240,8 @@ def resume(
     if limits is not None:
         check_extension(begun.settings, settings, made, plan.steps_per_epoch)
     with locked(folder), _going_on(folder):
-        if limits is not None:
-            forget_scores(folder)  # first: they are not those of the new limits
+        if stored.values != begun.values:
+            forget_scores(folder)  # first: they are not those of the new settings
             write_json(folder / SETTINGS_NAME, stored.values)
         return _train_match_score(plan, folder, resume=True, profile=profile)
 
@@ -382,16 +392,7 @@ def _train(
         resume=resume,
         profile=profile,
     )
-    provenance = {**card.provenance, "steps": result.steps, "logs": _last_logs(folder)}
+    steps = {"steps": result.steps} if method.gradient else {}
+    provenance = {**card.provenance, **steps, "logs": last_logs(folder / METRICS_NAME)}
     model = Model(method.eval(), card).with_card(provenance=provenance)
     return model, result
-
-
-def _last_logs(folder: Path) -> dict[str, float]:
-    """Return the last logged numbers, also when a resumed run had no step left."""
-    path = folder / METRICS_NAME
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        *_, last = csv.DictReader(file)
-    return {k: float(v) for k, v in last.items() if v and k not in ("step", "epoch")}

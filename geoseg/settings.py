@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Settings that say what labels mean.
 LABEL_OPTIONS = ("classes", "class_field", "label_layer")
+#: Settings that do not alter the training: a run may go on with others.
+BESIDE_TRAINING = {"controls", "report", "loader_workers", "checkpoint_steps"}
 #: Names of folders that say what kind of files they hold, such as those of SpaceNet.
 _KIND = re.compile(r"(images?|tiffs?|tifs?|ps|mul|pan|rgb|ms)($|[-_])", re.IGNORECASE)
 

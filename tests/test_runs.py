@@ -302,6 +302,24 @@ def test_a_finished_run_is_left_as_it_is(iic_run):
     assert {path: path.stat().st_mtime_ns for path in iic_run.run.iterdir()} == before
 
 
+def test_what_does_not_alter_the_training_may_differ_when_a_run_goes_on(
+    iic_run, tmp_path
+):
+    folder = tmp_path / "run"
+    shutil.copytree(iic_run.run, folder)
+    assert runs.resume(folder, report="none").finished  # it has more than that
+    (folder / MODEL_NAME).unlink()
+    resumed = runs.resume(folder, report="none", loader_workers=1)
+    assert file_sha256(resumed.model_path) == file_sha256(iic_run.model_path)
+    assert not (folder / "report.html").exists() and is_finished(folder)
+    stored = json.loads((folder / "run.json").read_text())["settings"]
+    assert (stored["report"], stored["loader_workers"]) == ("none", 1)
+    assert not runs.resume(folder, report="quick").finished
+    assert (folder / "report.html").exists() and runs.resume(folder).finished
+    with pytest.raises(TypeError, match="cannot go on with other batch_size"):
+        runs.resume(folder, batch_size=3)
+
+
 def test_a_longer_limit_ends_as_if_it_had_been_there_from_the_start(
     town, tmp_path, iic_run, no_pictures
 ):

@@ -101,7 +101,7 @@ def _measure(
         {
             **peaks,
             "collapse": collapse,
-            "steps": card.provenance["steps"],
+            "steps": card.provenance.get("steps", 0),
             "weights": sum(p.numel() for p in model.method.parameters()),
             "trunk": card.parameters.get("trunk"),
             "width": card.parameters.get("width"),

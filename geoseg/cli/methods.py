@@ -23,12 +23,12 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     the method chooses what predicts without a look at labels. The presets of the methods
     come last, with the options that they stand for if NAMES are given.
     """
-    from geoseg.methods import METHODS, method_class, method_defaults, method_help
-    from geoseg.presets import PRESETS
+    from geoseg.methods import METHODS, method_defaults, method_help
+    from geoseg.presets import PRESETS, need_method
 
     chosen = names or tuple(METHODS)
     for name in names:
-        method_class(name)  # an unknown one is refused before anything is printed
+        need_method(name)  # an unknown one is refused before anything is printed
     presets = {name: row for name, row in PRESETS.items() if row.method in chosen}
     if as_json:
         table = {

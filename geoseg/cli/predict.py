@@ -8,7 +8,8 @@ import click
 
 from geoseg.cli import options
 from geoseg.geo.formats import check_format
-from geoseg.geo.outputs import check_raster_format, refuse_existing
+from geoseg.geo.layouts import images_in
+from geoseg.geo.outputs import check_one_file, check_raster_format, refuse_existing
 from geoseg.geo.presence import need_image
 from geoseg.geo.unfinished import is_unfinished
 from geoseg.run_folders import newest_model
@@ -153,19 +154,21 @@ def command(
         geoseg predict tiles/*.tif -o city.gpkg --raster classes/
     """
     check_format(output)
-    for path in (raster, probability, raster_clusters):
-        if path is not None:
-            check_raster_format(path)
+    rasters = [path for path in (raster, probability, raster_clusters) if path]
+    for path in rasters:
+        check_raster_format(path)
     refuse_existing(output, overwrite or is_unfinished(output))
     for name in images:
         need_image(name)
     file = newest_model(model)
+    found = [image for given_image in images for image in images_in(given_image)]
+    for path in rasters:
+        check_one_file(path, len(found))
     if given["workers"] and given["scheduler"]:
         raise click.UsageError("give either --workers or --scheduler (not both)")
     elsewhere = given["workers"] or given["scheduler"]
     options.set_threads(1 if threads is None and elsewhere else threads)
     from geoseg.geo import mapping  # heavy: after the checks
-    from geoseg.geo.aoi import images_in
     from geoseg.geo.class_rasters import RasterTags
     from geoseg.model import file_sha256, load_model
 
@@ -179,7 +182,7 @@ def command(
         loaded = loaded.to(device)
     summary = mapping.map_buildings(
         loaded,
-        [image for given_image in images for image in images_in(given_image)],
+        found,
         output,
         classes=raster,
         probability=probability,
@@ -190,5 +193,5 @@ def command(
     if len(summary.images) > 1:
         for image in summary.images:
             log.debug("%s: %s", image.path, image)
-    found = counted(summary.footprints, "footprint")
-    log.info("%s in %s: %s", found, output, summary.areas)
+    count = counted(summary.footprints, "footprint")
+    log.info("%s in %s: %s", count, output, summary.areas)

@@ -11,6 +11,7 @@ import click
 from geoseg.cli import options
 from geoseg.cli.sections import SectionedCommand
 from geoseg.run_folders import need_run
+from geoseg.settings import BESIDE_TRAINING
 
 if TYPE_CHECKING:
     from geoseg.runs import RunResult
@@ -80,7 +81,8 @@ SECTIONS = {
     type=click.Path(path_type=Path),
     help="Go on with a run that was stopped, with its settings; other limits of steps, "
     "epochs or time replace its own, and a finished run goes on too. --images and "
-    "--labels may say where its tiles are now.",
+    "--labels may say where its tiles are now; --report, --controls, --loader-workers "
+    "and --checkpoint-steps may differ.",
 )
 @click.option(
     "--max-steps",
@@ -301,7 +303,8 @@ def command(
         stop = given["stop_on_collapse"] if "stop_on_collapse" in named else None
         limits = (given["max_steps"], given["max_epochs"], max_time)
         places = {"images": images, "labels": given["labels"]}
-        changes = {"stop_on_collapse": stop, "profile": profile, **places}
+        beside = {name: given[name] for name in BESIDE_TRAINING & named}
+        changes = {"stop_on_collapse": stop, "profile": profile, **places, **beside}
         result = _resume(resume, limits, threads, **changes)
     else:
         options.need_one_source(images, aoi, given["labels"])
@@ -350,7 +353,7 @@ def _refuse_settings(ctx: click.Context) -> set[str]:
         The names of the parameters that were given.
     """
     named = _named(ctx)
-    fixed = named - WITH_RESUME
+    fixed = named - WITH_RESUME - BESIDE_TRAINING
     if fixed:
         others = ", ".join(
             param.opts[-1] for param in ctx.command.params if param.name in fixed

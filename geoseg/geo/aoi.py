@@ -96,23 +96,6 @@ def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Til
     return _pair(paths, _label_files(_chosen(labels, layout_labels), paths))
 
 
-def images_in(path: Path | str) -> list[str]:
-    """Return the images of a folder by name, or the path itself if it is none.
-
-    A folder without images may be in a layout that :func:`find_tiles` recognises.
-
-    Raises:
-        DatasetError: If the folder holds no image, or the images of several layouts.
-    """
-    folder = Path(path)
-    if is_remote(path) or not folder.is_dir():
-        return [str(path)]
-    if not rasters(folder):
-        folder, _ = single_layout(folder)
-        log.info("%s: images in %s", path, folder)
-    return [str(image) for image in rasters(folder)]
-
-
 def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
     """Find the tiles of an area of interest on disk, where :func:`aoi_folders` says.
 

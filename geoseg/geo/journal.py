@@ -224,10 +224,15 @@ def _leave(folder: Path, error: BaseException) -> None:
     """Keep what is done of a map; say so. A folder without a block goes."""
     if not any(folder.glob("*.block")):
         _remove(folder)
-    elif isinstance(error, KeyboardInterrupt | SystemExit):
-        error.add_note(f"the same command goes on; what is done lies in {folder}")
+        return
+    note = (
+        f"the same command goes on; what is done lies in {folder}, which may be deleted: "
+        "then it starts anew"
+    )
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        error.add_note(note)
     else:
-        log.info("what is done lies in %s: the same command goes on from there", folder)
+        log.info("%s", note)
 
 
 def _remove(folder: Path) -> None:

@@ -1,10 +1,13 @@
 """How folders of tiles are laid out and files named, SpaceNet's ways included."""
 
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from geoseg.errors import DatasetError
+
+log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".vrt")
 VECTOR_SUFFIXES = (
@@ -170,3 +173,20 @@ def single_layout(folder: Path) -> tuple[Path, Path | None]:
         f"no image in {folder}, expected {', '.join(IMAGE_SUFFIXES)} files"
         + (f"; its folders with images: {hint}" if hint else "")
     )
+
+
+def images_in(path: Path | str) -> list[str]:
+    """Return the images of a folder by name, or the path itself if it is none.
+
+    A folder without images may be in a layout that :func:`geoseg.geo.aoi.find_tiles` recognises.
+
+    Raises:
+        DatasetError: If the folder holds no image, or the images of several layouts.
+    """
+    folder = Path(path)
+    if is_remote(path) or not folder.is_dir():
+        return [str(path)]
+    if not rasters(folder):
+        folder, _ = single_layout(folder)
+        log.info("%s: images in %s", path, folder)
+    return [str(image) for image in rasters(folder)]

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from geoseg.errors import ParameterError
 from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
-from geoseg.geo.outputs import check_raster_format, refuse_existing
+from geoseg.geo.outputs import check_one_file, check_raster_format, refuse_existing
 from geoseg.geo.remote import file_name
 from geoseg.geo.styles import plan_styles, styled_outputs
 from geoseg.model import Model
@@ -100,14 +100,9 @@ def _places(images: Sequence[str], asked: RasterOutputs) -> list[RasterOutputs]:
     """Name the rasters of every image; below a folder if there are several images."""
     for path in asked.paths:
         check_raster_format(path)
+        check_one_file(path, len(images))
     if len(images) == 1:
         return [asked]
-    for path in asked.paths:
-        if path.suffix:
-            raise ParameterError(
-                f"{path} is one file for {len(images)} images: name a folder for the "
-                "rasters"
-            )
     names = [file_name(image).stem + ".tif" for image in images]
     double = {name for name in names if names.count(name) > 1}
     if double and asked.paths:

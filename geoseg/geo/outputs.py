@@ -43,6 +43,18 @@ def check_raster_format(path: Path) -> None:
         )
 
 
+def check_one_file(path: Path, images: int) -> None:
+    """Refuse a file for the rasters of several images: they go into a folder.
+
+    Raises:
+        ParameterError: If it is one.
+    """
+    if images > 1 and path.suffix:
+        raise ParameterError(
+            f"{path} is one file for {images} images: name a folder for the rasters"
+        )
+
+
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Refuse an output that exists or whose folder does not, before any work is done.
 

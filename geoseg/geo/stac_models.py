@@ -18,6 +18,7 @@ from geoseg.geo.stac import classes, file_facts, item, utc
 from geoseg.methods.base import CLASS_HEAD
 from geoseg.model import ModelCard, load_card
 from geoseg.normalization import Normalization
+from geoseg.words import counted
 
 _TASKS = ["semantic-segmentation"]
 #: What the extension takes for a version.
@@ -69,9 +70,11 @@ def model_item(path: Path) -> dict[str, Any]:
 
 def _description(card: ModelCard) -> str:
     source = card.provenance.get("source", "images of an unknown source")
+    steps = card.provenance.get("steps")
+    effort = "" if steps is None else f" for {counted(steps, 'step')}"
     return (
         f"Classes {', '.join(card.class_names)} by method {card.method}, trained on "
-        f"{source} for {card.provenance.get('steps', 0)} steps; geoseg predict maps with it."
+        f"{source}{effort}; geoseg predict maps with it."
     )
 
 

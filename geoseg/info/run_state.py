@@ -44,6 +44,13 @@ class RunState:
         return "finished" if self.finished else "stopped"
 
     @property
+    def stepless(self) -> str | None:
+        """Name of its method if that makes no optimiser steps."""
+        if self.settings is None or method_class(self.settings.method).gradient:
+            return None
+        return self.settings.method
+
+    @property
     def go_on(self) -> str:
         """How to go on."""
         return f"go on with: geoseg train --resume {shlex.quote(str(self.folder))}"

@@ -37,8 +37,9 @@ def run_sheet(folder: Path) -> Sheet:
 
 def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
     """Say how far a run is; why a model has no scores is said with the model."""
-    made = f"{_steps(run)} made"
     table = run.folder / METRICS_NAME
+    none = run.stepless
+    made = f"{_steps(run)} made" if none is None else f"{none} makes no steps"
     numbers = f", numbers in {table.name}" if run.steps else ""
     if run.running:
         watch = f"; watch: tail -f {shlex.quote(str(table))}" if run.steps else ""

@@ -1,10 +1,15 @@
 """The table of methods. Adding one: its file, its test, a line here, a README row."""
 
+import ast
 import importlib
 import inspect
 import math
 import re
 from collections.abc import Mapping
+from functools import cache
+from importlib.abc import InspectLoader
+from importlib.util import find_spec
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from geoseg.errors import ParameterError
@@ -109,13 +114,35 @@ def method_class(name: str) -> "type[Method]":
 
 
 def method_defaults(name: str) -> dict[str, Any]:
-    """Return the parameters of a method with their defaults."""
-    parameters = inspect.signature(method_class(name)).parameters
-    return {
-        key: parameter.default
-        for key, parameter in parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    """Return the parameters of a method with their defaults; imports no torch.
+
+    Raises:
+        ParameterError: If there is no such method.
+    """
+    entry = method_entry(name)
+    return dict(_keywords(entry.module, entry.classname))
+
+
+@cache
+def _keywords(module: str, classname: str) -> Mapping[str, Any]:
+    """Read the keywords of a constructor, with their defaults, from its source.
+
+    To import the module would load torch, which takes seconds: a mistyped parameter is to
+    be refused before. A class without a constructor has that of its base in the module.
+    """
+    spec = find_spec(f"geoseg.methods.{module}")
+    assert spec is not None and isinstance(spec.loader, InspectLoader)
+    body = ast.parse(spec.loader.get_source(spec.name) or "").body
+    classes = {node.name: node for node in body if isinstance(node, ast.ClassDef)}
+    own = classes[classname]
+    for node in own.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            return MappingProxyType(
+                {key.arg: ast.literal_eval(value) for key, value in pairs if value}
+            )
+    (base,) = (b.id for b in own.bases if isinstance(b, ast.Name) and b.id in classes)
+    return _keywords(module, base)
 
 
 def method_help(name: str) -> dict[str, str]:

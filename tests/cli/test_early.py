@@ -29,12 +29,21 @@ AT_ONCE = {
     TRAIN + "--preset labels --method iic": "--preset labels trains supervised, but",
     TRAIN + "-o full": "full is not empty",
     TRAIN + "-p width": "'width' is not NAME=VALUE",
+    TRAIN + "-p depth=3": "no parameter 'depth'",
+    TRAIN + "-p width=wide": "iic parameter width is 'wide', expected int such as 16",
+    TRAIN
+    + "--method color_kmeans -p width=8": "no parameter 'width'; it has clusters=",
+    "predict two --model m -o a.gpkg --raster a.tif": "a.tif is one file for 2 images",
+    "predict tiles --model m -o a.gpkg": "no image in tiles, expected .tif",
     "train --aoi smaple": "neither known nor a folder (did you mean sample?)",
     "match m --aoi pairs": "(did you mean paris?)",
     "evaluate m --aoi atlantis": "expected one of las_vegas, paris, shanghai",
     "benchmark --aoi smaple --methods iic -o b": "(did you mean sample?)",
     "methods icc": "did you mean iic",
     "methods magic": "no method 'magic'",
+    "methods iic labels": "labels is a preset of supervised and no method: geoseg train "
+    "--preset labels takes it, geoseg methods supervised says what it sets",
+    TRAIN + "--method unsupervised": "geoseg train --preset unsupervised takes it",
     "predict x.tif -o full/mine.geojson": "exists already",
     "predict x.tif -o full/mine.shp": "mine.shp ends in '.shp' (a Shapefile",
     "predict x.tif -o a.gpkg --raster a.png": "a.png ends in '.png', expected one of .t",
@@ -66,7 +75,6 @@ WITH_TORCH = {
     TRAIN + "--lr-schedule cosine --max-time 00:01:00": "only a time is given",
     TRAIN + "--method color_kmeans --devices 2": "color_kmeans makes none",
     TRAIN + "--classes building": "expected 2 to 255, background first",
-    TRAIN + "-p depth=3": "no parameter 'depth'",
     TRAIN + "-p width=0": "width is 0, expected",
     TRAIN + "--patch-size 65": "expected a multiple of 2",
     TRAIN + "--tensorboard": "needs the package tensorboard, which is not installed",
@@ -79,7 +87,9 @@ WITH_TORCH = {
 def test_wrong_usage_is_refused_before_heavy_imports(tmp_path, cases, allowed):
     for name in ("full", "tiles"):
         (tmp_path / name).mkdir()
-    (tmp_path / "m").write_bytes(b"")
+    for name in ("m", "two/a.tif", "two/b.tif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
     (tmp_path / "full" / "mine.geojson").write_text("mine")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(list(cases.items()))],

@@ -95,3 +95,9 @@ def test_a_run_that_goes_on_takes_no_preset(geoseg, there):
     done = geoseg("train", "--resume", there.run, "--preset", "unsupervised")
     assert done.exit_code == 2
     assert "settings of the run, but --preset was given too" in done.stderr
+
+
+def test_a_run_that_goes_on_takes_what_does_not_alter_the_training(geoseg, there):
+    done = geoseg("train", "--resume", there.run, "--report", "none", "--no-controls")
+    assert done.exit_code == 0, done.output
+    assert "already finished" in done.stderr

@@ -54,7 +54,10 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(spawn, work, tmp_path):
     assert process.wait() == 130
     *_, last = process.stderr_path.read_text().splitlines()
     parts = tmp_path / "map" / ".b.geojson.parts"
-    assert last == f"stopped; the same command goes on; what is done lies in {parts}"
+    assert last == (
+        f"stopped; the same command goes on; what is done lies in {parts}, which may be "
+        "deleted: then it starts anew"
+    )
     assert [path for path in (tmp_path / "map").iterdir()] == [parts]
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from geoseg.errors import DatasetError, LabelError
-from geoseg.geo.aoi import aoi_tiles, find_tiles, images_in
-from geoseg.geo.layouts import pair_key, tile_id
+from geoseg.geo.aoi import aoi_tiles, find_tiles
+from geoseg.geo.layouts import images_in, pair_key, tile_id
 
 RGB = np.ones((3, 8, 8), np.uint16)
 EIGHT = np.ones((8, 8, 8), np.uint16)

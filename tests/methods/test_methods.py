@@ -1,3 +1,4 @@
+import inspect
 import re
 from pathlib import Path
 
@@ -21,6 +22,14 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(params=METHODS)
 def name(request):
     return request.param
+
+
+def test_defaults_read_from_the_source_are_those_of_the_constructor(name):
+    parameters = inspect.signature(method_class(name)).parameters.values()
+    own = {it.name: it.default for it in parameters if it.kind is it.KEYWORD_ONLY}
+    found = method_defaults(name)
+    assert found == own and list(found) == list(own)
+    assert [type(value) for value in found.values()] == list(map(type, own.values()))
 
 
 def test_the_default_head_is_a_head_and_every_head_has_clusters(name):
