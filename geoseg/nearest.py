@@ -22,12 +22,13 @@ class Nearest(NamedTuple):
 
     Attributes:
         ids: ``(m,)`` long, in [0, K).
-        gaps: ``(m,)``, how much farther the second nearest centroid is, at least; beside
-            rounding errors only where negative.
+        upper: ``(m,)``, no less than the distance to that centroid.
+        lower: ``(m,)``, no more than the distance to any other centroid.
     """
 
     ids: Tensor
-    gaps: Tensor
+    upper: Tensor
+    lower: Tensor
 
 
 def assign(features: Tensor, centroids: Tensor) -> Tensor:
@@ -59,7 +60,8 @@ def assign(features: Tensor, centroids: Tensor) -> Tensor:
             f"features have {features.shape[1]} channels, but the centroids have "
             f"{centroids.shape[1]}, expected the same number"
         )
-    search = Search(centroids.to(features.dtype))
+    centroids = centroids.to(features.dtype)
+    search = Search(centroids, origin_of(centroids))
     return torch.cat([search.ids(rows) for rows in cut(features, len(centroids))])
 
 
@@ -69,53 +71,74 @@ def cut(features: Tensor, k: int) -> Iterator[Tensor]:
     return iter(torch.split(features, rows))
 
 
+def origin_of(centroids: Tensor) -> Tensor | None:
+    """Return the ``(D,)`` middle of centroids that are far from 0, else None.
+
+    Distances do not change when all is moved; near the origin they round less.
+    """
+    origin = centroids.mean(0)
+    spread = (centroids - origin).square().sum(1).max()
+    far = bool(origin.square().sum() > _FAR**2 * spread)
+    return origin if far else None
+
+
 class Search:
     """Finds the nearest of given centroids.
 
     Args:
         centroids: ``(K, D)`` float.
+        origin: ``(D,)``, from :func:`origin_of`; what :meth:`moved` moves to 0.
     """
 
-    def __init__(self, centroids: Tensor) -> None:
-        # Distances do not change when all is moved; near the origin they round less.
-        origin = centroids.mean(0)
-        spread = (centroids - origin).square().sum(1).max()
-        far = bool(origin.square().sum() > _FAR**2 * spread)
-        self._origin = origin if far else None
-        points = centroids - origin if far else centroids
-        self._columns = points.t().contiguous()
+    def __init__(self, centroids: Tensor, origin: Tensor | None = None) -> None:
+        self._origin = origin
+        self.points = centroids if origin is None else centroids - origin
+        self._columns = self.points.t().contiguous()
         # argmin |z - μ|² = argmax z·μ - |μ|²/2
-        self._bias = -points.square().sum(1) / 2
+        self._bias = -self.points.square().sum(1) / 2
+        self._longest = float(-2 * self._bias.min())
         self._scores = centroids.new_empty(0, len(centroids))
 
     def ids(self, rows: Tensor) -> Tensor:
         """Return the ``(m,)`` nearest centroids of ``(m, D)`` rows."""
-        return _argmax(self._score(self._moved(rows)))
+        return _argmax(self.scores(self.moved(rows)))
 
-    def nearest(self, rows: Tensor) -> Nearest:
-        """Return the nearest centroids of ``(m, D)`` rows, and by how much."""
-        rows = self._moved(rows)
-        scores = self._score(rows)
+    def nearest(self, rows: Tensor, squares: Tensor) -> Nearest:
+        """Return the nearest centroids of rows, and bounds of the distances.
+
+        Args:
+            rows: ``(m, D)``, moved.
+            squares: ``(m,)`` squared lengths of these.
+        """
+        scores = self.scores(rows)
         ids = _argmax(scores)
-        first = scores.gather(1, ids[:, None])
-        second = _max(scores.scatter_(1, ids[:, None], -torch.inf))
-        first = first.squeeze(1)
-        # |z - μ|² = |z|² - 2 score, and b - a = (b² - a²) / (b + a)
-        squares = torch.linalg.vector_norm(rows, dim=1).square()
-        error = _ROUNDING * (squares - 2 * self._bias.min())
-        total = (squares - 2 * first).clamp(min=0).sqrt() + error.sqrt()
-        total += (squares - 2 * second).clamp(min=0).sqrt()
-        gaps = (2 * (first - second) - error) / total.clamp(min=1e-30)
-        return Nearest(ids, gaps.where(second > -torch.inf, torch.inf))
+        first = scores.gather(1, ids[:, None]).squeeze(1)
+        second = scores.scatter_(1, ids[:, None], -torch.inf).amax(1)
+        return Nearest(
+            ids, self.at_most(squares, first), self.at_least(squares, second)
+        )
 
-    def _moved(self, rows: Tensor) -> Tensor:
+    def moved(self, rows: Tensor) -> Tensor:
+        """Return ``(m, D)`` rows as seen from the origin."""
         return rows if self._origin is None else rows - self._origin
 
-    def _score(self, rows: Tensor) -> Tensor:
+    def scores(self, rows: Tensor) -> Tensor:
+        """Return the ``(m, K)`` z·μ - |μ|²/2 of moved rows, good until the next call."""
         if len(rows) > len(self._scores):
             self._scores = rows.new_empty(len(rows), len(self._bias))
         out = self._scores[: len(rows)]
         return torch.addmm(self._bias, rows, self._columns, out=out)
+
+    def at_most(self, squares: Tensor, scores: Tensor) -> Tensor:
+        """Return what the distances of such scores cannot exceed, with rounding."""
+        return (squares - 2 * scores).clamp_(min=0).add_(self._error(squares)).sqrt_()
+
+    def at_least(self, squares: Tensor, scores: Tensor) -> Tensor:
+        """Return what the distances of such scores cannot fall below, with rounding."""
+        return (squares - 2 * scores).sub_(self._error(squares)).clamp_(min=0).sqrt_()
+
+    def _error(self, squares: Tensor) -> Tensor:
+        return _ROUNDING * (squares + self._longest)
 
 
 def _argmax(scores: Tensor) -> Tensor:
@@ -123,10 +146,3 @@ def _argmax(scores: Tensor) -> Tensor:
     if scores.device.type == "cpu":  # several times as fast as torch's
         return torch.from_numpy(np.argmax(scores.numpy(), axis=1))
     return scores.argmax(1)
-
-
-def _max(scores: Tensor) -> Tensor:
-    """Return each row's largest score."""
-    if scores.device.type == "cpu":
-        return torch.from_numpy(np.max(scores.numpy(), axis=1))
-    return scores.amax(1)

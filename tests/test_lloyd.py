@@ -6,7 +6,7 @@ import torch
 from geoseg.clustering import refine
 from geoseg.errors import TrainingError
 from geoseg.lloyd import Clusters
-from geoseg.nearest import Search, assign
+from geoseg.nearest import Search, assign, origin_of
 
 
 def mixture(n: int = 3000, d: int = 6, k: int = 5, seed: int = 0) -> torch.Tensor:
@@ -39,46 +39,74 @@ def test_centroids_are_those_of_all_comparisons(k):
     assert result.counts.equal(distances.argmin(1).bincount(minlength=k))
 
 
-def test_clusters_are_the_nearest_after_any_moves():
-    features = mixture()
+@pytest.mark.parametrize("k, offset", [(1, 0), (2, 0), (9, 0), (9, 300), (80, 0)])
+def test_clusters_are_the_nearest_after_any_moves(k, offset):
+    features = mixture() + offset
     generator = torch.Generator().manual_seed(1)
-    centroids = features[:9].clone()
-    clusters = Clusters(centroids)
+    clusters = Clusters(features[:k].clone())
     for size in (1e-3, 1e-2, 1e-1, 1.0, 1e-2, 1e-3, 1e-3):
         totals = clusters.gather(features.split(999))
         ids = assign(features, clusters.centroids)
-        assert totals.counts.equal(ids.bincount(minlength=9))
-        for k in range(9):
+        assert totals.counts.equal(ids.bincount(minlength=k))
+        for i in range(k):
             torch.testing.assert_close(
-                totals.sums[k], features[ids == k].double().sum(0)
+                totals.sums[i], features[ids == i].double().sum(0)
             )
-        step = size * torch.randn(9, 6, generator=generator)
+        step = size * torch.randn(k, 6, generator=generator)
         clusters.move(clusters.centroids + step)
 
 
 def test_few_features_are_compared_once_the_centroids_hardly_move(monkeypatch):
-    features = mixture()
+    features = mixture(k=9)
     clusters = Clusters(features[:9].clone())
+    clusters.gather([features])
     clusters.gather([features])
     looked_at = []
     nearest = Search.nearest
-    monkeypatch.setattr(
-        Search,
-        "nearest",
-        lambda self, rows: looked_at.append(len(rows)) or nearest(self, rows),
-    )
+
+    def counted(self, rows, squares):
+        looked_at.append(len(rows))
+        return nearest(self, rows, squares)
+
+    monkeypatch.setattr(Search, "nearest", counted)
     clusters.move(clusters.centroids + 1e-4)
     clusters.gather([features])
     assert sum(looked_at) < len(features) / 20
 
 
-def test_gaps_are_the_difference_of_the_two_smallest_distances():
+@pytest.mark.parametrize("k", [9, 90])
+def test_a_centroid_that_moves_far_leaves_most_features_alone(monkeypatch, k):
     features = mixture()
-    found = Search(features[:9]).nearest(features[9:1000])
-    two = torch.cdist(features[9:1000].double(), features[:9].double()).sort(1).values
-    exact = two[:, 1] - two[:, 0]
-    assert (found.gaps <= exact).all()
-    torch.testing.assert_close(found.gaps.double(), exact, atol=1e-2, rtol=0.01)
+    clusters = Clusters(features[:k].clone())
+    clusters.gather([features])
+    clusters.gather([features])
+    looked_at = []
+    nearest = Search.nearest
+
+    def counted(self, rows, squares):
+        looked_at.append(len(rows))
+        return nearest(self, rows, squares)
+
+    monkeypatch.setattr(Search, "nearest", counted)
+    moved = clusters.centroids.clone()
+    moved[3] += 1.0
+    clusters.move(moved)
+    totals = clusters.gather([features])
+    assert 0 < sum(looked_at) < len(features) / 2
+    assert totals.counts.equal(assign(features, moved).bincount(minlength=k))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_bounds_hold_and_are_tight(offset):
+    features = mixture() + offset
+    centroids, rows = features[:9], features[9:1000]
+    search = Search(centroids, origin_of(centroids))
+    moved = search.moved(rows)
+    found = search.nearest(moved, moved.square().sum(1))
+    two = torch.cdist(rows.double(), centroids.double()).sort(1).values
+    assert (found.upper >= two[:, 0]).all() and (found.lower <= two[:, 1]).all()
+    torch.testing.assert_close(found.upper.double(), two[:, 0], atol=0.01, rtol=0.01)
+    torch.testing.assert_close(found.lower.double(), two[:, 1], atol=0.01, rtol=0.01)
 
 
 def test_the_sums_of_a_feature_that_is_not_finite_are_refused():
