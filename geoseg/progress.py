@@ -2,12 +2,21 @@
 
 All of geoseg's bars are made here. Progress is information: who does not listen to what
 geoseg logs at the level INFO, as scripts that import it by default, sees no bar either.
+
+A program that runs geoseg sets ``GEOSEG_PROGRESS=lines`` and reads from standard error,
+in place of bars, lines of JSON among those of the log::
+
+    {"progress": "mapping", "done": 512, "total": 4096, "unit": "row"}
+
+``total`` is null where nobody knows it; ``note`` is there if the bar would say more.
 """
 
+import json
 import logging
+import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +25,11 @@ from tqdm import tqdm
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+#: Environment variable: ``lines`` for programs that read how far geoseg is.
+VARIABLE = "GEOSEG_PROGRESS"
+#: Seconds between two lines of one bar.
+LINE_SECONDS = 0.25
 
 
 class Advance(Protocol):
@@ -30,18 +44,44 @@ def on_terminal() -> bool:
     return sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
 
 
+class _Lines(tqdm):  # type: ignore[misc]  # tqdm has no types
+    """A bar that a program reads: a line of JSON whenever tqdm would draw."""
+
+    disable: bool
+
+    @staticmethod
+    def status_printer(file: Any) -> Callable[[str], None]:
+        return lambda _: None
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        said = {"progress": self.desc, "done": self.n, "total": self.total}
+        said["unit"] = self.unit
+        if self.postfix:
+            said["note"] = self.postfix
+        self.fp.write(json.dumps(said) + "\n")
+        self.fp.flush()
+        return True
+
+    def close(self) -> None:
+        if not self.disable:
+            if self.n != self.last_print_n:
+                self.display()
+            self.disable = True
+            self._decr_instances(self)
+
+
 def new_bar(name: str, total: int | None, *, unit: str, **options: Any) -> "tqdm[Any]":
-    """Return a bar on standard error, disabled where no terminal is; to be closed."""
+    """Return a bar on standard error; to be closed.
+
+    It is disabled where no terminal is and no program asked for lines.
+    """
     # tqdm's own lock is for processes, and one that is killed would leave it behind
     tqdm.set_lock(threading.RLock())
-    return tqdm(
-        total=total,
-        desc=name,
-        unit=unit,
-        file=sys.stderr,
-        disable=not on_terminal(),
-        **options,
-    )
+    shared = {"total": total, "desc": name, "unit": unit, "file": sys.stderr}
+    if os.environ.get(VARIABLE) == "lines":
+        quiet = not log.isEnabledFor(logging.INFO)
+        return _Lines(**shared, mininterval=LINE_SECONDS, disable=quiet, **options)
+    return tqdm(**shared, disable=not on_terminal(), **options)
 
 
 @contextmanager

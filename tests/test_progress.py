@@ -1,4 +1,5 @@
 import io
+import json
 import logging
 import sys
 
@@ -58,3 +59,47 @@ def test_on_a_terminal_the_bar_alone_names_the_stage(sit_down, caplog):
     listen(logging.INFO)
     progress.say_stage("matching on 5 tiles")
     assert not caplog.messages and not terminal.getvalue()
+
+
+@pytest.fixture
+def lines(monkeypatch, capsys):
+    """Return what reads the lines that a program asked for."""
+    monkeypatch.setenv(progress.VARIABLE, "lines")
+
+    def read() -> list[dict]:
+        return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    return read
+
+
+def test_a_program_that_asks_for_lines_reads_how_far_the_work_is(lines):
+    listen(logging.INFO)
+    assert list(progress.track("abc", "matching", 3, unit="tile")) == list("abc")
+    first, *_, last = lines()
+    base = {"progress": "matching", "total": 3, "unit": "tile"}
+    assert first == {**base, "done": 0} and last == {**base, "done": 3}
+
+
+def test_a_line_says_what_the_bar_would_and_null_for_an_unknown_total(lines):
+    listen(logging.INFO)
+    with progress.new_bar("training", None, unit="step", initial=7) as shown:
+        shown.set_postfix({"loss": "0.125"}, refresh=False)
+        shown.update()
+    assert lines()[-1] == {
+        **{"progress": "training", "done": 8, "total": None, "unit": "step"},
+        "note": "loss=0.125",
+    }
+
+
+def test_lines_are_few_however_often_the_work_advances(lines):
+    listen(logging.INFO)
+    with progress.bar("mapping", 10**5, unit="row") as advance:
+        for _ in range(10**5):
+            advance()
+    assert len(lines()) < 50
+
+
+def test_a_program_that_wants_errors_alone_reads_no_lines(lines):
+    listen(logging.ERROR)
+    assert list(progress.track("abc", "matching", 3)) == list("abc")
+    assert lines() == []

@@ -1,0 +1,163 @@
+"""Images and labels among the parameters, and the words that name them to geoseg."""
+
+from qgis.core import (
+    QgsProcessing,
+    QgsProcessingException,
+    QgsProcessingParameterFeatureSource,
+    QgsProcessingParameterField,
+    QgsProcessingParameterFile,
+    QgsProcessingParameterMultipleLayers,
+    QgsProcessingParameterString,
+    QgsProcessingUtils,
+)
+
+#: Formats of labels that geoseg reads as they are; of others QGIS makes a GeoPackage.
+LABEL_FORMATS = ["gpkg", "geojson", "json", "fgb", "shp"]
+
+
+def add_model(algorithm, *, optional=False):
+    """Add the model, which may be a run's folder as well."""
+    algorithm.add(
+        QgsProcessingParameterFile(
+            "MODEL",
+            "Model",
+            optional=optional,
+            fileFilter="Models of geoseg (*.safetensors);;All files (*)",
+        ),
+        help="model.safetensors of a run, or the run's folder.",
+    )
+
+
+def add_tiles(algorithm):
+    """Add the tiles: layers or a folder."""
+    algorithm.add(
+        QgsProcessingParameterMultipleLayers(
+            "LAYERS", "Tiles: raster layers", QgsProcessing.TypeRaster, optional=True
+        )
+    )
+    algorithm.add(
+        QgsProcessingParameterFile(
+            "FOLDER",
+            "or a folder of GeoTIFF tiles",
+            behavior=QgsProcessingParameterFile.Folder,
+            optional=True,
+        )
+    )
+
+
+def add_labels(algorithm, *, needed):
+    """Add the labels: a polygon layer, or a folder paired with the tiles by name.
+
+    Args:
+        algorithm: To which.
+        needed: Whether the title says that there have to be some.
+    """
+    algorithm.add(
+        QgsProcessingParameterFeatureSource(
+            "LABELS",
+            "Labels: polygon layer" + ("" if needed else " (some tiles suffice)"),
+            [QgsProcessing.TypeVectorPolygon],
+            optional=True,
+        )
+    )
+    algorithm.add(
+        QgsProcessingParameterFile(
+            "LABEL_FOLDER",
+            "or a folder of labels, named as the tiles",
+            behavior=QgsProcessingParameterFile.Folder,
+            optional=True,
+        )
+    )
+    algorithm.add(
+        QgsProcessingParameterField(
+            "CLASS_FIELD",
+            "Field of the label's class",
+            parentLayerParameterName="LABELS",
+            optional=True,
+        ),
+        advanced=True,
+    )
+    algorithm.add(
+        QgsProcessingParameterString("CLASSES", "Classes of the labels", optional=True),
+        advanced=True,
+        help="Background first, such as background,building,road or "
+        "building=2,road=3,background=*; by default all labels are building.",
+    )
+
+
+def check_pair(algorithm, parameters, names, *, needed=True):
+    """Say what is wrong unless one of two parameters has a value.
+
+    Returns:
+        A sentence, or None.
+    """
+    count = sum(parameters.get(name) not in (None, "", []) for name in names)
+    if count == 1 or (count == 0 and not needed):
+        return None
+    titles = [
+        algorithm.parameterDefinition(name).description().rstrip(".") for name in names
+    ]
+    return "{} of «{}» and «{}» given: give one".format(
+        "both" if count else "neither", *titles
+    )
+
+
+def tiles_of(algorithm, parameters, context):
+    """Return the words that name the tiles."""
+    folder = algorithm.parameterAsString(parameters, "FOLDER", context)
+    if folder:
+        return ["--images", folder]
+    paths = images_of(algorithm, parameters, "LAYERS", context)
+    if len(paths) == 1:
+        return ["--images", paths[0]]
+    listed = QgsProcessingUtils.generateTempFilename("tiles.txt")
+    with open(listed, "w", encoding="utf-8") as file:
+        file.write("".join(path + "\n" for path in paths))
+    return ["--images", listed]
+
+
+def labels_of(algorithm, parameters, context, feedback):
+    """Return the words that name the labels and their classes; none without labels."""
+    words = []
+    folder = algorithm.parameterAsString(parameters, "LABEL_FOLDER", context)
+    if folder:
+        words = ["--labels", folder]
+    elif parameters.get("LABELS") not in (None, ""):
+        path, layer = algorithm.parameterAsCompatibleSourceLayerPathAndLayerName(
+            parameters, "LABELS", context, LABEL_FORMATS, "gpkg", feedback
+        )
+        words = ["--labels", path] + (["--label-layer", layer] if layer else [])
+    for flag, name in (("--class-field", "CLASS_FIELD"), ("--classes", "CLASSES")):
+        words += algorithm.option(flag, parameters, name, context)
+    return words
+
+
+def images_of(algorithm, parameters, name, context):
+    """Return the paths of raster layers.
+
+    Raises:
+        QgsProcessingException: If one cannot be opened or is no file for GDAL.
+    """
+    given = parameters[name]
+    layers = algorithm.parameterAsLayerList(parameters, name, context)
+    if isinstance(given, (list, tuple)) and len(layers) != len(given):
+        raise QgsProcessingException(
+            "{} of {} images open in QGIS: give raster layers or files".format(
+                len(layers), len(given)
+            )
+        )
+    return [path_of(layer) for layer in layers]
+
+
+def path_of(layer):
+    """Return the path that geoseg opens a raster layer by.
+
+    Raises:
+        QgsProcessingException: If it is no file, such as a web map.
+    """
+    if layer.providerType() != "gdal":
+        raise QgsProcessingException(
+            "layer {} comes from {}, expected an image that GDAL reads: export it as a "
+            "GeoTIFF first".format(layer.name(), layer.providerType())
+        )
+    return layer.source().split("|")[0]  # QGIS puts options for GDAL behind it

@@ -1,0 +1,62 @@
+"""geoseg match."""
+
+from qgis.core import QgsProcessingParameterEnum, QgsProcessingParameterFileDestination
+
+from .algorithm import GeosegAlgorithm
+from .inputs import add_labels, add_model, add_tiles, check_pair, labels_of, tiles_of
+
+OBJECTIVES = ("f1", "accuracy")
+
+
+class Match(GeosegAlgorithm):
+    """A model and labels become a model that knows buildings."""
+
+    COMMAND = "match"
+    TITLE = "Match clusters with labels"
+    HELP = (
+        "Says which clusters of a model are buildings, from some tiles with labels. "
+        "The result is the model with that knowledge; the table of clusters and classes "
+        "stands in the log."
+    )
+    TAGS = ("clusters", "labels")
+
+    def initAlgorithm(self, configuration=None):
+        add_model(self)
+        add_tiles(self)
+        add_labels(self, needed=True)
+        self.add(
+            QgsProcessingParameterEnum(
+                "OBJECTIVE",
+                "What the choice of clusters maximises",
+                OBJECTIVES,
+                defaultValue=0,
+            ),
+            advanced=True,
+        )
+        self.add_extra()
+        self.add(
+            QgsProcessingParameterFileDestination(
+                "OUTPUT", "Matched model", "Models of geoseg (*.safetensors)"
+            )
+        )
+
+    def checkParameterValues(self, parameters, context):
+        problem = check_pair(self, parameters, ("LAYERS", "FOLDER"))
+        problem = problem or check_pair(self, parameters, ("LABELS", "LABEL_FOLDER"))
+        if problem:
+            return False, problem
+        return super().checkParameterValues(parameters, context)
+
+    def processAlgorithm(self, parameters, context, feedback):
+        output = self.parameterAsString(parameters, "OUTPUT", context)
+        objective = self.parameterAsEnum(parameters, "OBJECTIVE", context)
+        words = [
+            *("--model", self.parameterAsString(parameters, "MODEL", context)),
+            *tiles_of(self, parameters, context),
+            *labels_of(self, parameters, context, feedback),
+            *("--objective", OBJECTIVES[objective]),
+            *self.extra(parameters, context),
+            *("-o", output, "--overwrite"),
+        ]
+        self.run_geoseg(words, feedback)
+        return {"OUTPUT": output}
