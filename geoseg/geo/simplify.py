@@ -4,6 +4,8 @@ Everything happens in pixel coordinates, where shared corners are equal numbers;
 come in as the 2×2 matrix of the raster's centre.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,46 +31,72 @@ class Extent(NamedTuple):
     height: int
 
 
-class _Rings(NamedTuple):
+@dataclass(frozen=True)
+class _Rings:
     """Rings of many polygons in flat arrays, without the repeated last point."""
 
     points: _Points  # (M, 2)
-    ring: _Index  # (M,) number of each point's ring, ascending
+    starts: _Index  # of the rings, and M at the end
     polygon_ends: _Index  # offsets into the rings, one more than polygons
 
-    @property
+    @cached_property
+    def length(self) -> _Index:
+        """Points of each ring."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def ring(self) -> _Index:
+        """Ring of each point, ascending."""
+        return np.repeat(np.arange(len(self.length)), self.length)
+
+    @cached_property
     def previous(self) -> _Index:
-        start, length = self._starts()
-        index = np.arange(len(self.ring)) - 1
-        index[start] += length
+        """Place of the point before each one."""
+        index = np.arange(len(self.points)) - 1
+        index[self.starts[:-1]] += self.length
         return index
 
-    @property
+    @cached_property
     def next(self) -> _Index:
-        start, length = self._starts()
-        index = np.arange(len(self.ring)) + 1
-        index[start + length - 1] -= length
+        """Place of the point after each one."""
+        index = np.arange(len(self.points)) + 1
+        index[self.starts[1:] - 1] -= self.length
         return index
 
-    def _starts(self) -> tuple[_Index, _Index]:
-        length = np.bincount(self.ring)
-        return np.cumsum(length) - length, length
+    @cached_property
+    def leaving(self) -> _Points:
+        """From each point to the next."""
+        return np.asarray(self.points[self.next] - self.points)
+
+    def keep(self, which: npt.NDArray[np.bool_], points: _Points) -> "_Rings":
+        """Return the rings of some points, which may lie elsewhere; three of each stay."""
+        length = np.add.reduceat(which, self.starts[:-1], dtype=np.int64)
+        return _Rings(points[which], _ends(length), self.polygon_ends)
+
+    def some(self, which: npt.NDArray[np.bool_]) -> "_Rings":
+        """Return some rings, and no polygon that has none of them."""
+        count = np.add.reduceat(which, self.polygon_ends[:-1], dtype=np.int64)
+        ends = _ends(self.length[which])
+        return _Rings(self.points[which[self.ring]], ends, _ends(count[count > 0]))
+
+
+def _ends(count: _Index) -> _Index:
+    """Return where each of so many things begins, and the last one ends."""
+    return np.append(0, np.cumsum(count))
 
 
 def fill_holes(
     outlines: npt.NDArray[np.object_], min_area: float
 ) -> npt.NDArray[np.object_]:
     """Fill holes smaller than ``min_area`` (square pixels)."""
-    if min_area <= 0:
+    holed = shapely.get_num_interior_rings(outlines) > 0
+    if min_area <= 0 or not holed.any():
         return outlines
+    rings = _split(outlines[holed])
+    large = _areas(rings) >= min_area
+    large[rings.polygon_ends[:-1]] = True
     result = outlines.copy()
-    for i in np.flatnonzero(shapely.get_num_interior_rings(outlines)):
-        holes = [
-            hole
-            for hole in outlines[i].interiors
-            if shapely.area(shapely.polygons(hole)) >= min_area
-        ]
-        result[i] = Polygon(outlines[i].exterior, holes)
+    result[holed] = _build(rings.some(large))
     return result
 
 
@@ -83,7 +111,7 @@ def soften(
         outlines: polygons in pixel coordinates, without points within their edges.
         extent: of the image; points on its border stay.
     """
-    return _from_corner(_cut_steps(_split(outlines), extent))
+    return _build(_from_corner(_cut_steps(_split(outlines), extent)))
 
 
 def smooth_alone(
@@ -109,19 +137,25 @@ def smooth_alone(
     Returns:
         Valid polygons; where smoothing would make one invalid, it is left as it was.
     """
-    if tolerance_m <= 0:
+    if tolerance_m <= 0 or not len(outlines):
         return outlines
-    # Lengths are those of the ground: pixels need not be square.
-    cut = soften(outlines, extent)
-    smooth = shapely.transform(cut, lambda points: points @ metres.T)
-    smooth = shapely.simplify(smooth, tolerance_m, preserve_topology=True)
-    back = np.linalg.inv(metres).T
-    smooth = shapely.transform(smooth, lambda points: points @ back)
-    for i in _at_border(outlines, extent):
-        smooth[i] = _simplify_at_border(cut[i], metres, tolerance_m, extent)
-    good = shapely.is_valid(smooth) & ~shapely.is_empty(smooth)
-    good &= shapely.area(smooth) > 0
-    return np.where(good, smooth, outlines)
+    cut = _from_corner(_cut_steps(_split(outlines), extent))
+    smooth, good = _drop_points(cut, metres, tolerance_m)
+    at_border = _at_border(outlines, extent)
+    again = ~good | at_border
+    if again.any():
+        whole = _build(cut.some(np.repeat(again, np.diff(cut.polygon_ends))))
+        smooth[again] = [
+            (
+                _simplify_at_border(polygon, metres, tolerance_m, extent)
+                if border
+                else _simplify_carefully(polygon, metres, tolerance_m)
+            )
+            for polygon, border in zip(whole, at_border[again], strict=True)
+        ]
+        good = shapely.is_valid(smooth[again]) & (shapely.area(smooth[again]) > 0)
+        smooth[again] = np.where(good, smooth[again], outlines[again])
+    return smooth
 
 
 def smooth_together(
@@ -167,29 +201,38 @@ def overlap(polygons: npt.NDArray[np.object_]) -> bool:
 
 def _split(outlines: npt.NDArray[np.object_]) -> _Rings:
     _, points, (ring_ends, polygon_ends) = shapely.to_ragged_array(outlines)
-    length = np.diff(ring_ends)
-    ring = np.repeat(np.arange(len(length)), length)
     keep = np.ones(len(points), dtype=bool)
     keep[ring_ends[1:] - 1] = False
-    return _Rings(points[keep], ring[keep], np.asarray(polygon_ends, dtype=np.int64))
+    starts = ring_ends - np.arange(len(ring_ends))
+    return _Rings(points[keep], starts.astype(np.int64), polygon_ends.astype(np.int64))
 
 
 def _build(rings: _Rings) -> npt.NDArray[np.object_]:
-    length = np.bincount(rings.ring)
-    ends = np.concatenate(([0], np.cumsum(length)))
-    points = np.insert(rings.points, ends[1:], rings.points[ends[:-1]], axis=0)
     result = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON,
-        points,
-        (ends + np.arange(len(ends)), rings.polygon_ends),
+        rings.points[_closed(rings)],
+        (rings.starts + np.arange(len(rings.starts)), rings.polygon_ends),
     )
     return np.asarray(result, dtype=object)
 
 
+def _closed(rings: _Rings) -> _Index:
+    """Return the places of the points of every ring, and of its first one again."""
+    return np.insert(np.arange(len(rings.points)), rings.starts[1:], rings.starts[:-1])
+
+
+def _areas(rings: _Rings) -> _Points:
+    """Areas of rings in pixel coordinates; whole numbers, so the sums are exact."""
+    x, y = rings.points[:, 0], rings.points[:, 1]
+    twice = np.add.reduceat(
+        x * rings.leaving[:, 1] - y * rings.leaving[:, 0], rings.starts[:-1]
+    )
+    return np.asarray(np.abs(twice) / 2)
+
+
 def _turn(rings: _Rings) -> _Points:
     """Sign of the turn at every point: 0 straight on, +1 and -1 the two sides."""
-    arriving = rings.points - rings.points[rings.previous]
-    leaving = rings.points[rings.next] - rings.points
+    leaving, arriving = rings.leaving, rings.leaving[rings.previous]
     cross = arriving[:, 0] * leaving[:, 1] - arriving[:, 1] * leaving[:, 0]
     return np.sign(cross)
 
@@ -197,38 +240,64 @@ def _turn(rings: _Rings) -> _Points:
 def _cut_steps(rings: _Rings, extent: Extent) -> _Rings:
     """Replace every short edge between opposite turns by its middle."""
     turn = _turn(rings)
-    leaving = rings.points[rings.next] - rings.points
-    short = np.abs(leaving).sum(axis=1) <= STEP
+    short = np.abs(rings.leaving).sum(axis=1) <= STEP
     fixed = on_border(rings.points, extent)
     step = short & (turn * turn[rings.next] < 0) & ~fixed & ~fixed[rings.next]
-    keep = ~step & ~step[rings.previous]
-    middles = rings.points + leaving / 2
-    number = np.arange(len(turn))
-    order = np.argsort(
-        np.concatenate((number[keep], number[step] + 0.5)), kind="stable"
-    )
-    points = np.concatenate((rings.points[keep], middles[step]))[order]
-    ring = np.concatenate((rings.ring[keep], rings.ring[step]))[order]
-    return _Rings(points, ring, rings.polygon_ends)
+    keep = step | ~step[rings.previous]
+    points = rings.points + rings.leaving * (step[:, None] / 2)
+    return rings.keep(keep, points)
 
 
-def _from_corner(rings: _Rings) -> npt.NDArray[np.object_]:
+def _from_corner(rings: _Rings) -> _Rings:
     """Start every ring at its point farthest from the middle, surely a corner.
 
     The first point of a ring is never dropped, so it should not lie within a wall.
     """
-    count = np.bincount(rings.ring)
-    middle = np.stack(
-        [np.bincount(rings.ring, rings.points[:, axis]) / count for axis in (0, 1)], 1
+    starts = rings.starts[:-1]
+    middle = np.add.reduceat(rings.points, starts) / rings.length[:, None]
+    # Sums of squares in whole parts of a millionth: ties (a rectangle has four) are ties.
+    distance = np.round(((rings.points - middle[rings.ring]) ** 2).sum(axis=1), 6)
+    farthest = distance == np.maximum.reduceat(distance, starts)[rings.ring]
+    place = np.arange(len(distance))
+    first = np.minimum.reduceat(np.where(farthest, place, len(place)), starts)
+    turned = place + (first - starts)[rings.ring]
+    turned -= np.where(
+        turned < rings.starts[1:][rings.ring], 0, rings.length[rings.ring]
     )
-    distance = ((rings.points - middle[rings.ring]) ** 2).sum(axis=1)
-    # Ties (a rectangle has four) go to the first point.
-    order = np.lexsort((np.arange(len(distance)), -np.round(distance, 6), rings.ring))
-    starts = np.cumsum(count) - count
-    first = order[starts]
-    place = (np.arange(len(distance)) - first[rings.ring]) % count[rings.ring]
-    order = np.lexsort((place, rings.ring))
-    return _build(_Rings(rings.points[order], rings.ring, rings.polygon_ends))
+    return _Rings(rings.points[turned], rings.starts, rings.polygon_ends)
+
+
+def _drop_points(
+    rings: _Rings, metres: npt.NDArray[np.float64], tolerance_m: float
+) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
+    """Drop points of rings (Douglas-Peucker); tell where that leaves a valid polygon."""
+    x, y = rings.points[:, 0], rings.points[:, 1]
+    places = np.arange(len(x))
+    # The places travel along as heights, and tell which points stay. Lengths are those
+    # of the ground: pixels need not be square.
+    points = np.stack((*(a * x + b * y for a, b in metres), places), axis=1)
+    lines = shapely.from_ragged_array(
+        shapely.GeometryType.LINESTRING,
+        points[_closed(rings)],
+        (rings.starts + np.arange(len(rings.starts)),),
+    )
+    simple = shapely.simplify(lines, tolerance_m, preserve_topology=False)
+    stays = np.zeros(len(x), dtype=np.bool_)
+    stays[shapely.get_coordinates(simple, include_z=True)[:, 2].astype(np.int64)] = True
+    flat = np.add.reduceat(stays, rings.starts[:-1], dtype=np.int64) < 3
+    stays |= flat[rings.ring]
+    found = _build(rings.keep(stays, rings.points))
+    good = ~np.logical_or.reduceat(flat, rings.polygon_ends[:-1])
+    return found, good & shapely.is_valid(found)
+
+
+def _simplify_carefully(
+    outline: Polygon, metres: npt.NDArray[np.float64], tolerance_m: float
+) -> Polygon:
+    """Drop points of a polygon as long as none of its walls meets another."""
+    smooth = shapely.transform(outline, lambda points: points @ metres.T)
+    smooth = shapely.simplify(smooth, tolerance_m, preserve_topology=True)
+    return shapely.transform(smooth, lambda points: points @ np.linalg.inv(metres).T)
 
 
 def on_border(points: _Points, extent: Extent) -> npt.NDArray[np.bool_]:
@@ -236,11 +305,13 @@ def on_border(points: _Points, extent: Extent) -> npt.NDArray[np.bool_]:
     return np.asarray(((points == 0) | (points == extent)).any(axis=1))
 
 
-def _at_border(outlines: npt.NDArray[np.object_], extent: Extent) -> _Index:
-    """Return the numbers of the polygons that touch the border of the image."""
+def _at_border(
+    outlines: npt.NDArray[np.object_], extent: Extent
+) -> npt.NDArray[np.bool_]:
+    """Tell which polygons touch the border of the image."""
     bounds = shapely.bounds(outlines)
     touch = (bounds[:, :2] <= 0).any(axis=1) | (bounds[:, 2:] >= extent).any(axis=1)
-    return np.flatnonzero(touch)
+    return np.asarray(touch)
 
 
 def _simplify_at_border(
@@ -286,7 +357,7 @@ def _beyond(
     if not len(outlines):
         return outlines
     rings = _split(outlines)
-    points, following = rings.points, rings.points[rings.next]
+    points, following = rings.points, rings.points + rings.leaving
     found = []
     for axis, end in enumerate(extent):
         for side, outwards in ((0, -_FAR), (end, _FAR)):

@@ -1,7 +1,7 @@
 """Class strips to footprints: the same polygons from 1 strip or from N."""
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from geoseg.geo.simplify import (
 from geoseg.geo.strips import ClassStrip
 
 _Outlines = npt.NDArray[np.object_]
+_Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,28 +139,33 @@ class _Ground:
         raster.require_crs(grid)
         self._transform = grid.transform
         self.extent = Extent(grid.width, grid.height)
+        metric = raster.metric_crs(grid)
+        self._same = grid.crs == metric
         self._to_metres = Transformer.from_crs(
-            grid.crs.to_wkt() if grid.crs else None,
-            raster.metric_crs(grid).to_wkt(),
-            always_xy=True,
+            grid.crs.to_wkt() if grid.crs else None, metric.to_wkt(), always_xy=True
         )
         column, row = grid.width / 2, grid.height / 2
         points = np.array(
             [(column, row), (column + 1, row), (column, row + 1)], dtype=np.float64
         )
-        origin, right, down = self.metric(self.crs(points))
+        origin, right, down = self._metric(self._crs(points))
         #: (2, 2) metres east and north per column and row, at the raster's centre.
         self.metres = np.stack((right - origin, down - origin), axis=1)
         self.pixel_area_m2 = float(abs(np.linalg.det(self.metres)))
 
-    def crs(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def place(self, outlines: _Outlines) -> tuple[_Outlines, _Outlines]:
+        """Bring polygons from pixels to the raster's CRS, and to the metric one."""
+        located = _move(outlines, self._crs)
+        return located, located if self._same else _move(located, self._metric)
+
+    def _crs(self, points: _Points) -> _Points:
         """Map (column, row) to the raster's CRS through the full affine."""
         a, b, c, d, e, f = self._transform[:6]
         column, row = points[:, 0], points[:, 1]
         x, y = a * column + b * row + c, d * column + e * row + f
         return np.stack((x, y), axis=1)
 
-    def metric(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _metric(self, points: _Points) -> _Points:
         """Map coordinates of the raster's CRS to the metric one."""
         return np.stack(self._to_metres.transform(points[:, 0], points[:, 1]), axis=1)
 
@@ -225,8 +231,7 @@ class _Finisher:
         """Measure outlines; leave out those that are too small."""
         if not len(outlines):
             return
-        located = shapely.transform(outlines, self._ground.crs)
-        metric = shapely.transform(located, self._ground.metric)
+        located, metric = self._ground.place(outlines)
         area, length = shapely.area(metric), shapely.length(metric)
         large = np.flatnonzero(area >= self._rules.min_area_m2)
         names = self._rules.class_names
@@ -253,3 +258,9 @@ class _Finisher:
             if end - begin > 1 and (found.shared[begin] or overlap(simple[part])):
                 simple[part] = smooth_together(outlines[part], *self._how)
         return simple
+
+
+def _move(polygons: _Outlines, to: Callable[[_Points], _Points]) -> _Outlines:
+    """Move all points; several times as fast as ``shapely.transform``."""
+    kind, points, rings = shapely.to_ragged_array(polygons)
+    return np.asarray(shapely.from_ragged_array(kind, to(points), rings), dtype=object)
