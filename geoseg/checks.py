@@ -35,8 +35,8 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
     Raises:
         ParameterError: If the method, a parameter or a class has no meaning, devices
             are absent, the method has no steps to share out or none that accumulates,
-            the schedule does not fit the number of steps, or a model to start from is
-            missing or too much.
+            the schedule does not fit the number of steps, a model to start from is
+            missing or too much, or restarts cannot be compared.
         OutputExistsError: If the folder holds something.
         DatasetError: If the images are absent, or the area is unknown.
         LabelError: If the labels are.
@@ -52,6 +52,7 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
     if settings.init is not None:
         newest_model(Path(settings.init))
     check_device(settings.device, settings.devices)
+    _check_restarts(settings)
     _check_steps(settings)
     _check_method(settings)
 
@@ -71,6 +72,15 @@ def warn_of_unused(settings: RunSettings, *, profile: bool = False) -> None:
         log.warning(
             "%s makes no optimiser steps: without effect is %s",
             *(settings.method, " ".join(words)),
+        )
+
+
+def _check_restarts(settings: RunSettings) -> None:
+    """Refuse restarts of a method that the matching tiles cannot judge."""
+    if settings.restarts > 1 and method_class(settings.method).uses_labels:
+        raise ParameterError(
+            f"--restarts {settings.restarts} keeps the training that matches the labelled "
+            f"tiles best, and {settings.method} learns from them: leave it out"
         )
 
 

@@ -45,8 +45,15 @@ _SMALL = {"trunk": "vgg", "width": 8}
 
 PRESETS: dict[str, Preset] = {
     "unsupervised": Preset(
+        "picie",
+        "the best network without labels, of three",
+        "docs/results.md, Leaderboard",
+        {**_SMALL, "learning_rate": 0.001},
+        {"patch_size": 96, "max_steps": 100, "restarts": 3},
+    ),
+    "iic": Preset(
         "iic",
-        "the best network that learns without labels",
+        "invariant information clustering, trained once",
         "docs/results.md, Real tiles",
         {
             **_SMALL,
@@ -57,13 +64,6 @@ PRESETS: dict[str, Preset] = {
             "jitter": 0.3,
         },
         {"patch_size": 96, "max_steps": 200},
-    ),
-    "picie": Preset(
-        "picie",
-        "explicit clustering, k-means of features",
-        "docs/results.md, Leaderboard",
-        {**_SMALL, "learning_rate": 0.001},
-        {"patch_size": 96, "max_steps": 100},
     ),
     "labels": Preset(
         "supervised",

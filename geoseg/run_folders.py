@@ -12,7 +12,13 @@ from geoseg.errors import (
     OutputExistsError,
     TrainingError,
 )
-from geoseg.run_files import MODEL_NAME, RUNS, SETTINGS_NAME
+from geoseg.run_files import (
+    METRICS_NAME,
+    MODEL_NAME,
+    RESTARTS_NAME,
+    RUNS,
+    SETTINGS_NAME,
+)
 
 
 def new_run_folder(run: Path | None, stem: str) -> Path:
@@ -48,6 +54,17 @@ def new_run_folder(run: Path | None, stem: str) -> Path:
 def is_run(folder: Path) -> bool:
     """Tell whether a path is the folder of a run, or of a model alone."""
     return any((folder / name).exists() for name in (MODEL_NAME, SETTINGS_NAME))
+
+
+def curves_of(run: Path) -> Path:
+    """Return the table of a run's numbers: of its newest training while it has none."""
+    own = run / METRICS_NAME
+    found = sorted(run.glob(f"{RESTARTS_NAME}/*/{METRICS_NAME}"), key=_written)
+    return found[-1] if found and not own.exists() else own
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
 
 
 def need_run(folder: Path) -> Path:

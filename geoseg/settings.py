@@ -60,6 +60,8 @@ class RunSettings:
         blocks: Cut every image into so many blocks a side.
         objective: Of the matching.
         seed: Of weights, patches, views and, unless ``split_seed`` is given, the split.
+        restarts: Trainings from as many seeds, this and those that follow; the one that
+            the matching tiles match best is kept.
         device: ``cpu`` or ``cuda``.
         devices: GPUs, or CPU processes of one thread, that train together.
         precision: ``32-true`` or ``bf16-mixed``.
@@ -102,6 +104,7 @@ class RunSettings:
     blocks: int = 1
     objective: "Objective" = "f1"
     seed: int = 0
+    restarts: int = 1
     device: str = "cpu"
     devices: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"

@@ -52,10 +52,10 @@ def test_the_page_of_methods_says_what_it_sets(name):
 
 
 def test_what_is_chosen_wins():
-    added = additions("unsupervised", {"parameters": {"jitter": "0.1"}})
+    added = additions("iic", {"parameters": {"jitter": "0.1"}})
     assert "jitter" not in added["parameters"]
     assert added["parameters"]["half_width"] == 5
-    added = additions("unsupervised", {"patch_size": 64, "method": "iic"})
+    added = additions("iic", {"patch_size": 64, "method": "iic"})
     assert "patch_size" not in added
     assert added["max_steps"] == 200
 
@@ -80,14 +80,12 @@ def test_another_method_or_preset_is_refused():
 def test_the_command_of_a_run_names_its_preset_and_what_differs():
     def command(**chosen):
         chosen = {"aoi": "sample", **chosen}
-        added = additions("unsupervised", chosen)
+        added = additions("iic", chosen)
         parameters = {**added.pop("parameters"), **chosen.pop("parameters", {})}
-        settings = RunSettings(
-            preset="unsupervised", parameters=parameters, **chosen | added
-        )
+        settings = RunSettings(preset="iic", parameters=parameters, **chosen | added)
         return shlex.split(settings.command())[4:]
 
-    assert command() == ["--preset", "unsupervised"]
+    assert command() == ["--preset", "iic"]
     # what is as usual, and not as in the preset, differs
     assert command(patch_size=128)[2:] == ["--patch-size", "128"]
     assert command(parameters={"jitter": 0.1})[2:] == ["-p", "jitter=0.1"]

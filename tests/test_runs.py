@@ -343,7 +343,7 @@ def test_an_extension_that_stops_is_no_finished_run(town, tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "train_method", die)
+        patch.setattr(runs, "train_best", die)
         with pytest.raises(KeyboardInterrupt):
             runs.resume(folder, limits=Limits(max_epochs=3))
     assert not is_finished(folder)

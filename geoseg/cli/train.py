@@ -14,7 +14,7 @@ from geoseg.run_folders import need_run
 from geoseg.settings import BESIDE_TRAINING
 
 if TYPE_CHECKING:
-    from geoseg.runs import RunResult
+    from geoseg.run_result import RunResult
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ SECTIONS = {
         *("images", "labels", "aoi", "data", "bands", "nodata", "blocks"),
         *("classes", "class_field", "label_layer"),
     ),
-    "The run": ("output", "resume", "seed"),
+    "The run": ("output", "resume", "seed", "restarts"),
     "How long": ("max_steps", "max_epochs", "max_time", "stop_on_collapse"),
     "Method": (
         *("preset", "method", "init", "parameters"),
@@ -183,6 +183,15 @@ SECTIONS = {
 @options.blocks_opt
 @options.objective_opt
 @options.seed_opt
+@click.option(
+    "--restarts",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Train so many times, from other random weights, and keep the network that "
+    "matches the matching tiles best. Each training has all the steps or time.",
+)
 @options.threads_opt
 @options.device_opt
 @click.option(

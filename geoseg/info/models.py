@@ -151,7 +151,9 @@ def _say_provenance(sheet: Sheet, card: ModelCard) -> None:
     steps = f"{counted(origin['steps'], 'step')}, " if "steps" in origin else ""
     sheet.say("made from", f"{origin.get('source', '?')}: {counts or 'no tiles named'}")
     preset = f", preset {origin['preset']}" if "preset" in origin else ""
-    sheet.say("training", f"{steps}seed {card.seed}{preset}")
+    tried = len(origin.get("restarts", ()))
+    best = f", the best of {tried} on the matching tiles" if tried else ""
+    sheet.say("training", f"{steps}seed {card.seed}{best}{preset}")
     versions = origin.get("versions", {})
     sheet.say(
         "versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or "unknown"

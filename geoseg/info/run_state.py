@@ -12,7 +12,8 @@ from geoseg.finished import is_finished
 from geoseg.fitting import DEFAULT_STEPS
 from geoseg.geo.locks import is_locked
 from geoseg.methods import method_class
-from geoseg.run_files import METRICS_NAME, SETTINGS_NAME
+from geoseg.run_files import SETTINGS_NAME
+from geoseg.run_folders import curves_of
 from geoseg.settings import RunSettings
 
 
@@ -70,7 +71,7 @@ def run_state(folder: Path) -> RunState:
     return RunState(
         folder=folder,
         settings=settings,
-        steps=_steps(folder / METRICS_NAME),
+        steps=_steps(curves_of(folder)),
         planned=None if settings is None else _planned(settings),
         running=is_locked(folder),
         finished=is_finished(folder),

@@ -6,7 +6,8 @@ from pathlib import Path
 from geoseg.info.models import model_sheet
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, wrapped
-from geoseg.run_files import METRICS_NAME, MODEL_NAME
+from geoseg.run_files import MODEL_NAME
+from geoseg.run_folders import curves_of
 from geoseg.settings import RunSettings
 from geoseg.words import counted
 
@@ -37,7 +38,7 @@ def run_sheet(folder: Path) -> Sheet:
 
 def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
     """Say how far a run is; why a model has no scores is said with the model."""
-    table = run.folder / METRICS_NAME
+    table = curves_of(run.folder)
     none = run.stepless
     made = f"{_steps(run)} made" if none is None else f"{none} makes no steps"
     numbers = f", numbers in {table.name}" if run.steps else ""

@@ -112,6 +112,10 @@ def _training(card: ModelCard, settings: Mapping[str, Any]) -> Rows:
     rows = [("seed", str(card.seed)), ("patch size", f"{card.patch_size} pixels")]
     if "steps" in card.provenance:
         rows.append(("steps", str(card.provenance["steps"])))
+    restarts = card.provenance.get("restarts", ())
+    if restarts:
+        seeds = ", ".join(f"{it['seed']}: {it['matching_iou']:.3f}" for it in restarts)
+        rows.append(("IoU on the matching tiles, by seed", seeds))
     names = ("batch_size", "device", "precision", "objective", "blocks")
     known = [(n.replace("_", " "), settings[n]) for n in names if n in settings]
     return rows + [(name, str(value)) for name, value in known]

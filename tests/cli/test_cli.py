@@ -117,7 +117,7 @@ def test_methods_in_json_have_names_and_defaults(geoseg):
     }
     assert json.loads(geoseg("methods", "iic", "--json").stdout) == {
         "iic": expected["iic"],
-        "presets": {"unsupervised": presets["unsupervised"]},
+        "presets": {"iic": presets["iic"]},
     }
 
 

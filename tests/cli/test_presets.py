@@ -47,7 +47,7 @@ def test_what_is_given_wins_and_the_rest_is_the_preset_s(geoseg, there, tmp_path
     words = ["-p", "width=2", "-p", "jitter=0.1", "--max-epochs", 1]
     words += ["--patches-per-epoch", 2, "--batch-size", 2, "--report", "none"]
     done = geoseg(
-        *("train", "--aoi", "sample", "--preset", "unsupervised"),
+        *("train", "--aoi", "sample", "--preset", "iic"),
         *(*words, "--no-controls", "-o", tmp_path / "run"),
     )
     assert done.exit_code == 0, done.output
@@ -56,7 +56,7 @@ def test_what_is_given_wins_and_the_rest_is_the_preset_s(geoseg, there, tmp_path
     assert not re.search("width=8|jitter|--max", said)
     found = settings(tmp_path / "run")
     assert found["parameters"] == {
-        **PRESETS["unsupervised"].parameters,
+        **PRESETS["iic"].parameters,
         **{"width": "2", "jitter": "0.1"},
     }
     assert (found["max_steps"], found["max_epochs"], found["patch_size"]) == (

@@ -1,0 +1,146 @@
+"""Several trainings from other random weights, of which the best matched one stays.
+
+After few steps the first weights decide much of what a network finds, and its loss does
+not tell which found buildings. The matching tiles do, whose labels are needed anyway.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from geoseg.errors import LabelError
+from geoseg.geo.contingency import match_model
+from geoseg.metrics import iou, mean_iou
+from geoseg.model import Model
+from geoseg.progress import say_stage
+from geoseg.run_files import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME, RESTARTS_NAME
+from geoseg.run_plan import Plan, plan_run, train_plan
+from geoseg.settings import RunSettings
+from geoseg.words import counted
+
+if TYPE_CHECKING:
+    from geoseg.geo.splits import Split
+    from geoseg.training import FitResult
+
+log = logging.getLogger(__name__)
+
+
+class _Restart(NamedTuple):
+    """One of the trainings: not matched yet, but known to match so well."""
+
+    model: Model
+    trained: "FitResult"
+    score: float
+    folder: Path
+
+
+def checkpoints(settings: RunSettings, folder: Path) -> list[Path]:
+    """Return where the checkpoints of a run's trainings are, or will be."""
+    if settings.restarts == 1:
+        return [folder / CHECKPOINT_NAME]
+    return [_place(folder, seed) / CHECKPOINT_NAME for seed in _seeds(settings)]
+
+
+def check_judges(settings: RunSettings, split: "Split") -> None:
+    """Refuse restarts without labels.
+
+    Raises:
+        LabelError: If there is no tile to match on.
+    """
+    if settings.restarts > 1 and not split.match:
+        raise LabelError(
+            f"--restarts {settings.restarts} keeps the training that matches the labelled "
+            f"tiles best, but no tile of {settings.source} has labels: name them with "
+            "--labels, or leave --restarts out"
+        )
+
+
+def train_best(
+    plan: Plan, folder: Path, *, resume: bool, profile: bool
+) -> tuple[Model, "FitResult"]:
+    """Train as often as the settings say; keep what matches the matching tiles best.
+
+    Every training has a folder of its own below the run's, and all the steps. The test
+    tiles take no part in the choice.
+
+    Args:
+        plan: Of the run.
+        folder: Of the run; the curves of the best go there.
+        resume: Go on with those that were begun.
+        profile: Measure some steps of each.
+
+    Returns:
+        The best model, not matched yet, and how its training went. A signal ends the
+        training that it meets and keeps the best of those so far.
+
+    Raises:
+        GeosegError: As :func:`geoseg.run_plan.train_plan`.
+    """
+    if plan.settings.restarts == 1:
+        return train_plan(plan, folder, resume=resume, profile=profile)
+    seeds = _seeds(plan.settings)
+    done: list[_Restart] = []
+    for number, seed in enumerate(seeds, start=1):
+        say_stage(f"training {number} of {len(seeds)}, seed {seed}")
+        place = _place(folder, seed)
+        place.mkdir(parents=True, exist_ok=True)
+        own = _plan_of(plan, seed)
+        model, trained = train_plan(own, place, resume=resume, profile=profile)
+        score = matching_iou(model, plan)
+        done.append(_Restart(model, trained, score, place))
+        log.info(
+            "seed %d: IoU %.3f on the %s of the matching%s",
+            *(seed, score, counted(len(plan.split.match), "tile")),
+            f" ({trained.collapse})" if trained.collapse else "",
+        )
+        if trained.signal is not None:
+            break
+    return _best_of(done, folder)
+
+
+def matching_iou(model: Model, plan: Plan) -> float:
+    """Return how well a model's default head can be matched, in [0, 1].
+
+    Returns:
+        IoU of the buildings on the matching tiles themselves; with more than two
+        classes, the mean IoU.
+    """
+    matched = match_model(model, plan.split.match, objective=plan.settings.objective)
+    matching = matched.card.matchings[matched.card.head]
+    confusion = matching.confusion(torch.tensor(matching.counts))
+    return float((iou if matching.num_classes == 2 else mean_iou)(confusion))
+
+
+def _best_of(done: Sequence[_Restart], folder: Path) -> tuple[Model, "FitResult"]:
+    """Return the best matched training, the first of equals; take over its curves."""
+    best = max(done, key=lambda it: it.score)
+    for name in (METRICS_NAME, AREAS_NAME):
+        if (best.folder / name).exists():
+            shutil.copy(best.folder / name, folder / f"{name}.part")
+            os.replace(folder / f"{name}.part", folder / name)
+    log.info("the training of seed %d is kept", best.model.card.seed)
+    found = [{"seed": it.model.card.seed, "matching_iou": it.score} for it in done]
+    provenance = {**best.model.card.provenance, "restarts": found}
+    last = done[-1].trained
+    trained = replace(best.trained, signal=last.signal)
+    return best.model.with_card(provenance=provenance), trained
+
+
+def _seeds(settings: RunSettings) -> range:
+    return range(settings.seed, settings.seed + settings.restarts)
+
+
+def _place(folder: Path, seed: int) -> Path:
+    return folder / RESTARTS_NAME / f"seed-{seed}"
+
+
+def _plan_of(plan: Plan, seed: int) -> Plan:
+    """Return the plan with the weights, patches and views of a seed, on the same split."""
+    settings = replace(plan.settings, seed=seed, restarts=1)
+    return plan_run(settings, plan.split, plan.card.normalization)

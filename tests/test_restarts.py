@@ -1,0 +1,133 @@
+"""Trainings from other seeds: the one that matches the matching tiles best is kept."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from geoseg import restarts, runs
+from geoseg.checks import check_settings
+from geoseg.errors import LabelError, ParameterError
+from geoseg.model import load_model
+from geoseg.run_folders import curves_of
+from geoseg.settings import RunSettings
+from geoseg.training import Limits
+
+SMALL = {
+    "parameters": {"width": 2, "over_clusters": 4, "half_width": 2},
+    "patch_size": 32,
+    "batch_size": 2,
+    "max_steps": 2,
+    "controls": False,
+    "report": "none",
+    "seed": 4,
+    "split_seed": 0,
+}
+
+
+def settings_of(tiles, **changes) -> RunSettings:
+    return RunSettings(images=tiles.images, labels=tiles.labels, **SMALL | changes)
+
+
+def weights(folder):
+    return load_model(folder / "model.safetensors").method.state_dict()
+
+
+def same(first, second) -> bool:
+    return all(first[name].equal(second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def best(town, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("best") / "run"
+    return runs.start(settings_of(town, restarts=3), folder)
+
+
+@pytest.fixture(scope="module")
+def alone(town, tmp_path_factory):
+    """Run of each seed by itself, without a test: matched on the same tiles."""
+    place = tmp_path_factory.mktemp("alone")
+    return {
+        seed: runs.start(settings_of(town, seed=seed), place / str(seed))
+        for seed in (4, 5, 6)
+    }
+
+
+def test_the_best_matched_seed_is_kept(best, alone):
+    found = best.model.card.provenance["restarts"]
+    assert [it["seed"] for it in found] == [4, 5, 6]
+    highest = max(found, key=lambda it: it["matching_iou"])
+    kept = highest["seed"]
+    assert best.model.card.seed == kept
+    assert same(weights(best.run), alone[kept].model.method.state_dict())
+    assert best.model.card.matchings == alone[kept].model.card.matchings
+    assert best.model.card.metrics == alone[kept].model.card.metrics
+    curves = (best.run / "metrics.csv").read_bytes()
+    assert curves == (alone[kept].run / "metrics.csv").read_bytes()
+    assert "2 steps in the best of 3 trainings" in best.summary()
+
+
+def test_the_test_tiles_have_no_say(town, best, tmp_path, monkeypatch):
+    """With other scores than the matching's, another seed is kept."""
+    wanted = {4: 0.1, 5: 0.9, 6: 0.5}
+    monkeypatch.setattr(
+        restarts, "matching_iou", lambda model, _: wanted[model.card.seed]
+    )
+    again = runs.start(settings_of(town, restarts=3), tmp_path / "run")
+    assert again.model.card.seed == 5
+
+
+def test_a_stopped_run_goes_on_to_the_same(town, best, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(best.run, folder)
+    for name in ("model.safetensors", "scores.json", "panel.png", "metrics.csv"):
+        (folder / name).unlink()
+    shutil.rmtree(folder / "restarts" / "seed-6")
+    (folder / "restarts" / "seed-5" / "last.ckpt").unlink()
+    resumed = runs.resume(folder)
+    assert same(weights(folder), weights(best.run))
+    assert resumed.model.card.matchings == best.model.card.matchings
+    tried = [it["seed"] for it in resumed.model.card.provenance["restarts"]]
+    assert tried == [4, 5, 6]
+
+
+def test_more_steps_go_on_in_every_training(town, best, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(best.run, folder)
+    longer = runs.resume(folder, limits=Limits(max_steps=3))
+    whole = runs.start(
+        settings_of(town, restarts=3, max_steps=3), tmp_path / "from_the_beginning"
+    )
+    assert longer.model.card.seed == whole.model.card.seed
+    assert same(weights(folder), weights(whole.run))
+
+
+def test_the_numbers_of_a_running_training_are_found(tmp_path):
+    own = tmp_path / "metrics.csv"
+    assert curves_of(tmp_path) == own
+    newest = tmp_path / "restarts" / "seed-0" / "metrics.csv"
+    newest.parent.mkdir(parents=True)
+    newest.write_text("step\n1\n")
+    assert curves_of(tmp_path) == newest
+    own.write_text("step\n2\n")
+    assert curves_of(tmp_path) == own
+
+
+def test_a_method_that_learns_from_the_labels_is_refused(town):
+    settings = settings_of(town, restarts=2, method="supervised", parameters={})
+    with pytest.raises(ParameterError, match="supervised learns from them"):
+        check_settings(settings)
+
+
+def test_without_labels_nothing_can_be_kept(town, tmp_path):
+    unlabelled = replace(settings_of(town, restarts=2), labels=None)
+    with pytest.raises(LabelError, match="no tile of .* has labels"):
+        runs.start(unlabelled, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_says_how_many(town):
+    assert "--restarts 3" in settings_of(town, restarts=3).command()
+    stored = json.loads(json.dumps(settings_of(town, restarts=3).to_json()))
+    assert RunSettings.from_json(stored).restarts == 3
