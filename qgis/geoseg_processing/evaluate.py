@@ -57,7 +57,7 @@ class Evaluate(GeosegAlgorithm):
         return super().checkParameterValues(parameters, context)
 
     def processAlgorithm(self, parameters, context, feedback):
-        output = self.parameterAsString(parameters, "OUTPUT", context)
+        output = self.parameterAsFileOutput(parameters, "OUTPUT", context)
         words = [
             self._prediction(parameters, context),
             *tiles_of(self, parameters, context),

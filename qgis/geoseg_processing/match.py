@@ -48,7 +48,7 @@ class Match(GeosegAlgorithm):
         return super().checkParameterValues(parameters, context)
 
     def processAlgorithm(self, parameters, context, feedback):
-        output = self.parameterAsString(parameters, "OUTPUT", context)
+        output = self.parameterAsFileOutput(parameters, "OUTPUT", context)
         objective = self.parameterAsEnum(parameters, "OBJECTIVE", context)
         words = [
             *("--model", self.parameterAsString(parameters, "MODEL", context)),

@@ -30,6 +30,8 @@ from qgis.core import (
 from qgis.PyQt.QtCore import QEventLoop
 
 PLUGINS = "/usr/share/qgis/python/plugins"
+#: Kinds of outputs that the dialog loads.
+LAYERS = ("vectorDestination", "rasterDestination")
 
 
 class Listener(QgsProcessingFeedback):
@@ -68,7 +70,7 @@ def as_dialog(algorithm, parameters, listener):
     context.setProject(QgsProject.instance())
     for definition in algorithm.destinationParameterDefinitions():
         name = definition.name()
-        if definition.type() != "folderDestination" and name in parameters:
+        if definition.type() in LAYERS and name in parameters:
             parameters[name] = QgsProcessingOutputLayerDefinition(
                 parameters[name], QgsProject.instance()
             )
