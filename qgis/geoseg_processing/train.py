@@ -16,8 +16,8 @@ from .inputs import add_labels, add_tiles, check_pair, labels_of, tiles_of
 
 #: As ``geoseg methods`` lists them; a test compares.
 PRESETS = {
-    "unsupervised": "the best network that learns without labels",
-    "picie": "explicit clustering, k-means of features",
+    "unsupervised": "the best network without labels, of three",
+    "iic": "invariant information clustering, trained once",
     "labels": "the best network with a dozen labelled tiles",
     "semisup": "learns from tiles with labels and from those without",
     "colors": "the best map if labels only name clusters",

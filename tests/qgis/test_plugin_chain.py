@@ -91,7 +91,7 @@ def test_a_filtered_layer_of_a_geopackage_gives_its_own_labels_alone(steps):
 
 def test_a_map_is_scored(steps):
     scores = json.loads((steps["folder"] / "scores.json").read_text())
-    assert scores["tiles"] and (steps["folder"] / "scores.html").exists()
+    assert scores["entries"] and (steps["folder"] / "scores.html").exists()
     assert any("IoU" in line for line in steps["evaluate"]["said"])
 
 
