@@ -82,6 +82,7 @@ def score_controls(
 
     Colour k-means and an untrained network of the model's own trunk have as many
     clusters as the model's head, see the same patches, are matched on the same tiles.
+    A model that is itself one of them is not scored a second time.
 
     Args:
         model: The matched model that they are compared with.
@@ -93,6 +94,8 @@ def score_controls(
     """
     found = []
     for name, method in CONTROLS.items():
+        if method == model.card.method:
+            continue
         say_stage(f"control: {name}")
         control = build_control(model, method, batches)
         try:

@@ -107,7 +107,18 @@ def test_scores_name_the_command_that_made_them(iic_run):
     assert scores["command"] == command
 
 
+def test_a_method_that_is_a_control_stands_beside_the_others_once(
+    town, tmp_path, no_pictures
+):
+    run = runs.start(settings_of(town, controls=True, report="none"), tmp_path / "run")
+    entries = json.loads((run.run / "scores.json").read_text())["entries"]
+    names = ["color_kmeans (main, K=2)", "untrained network (K=2)", "majority"]
+    assert [entry["name"] for entry in entries] == names
+
+
 def test_a_method_without_steps_runs_to_its_scores(colour_run):
+    assert "step" not in colour_run.summary().replace("--max-steps", "")
+    assert "steps" not in colour_run.model.card.provenance
     # two colours, two clusters: nothing is wrong on tiles that were not seen
     assert colour_run.model.card.metrics["iou"]["value"] == 1.0
     assert files_of(colour_run.run) == {

@@ -1,6 +1,6 @@
 """Footprints to the files that GDAL writes feature by feature, and back."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,12 @@ from geoseg.geo.layer_styles import DATE
 
 @contextmanager
 def open_features(
-    path: Path, how: Format, *, layer: str, crs: rasterio.crs.CRS
+    path: Path,
+    how: Format,
+    *,
+    layer: str,
+    crs: rasterio.crs.CRS,
+    tags: Mapping[str, str],
 ) -> Iterator[Callable[[Chunk], None]]:
     """Create a file, and give what writes chunks of footprints to it.
 
@@ -28,6 +33,7 @@ def open_features(
         how: A format that GDAL writes.
         layer: Its name, where the format has names.
         crs: Of the footprints.
+        tags: Metadata; left out where the format has no place for it.
 
     Raises:
         OutputError: If it cannot be written.
@@ -48,6 +54,8 @@ def open_features(
                 **how.options,
             ) as collection,
         ):
+            if how.describes_itself:
+                collection.update_tags(dict(tags))
             yield lambda chunk: _store(collection, chunk)
     except (fiona.errors.FionaError, fiona._err.CPLE_BaseError) as error:
         raise OutputError(

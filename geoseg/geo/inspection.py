@@ -10,7 +10,12 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geoseg.geo.nodata import nodata_in_words
+from geoseg.geo.nodata import (
+    NAME_GAPS,
+    count_zeros,
+    gaps_in_words,
+    nodata_in_words,
+)
 from geoseg.geo.raster import (
     NodataRule,
     PixelWindow,
@@ -65,6 +70,8 @@ class ImageFacts:
         grid: What the file says.
         bands: Its image bands; ``low`` and ``high`` are the percentiles 1 and 99.
         valid_share: Of the sampled pixels, in [0, 1].
+        gaps: In words, how many of them are 0 in all bands and may be no data; None if
+            few are, or the rule is chosen.
         nodata: In words, what counts as no data.
         layout: In words, how the pixels lie in the file.
         overviews: Factors of the overviews.
@@ -80,6 +87,7 @@ class ImageFacts:
     grid: RasterDescription
     bands: tuple[BandFacts, ...]
     valid_share: float
+    gaps: str | None
     nodata: str
     layout: str
     overviews: tuple[int, ...]
@@ -115,6 +123,7 @@ def inspect_image(path: str, *, nodata: NodataRule = "auto") -> ImageFacts:
             )
         ),
         valid_share=float(valid.mean()),
+        gaps=gaps_in_words(count_zeros(pixels, valid), valid.size, nodata),
         nodata=words,
         layout=layout,
         overviews=overviews,
@@ -247,6 +256,8 @@ def warn_of_unlike(
 ) -> None:
     """Warn in one line of images whose values are unlike those of a training.
 
+    In another one of images with gaps that their files, perhaps, fail to name.
+
     Args:
         grids: Of images that have all bands of the stretch.
         stretch: Of a model.
@@ -255,17 +266,21 @@ def warn_of_unlike(
     Raises:
         RasterError: If an image cannot be read.
     """
-    found = []
+    found, gaps = [], []
     for grid in grids:
         pixels, valid = sample(grid, nodata=nodata)
+        if zeros := gaps_in_words(count_zeros(pixels, valid), valid.size, nodata):
+            gaps.append(f"{grid.path}: {zeros}")
         mismatch = stretch_mismatch(pixels, valid, grid.band_names, stretch)
         if mismatch:
             found.append(f"{grid.path}: {mismatch}")
-    if found:
-        several = f"{len(found)} of {len(grids)} images, " if len(grids) > 1 else ""
-        log.warning(
-            "%s%s; expect a poor map, or train on such images", several, found[0]
-        )
+    for messages, advice in (
+        (found, "; expect a poor map, or train on such images"),
+        (gaps, f" and are mapped as data: {NAME_GAPS}, or train with --nodata 0"),
+    ):
+        if messages:
+            several = f"{len(messages)} of {len(grids)} images, " * (len(grids) > 1)
+            log.warning("%s%s%s", several, messages[0], advice)
 
 
 def warn_of_gsd(grid: RasterDescription, trained_m: float | None) -> None:

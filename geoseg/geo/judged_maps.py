@@ -16,6 +16,7 @@ from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import grids_agree, locate, shift
 from geoseg.geo.labels import read_footprints, read_labels
 from geoseg.geo.layouts import IMAGE_SUFFIXES, VECTOR_SUFFIXES
+from geoseg.geo.provenance import read_provenance
 from geoseg.geo.raster import (
     PixelWindow,
     RasterDescription,
@@ -80,7 +81,7 @@ class JudgedMap:
 def warn_of_other_model(source: Path, model: Path) -> None:
     """Warn of a map that says that it was not made by the model that is named beside it.
 
-    Rasters that geoseg predict wrote say it; a map that does not passes.
+    What geoseg predict wrote says it, but for GeoJSON; a map that does not passes.
 
     Args:
         source: A class raster, a folder of them, or a vector file of footprints.
@@ -104,7 +105,8 @@ def warn_of_other_model(source: Path, model: Path) -> None:
 def _model_digests(source: Path) -> set[str]:
     """Return the SHA-256 of the models that a map says it was made by."""
     if source.suffix.lower() in VECTOR_SUFFIXES:
-        return set()
+        digest = read_provenance(source).get("GEOSEG_MODEL_SHA256")
+        return set() if digest is None else {digest}
     found = set()
     for raster in _class_rasters(source):
         with open_raster(raster.path) as dataset:

@@ -113,7 +113,7 @@ def map_buildings(
         classes: Class raster to write; a folder if there are several images.
         probability: Probability raster, likewise.
         clusters: Cluster raster, likewise.
-        tags: Provenance for the rasters.
+        tags: Provenance for rasters and footprints.
         options: How the map is made.
 
     Returns:
@@ -155,7 +155,8 @@ def map_buildings(
     ):
         # closed before the outputs go away: what it writes lies aside among them
         with closing(_map_all(job, options, grids, files.places, tallies)) as mapped:
-            count = _write(output, mapped, grids[0].crs, files, legend, options)
+            crs = grids[0].crs
+            count = _write(output, mapped, crs, files, legend, options, tags)
         if options.stac:
             made = MapContents(
                 *(output, count, grids, files.places),
@@ -176,6 +177,7 @@ def _write(
     files: MapFiles,
     legend: Legend | None,
     options: MapOptions,
+    tags: RasterTags,
 ) -> int:
     """Write the footprints as they come, then the styles; return how many there are."""
     count = write_footprints(
@@ -184,6 +186,7 @@ def _write(
         crs=crs,
         overwrite=options.overwrite,
         style=None if legend is None else layer_style(output.stem, legend),
+        tags=tags.items(),
     )
     for path, elements in files.styles.items():
         write_style(path, elements, overwrite=options.overwrite)

@@ -64,6 +64,30 @@ def declared_valid(
     return np.asarray(valid & ~is_nodata(pixels, values))
 
 
+#: What to do about gaps that a file does not name.
+NAME_GAPS = "if that is nodata, say so in the file (gdalbuildvrt -addalpha, gdal_edit -a_nodata 0)"
+#: Share of the pixels that are 0 in all bands from which they are thought to be gaps.
+LEAST_ZERO = 0.01
+
+
+def count_zeros(pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> int:
+    """Count the pixels ``(B, H, W)`` that are exactly 0 in all bands and count as data."""
+    return int(np.count_nonzero(valid & ~pixels.any(axis=0)))
+
+
+def gaps_in_words(zeros: int, pixels: int, rule: NodataRule) -> str | None:
+    """Say that zeros may be gaps; None if they are few, or the user has said what is.
+
+    Args:
+        zeros: Pixels that are exactly 0 in all bands and count as data.
+        pixels: All that were looked at.
+        rule: Under which they were read.
+    """
+    if check_nodata(rule) != "auto" or not pixels or zeros < LEAST_ZERO * pixels:
+        return None
+    return f"{100 * zeros / pixels:.0f} % of the pixels are exactly 0 in all bands"
+
+
 def nodata_in_words(dataset: rasterio.DatasetReader, rule: NodataRule) -> str:
     """Say what counts as no data in an image under a rule; NaN and infinity always do.
 

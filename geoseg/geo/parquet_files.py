@@ -4,7 +4,7 @@ The specification: https://geoparquet.org/releases/v1.1.0/
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +29,14 @@ _GEOMETRY, _BOX = "geometry", "bbox"
 
 @contextmanager
 def open_parquet(
-    path: Path, *, crs: rasterio.crs.CRS
+    path: Path, *, crs: rasterio.crs.CRS, tags: Mapping[str, str]
 ) -> Iterator[Callable[[Chunk], None]]:
     """Create a file, and give what writes chunks of footprints to it.
 
     Args:
         path: A new file.
         crs: Of the footprints.
+        tags: Metadata.
 
     Raises:
         OSError: If it cannot be written.
@@ -48,7 +49,8 @@ def open_parquet(
         yield rows.add
         rows.write()
         geo = _geo(crs, rows.bounds)
-        writer.add_key_value_metadata({"geo": json.dumps(geo, sort_keys=True)})
+        described = {"geo": json.dumps(geo, sort_keys=True)}
+        writer.add_key_value_metadata({**described, **tags})
 
 
 class _Rows:

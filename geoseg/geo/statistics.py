@@ -5,6 +5,7 @@ bits of an order-preserving integer code of their float32 value, which needs no 
 advance, adds up over files, and places a percentile within 0.2 % of its value.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.nodata import NAME_GAPS, count_zeros, gaps_in_words
 from geoseg.geo.raster import (
     NodataRule,
     PixelWindow,
@@ -23,6 +25,8 @@ from geoseg.geo.raster import (
 )
 from geoseg.normalization import Normalization
 from geoseg.whitening import Whitening, WhitenMode
+
+log = logging.getLogger(__name__)
 
 # Exact counters reach from int16's least to uint16's greatest value.
 _LEAST, _GREATEST = -(2**15), 2**16 - 1
@@ -39,12 +43,16 @@ class BandStatistics(NamedTuple):
         high: Upper percentile per band; above ``low`` (by 1 for a constant band).
         median: Per band, between the two.
         valid_pixels: Number of pixels counted.
+        zeros: Of those, the pixels that are exactly 0 in all bands.
+        pixels: All pixels that were read.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     median: tuple[float, ...]
     valid_pixels: int
+    zeros: int
+    pixels: int
 
 
 class _Histogram:
@@ -165,9 +173,11 @@ def band_statistics(
         )
     if not tiles:
         raise DatasetError("no tile to take statistics of, expected at least one")
+    zeros = area = 0
     exact, coded = ([_Histogram(kind) for _ in bands] for kind in (True, False))
     for tile in tiles:
         for values, valid in _read_strips(tile, bands, nodata):
+            zeros, area = zeros + count_zeros(values, valid), area + valid.size
             small = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
             for counts, band in zip(exact if small else coded, values, strict=True):
                 counts.add(band[valid])
@@ -189,7 +199,7 @@ def band_statistics(
         for share in (low / 100, high / 100, 0.5)
     )
     highs = tuple(b if b > a else a + 1.0 for a, b in zip(lows, highs, strict=True))
-    return BandStatistics(lows, highs, medians, pixels)
+    return BandStatistics(lows, highs, medians, pixels, zeros, area)
 
 
 def _read_strips(
@@ -214,6 +224,8 @@ def fit_normalization(
 ) -> Normalization:
     """Normalisation of a split: percentiles to 0 and 1, the median where invalid.
 
+    Pixels that may be gaps which the files do not name are warned of.
+
     Whitening takes a second pass over the files: the covariance is that of the stretched
     bands, which only the percentiles of the first one define.
 
@@ -222,6 +234,8 @@ def fit_normalization(
         ParameterError: As :func:`band_statistics`.
     """
     statistics = band_statistics(tiles, bands, nodata=nodata, low=low, high=high)
+    if gaps := gaps_in_words(statistics.zeros, statistics.pixels, nodata):
+        log.warning("training tiles: %s: %s, or give --nodata 0", gaps, NAME_GAPS)
     fill = tuple(
         min(max((median - a) / (b - a), 0.0), 1.0)
         for median, a, b in zip(

@@ -1,8 +1,9 @@
 """Footprints to files that a GIS opens, whatever their format."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,7 @@ def write_footprints(
     crs: rasterio.crs.CRS | None,
     overwrite: bool = False,
     style: LayerStyle | None = None,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """Write footprints in the format that the extension says.
 
@@ -59,6 +61,7 @@ def write_footprints(
         overwrite: replace an existing output.
         style: stored in a GeoPackage as the default of its layer; the others have no
             place for one.
+        tags: metadata of the file, where the format has a place for it.
 
     Returns:
         How many were written.
@@ -79,7 +82,8 @@ def write_footprints(
     target = _WGS84 if how.longitude_latitude else crs
     written = _Written(how, target)
     with write_aside(path, verify=written.verify, overwrite=overwrite) as temporary:
-        with _open(temporary, how, layer=path.stem, crs=target) as store:
+        opened = _open(temporary, how, layer=path.stem, crs=target, tags=tags)
+        with opened as store:
             for chunk in chunks(footprints, place):
                 written.note(chunk)
                 store(chunk)
@@ -92,11 +96,16 @@ _WGS84 = rasterio.crs.CRS.from_epsg(4326)
 
 
 def _open(
-    path: Path, how: Format, *, layer: str, crs: rasterio.crs.CRS
+    path: Path,
+    how: Format,
+    *,
+    layer: str,
+    crs: rasterio.crs.CRS,
+    tags: Mapping[str, str],
 ) -> AbstractContextManager[Callable[[Chunk], None]]:
     if how.driver is None:
-        return open_parquet(path, crs=crs)
-    return open_features(path, how, layer=layer, crs=crs)
+        return open_parquet(path, crs=crs, tags=tags)
+    return open_features(path, how, layer=layer, crs=crs, tags=tags)
 
 
 class _Written:

@@ -5,6 +5,7 @@ from typing import Any
 
 from geoseg.errors import GeosegError
 from geoseg.geo.inspection import ImageFacts, inspect_image
+from geoseg.geo.nodata import NAME_GAPS
 from geoseg.geo.raster import require_crs
 from geoseg.info.choices import Choices
 from geoseg.info.fit import refusal, say_fit, say_problem
@@ -47,7 +48,9 @@ def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> S
         sheet.say("bands", *[name.replace("_", " ") for name in names])
     sheet.say("CRS", crs_words(grid))
     sheet.say("pixels", f"{size_words(grid.gsd_m)}, {facts.orientation}")
-    sheet.say("no data", f"{facts.nodata}: {percent(1 - facts.valid_share)} of pixels")
+    gaps = [f"{facts.gaps}: {NAME_GAPS}, or give --nodata 0"] if facts.gaps else []
+    missing = f"{facts.nodata}: {percent(1 - facts.valid_share)} of pixels"
+    sheet.say("no data", missing, *(gaps if facts.kind == "image" else []))
     over = " ".join(map(str, facts.overviews)) or "none"
     cog = "COG" if facts.cog else "no COG"
     sheet.say("layout", f"{facts.layout}; overviews {over}; {cog}")
@@ -102,6 +105,7 @@ def _image_json(facts: ImageFacts) -> dict[str, Any]:
         "orientation": facts.orientation,
         "nodata": facts.nodata,
         "valid_share": facts.valid_share,
+        "gaps": facts.gaps,
         "layout": facts.layout,
         "overviews": list(facts.overviews),
         "cog": facts.cog,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from geoseg.geo.provenance import read_provenance
 from geoseg.geo.vector_inspection import (
     LayerFacts,
     inspect_vector,
@@ -30,6 +31,10 @@ def vector_sheet(path: Path) -> Sheet:
     sheet = Sheet(str(path), "vector", {"layers": [asdict(layer) for layer in layers]})
     for layer in layers:
         _say(sheet, layer)
+    tags = read_provenance(path)
+    sheet.facts["tags"] = tags
+    for name, text in tags.items():
+        sheet.say("written by", f"{name.removeprefix('GEOSEG_').lower()} {text}")
     if len(layers) > 1:
         names = " or ".join(layer.name for layer in layers)
         sheet.say("as labels", f"one layer is wanted: --label-layer {names}")

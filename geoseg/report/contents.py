@@ -157,6 +157,7 @@ class Contents:
         seed: Of the bootstrap.
         maker: What made the map, or None where nobody knows.
         footprints: Test tiles with footprints over the image.
+        footprints_note: Says how those tiles were chosen.
         tiles: Test tiles taken at random, in panels.
         worst: Test tiles with the lowest IoU.
         heads: Cluster tables, the default head first.
@@ -179,6 +180,7 @@ class Contents:
     seed: int = 0
     maker: Maker | None = None
     footprints: Sequence[Picture] = ()
+    footprints_note: str = ""
     tiles: Sequence[TileStory] = ()
     worst: Sequence[TileStory] = ()
     heads: Sequence[HeadTable] = ()

@@ -106,7 +106,9 @@ def _parts(contents: Contents) -> list[Html]:
     made = {
         "scores": scores_section(contents),
         "footprints": (
-            sections.footprints(contents.footprints) if contents.footprints else None
+            sections.footprints(contents.footprints, contents.footprints_note)
+            if contents.footprints
+            else None
         ),
         "tiles": (
             sections.tile_stories(contents.tiles, names) if contents.tiles else None

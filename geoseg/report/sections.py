@@ -87,14 +87,15 @@ def map_key(names: Sequence[str]) -> Html:
     return element("ul", *items, class_="legend")
 
 
-def footprints(shown: Sequence[Picture]) -> Html:
-    """Large pictures with outlines, and what the outlines mean."""
+def footprints(shown: Sequence[Picture], note: str = "") -> Html:
+    """Large pictures with outlines, what the outlines mean, how they were chosen."""
     items = [
         element("li", element("span", class_=f"key {kind}"), f" {words}")
         for kind, words in (("found", "footprint"), ("reference", "reference"))
     ]
     return join(
         element("ul", *items, class_="legend"),
+        *([element("p", note, class_="note")] if note else []),
         element("div", *map(picture, shown), class_="large"),
     )
 

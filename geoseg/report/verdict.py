@@ -90,21 +90,28 @@ def verdict(
     if not rivals:
         return Verdict(
             sentence,
-            "No control was scored beside it, so the number says little: what colour "
-            "alone reaches on these tiles is not known.",
+            "No control was scored beside it, so the number says little"
+            + _unknown(maker),
             "alone",
         )
     if all(entry.name == "majority" for entry in rivals):
         return Verdict(
             sentence,
-            "Only the majority class was scored beside it, so the number says little: "
-            "what colour alone reaches on these tiles is not known.",
+            "Only the majority class was scored beside it, so the number says little"
+            + _unknown(maker),
             "alone",
         )
     best = max(rivals, key=lambda entry: float(measure(_total(entry))))
     comparison, standing = _compare(own, best, len(rivals), seed)
     advice = _advice(maker) if maker is not None and standing == "worse" else ""
     return Verdict(sentence, comparison, standing, advice)
+
+
+def _unknown(maker: Maker | None) -> str:
+    """Say what only a control could tell; of k-means of colours, it is the score itself."""
+    if maker is not None and maker.method == "color_kmeans":
+        return "."
+    return ": what colour alone reaches on these tiles is not known."
 
 
 def main_score(scores: Scores) -> tuple[str, Metric]:

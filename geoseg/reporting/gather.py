@@ -46,6 +46,7 @@ from geoseg.reporting.survey import (
     survey_tile,
     truth_of,
 )
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ log = logging.getLogger(__name__)
 RANDOM, WORST, LARGE = 3, 3, 4
 #: Share of a tile without a building that must be called building to be a failure.
 LEAST_INVENTED = 0.01
+#: Share of a tile that must be called building to be worth a large picture.
+LEAST_OUTLINED = 0.005
 #: Tiles that are looked at: matching and test tiles with the default head, and all
 #: with another head. They bound the time a report takes.
 MOST_MATCHING, MOST_TEST, MOST_OTHER = 50, 24, 6
@@ -107,6 +110,7 @@ def gather(material: Material) -> Contents:
         seed=material.seed,
         maker=None if material.model is None else Maker.of(material.model),
         footprints=[_footprints(material, looks[tile.id]) for tile in chosen.large],
+        footprints_note=_how_chosen(material, chosen.large),
         tiles=[story(looks[t.id], explain=everything) for t in chosen.random],
         worst=[story(looks[t.id], explain=True) for t in chosen.worst],
         heads=_heads(material, surveys, absent),
@@ -132,14 +136,48 @@ class _Chosen:
 
 
 def _choose(material: Material) -> _Chosen:
-    """Choose the tiles to show: by their score, by the seed, each once if possible."""
+    """Choose the tiles to show: by their score, by the seed, each once if possible.
+
+    Large are those that have something to outline, as long as there are some.
+    """
     test = list(material.test)
     worst = _worst(material)[: max(0, min(WORST, len(test) - RANDOM))]
     order = _in_order(test, material.seed)
     random = [tile for tile in order if tile not in worst][:RANDOM]
+    outlined = _outlined(material)
+    order = [tile for tile in order if tile.id in outlined] or order
     fresh = [tile for tile in order if tile not in [*worst, *random]]
     large = list(dict.fromkeys([*fresh, *order]))[:LARGE]
     return _Chosen(random, worst, large)
+
+
+def _outlined(material: Material) -> set[str]:
+    """Name the tiles with the target class in the reference, or in more than specks."""
+    first = material.entries[0]
+    found = set()
+    for counts in first.tiles:
+        real, called = (counts.confusion.sum(axis)[first.target] for axis in (1, 0))
+        if real or called >= LEAST_OUTLINED * counts.confusion.sum() > 0:
+            found.add(counts.tile)
+    return found & {tile.id for tile in material.test}
+
+
+def _how_chosen(material: Material, large: Sequence[Tile]) -> str:
+    """Say which tiles have their footprints shown, and of how many."""
+    outlined = _outlined(material)
+    of = counted(len(outlined), "test tile")
+    name = material.entries[0].class_names[material.entries[0].target]
+    if not outlined:
+        return (
+            f"No test tile has {name}, in the reference or in the map: some at random."
+        )
+    chosen = f"{len(large)} of the {of}" if len(large) < len(outlined) else f"The {of}"
+    drawn = f", drawn by seed {material.seed}" if len(large) < len(outlined) else ""
+    rest = counted(len(material.test) - len(outlined), "test tile")
+    others = (
+        f"; {rest} without any are left out here" if not rest.startswith("0") else ""
+    )
+    return f"{chosen} that have {name} in the reference or in the map{drawn}{others}."
 
 
 def _in_order(tiles: Sequence[Tile], seed: int) -> list[Tile]:

@@ -9,6 +9,8 @@ import pytest
 import rasterio
 from affine import Affine
 
+from geoseg.model import load_card
+
 GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)
 
 
@@ -237,3 +239,30 @@ def test_maps_that_geoseg_wrote_are_told_and_can_be_scored(
     found = facts(paths["cluster raster"])
     first = next(iter(found["values"]))
     assert f"values      cluster {first} (" in info(paths["cluster raster"])
+
+
+def test_gaps_of_zeros_are_named(facts, info, write):
+    pixels = (picture() // 4).astype(np.uint8)
+    pixels[:, :, 30:] = 0
+    path = write("gaps.tif", pixels)
+    assert facts(path)["gaps"] == "25 % of the pixels are exactly 0 in all bands"
+    text = " ".join(info(path).split())
+    assert "exactly 0 in all bands: if that is nodata, say so in the file" in text
+    assert "or give --nodata 0" in text
+    assert facts(path, "--nodata", "none")["gaps"] is None
+    assert "exactly 0" not in info(write("mask.tif", mask(0, 1)))
+
+
+def test_what_a_model_takes_bands_for_is_said_where_the_file_names_none(
+    facts, info, write, there
+):
+    bands = load_card(there.run / "model.safetensors").normalization.bands
+    assert bands == ("red", "green", "blue", "nir")
+    path = write("unnamed.tif", picture(8))
+    assumed = facts(path, "--model", there.run)["model"]["assumed"]
+    assert assumed.startswith("band 5 is red, 3 is green, 2 is blue, 7 is nir")
+    assert "in the usual order of 8 bands: the file names none" in assumed
+    assert "assumed band 5 is red" in " ".join(info(path, "--model", there.run).split())
+    with rasterio.open(path, "r+") as dataset:
+        dataset.descriptions = [*bands, "coastal", "yellow", "rededge", "nir2"]
+    assert "assumed" not in facts(path, "--model", there.run)["model"]

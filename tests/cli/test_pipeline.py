@@ -129,6 +129,11 @@ def test_evaluate_warns_of_a_map_that_another_model_made(geoseg, there, tmp_path
     done = geoseg(*words)  # which ends before anything is scored
     assert "the model has seen all that is labelled" in done.stderr
     digests = [file_sha256(path)[:8] for path in (own, other)]
+    footprints = geoseg("evaluate", tmp_path / "b.gpkg", *words[2:])
+    assert (
+        f"b.gpkg was made by another model (SHA-256 {digests[0]}" in footprints.stderr
+    )
+    assert f"model_sha256 {digests[0]}" in geoseg("info", tmp_path / "b.gpkg").stdout
     assert f"{raster} was made by another model (SHA-256 {digests[0]}…)" in done.stderr
     assert f"than {other} ({digests[1]}…)" in done.stderr
     shutil.copy(own, other)

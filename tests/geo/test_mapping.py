@@ -520,3 +520,13 @@ def test_a_terminal_sees_a_bar_over_the_rows_of_all_images(
     assert (
         bool(last) == seen and ("mapping: 100%" in last and "120/120" in last) == seen
     )
+
+
+def test_gaps_of_zeros_are_warned_of(write_tiff, bright_model, tmp_path, caplog):
+    pixels = np.full((3, 64, 64), 200, np.uint8)
+    pixels[:, :, :16] = 0
+    image = write_tiff("gaps.tif", pixels)
+    map_buildings(bright_model(), [image], tmp_path / "out.gpkg", options=EXACT)
+    (found,) = [text for text in warnings_of(caplog) if "exactly 0" in text]
+    assert "gaps.tif: 25 % of the pixels are exactly 0 in all bands and are" in found
+    assert found.endswith("gdal_edit -a_nodata 0), or train with --nodata 0")

@@ -174,3 +174,21 @@ def test_covariance_of_nothing_is_an_error(write_tiff):
     stretch = Normalization(("pan",), (0.0,), (1.0,), (0.0,))
     with pytest.raises(DatasetError, match="no valid pixel"):
         band_covariance([empty], stretch)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "warned"),
+    [("uint8", "auto", True), ("uint8", "0", False), ("uint8", "none", False)]
+    + [("uint16", "auto", False)],  # where 0 is taken for nodata anyway
+)
+def test_gaps_of_zeros_that_count_as_data_are_warned_of(
+    write_tiff, caplog, dtype, nodata, warned
+):
+    pixels = np.random.default_rng(0).integers(1, 200, (3, 40, 40)).astype(dtype)
+    pixels[:, :10] = 0
+    pixels[0, 20:] = 0  # dark in one band is no gap
+    tiles = [tile(write_tiff("a.tif", pixels))]
+    fit_normalization(tiles, ("red", "green", "blue"), nodata=nodata)
+    said = "training tiles: 25 % of the pixels are exactly 0 in all bands: if that is "
+    assert (said + "nodata, say so" in caplog.text) == warned
+    assert ("or give --nodata 0" in caplog.text) == warned

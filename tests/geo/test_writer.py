@@ -22,6 +22,7 @@ from geoseg.errors import (
     RasterError,
 )
 from geoseg.geo.formats import FORMATS
+from geoseg.geo.provenance import read_provenance
 from geoseg.geo.vectorize import Footprint
 from geoseg.geo.writer import write_footprints
 
@@ -201,3 +202,37 @@ def test_a_rotated_footprint_in_degrees_keeps_its_corners(tmp_path: Path) -> Non
     write_footprints(path, [footprint(Polygon(corners))], crs=WGS84)
     found = shape(read(path)["features"][0]["geometry"])
     assert found.normalize().equals_exact(Polygon(corners).normalize(), 1e-7)
+
+
+@pytest.mark.parametrize("suffix", [".gpkg", ".fgb", ".parquet", ".geojson"])
+def test_files_say_what_made_them_where_there_is_a_place(
+    tmp_path: Path, suffix: str
+) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    tags = {"GEOSEG_METHOD": "iic", "GEOSEG_MODEL_SHA256": "ab12"}
+    square = footprint(box(6e5, 4e6, 600010, 4000010))
+    paths = [tmp_path / folder / f"town{suffix}" for folder in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        write_footprints(path, [square], crs=UTM, tags=tags)
+        assert read_provenance(path) == ({} if suffix == ".geojson" else tags)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_flatgeobuf_sorts_by_place_and_keeps_the_ids(tmp_path: Path) -> None:
+    corners = [(x, y) for y in (0, 500, 40) for x in (900, 0, 300, 20)]
+    squares = [
+        footprint(box(6e5 + x, 4e6 + y, 600010 + x, 4000010 + y)) for x, y in corners
+    ]
+    found = {}
+    for suffix in (".fgb", ".gpkg"):
+        write_footprints(tmp_path / f"town{suffix}", squares, crs=UTM)
+        with fiona.open(tmp_path / f"town{suffix}") as layer:
+            found[suffix] = [
+                (f["properties"]["id"], f["geometry"]["coordinates"][0]) for f in layer
+            ]
+    by_id = [{id: set(ring) for id, ring in rows} for rows in found.values()]
+    assert by_id[0] == by_id[1]
+    orders = [[id for id, _ in rows] for rows in found.values()]
+    assert orders[1] == sorted(orders[1]) != orders[0]

@@ -393,3 +393,12 @@ def test_tiles_that_may_have_been_trained_on_are_not_called_test_tiles():
     known = str(verdict(entries, Maker("iic")))
     assert known.startswith("On 3 test tiles the buildings")
     assert str(verdict(entries)).startswith("On 3 tiles the buildings")
+
+
+def test_what_colour_alone_reaches_is_known_of_colour_k_means():
+    entries = [scores((30, 45, 35)), replace(scores((0, 0, 0)), role="control")]
+    entries[1] = replace(entries[1], name="majority")
+    alone = "Only the majority class was scored beside it, so the number says little"
+    colours = verdict(entries, Maker("color_kmeans")).comparison
+    assert colours == f"{alone}."
+    assert verdict(entries, Maker("iic")).comparison.startswith(f"{alone}: what colour")

@@ -17,7 +17,7 @@ from geoseg.geo.contingency import contingency_tables, match_model
 from geoseg.geo.scores import Scores, TileCounts, majority_scores
 from geoseg.reporting import Material, gather, surveyor
 from geoseg.reporting.card import caveats, clock
-from geoseg.reporting.gather import _choose, _worst
+from geoseg.reporting.gather import _choose, _how_chosen, _worst
 from geoseg.reporting.k_curve import k_curves
 from geoseg.reporting.survey import Place, shown_part, spread, survey_tile
 from geoseg.run_tiles import loader_of, split_of, tiles_of, training_tiles
@@ -100,6 +100,28 @@ def test_tiles_are_shown_once_where_there_are_enough(material, count, worst, dis
     assert [len(g) for g in groups] == [worst, 3, min(count, 4)]
     shown = {tile.id for group in groups for tile in group}
     assert len(shown) == min(distinct, count)
+
+
+def test_footprints_are_shown_where_there_are_some(material):
+    tile = material.test[0]
+    test = [replace(tile, id=f"tile{n}") for n in range(12)]
+    woods, specks = [[1000, 0], [0, 0]], [[998, 2], [0, 0]]
+    built, invented = [[900, 0], [100, 0]], [[950, 50], [0, 0]]
+    entry = judged([*[woods, specks] * 4, *[built, invented] * 2])
+    own = replace(material, entries=[entry], test=test, seed=3)
+    chosen = _choose(own).large
+    assert {it.id for it in chosen} == {"tile8", "tile9", "tile10", "tile11"}
+    assert _how_chosen(own, chosen) == (
+        "The 4 test tiles that have building in the reference or in the map; 8 test tiles "
+        "without any are left out here."
+    )
+    assert _how_chosen(own, chosen[:2]).startswith(
+        "2 of the 4 test tiles that have build"
+    )
+    assert "drawn by seed 3" in _how_chosen(own, chosen[:2])
+    empty = replace(own, entries=[judged([woods] * 12)])
+    assert len(_choose(empty).large) == 4
+    assert _how_chosen(empty, test[:4]).startswith("No test tile has building")
 
 
 def test_a_run_of_several_classes_shows_all_of_them(town, settings, tmp_path):
