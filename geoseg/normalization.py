@@ -107,13 +107,19 @@ class Normalization:
         # float32 holds 16-bit integers exactly; wider values are subtracted in float64
         narrow = pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32
         kind = np.float32 if narrow else np.float64
-        numbers: Any = np.array([self.low, self.high, self.fill], kind)
-        low, high, fill = numbers[..., None, None]
-        # invalid pixels may hold NaN, inf or sentinels near the type's limits
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = (pixels.astype(kind) - low) / (high - low)
-        scaled = np.where(valid[None], np.clip(scaled, 0, 1), fill)
-        return torch.from_numpy(np.asarray(scaled, np.float32))
+        result = np.empty(pixels.shape, np.float32)
+        # Band by band and in place: strips of large images are hundreds of megabytes.
+        for band, out, low, high, fill in zip(
+            pixels, result, self.low, self.high, self.fill, strict=True
+        ):
+            scaled = band.astype(kind)
+            # invalid pixels may hold NaN, inf or sentinels near the type's limits
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaled -= kind(low)
+                scaled /= kind(high) - kind(low)
+            np.clip(scaled, 0, 1, out=out, casting="same_kind")
+            out[~valid] = fill
+        return torch.from_numpy(result)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; :meth:`from_json` is the exact inverse."""

@@ -22,7 +22,7 @@ from geoseg.geo.cogs import BLOCK, Overviews, is_cog, optimise
 from geoseg.geo.legend import Legend
 from geoseg.geo.outputs import write_aside
 from geoseg.geo.raster import RasterDescription
-from geoseg.geo.strips import ClassStrip, Strip
+from geoseg.geo.strips import ClassStrip, Strip, count_values
 from geoseg.palette import NODATA
 from geoseg.patches import IGNORE
 
@@ -229,7 +229,7 @@ class _BlockRows:
         window = Window(0, row, rows.shape[2], rows.shape[1])
         self._dataset.write(rows, window=window)
         for band, values in enumerate(rows):
-            self._stored.counts[band] += np.bincount(values.ravel(), minlength=256)
+            self._stored.counts[band] += count_values(values)
         self._stored.sums.append(int(rows.sum(dtype=np.int64)))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from geoseg.classes import BUILDINGS
 from geoseg.geo.raster import RasterDescription
-from geoseg.geo.strips import ClassStrip
+from geoseg.geo.strips import ClassStrip, count_values
 from geoseg.geo.vectorize import Footprint
 from geoseg.patches import IGNORE
 from geoseg.words import counted
@@ -186,7 +186,7 @@ class Tally:
     def strips(self, strips: Iterable[ClassStrip]) -> Iterator[ClassStrip]:
         """Pass strips on and count the pixels of every class."""
         for strip in strips:
-            self._pixels += np.bincount(strip.classes.ravel(), minlength=IGNORE + 1)
+            self._pixels += count_values(strip.classes)
             yield strip
 
     def footprints(self, found: Iterable[Footprint]) -> Iterator[Footprint]:

@@ -9,6 +9,9 @@ import numpy.typing as npt
 from geoseg.metrics import BACKGROUND
 from geoseg.patches import IGNORE
 
+#: Values that are counted at a time.
+_COUNTED = 2**20
+
 
 class Strip(NamedTuple):
     """Class probabilities of some rows.
@@ -49,6 +52,16 @@ def classify(strip: Strip) -> ClassStrip:
         np.maximum(score, probability, out=score)
     classes[~strip.valid] = IGNORE
     return ClassStrip(strip.row, classes, score)
+
+
+def count_values(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Count how often each of the 256 values is there."""
+    flat = values.reshape(-1)
+    counts = np.zeros(IGNORE + 1, dtype=np.int64)
+    # NumPy counts eight-byte copies: of some at a time.
+    for start in range(0, len(flat), _COUNTED):
+        counts += np.bincount(flat[start : start + _COUNTED], minlength=len(counts))
+    return counts
 
 
 def keep_classes(

@@ -92,13 +92,18 @@ def window_rows(
                 pixels = np.concatenate((pixels, below[0]), axis=1)
                 valid = np.concatenate((valid, below[1]))
             first, known = span.start, span.stop
-            # Nothing is computed of rows without data: they cost little here either.
-            image = (
-                normalization(pixels, valid)
-                if valid.any()
-                else torch.zeros((normalization.channels, *valid.shape))
+            # One expression: no name here keeps alive what has been handed on.
+            yield _extend(
+                # Nothing is computed of rows without data: they cost little here either.
+                (
+                    normalization(pixels, valid)
+                    if valid.any()
+                    else torch.zeros((normalization.channels, *valid.shape))
+                ),
+                torch.from_numpy(valid.copy()),
+                span,
+                columns,
             )
-            yield _extend(image, torch.from_numpy(valid.copy()), span, columns)
 
 
 def _span(start: int, size: int, end: int, length: int) -> _Span:
