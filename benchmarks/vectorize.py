@@ -31,7 +31,7 @@ import rasterio
 import rasterio.features
 from rasterio.windows import Window
 
-from geoseg.geo.raster import describe
+from geoseg.geo.raster import block_cache, describe
 from geoseg.geo.strips import ClassStrip
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import write_footprints
@@ -94,7 +94,7 @@ def run_geoseg(path: Path, output: Path | None) -> int:
 
 def read_strips(path: Path) -> Iterator[ClassStrip]:
     """Read the class raster as prediction gives it; its scores are all the same."""
-    with rasterio.Env(GDAL_CACHEMAX=64), rasterio.open(path) as dataset:
+    with block_cache(64), rasterio.open(path) as dataset:
         score = np.full((STRIP, dataset.width), 0.75, dtype=np.float32)
         for row in range(0, dataset.height, STRIP):
             rows = min(STRIP, dataset.height - row)
@@ -104,7 +104,7 @@ def read_strips(path: Path) -> Iterator[ClassStrip]:
 
 def run_gdal(path: Path, output: Path | None) -> int:
     """Polygonize the raster piece by piece; count the polygons."""
-    with rasterio.Env(GDAL_CACHEMAX=64), rasterio.open(path) as dataset:
+    with block_cache(64), rasterio.open(path) as dataset:
         pieces = (
             Window(left, top, min(PIECE, dataset.width - left), height)
             for top in range(0, dataset.height, PIECE)

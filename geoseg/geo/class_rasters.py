@@ -18,10 +18,10 @@ from rasterio.windows import Window
 import geoseg
 from geoseg.errors import OutputError
 from geoseg.geo.attribute_tables import SUFFIX, auxiliary_xml
-from geoseg.geo.cogs import BLOCK, Overviews, is_cog, optimise
+from geoseg.geo.cogs import BLOCK, CACHE, Overviews, is_cog, optimise
 from geoseg.geo.legend import Legend
 from geoseg.geo.outputs import write_aside
-from geoseg.geo.raster import RasterDescription
+from geoseg.geo.raster import RasterDescription, block_cache
 from geoseg.geo.strips import ClassStrip, Strip, count_values
 from geoseg.palette import NODATA
 from geoseg.patches import IGNORE
@@ -238,7 +238,7 @@ def _verify(
 ) -> None:
     """Read everything back: GDAL can lose a full disk's error, and blocks read as 0."""
     try:
-        with rasterio.open(path) as dataset:
+        with block_cache(CACHE), rasterio.open(path) as dataset:
             found = (dataset.width, dataset.height, dataset.count)
             same = [
                 int(

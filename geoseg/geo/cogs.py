@@ -14,15 +14,15 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from geoseg.errors import OutputError
+from geoseg.geo.raster import block_cache
 
 #: Side of the tiles, pixels.
 BLOCK = 512
 #: How the pixels of an overview are made of four.
 Overviews = Literal["mode", "average"]
 
-# MiB of decoded tiles that GDAL keeps while it copies; by itself it takes 5 % of the
-# machine's memory.
-_CACHE = 64
+#: MiB of decoded tiles that GDAL keeps while it copies or compares.
+CACHE = 64
 
 
 def optimise(source: Path, target: Path, overviews: Overviews) -> None:
@@ -42,7 +42,7 @@ def optimise(source: Path, target: Path, overviews: Overviews) -> None:
         OutputError: If it cannot be written.
     """
     try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+        with block_cache(CACHE):
             rasterio.shutil.copy(
                 source,
                 target,

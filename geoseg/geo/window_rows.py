@@ -5,9 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import rasterio
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg.geo import raster
@@ -68,10 +66,9 @@ def window_rows(
     """
     size = tiling.size
     across = max(region.width, size)
-    # GDAL keeps 5 % of the machine's memory of decoded blocks; rows are read once, so
-    # the blocks that a strip cuts in two are enough.
-    cache = max(64, 3 * _block_row_bytes(path) >> 20)
-    with rasterio.Env(GDAL_CACHEMAX=cache), raster.open_raster(path) as dataset:
+    # Rows are read once, so the blocks that a strip cuts in two are enough.
+    cache = 64 + (_block_row_bytes(path) >> 20)
+    with raster.block_cache(cache), raster.open_raster(path) as dataset:
         columns = _span(region.col, across, region.col + region.width, dataset.width)
 
         def read(top: int, bottom: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -92,18 +89,33 @@ def window_rows(
                 pixels = np.concatenate((pixels, below[0]), axis=1)
                 valid = np.concatenate((valid, below[1]))
             first, known = span.start, span.stop
-            # One expression: no name here keeps alive what has been handed on.
-            yield _extend(
-                # Nothing is computed of rows without data: they cost little here either.
-                (
-                    normalization(pixels, valid)
-                    if valid.any()
-                    else torch.zeros((normalization.channels, *valid.shape))
-                ),
-                torch.from_numpy(valid.copy()),
-                span,
-                columns,
-            )
+            yield _normalized(pixels, valid, normalization, (span, columns))
+
+
+def _normalized(
+    pixels: npt.NDArray[Any],
+    valid: npt.NDArray[np.bool_],
+    normalization: Normalization,
+    spans: tuple[_Span, _Span],
+) -> tuple[Tensor, Tensor]:
+    """Normalise rows; where the raster ends, repeat its outermost pixels, not valid."""
+    widths = [(span.before, span.after) for span in spans]
+    shape = [sum(sides) for sides in zip(valid.shape, map(sum, widths), strict=True)]
+    own = np.zeros(shape, dtype=np.bool_)
+    inside = tuple(
+        slice(before, before + count)
+        for (before, _), count in zip(widths, valid.shape, strict=True)
+    )
+    own[inside] = valid
+    if not valid.any():
+        # Nothing is computed of rows without data: they cost little here either.
+        return torch.zeros((normalization.channels, *shape)), torch.from_numpy(own)
+    # Pixels are smaller than what becomes of them, so they are what is copied.
+    image = normalization(
+        np.pad(pixels, ((0, 0), *widths), mode="edge"),
+        np.pad(valid, widths, mode="edge"),
+    )
+    return image, torch.from_numpy(own)
 
 
 def _span(start: int, size: int, end: int, length: int) -> _Span:
@@ -126,13 +138,3 @@ def _block_row_bytes(path: str) -> int:
         across = -(-dataset.width // wide) * wide
         items = sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
     return int(across * tall * items)
-
-
-def _extend(
-    image: Tensor, valid: Tensor, rows: _Span, columns: _Span
-) -> tuple[Tensor, Tensor]:
-    """Repeat the outermost pixels where the raster ends; they are not valid."""
-    widths = (columns.before, columns.after, rows.before, rows.after)
-    if not any(widths):
-        return image, valid
-    return F.pad(image[None], widths, mode="replicate")[0], F.pad(valid, widths)
