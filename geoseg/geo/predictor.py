@@ -6,6 +6,7 @@ Memory grows with the raster's width and the window, never with its height: a ro
 handed on as soon as no later window touches it.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from geoseg.errors import ParameterError
 from geoseg.geo import raster
@@ -27,9 +27,12 @@ from geoseg.geo.window_batches import ClassModel as ClassModel
 from geoseg.geo.window_batches import Found
 from geoseg.geo.window_batches import ModelCard as ModelCard
 from geoseg.geo.window_batches import WindowBatches
-from geoseg.geo.window_rows import MARGIN, window_rows
+from geoseg.geo.window_rows import RowValid, WindowImage, window_images
 
 T = TypeVar("T")
+
+# Windows that are read and normalised before their turn: two batches.
+_AHEAD = 16
 
 
 def predict_strips(
@@ -45,7 +48,7 @@ def predict_strips(
 
     The result does not depend on the order of windows: batches have one shape (the
     last is padded), and overlaps are summed in integers. While the network runs, the
-    next strip is read and normalised in a thread with a dataset handle of its own.
+    next windows are read and normalised in a thread with a dataset handle of its own.
 
     Networks take what lies beyond a window for zeros and err along its border. Blending
     makes up for it where windows overlap. Windows at the region's border go through the
@@ -108,7 +111,7 @@ def predict_rows(
         raise ParameterError(f"batch size is {batch_size}, expected at least 1")
     description = raster.describe(path)
     rows = rows or range(len(tiling.rows))
-    images = window_rows(
+    images = window_images(
         path,
         raster.band_numbers(description, model.card.normalization.bands),
         region or PixelWindow(0, 0, description.height, description.width),
@@ -118,14 +121,11 @@ def predict_rows(
         rows=rows,
     )
     batches = WindowBatches(model, tiling, batch_size)
-    return _run(batches, _ahead(images), tiling, rows)
+    return _run(batches, _ahead(images), rows)
 
 
 def _run(
-    batches: WindowBatches,
-    images: Iterator[tuple[Tensor, Tensor]],
-    tiling: Tiling,
-    rows: range,
+    batches: WindowBatches, images: Iterator[RowValid | WindowImage], rows: range
 ) -> Generator[WindowRow]:
     """Run the windows row by row; those without a valid pixel are left out."""
     waiting: dict[int, _PartOfRow] = {}  # rows of which windows may be in a batch
@@ -138,17 +138,14 @@ def _run(
         for row in [row for row in waiting if row < end]:
             yield waiting.pop(row).whole(row)
 
-    for row, (image, valid) in zip(rows, images, strict=True):
-        own = valid.numpy()[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        waiting[row] = _PartOfRow(own, {})
-        any_valid: npt.NDArray[np.bool_] = np.any(own, axis=0)
-        for column, left in enumerate(tiling.columns):
-            if not any_valid[left : left + tiling.size].any():
-                continue
-            columns = slice(left, left + tiling.size + 2 * MARGIN)
-            keep(batches.add(row, column, image[:, :, columns], valid[:, columns]))
-        keep(batches.hurry(row))
-        yield from complete(batches.complete(row + 1))
+    for item in images:
+        if isinstance(item, WindowImage):
+            keep(batches.add(*item))
+            continue
+        if waiting:
+            keep(batches.hurry(item.row - 1))
+            yield from complete(batches.complete(item.row))
+        waiting[item.row] = _PartOfRow(item.valid, {})
     keep(batches.finish())
     yield from complete(rows.stop)
 
@@ -166,17 +163,18 @@ class _PartOfRow(NamedTuple):
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """Make the next item in one background thread while the present one is used."""
+    """Make the next items in one background thread while the present one is used."""
     end = object()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader") as reader:
-        coming = reader.submit(next, items, end)
+        coming = deque(reader.submit(next, items, end) for _ in range(_AHEAD))
         try:
-            while (item := coming.result()) is not end:
-                coming = reader.submit(next, items, end)
+            while (item := coming.popleft().result()) is not end:
+                coming.append(reader.submit(next, items, end))
                 yield item  # type: ignore[misc]
         finally:
             # An abandoned iterator closes its dataset in the thread that opened it.
-            coming.cancel()
+            for future in coming:
+                future.cancel()
             reader.submit(items.close)  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Read a region of a raster in rows of windows, every row of pixels once."""
+"""Read the windows of a raster row by row, every row of pixels once."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -33,7 +33,34 @@ class _Span(NamedTuple):
     after: int
 
 
-def window_rows(
+class RowValid(NamedTuple):
+    """Where a row of windows has data.
+
+    Attributes:
+        row: of the tiling.
+        valid: ``(size, W)`` bool; W is the region's width or, if larger, a window's.
+    """
+
+    row: int
+    valid: npt.NDArray[np.bool_]
+
+
+class WindowImage(NamedTuple):
+    """A window with :data:`MARGIN` pixels around it, ready for a network.
+
+    Attributes:
+        row: of the tiling; ``column`` likewise.
+        image: ``(channels, size + 2 MARGIN, size + 2 MARGIN)``, normalised.
+        valid: ``(size + 2 MARGIN, size + 2 MARGIN)`` bool.
+    """
+
+    row: int
+    column: int
+    image: Tensor
+    valid: Tensor
+
+
+def window_images(
     path: str,
     numbers: tuple[int, ...],
     region: PixelWindow,
@@ -41,12 +68,13 @@ def window_rows(
     *,
     normalization: Normalization,
     nodata: str,
-    rows: range | None = None,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Read and normalise each row of windows, with :data:`MARGIN` pixels around it.
+    rows: range,
+) -> Iterator[RowValid | WindowImage]:
+    """Read rows of windows; normalise the windows that have a valid pixel.
 
     Around the region lie the raster's own pixels. Where it ends, its outermost pixels
-    are repeated. That beats a reflection: a wall that the border cuts goes straight on.
+    are repeated, not valid. That beats a reflection: a wall that the border cuts goes
+    straight on.
 
     Args:
         path: the raster.
@@ -55,15 +83,53 @@ def window_rows(
         tiling: the windows.
         normalization: of the pixels.
         nodata: rule of the model's card.
-        rows: of windows, one or more that follow each other; by default all.
+        rows: of windows, one or more that follow each other.
 
     Yields:
-        ``(channels, size + 2 MARGIN, W + 2 MARGIN)`` and as many bool, ``valid``; W is
-        the region's width or, if larger, a window's. Not valid where the raster ends.
+        For every row where it has data, then its windows from left to right.
 
     Raises:
         RasterError: If the raster cannot be read.
     """
+    wide = tiling.size + 2 * MARGIN
+    strips = _strips(path, numbers, region, tiling, nodata=nodata, rows=rows)
+    for row, strip in zip(rows, strips, strict=True):
+        own = strip.valid[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        yield RowValid(row, own)
+        any_valid: npt.NDArray[np.bool_] = np.any(own, axis=0)
+        for column, left in enumerate(tiling.columns):
+            if not any_valid[left : left + tiling.size].any():
+                continue
+            # Only now: normalised, pixels take four bytes.
+            here = np.s_[..., left : left + wide]
+            image = normalization(strip.pixels[here], strip.repeated[here])
+            yield WindowImage(row, column, image, torch.from_numpy(strip.valid[here]))
+
+
+class _Strip(NamedTuple):
+    """A row of windows with margins.
+
+    Attributes:
+        pixels: ``(B, size + 2 MARGIN, W + 2 MARGIN)``.
+        valid: ``(size + 2 MARGIN, W + 2 MARGIN)`` bool, False where the raster ends.
+        repeated: the same, but like the outermost pixels there.
+    """
+
+    pixels: npt.NDArray[Any]
+    valid: npt.NDArray[np.bool_]
+    repeated: npt.NDArray[np.bool_]
+
+
+def _strips(
+    path: str,
+    numbers: tuple[int, ...],
+    region: PixelWindow,
+    tiling: Tiling,
+    *,
+    nodata: str,
+    rows: range,
+) -> Iterator[_Strip]:
+    """Read rows of windows, every row of pixels once."""
     size = tiling.size
     across = max(region.width, size)
     # Rows are read once, so the blocks that a strip cuts in two are enough.
@@ -78,7 +144,7 @@ def window_rows(
             return raster.read_window(dataset, numbers, part, nodata=nodata)
 
         end, last = region.row + region.height, dataset.height
-        starts = tiling.rows if rows is None else tiling.rows[rows.start : rows.stop]
+        starts = tiling.rows[rows.start : rows.stop]
         spans = [_span(region.row + start, size, end, last) for start in starts]
         first, known = spans[0].start, spans[0].stop  # rows held
         pixels, valid = read(first, known)
@@ -89,33 +155,19 @@ def window_rows(
                 pixels = np.concatenate((pixels, below[0]), axis=1)
                 valid = np.concatenate((valid, below[1]))
             first, known = span.start, span.stop
-            yield _normalized(pixels, valid, normalization, (span, columns))
+            yield _extend(pixels, valid, (span, columns))
 
 
-def _normalized(
-    pixels: npt.NDArray[Any],
-    valid: npt.NDArray[np.bool_],
-    normalization: Normalization,
-    spans: tuple[_Span, _Span],
-) -> tuple[Tensor, Tensor]:
-    """Normalise rows; where the raster ends, repeat its outermost pixels, not valid."""
+def _extend(
+    pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_], spans: tuple[_Span, _Span]
+) -> _Strip:
+    """Repeat the outermost pixels where the raster ends; they are not valid."""
     widths = [(span.before, span.after) for span in spans]
-    shape = [sum(sides) for sides in zip(valid.shape, map(sum, widths), strict=True)]
-    own = np.zeros(shape, dtype=np.bool_)
-    inside = tuple(
-        slice(before, before + count)
-        for (before, _), count in zip(widths, valid.shape, strict=True)
-    )
-    own[inside] = valid
-    if not valid.any():
-        # Nothing is computed of rows without data: they cost little here either.
-        return torch.zeros((normalization.channels, *shape)), torch.from_numpy(own)
-    # Pixels are smaller than what becomes of them, so they are what is copied.
-    image = normalization(
+    return _Strip(
         np.pad(pixels, ((0, 0), *widths), mode="edge"),
+        np.pad(valid, widths),
         np.pad(valid, widths, mode="edge"),
     )
-    return image, torch.from_numpy(own)
 
 
 def _span(start: int, size: int, end: int, length: int) -> _Span:
