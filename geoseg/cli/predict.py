@@ -78,6 +78,14 @@ log = logging.getLogger(__name__)
     help="Draw right angles where the pixels support them (within four tolerances of a "
     "wall); round and odd shapes stay as they are.",
 )
+@click.option(
+    "--split/--no-split",
+    "split_touching",
+    default=False,
+    show_default=True,
+    help="Cut buildings apart that touch, at necks at most half as wide as the narrower "
+    "one of them; each part has a score and an area of its own.",
+)
 @options.footprint_class_opt
 @click.option(
     "--window", metavar="N", type=click.IntRange(32), default=256, show_default=True

@@ -50,6 +50,7 @@ class MapOptions:
             that is smaller.
         tolerance_m: How far simplified outlines may lie off; None for 0.75 GSD.
         regularize: Draw right angles where the evidence supports them.
+        split_touching: Cut buildings apart that meet at a narrow neck.
         window: Side of a window in pixels.
         overlap: Least overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.
@@ -69,6 +70,7 @@ class MapOptions:
     min_hole_area_m2: float | None = None
     tolerance_m: float | None = None
     regularize: bool = False
+    split_touching: bool = False
     window: int = 256
     overlap: int = 32
     batch_size: int = 8
@@ -85,7 +87,15 @@ class MapOptions:
 #: Options of what is made of predictions.
 _AFTERWARDS = {
     *("min_area_m2", "min_hole_area_m2", "tolerance_m", "footprint_classes"),
-    *("regularize", "overwrite", "style", "stac", "workers", "scheduler"),
+    *(
+        "regularize",
+        "split_touching",
+        "overwrite",
+        "style",
+        "stac",
+        "workers",
+        "scheduler",
+    ),
 }
 
 
@@ -351,6 +361,7 @@ def _map_one(
             min_hole_area_m2=min(10.0, options.min_area_m2) if hole is None else hole,
             tolerance_m=options.tolerance_m,
             regularize=options.regularize,
+            split_touching=options.split_touching,
         )
         yield from tally.footprints(found)
 

@@ -39,6 +39,18 @@ class PixelRuns(NamedTuple):
         return PixelRuns(*(values[which] for values in self))
 
 
+class ScoredRuns(NamedTuple):
+    """Runs of one object.
+
+    Attributes:
+        runs: in order.
+        score_sum: ``(M,)`` sums of their scores in parts of 1 / ``SCORE_UNITS``.
+    """
+
+    runs: PixelRuns
+    score_sum: _Ints
+
+
 def join_runs(above: PixelRuns, below: PixelRuns) -> PixelRuns:
     """Put runs of further rows below others."""
     return PixelRuns(*map(np.append, above, below))

@@ -14,6 +14,7 @@ from shapely import Polygon
 from geoseg.geo.pixel_runs import (
     SCORE_UNITS,
     PixelRuns,
+    ScoredRuns,
     join_runs,
     meeting,
     near,
@@ -42,12 +43,14 @@ class PixelObject(NamedTuple):
         pixels: how many.
         score_sum: sum of their scores, in parts of 1 / ``SCORE_UNITS``.
         outline: its boundary; x = column, y = row, integers, along pixel edges.
+        runs: its pixels, if they are kept.
     """
 
     class_id: int
     pixels: int
     score_sum: int
     outline: Polygon
+    runs: ScoredRuns | None = None
 
     @property
     def score(self) -> float:
@@ -78,6 +81,7 @@ class Complete(NamedTuple):
         pieces: numbers of the pieces of each object; empty unless asked for.
         around: numbers of the pieces of others not far from each object, of any
             neighbourhood; some of them may turn out too small to count. Likewise.
+        runs: the pixels of each; empty unless asked for.
     """
 
     class_id: _Ints
@@ -90,6 +94,7 @@ class Complete(NamedTuple):
     shared: _Bools
     pieces: list[set[int]]
     around: list[set[int]]
+    runs: list[ScoredRuns]
 
     @property
     def score(self) -> npt.NDArray[np.float64]:
@@ -103,6 +108,7 @@ class Complete(NamedTuple):
             int(self.pixels[i]),
             int(self.score_sum[i]),
             self.outline[i],
+            self.runs[i] if self.runs else None,
         )
 
 
@@ -145,18 +151,23 @@ class SeamMerger:
     Only objects that touch the last rows seen, and those near them, are kept.
     """
 
-    def __init__(self, min_pixels: float, around: int = 0) -> None:
+    def __init__(
+        self, min_pixels: float, around: int = 0, *, with_runs: bool = False
+    ) -> None:
         """Start at the top.
 
         Args:
             min_pixels: objects of fewer pixels are left out.
             around: up to how many pixels apart objects know of each other.
+            with_runs: return the pixels of objects, too.
         """
         self._min_pixels = min_pixels
         self._reach = max(REACH, around)
         self._all_around = around > 0
         self._runs = PixelRuns(*(_none() for _ in PixelRuns._fields))
         self._owner = _none()  # of each run
+        self._with_runs = with_runs
+        self._sums = _none()  # of the scores of each run, if they are to be returned
         self._objects = _Objects(*(_none() for _ in _Objects._fields))
         self._pieces = _Pieces(_none(), _none())
         self._pairs = _Pairs(_none(), _none(), _none())
@@ -216,6 +227,8 @@ class SeamMerger:
         self._used += len(pieces)
         self._runs = join_runs(self._runs, runs)
         self._owner = np.append(label[self._owner], fresh)
+        if self._with_runs:
+            self._sums = np.append(self._sums, sums)
 
     def _pair(self, recent: PixelRuns, owner: _Ints, tail: int, end: int) -> None:
         """Note which objects are near each other, as far as new runs tell."""
@@ -260,6 +273,8 @@ class SeamMerger:
         keep = which[self._owner]
         self._runs = self._runs.take(keep)
         self._owner = number[self._owner[keep]]
+        if self._with_runs:
+            self._sums = self._sums[keep]
         self._objects = _Objects(*(values[which] for values in self._objects))
         keep = which[self._pieces.owner]
         self._pieces = _Pieces(
@@ -295,25 +310,36 @@ class SeamMerger:
         place[which[order]] = np.arange(len(which))
         row, column = np.divmod(objects.first[order], _ROW)
         pieces, around = self._surroundings(which[order])
+        outlines, runs = self._outlines(place)
         return Complete(
             objects.class_id[order],
             objects.pixels[order],
             objects.score_sum[order],
             row,
             column,
-            self._outlines(place),
+            outlines,
             neighbourhood[order],
             shared[neighbourhood[order]],
             pieces,
             around,
+            runs,
         )
 
-    def _outlines(self, place: _Ints) -> npt.NDArray[np.object_]:
+    def _outlines(
+        self, place: _Ints
+    ) -> tuple[npt.NDArray[np.object_], list[ScoredRuns]]:
         """Outline the objects that have a place, in the order of the places."""
         places = place[self._owner]
         runs = np.flatnonzero(places >= 0)
         runs = runs[np.argsort(places[runs], kind="stable")]
-        return trace(self._runs.take(runs), places[runs])
+        outlines = trace(self._runs.take(runs), places[runs])
+        if not self._with_runs:
+            return outlines, []
+        ends = np.cumsum(np.bincount(places[runs], minlength=len(outlines)))
+        return outlines, [
+            ScoredRuns(self._runs.take(own), self._sums[own])
+            for own in np.split(runs, ends)[: len(outlines)]
+        ]
 
     def _surroundings(self, which: _Ints) -> tuple[list[set[int]], list[set[int]]]:
         """Return the pieces of objects, and pieces of those around them."""

@@ -15,6 +15,7 @@ from geoseg.errors import ParameterError
 from geoseg.geo import raster
 from geoseg.geo.clearing import Clearing, Drawn
 from geoseg.geo.orientation import main_axes
+from geoseg.geo.pixel_runs import ScoredRuns
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.regular import AROUND, draw_regular
 from geoseg.geo.seams import Complete, SeamMerger
@@ -25,6 +26,7 @@ from geoseg.geo.simplify import (
     smooth_alone,
     smooth_together,
 )
+from geoseg.geo.split_objects import Buildings, split_objects, whole
 from geoseg.geo.strips import ClassStrip
 
 _Outlines = npt.NDArray[np.object_]
@@ -64,6 +66,7 @@ def footprints(
     min_hole_area_m2: float = 10.0,
     tolerance_m: float | None = None,
     regularize: bool = False,
+    split_touching: bool = False,
 ) -> Iterator[Footprint]:
     """Turn class strips into footprints, ordered from the top, then from the left.
 
@@ -82,6 +85,8 @@ def footprints(
             0 keeps the outlines of the pixels.
         regularize: draw right angles where the evidence supports them: points may lie
             off their wall by four tolerances, see :mod:`geoseg.geo.regular`.
+        split_touching: cut objects apart at narrow necks, see
+            :mod:`geoseg.geo.split_touching`.
 
     Yields:
         Footprints in the raster's CRS.
@@ -101,7 +106,11 @@ def footprints(
     if tolerance_m is None:
         tolerance_m = 0.75 * float(np.sqrt(ground.pixel_area_m2))
     min_hole = min_hole_area_m2 / ground.pixel_area_m2
-    rules = _Rules(class_names, min_area_m2, min_hole, tolerance_m, regularize)
+    rules = _Rules(
+        *(class_names, min_area_m2, min_hole, tolerance_m),
+        regularize,
+        split_touching,
+    )
     return _in_order(strips, _Finisher(ground, rules))
 
 
@@ -130,6 +139,7 @@ class _Rules(NamedTuple):
     min_hole: float
     tolerance_m: float
     regularize: bool
+    split_touching: bool
 
 
 class _Ground:
@@ -178,7 +188,11 @@ class _Finisher:
         self._rules = rules
         self._how = ground.metres, rules.tolerance_m, ground.extent
         min_pixels = 0.5 * rules.min_area_m2 / ground.pixel_area_m2
-        self._merger = SeamMerger(min_pixels, AROUND if rules.regularize else 0)
+        self._merger = SeamMerger(
+            min_pixels,
+            AROUND if rules.regularize else 0,
+            with_runs=rules.split_touching,
+        )
         self._clearing = Clearing(self._merger.is_open)
 
     @property
@@ -200,8 +214,10 @@ class _Finisher:
         simple = self._simplify(found, outlines)
         if self._rules.regularize:
             return self._cleared(found, outlines, simple)
-        first = np.stack((found.row, found.column), axis=1)
-        return self._footprints(first, found.class_id, found.score, simple)
+        first = np.stack((found.row, found.column), axis=1).astype(np.float64)
+        return self._footprints(
+            whole(first, found.class_id, found.score, simple), found.runs
+        )
 
     def _cleared(
         self, found: Complete, outlines: _Outlines, simple: _Outlines
@@ -214,26 +230,32 @@ class _Finisher:
         for i, of in enumerate(zip(found.pieces, found.around, strict=True)):
             self._clearing.add(Drawn(found.item(i), simple[i], regular[i]), *of)
         decided = list(self._clearing.decide())
-        return self._footprints(
+        objects = whole(
             np.array([it.first_pixel for it, _ in decided]).reshape(-1, 2),
             np.array([it.class_id for it, _ in decided], dtype=np.int64),
             np.array([it.score for it, _ in decided]),
             np.array([outline for _, outline in decided], dtype=object),
         )
+        runs = [it.runs for it, _ in decided if it.runs is not None]
+        return self._footprints(objects, runs)
 
     def _footprints(
-        self,
-        first: npt.NDArray[np.generic],
-        class_id: npt.NDArray[np.int64],
-        score: npt.NDArray[np.float64],
-        outlines: _Outlines,
+        self, buildings: Buildings, runs: list[ScoredRuns]
     ) -> Iterator[tuple[float, float, int, Footprint]]:
         """Measure outlines; leave out those that are too small."""
-        if not len(outlines):
+        if not len(buildings.outline):
             return
+        if self._rules.split_touching:
+            buildings = split_objects(
+                *(buildings, runs, self._ground.metres),
+                min_area_m2=self._rules.min_area_m2,
+                tolerance_m=self._rules.tolerance_m,
+            )
+        first, class_id, score, outlines, is_part = buildings
         located, metric = self._ground.place(outlines)
         area, length = shapely.area(metric), shapely.length(metric)
-        large = np.flatnonzero(area >= self._rules.min_area_m2)
+        # A part left out would be a gap in what was large enough.
+        large = np.flatnonzero((area >= self._rules.min_area_m2) | is_part)
         names = self._rules.class_names
         for (row, column), number, *values in zip(
             first[large].tolist(),
