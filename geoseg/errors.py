@@ -47,6 +47,10 @@ class TrainingError(GeosegError):
     """Training cannot start or go on."""
 
 
+class ExportError(GeosegError):
+    """A model cannot be written in another format."""
+
+
 class BlockError(GeosegError):
     """Workers have failed at a block of an image again and again."""
 

@@ -169,12 +169,23 @@ class Model:
             self.inference(predict, *part)
             for part in in_parts(image.to(self._device), valid.to(self._device))
         ]
-        found = {head: joined([part[head] for part in parts]) for head in heads}
-        learned = self.method.class_head
-        matching = self.card.matchings.get(learned) if learned in found else None
-        if learned and matching is not None and matching.threshold is not None:
-            found[learned] = move_threshold(found[learned], matching.threshold)
-        return found
+        return {
+            head: self.at_one_half(joined([part[head] for part in parts]), head)
+            for head in heads
+        }
+
+    def at_one_half(self, probability: Tensor, head: str) -> Tensor:
+        """Move the threshold of learned classes to one half; clusters stay.
+
+        Args:
+            probability: ``(N, K, H, W)`` as the method gives it.
+            head: Whose it is.
+        """
+        learned = head == self.method.class_head
+        matching = self.card.matchings.get(head) if learned else None
+        if matching is None or matching.threshold is None:
+            return probability
+        return move_threshold(probability, matching.threshold)
 
     def with_head(self, head: str) -> "Model":
         """Return the model with another head for prediction.

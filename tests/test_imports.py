@@ -14,6 +14,7 @@ EARTH = {"rasterio", "torchgeo", "geopandas", "shapely", "fiona", "pyproj", "pan
 LAYERS = {"errors": 0, "patches": 1, "methods": 3, "training": 4, "geo": 6}
 LAYERS |= {
     "model": 5,
+    "exporting": 6,
     "settings": 7,
     "run_tiles": 7,
     "report": 7,

@@ -23,6 +23,7 @@ COMMANDS = {
     "match": "Say which clusters of a model are buildings.",
     "predict": "Map the buildings of images.",
     "evaluate": "Score a map against reference labels.",
+    "export": "Write a model as ONNX, for QGIS's Deepness plugin and others.",
     "benchmark": "Compare methods on the same tiles: a leaderboard.",
     "info": "Say what geoseg sees in images, labels and models.",
     "methods": "List the methods and their parameters.",

@@ -76,6 +76,8 @@ class Method(nn.Module):
         label_free_choice: How a checkpoint, and what predicts in it, is chosen without
             labels; for ``geoseg methods``.
         choices: Parameter → the values that it may have, of those that are words.
+        jumps: Whether probabilities jump where a number passes a bound (the nearest
+            centroid, a threshold), so that rounding may tip single pixels over.
         heads: Name of each output → its number of clusters ``K``.
         default_head: The head that prediction takes unless told otherwise.
         class_head: The head whose outputs are classes and not clusters, so that it needs
@@ -91,6 +93,7 @@ class Method(nn.Module):
     start: ClassVar[Start] = "never"
     label_free_choice: ClassVar[str] = "nothing to choose"
     choices: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
+    jumps: ClassVar[bool] = False
 
     heads: dict[str, int]
     default_head: str
@@ -239,6 +242,20 @@ class Method(nn.Module):
         name = self.default_head if head is None else head
         return self.predict_heads(image, valid, (name,))[name]
 
+    def predict_traced(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return what :meth:`predict` does, by steps that a tracer can follow."""
+        height, width = image.shape[-2:]
+        found = self.traced_probabilities(*self._padded(image, valid), head)
+        return found[..., :height, :width]
+
+    def traced_probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return the :meth:`probabilities`, up to rounding, for a tracer.
+
+        No numpy, and no way or number of steps that depends on values or sizes. A
+        method overrides it whose probabilities are made in another way.
+        """
+        return self.probabilities(image, valid, head)
+
     def predict_heads(
         self, image: Tensor, valid: Tensor, heads: Sequence[str]
     ) -> dict[str, Tensor]:
@@ -261,12 +278,18 @@ class Method(nn.Module):
                     f"there is no head {name!r}, expected one of {list(self.heads)}"
                 )
         height, width = image.shape[-2:]
+        image, valid = self._padded(image, valid)
+        found = self.head_probabilities(image, valid, heads)
+        return {name: planes[..., :height, :width] for name, planes in found.items()}
+
+    def _padded(self, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Repeat the outermost pixels, not valid there, to multiples of the divisor."""
+        height, width = image.shape[-2:]
         bottom, right = -height % self.divisor, -width % self.divisor
         if bottom or right:
             image = F.pad(image, (0, right, 0, bottom), mode="replicate")
             valid = F.pad(valid, (0, right, 0, bottom), value=False)
-        found = self.head_probabilities(image, valid, heads)
-        return {name: planes[..., :height, :width] for name, planes in found.items()}
+        return image, valid
 
 
 def _trunk_weights(method: Method) -> dict[str, Tensor]:

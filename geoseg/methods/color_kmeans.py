@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from geoseg.clustering import kmeans
+from geoseg.losses.prototypes import prototype_logits
 from geoseg.methods.base import Batches, Method, check_heads
 from geoseg.nearest import assign
 from geoseg.pixels import one_hot_planes, sample_pixels
@@ -23,6 +24,7 @@ class ColorKMeans(Method):
     """
 
     gradient = False
+    jumps = True
 
     def __init__(
         self,
@@ -54,4 +56,10 @@ class ColorKMeans(Method):
         n, c, h, w = image.shape
         pixels = self.whitened(image).permute(0, 2, 3, 1).reshape(-1, c)
         ids = assign(pixels, self.get_buffer("centroids")).reshape(n, h, w)
+        return one_hot_planes(ids, self.heads[head], image.dtype)
+
+    def traced_probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return the nearest centroids by a 1×1 convolution with all of them."""
+        pixels = self.whitened(image)
+        ids = prototype_logits(pixels, self.get_buffer("centroids")).argmax(dim=1)
         return one_hot_planes(ids, self.heads[head], image.dtype)

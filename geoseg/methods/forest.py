@@ -13,7 +13,12 @@ from geoseg.decision_trees import DecisionTrees
 from geoseg.errors import ParameterError, TrainingError
 from geoseg.methods.base import Batches, Method, check_heads
 from geoseg.methods.base_classes import ClassBalance, check_class_balance
-from geoseg.pixel_features import pixel_features
+from geoseg.pixel_features import (
+    Convolve,
+    by_kernels,
+    by_matrices,
+    pixel_features,
+)
 from geoseg.pixels import labelled_pixels, sample_pixels
 from geoseg.progress import bar
 
@@ -54,6 +59,7 @@ class Forest(Method):
 
     uses_labels = True
     gradient = False
+    jumps = True
     labelled_share = 1.0
     choices = {"balance": get_args(ClassBalance)}
 
@@ -172,9 +178,21 @@ class Forest(Method):
             shares[:, valid] = self.trees(features[:, valid[seen]].float())
         return shares.transpose(0, 1).to(image.dtype)
 
-    def _features(self, image: Tensor, valid: Tensor) -> Tensor:
+    def traced_probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Send all pixels down the trees, those without data too."""
+        n, _, h, w = image.shape
+        classes = self.heads[head]
+        features = self._features(image, valid, convolve=by_kernels)
+        rows = features.permute(0, 2, 3, 1).flatten(0, 2)  # (N H W, D)
+        shares = self.trees.traced(rows).view(n, h, w, classes).permute(0, 3, 1, 2)
+        return torch.where(valid[:, None], shares, 1 / classes)
+
+    def _features(
+        self, image: Tensor, valid: Tensor, convolve: Convolve = by_matrices
+    ) -> Tensor:
         """Return ``(N, D, H, W)`` features of the bands, whitened if that is asked for."""
-        return pixel_features(self.whitened(image), valid, self.scales)
+        bands = self.whitened(image)
+        return pixel_features(bands, valid, self.scales, convolve=convolve)
 
 
 def _inverse(classes: NDArray[Any]) -> dict[int, float]:

@@ -133,6 +133,13 @@ class Probe(ClassMethod):
             return softmax(upsample(self.head(features), size))
         return upsample(self._vote(features), size)
 
+    def traced_probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return class probabilities; all features look for neighbours at once."""
+        if self.kind == "linear":
+            return self.probabilities(image, valid, head)
+        features, size = self.features(image, valid), (image.shape[2], image.shape[3])
+        return upsample(self._vote(features, chunk=None), size)
+
     def _labelled(self, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the features of labelled pixels at full size, patch by patch."""
         for batch in batches():
@@ -160,8 +167,13 @@ class Probe(ClassMethod):
         self.get_buffer("keys").zero_()[: len(keys)] = keys.to(self.get_buffer("keys"))
         self.get_buffer("votes").fill_(IGNORE)[: len(labels)] = labels
 
-    def _vote(self, features: Tensor) -> Tensor:
-        """Return ``(N, C, h, w)`` shares of the votes of ``(N, D, h, w)`` features."""
+    def _vote(self, features: Tensor, chunk: int | None = _CHUNK) -> Tensor:
+        """Return ``(N, C, h, w)`` shares of the votes of ``(N, D, h, w)`` features.
+
+        Args:
+            features: Of the trunk.
+            chunk: How many look for their neighbours at once; None for all.
+        """
         n, depth, h, w = features.shape
         keys, votes = self.get_buffer("keys"), self.get_buffer("votes")
         classes = self.heads["classes"]
@@ -174,9 +186,10 @@ class Probe(ClassMethod):
         rows = features.float().permute(0, 2, 3, 1).reshape(-1, depth)
         rows = (rows - self.get_buffer("mean")) / self.get_buffer("spread")
         neighbours = min(self.neighbours, max(int(known.sum()), 1))
+        rows = F.normalize(rows, dim=1)
         shares = []
-        for chunk in torch.split(F.normalize(rows, dim=1), _CHUNK):
-            cosines = (chunk @ keys.t()).masked_fill(~known, -2.0)
+        for part in (rows,) if chunk is None else torch.split(rows, chunk):
+            cosines = (part @ keys.t()).masked_fill(~known, -2.0)
             nearest, which = cosines.topk(neighbours, dim=1)
             weights = (nearest / self.temperature).softmax(dim=1)
             shares.append((weights[:, :, None] * table[which]).sum(1))

@@ -36,6 +36,7 @@ class Threshold(Method):
     """
 
     gradient = False
+    jumps = True
 
     def __init__(
         self, in_channels: int, *, red: int = -1, near_infrared: int = -1
