@@ -159,7 +159,7 @@ def map_buildings(
     tallies = [Tally(grid, names) for grid in grids]
     identity = run_identity(model, grids, _deciding(options, asked))
     with (
-        all_or_none(files.all),
+        all_or_none(files.all, asked.paths),
         journal(output, identity, files.all, overwrite=options.overwrite) as parts,
         _at_work(model, grids, parts, tags, options, asked) as job,
     ):

@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from geoseg.errors import OutputError, OutputExistsError, ParameterError
@@ -137,17 +137,24 @@ def write_aside(
 
 
 @contextmanager
-def all_or_none(paths: Sequence[Path]) -> Iterator[None]:
-    """Make the folders of outputs, and keep other runs off the first of them.
+def all_or_none(paths: Sequence[Path], own: Sequence[Path] = ()) -> Iterator[None]:
+    """Make the folders of outputs, and keep other runs off them.
 
     When the block fails, the outputs that were not there before go away, and so do the
     folders that were made for them. What was replaced stays replaced.
 
+    Args:
+        paths: all outputs.
+        own: what no other run may write meanwhile: some of the outputs, or folders that
+            hold them; the first output always is.
+
     Raises:
-        OutputError: If a folder cannot be made, or another run writes the first output.
+        OutputError: If a folder cannot be made, or another run writes what is ours.
     """
     new = [path for path in paths if not path.exists()]
-    with folders([path.parent for path in paths]), locked(paths[0]):
+    with folders([path.parent for path in paths]), ExitStack() as locks:
+        for path in dict.fromkeys((paths[0], *own)):
+            locks.enter_context(locked(path))
         _remove_stale(paths)
         try:
             yield

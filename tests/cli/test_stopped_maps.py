@@ -72,3 +72,27 @@ def test_two_processes_refuse_each_other_and_one_finishes(spawn, work, tmp_path)
     first.send_signal(signal.SIGCONT)
     assert first.wait() == 0, first.stderr_path.read_text()
     assert (tmp_path / "map" / "b.geojson").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("several", [False, True])
+def test_two_maps_with_one_raster_refuse_each_other(spawn, work, tmp_path, several):
+    images = work.images[: 2 if several else 1]
+    raster = tmp_path / ("classes" if several else "classes.tif")
+
+    def start(name):
+        outputs = ("-o", tmp_path / name, "--raster", raster)
+        return spawn("predict", *images, "--model", work.run, *outputs, *SLOW)
+
+    first = start("b.geojson")
+    wait_for_blocks(tmp_path, 1, first)
+    first.send_signal(signal.SIGSTOP)
+    second = start("other.geojson")
+    assert second.wait() == 1
+    into = "into " if several else ""
+    expected = f"another geoseg is writing {into}{raster}: wait until it is done"
+    assert expected in second.stderr_path.read_text()
+    first.send_signal(signal.SIGCONT)
+    assert first.wait() == 0, first.stderr_path.read_text()
+    assert raster.exists() and not (tmp_path / "other.geojson").exists()
+    assert not list(tmp_path.rglob(".*"))
