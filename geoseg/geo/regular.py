@@ -1,8 +1,10 @@
 """Buildings with right angles, where their pixels say so.
 
 Each building has one direction. Its walls are drawn along it and across it, unless the
-result would say something else than the pixels: then the simplified outline stays.
-Points on the image's border stay where they are, as in :mod:`geoseg.geo.simplify`.
+result would say something else than the pixels (:mod:`geoseg.geo.evidence`): then the
+simplified outline stays. Points on the image's border stay where they are, as in
+:mod:`geoseg.geo.simplify`. Buildings of different classes that share a wall are simplified
+together and not drawn here: each would move the wall its own way.
 """
 
 import numpy as np
@@ -10,16 +12,17 @@ import numpy.typing as npt
 import shapely
 from shapely import Polygon
 
+from geoseg.geo.evidence import speaks_for_right_angles
 from geoseg.geo.right_angles import (
     FREE,
     Arc,
     Walls,
     corners,
-    cut_into_walls,
     tilt,
     turn,
 )
 from geoseg.geo.simplify import Extent, on_border, soften
+from geoseg.geo.wall_search import cut_into_walls
 
 _Floats = npt.NDArray[np.float64]
 _Outlines = npt.NDArray[np.object_]
@@ -73,67 +76,114 @@ def draw_regular(
         return simple
     result = simple.copy()
     soft = soften(outlines, extent)
-    for i, polygon in enumerate(soft):
-        building = _Building(polygon, metres, tolerance_m, extent)
-        drawn = building.draw(WALL_TOLERANCE * tolerance_m)
-        if drawn is not None:
-            result[i] = drawn
-    good = _supported(result, simple, outlines)
-    return np.where(good, result, simple)
+    walls_m = WALL_TOLERANCE * tolerance_m
+    buildings = [_Building(it, metres, tolerance_m, extent) for it in soft]
+    for building in buildings:
+        building.find_direction(walls_m / 2)
+    for _ in range(_ROUNDS):
+        _cut(buildings, walls_m)
+    for i, building in enumerate(buildings):
+        if building.angle is not None:
+            result[i] = building.polygon()
+    good = np.flatnonzero(_supported(result, simple, outlines, soft))
+    good = good[speaks_for_right_angles(soft[good], result[good], simple[good])]
+    drawings = simple.copy()
+    drawings[good] = result[good]
+    return drawings
 
 
 def _supported(
-    regular: _Outlines, simple: _Outlines, outlines: _Outlines
+    regular: _Outlines, simple: _Outlines, outlines: _Outlines, soft: _Outlines
 ) -> npt.NDArray[np.bool_]:
     """Tell which regular polygons say the same as the outlines of the pixels."""
     good = shapely.is_valid(regular) & ~shapely.is_empty(regular)
     good &= shapely.get_num_coordinates(regular) <= shapely.get_num_coordinates(simple)
+    good &= regular != simple
     place = np.flatnonzero(good)
     drawn, pixels = regular[place], outlines[place]
     area, before = shapely.area(drawn), shapely.area(pixels)
     shared = shapely.area(shapely.intersection(drawn, pixels))
     fits = np.abs(area - before) <= AREA_CHANGE * before
     fits &= shared >= LEAST_IOU * (area + before - shared)
-    around = shapely.buffer(pixels, OUTREACH, join_style="mitre")
-    fits &= shapely.covers(around, drawn)
-    good[place] = fits
+    place, drawn, pixels = place[fits], drawn[fits], pixels[fits]
+    near = shapely.covers(_surely_near(soft[place]), drawn)
+    far = np.flatnonzero(~near)
+    around = shapely.buffer(pixels[far], OUTREACH, join_style="mitre")
+    near[far] = shapely.covers(around, drawn[far])
+    good[:] = False
+    good[place[near]] = True
     return np.asarray(good)
 
 
+def _surely_near(soft: _Outlines) -> _Outlines:
+    """Return what is surely not further than OUTREACH from pixels, of fewer points.
+
+    A step that is cut moves an outline by half a pixel, and so does simplification.
+    """
+    few = shapely.simplify(soft, 0.5)
+    return np.asarray(shapely.buffer(few, OUTREACH - 1, join_style="bevel"))
+
+
+def _cut(buildings: list["_Building"], tolerance_m: float) -> None:
+    """Cut buildings into walls along their directions; turn them to fit."""
+    cut = [building for building in buildings if building.angle is not None]
+    turned = [building.turned() for building in cut]
+    walls = iter(cut_into_walls([arc for arcs in turned for arc in arcs], tolerance_m))
+    for building, arcs in zip(cut, turned, strict=True):
+        building.take([(arc, next(walls)) for arc in arcs])
+
+
 class _Building:
-    """A polygon cut at the points that must stay."""
+    """A polygon cut at the points that must stay.
+
+    Attributes:
+        angle: its direction, radians; None where it has none, or too few right angles.
+    """
 
     def __init__(
         self, polygon: Polygon, metres: _Floats, tolerance_m: float, extent: Extent
     ) -> None:
+        self.angle: float | None = None
+        self._before = 0.0  # the direction along which the walls were cut
         self._metres = metres
         self._rings: list[list[Arc]] = []
+        self._pairs: list[tuple[Arc, Walls]] = []
         for ring in (polygon.exterior, *polygon.interiors):
             points = shapely.get_coordinates(ring)
             fixed = np.flatnonzero(on_border(points[:-1], extent))
             self._rings.append(_arcs(points @ metres.T, fixed, tolerance_m))
+        self._arcs = [arc for ring in self._rings for arc in ring]
 
-    def draw(self, tolerance_m: float) -> Polygon | None:
-        """Return the polygon with right angles, None where it has too few."""
-        arcs = [arc for ring in self._rings for arc in ring]
-        angle = main_direction(arcs, tolerance_m / 2)
-        if angle is None:
+    def find_direction(self, tolerance_m: float) -> None:
+        """Start with the direction of the outline."""
+        self.angle = main_direction(self._arcs, tolerance_m)
+
+    def turned(self) -> list[Arc]:
+        """Return the arcs, the building's direction along x."""
+        angle = self.angle or 0.0
+        return [arc._replace(points=turn(arc.points, angle)) for arc in self._arcs]
+
+    def take(self, pairs: list[tuple[Arc, Walls | None]]) -> None:
+        """Take the walls of the turned arcs."""
+        found = [(arc, walls) for arc, walls in pairs if walls is not None]
+        if self.angle is None or len(found) < len(pairs):
+            self.angle = None
+            return
+        self._pairs = found
+        self._before = self.angle
+        self.angle += tilt(found)
+
+    def polygon(self) -> Polygon | None:
+        """Return the polygon with right angles; None where it has too few."""
+        if _regular_share(self._pairs) < REGULAR_SHARE:
             return None
-        for _ in range(_ROUNDS):
-            turned = [arc._replace(points=turn(arc.points, angle)) for arc in arcs]
-            walls = [cut_into_walls(arc, tolerance_m) for arc in turned]
-            pairs = [(a, w) for a, w in zip(turned, walls, strict=True) if w]
-            if len(pairs) < len(arcs):
-                return None
-            angle += tilt(pairs)
-        if _regular_share(pairs) < REGULAR_SHARE:
-            return None
-        drawn = iter([turn(corners(*pair), -angle + tilt(pairs)) for pair in pairs])
+        back = -self._before
+        drawn = iter([turn(corners(*pair), back) for pair in self._pairs])
         rings = [
             np.concatenate([next(drawn)[:-1] for _ in ring]) for ring in self._rings
         ]
-        back = np.linalg.inv(self._metres).T
-        rings = [ring @ back for ring in rings]
+        to_pixels = np.linalg.inv(self._metres).T
+        rings = [ring @ to_pixels for ring in rings]
         if min(len(ring) for ring in rings) < 3:
             return None
         return Polygon(rings[0], rings[1:])
