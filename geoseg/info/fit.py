@@ -6,7 +6,7 @@ from functools import partial
 from geoseg.errors import GeosegError
 from geoseg.geo.inspection import sample, stretch_mismatch
 from geoseg.geo.raster import RasterDescription, band_numbers, require_crs
-from geoseg.info.sheet import Sheet
+from geoseg.info.sheet import Sheet, wrapped
 from geoseg.info.training import LOOKED_AT
 from geoseg.model import ModelCard
 from geoseg.words import counted
@@ -36,7 +36,7 @@ def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -
     sheet.say("the model", verdict, *problems, *lines)
     if not problems and (assumed := _assumption(grids, bands)):
         sheet.facts["model"]["assumed"] = assumed
-        sheet.say("assumed", assumed)
+        sheet.say("assumed", *wrapped(assumed))
 
 
 def _assumption(grids: Sequence[RasterDescription], bands: Sequence[str]) -> str | None:

@@ -12,7 +12,7 @@ from geoseg.info.fit import refusal, say_fit, say_problem
 from geoseg.info.grids import crs_words, size_words
 from geoseg.info.labels import say_labels
 from geoseg.info.rasters import say_use, say_values
-from geoseg.info.sheet import Sheet, columns, number, percent
+from geoseg.info.sheet import Sheet, columns, number, percent, wrapped
 from geoseg.info.training import say_training
 from geoseg.model import ModelCard
 from geoseg.run_tiles import tiles_of
@@ -48,9 +48,11 @@ def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> S
         sheet.say("bands", *[name.replace("_", " ") for name in names])
     sheet.say("CRS", crs_words(grid))
     sheet.say("pixels", f"{size_words(grid.gsd_m)}, {facts.orientation}")
-    gaps = [f"{facts.gaps}: {NAME_GAPS}, or give --nodata 0"] if facts.gaps else []
+    way = "give" if card is None else "train with"
+    text = f"{facts.gaps}: {NAME_GAPS}, or {way} --nodata 0"
+    gaps = wrapped(text) if facts.gaps and facts.kind == "image" else []
     missing = f"{facts.nodata}: {percent(1 - facts.valid_share)} of pixels"
-    sheet.say("no data", missing, *(gaps if facts.kind == "image" else []))
+    sheet.say("no data", missing, *gaps)
     over = " ".join(map(str, facts.overviews)) or "none"
     cog = "COG" if facts.cog else "no COG"
     sheet.say("layout", f"{facts.layout}; overviews {over}; {cog}")

@@ -175,7 +175,7 @@ def _how_chosen(material: Material, large: Sequence[Tile]) -> str:
     drawn = f", drawn by seed {material.seed}" if len(large) < len(outlined) else ""
     rest = counted(len(material.test) - len(outlined), "test tile")
     others = (
-        f"; {rest} without any are left out here" if not rest.startswith("0") else ""
+        f"; {rest} with specks or none are left out" if not rest.startswith("0") else ""
     )
     return f"{chosen} that have {name} in the reference or in the map{drawn}{others}."
 

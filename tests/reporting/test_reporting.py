@@ -113,7 +113,7 @@ def test_footprints_are_shown_where_there_are_some(material):
     assert {it.id for it in chosen} == {"tile8", "tile9", "tile10", "tile11"}
     assert _how_chosen(own, chosen) == (
         "The 4 test tiles that have building in the reference or in the map; 8 test tiles "
-        "without any are left out here."
+        "with specks or none are left out."
     )
     assert _how_chosen(own, chosen[:2]).startswith(
         "2 of the 4 test tiles that have build"
