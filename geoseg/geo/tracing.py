@@ -16,6 +16,9 @@ from geoseg.geo.pixel_runs import PixelRuns
 _Ints = npt.NDArray[np.int64]
 _Bools = npt.NDArray[np.bool_]
 
+# Edges of a ring that is walked together with others.
+_STEPS = 256
+
 
 def trace(runs: PixelRuns, owner: _Ints) -> npt.NDArray[np.object_]:
     """Outline 4-connected objects.
@@ -37,18 +40,32 @@ def trace(runs: PixelRuns, owner: _Ints) -> npt.NDArray[np.object_]:
     # Each edge along a row is passed to the right where the object lies below it.
     first = 2 * order + ~corners.under[2 * order]
     ends = np.stack((first, first ^ 1), axis=1).ravel()
-    points = np.stack((corners.x[ends], corners.y[ends]), axis=1).astype(np.float64)
-    point_ends = 2 * ring_ends
-    closed = np.insert(points, point_ends[1:], points[point_ends[:-1]], axis=0)
+    ends = ends[closing(2 * ring_ends)]
     polygons = shapely.from_ragged_array(
         shapely.GeometryType.POLYGON,
-        closed,
+        np.stack((corners.x[ends], corners.y[ends]), axis=1).astype(np.float64),
         (
-            point_ends + np.arange(len(point_ends)),
+            2 * ring_ends + np.arange(len(ring_ends)),
             np.searchsorted(rings_of, np.arange(owner[-1] + 2)),
         ),
     )
     return np.asarray(polygons, dtype=object)
+
+
+def closing(starts: _Ints) -> _Ints:
+    """Return the places of the points of every ring, and of its first one again.
+
+    Args:
+        starts: where each ring begins, and where the last one ends.
+
+    Example:
+        >>> closing(np.array([0, 3, 7]))
+        array([0, 1, 2, 0, 3, 4, 5, 6, 3])
+    """
+    rings = np.arange(len(starts) - 1)
+    place = np.arange(starts[-1] + len(rings)) - np.repeat(rings, np.diff(starts) + 1)
+    place[starts[1:] + rings] = starts[:-1]
+    return place
 
 
 class _Corners(NamedTuple):
@@ -141,18 +158,43 @@ def _following(corners: _Corners) -> _Ints:
 
 
 def _rings(following: _Ints) -> tuple[_Ints, _Ints]:
-    """Walk all rings; return their edges in order, and where each ring ends."""
-    then = following.tolist()
-    order: list[int] = []
-    ends = [0]
-    pass_edge = order.append
-    # NumPy would take a pass for each step of the longest ring.
-    for at in range(len(then)):
-        if then[at] < 0:
-            continue
-        while (follower := then[at]) >= 0:
-            pass_edge(at)
-            then[at] = -1
-            at = follower
-        ends.append(len(order))
-    return np.array(order, dtype=np.int64), np.array(ends, dtype=np.int64)
+    """Walk all rings; return their edges in order, and where each ring begins and ends."""
+    first, length = _starts(following)
+    ends = np.append(0, np.cumsum(length))
+    order = np.empty(len(following), dtype=np.int64)
+    # Step by step along all rings at once, but for the few that are long.
+    short = np.flatnonzero(length <= _STEPS)
+    at, to = first[short], ends[short]
+    for step in range(1, int(length[short].max(initial=0)) + 1):
+        order[to] = at
+        goes_on = length[short] > step
+        short, at, to = short[goes_on], following[at[goes_on]], to[goes_on] + 1
+    if (length > _STEPS).any():
+        then = following.tolist()
+        for ring in np.flatnonzero(length > _STEPS).tolist():
+            order[ends[ring] : ends[ring + 1]] = _walk(then, int(first[ring]))
+    return order, ends
+
+
+def _starts(following: _Ints) -> tuple[_Ints, _Ints]:
+    """Return the first edge of every ring, in the order of edges, and how many it has."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(following)
+    links = np.ones(count, dtype=np.bool_), following, np.arange(count + 1)
+    graph = csr_array(links, shape=(count, count))
+    rings = connected_components(graph, directed=False)[1]
+    _, first, length = np.unique(rings, return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return first[order], length[order]
+
+
+def _walk(then: list[int], first: int) -> list[int]:
+    """Follow a ring from its first edge until that comes again."""
+    ring = [first]
+    at = then[first]
+    while at != first:
+        ring.append(at)
+        at = then[at]
+    return ring
