@@ -95,6 +95,11 @@ def command(
     with write_aside(output, verify=verify, overwrite=overwrite) as aside:
         write_onnx(aside, loaded, wanted, sha256=file_sha256(file))
     log.info("%s: probabilities within %.1g of the model's", output, apart[0])
+    if loaded.card.nodata == given["nodata"] == "auto":
+        log.info(
+            "what an image's file declares as nodata does not reach a graph: give "
+            "--nodata VALUE if images have some"
+        )
     if loaded.card.gsd_m is None:
         log.warning(
             "the model knows no pixel size: give Deepness the resolution by hand"

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.errors import ExportError
-from geoseg.exporting.pixel_graph import FULL_SCALE
+from geoseg.exporting.pixel_graph import FULL_SCALE, INPUT
 from geoseg.model import Model
 
 #: How far class probabilities may lie apart.
@@ -44,28 +44,56 @@ def check_graph(
         ExportError: If the file is no valid ONNX, or differs by more than
             :data:`TOLERANCE`.
     """
-    import onnx  # an extra
-    import onnxruntime
-
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-        session = onnxruntime.InferenceSession(
-            str(path), providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # neither package has a root of its own errors
-        raise ExportError(f"the graph is not valid ONNX ({error})") from error
+    session = _session(path)
     largest = 0.0
     for number, (height, width) in enumerate(sizes):
         pixels, valid = noise(model, height, width, nodata=nodata, seed=number)
-        found = session.run(None, {"image": pixels[None] / np.float32(FULL_SCALE)})[0]
+        found = _run(session, pixels)
         expected = _expected(model, pixels, valid)
         if found.shape != expected.shape:
             raise ExportError(
                 f"the graph gives shape {found.shape} at {height} × {width} pixels, "
-                f"expected {expected.shape}"
+                f"expected {expected.shape}: leave out --any-size"
             )
         largest = max(largest, _difference(found, expected, model.method.jumps))
     return largest
+
+
+def _session(path: Path) -> Any:
+    """Open a graph in onnxruntime, after onnx has looked at it.
+
+    Raises:
+        ExportError: If either says no.
+    """
+    import onnx  # an extra
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4  # what it would log, it raises too
+    providers = ["CPUExecutionProvider"]
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+        return onnxruntime.InferenceSession(str(path), settings, providers=providers)
+    except Exception as error:  # the errors of the two have no root of their own
+        raise ExportError(
+            f"the graph is no valid ONNX ({error}): this model cannot be exported with "
+            "the installed torch, onnx and onnxruntime"
+        ) from error
+
+
+def _run(session: Any, pixels: NDArray[np.float32]) -> Any:
+    """Return ``(1, C, H, W)`` probabilities of ``(B, H, W)`` pixels.
+
+    Raises:
+        ExportError: If onnxruntime fails.
+    """
+    try:
+        return session.run(None, {INPUT: pixels[None] / np.float32(FULL_SCALE)})[0]
+    except Exception as error:  # no root of their own here either
+        raise ExportError(
+            f"onnxruntime cannot run the graph on {pixels.shape[1]} × "
+            f"{pixels.shape[2]} pixels ({error}): choose another --tile-size"
+        ) from error
 
 
 def noise(

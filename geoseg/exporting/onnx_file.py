@@ -13,13 +13,11 @@ import geoseg
 from geoseg.errors import ExportError
 from geoseg.exporting.checking import check_graph
 from geoseg.exporting.deepness import deepness_metadata
-from geoseg.exporting.pixel_graph import PixelGraph, nodata_value
+from geoseg.exporting.pixel_graph import INPUT, OUTPUT, PixelGraph, nodata_value
 from geoseg.model import Model
 
 #: Operators that onnxruntime 1.17 knows, which Deepness brings along.
 OPSET = 17
-#: Names of the one input and the one output.
-INPUT, OUTPUT = "image", "probability"
 #: An ONNX file is one protobuf message, of less than this.
 _MOST_BYTES = 2**31 - 2**20
 # Of the image that is traced. No multiple of any trunk's divisor, so that the padding to
@@ -78,16 +76,18 @@ def write_onnx(
         f"Probabilities of {', '.join(model.card.class_names)} from bands "
         f"{', '.join(model.card.normalization.bands)}, whose values are divided by 255."
     )
-    entries = deepness_metadata(
+    _name_sizes(proto.graph.output[0], model, options)
+    deepness = deepness_metadata(
         model.card, tile_size=options.tile_size, overlap=options.overlap
     )
     card = json.dumps(model.card.to_json(), sort_keys=True, allow_nan=False)
     own = {
+        "geoseg_bands": json.dumps(list(model.card.normalization.bands)),
         "geoseg_card": card,
         "geoseg_model_sha256": json.dumps(sha256),
         "geoseg_nodata": json.dumps(_nodata(model, options)),
     }
-    onnx.helper.set_model_props(proto, {**entries, **own})
+    onnx.helper.set_model_props(proto, {**deepness, **own})
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
@@ -96,6 +96,20 @@ def check_onnx(path: Path, model: Model, options: ExportOptions) -> float:
     side = options.tile_size
     sizes = _FREE_SIZES if options.any_size else ((side, side),)
     return check_graph(path, model, sizes, nodata=_nodata(model, options))
+
+
+def _name_sizes(output: Any, model: Model, options: ExportOptions) -> None:
+    """Say which shape comes out: Deepness refuses what does not look square."""
+    side = options.tile_size
+    free = ("height", "width")
+    sizes = (
+        "batch",
+        len(model.card.class_names),
+        *(free if options.any_size else (side, side)),
+    )
+    for dimension, size in zip(output.type.tensor_type.shape.dim, sizes, strict=True):
+        name = "dim_param" if isinstance(size, str) else "dim_value"
+        setattr(dimension, name, size)
 
 
 def _hypot(graph: Any, first: Any, second: Any) -> Any:
@@ -131,7 +145,9 @@ def _traced(model: Model, options: ExportOptions) -> bytes:
     with warnings.catch_warnings(), torch.no_grad():
         # of choices by shape, of the exporter's age: the check settles what matters
         warnings.simplefilter("ignore")
-        torch.onnx.register_custom_op_symbolic("aten::hypot", _hypot, OPSET)
+        torch.onnx.register_custom_op_symbolic(  # type: ignore[attr-defined]
+            "aten::hypot", _hypot, OPSET
+        )
         try:
             torch.onnx.export(
                 module,

@@ -8,6 +8,8 @@ from geoseg.model import Model
 
 #: Deepness divides the values of every image by this, whatever its type.
 FULL_SCALE = 255.0
+#: Names of the one input and the one output.
+INPUT, OUTPUT = "image", "probability"
 # What multiplying by 1 / 255 and back again may lose of a float32, relative.
 _ROUNDING = 1e-6
 
