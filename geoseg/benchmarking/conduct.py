@@ -324,7 +324,7 @@ class _Progress:
 
     def _notes(self) -> list[str]:
         notes = [
-            "Bold: the best of its family. ±: standard deviation over runs. In brackets: "
+            "Bold: the best of its family, of the rows that miss no run of the others. ±: standard deviation over runs. In brackets: "
             "95 % interval of the mean when test tiles are drawn again. AMI: adjusted "
             "mutual information of clusters and classes, without any matching.",
             "Where labels only name clusters, scores by labelled tiles count the most "

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -149,12 +149,15 @@ class Line:
         trials: With all matching tiles; one at least.
         fewer: With fewer labelled tiles.
         blind: Splits of such runs that had nothing to learn from, by number of tiles.
+        missing: Number of splits and seeds that other rows have and this one has not:
+            its mean is not to be compared with theirs.
     """
 
     row: Row
     trials: Sequence[Trial]
     fewer: Sequence[Trial] = ()
     blind: Sequence[tuple[int, int]] = ()
+    missing: int = 0
 
     @property
     def learns_from_labels(self) -> bool:
@@ -278,7 +281,8 @@ def _values(trials: Sequence[Trial], name: str) -> Floats:
 def read_lines(bench: Path, rows: Iterable[Row]) -> list[Line]:
     """Return the rows that have a finished run, the best of each family first.
 
-    Majority is always among them, once there is any.
+    Rows that miss runs of the others come after those that do not. Majority is always
+    among them, once there is any.
     """
     lines = []
     for row in rows:
@@ -290,10 +294,22 @@ def read_lines(bench: Path, rows: Iterable[Row]) -> list[Line]:
     if lines and all(line.row != MAJORITY for line in lines):
         every = [trial for line in lines for trial in line.trials]
         lines.append(Line(MAJORITY, majority_trials(every)))
-    return sorted(lines, key=_rank)
+    return sorted(compared(lines), key=_rank)
 
 
-def _rank(line: Line) -> tuple[int, float]:
+def compared(lines: Sequence[Line]) -> list[Line]:
+    """Return rows that know how many of the others' runs they miss."""
+    own = [{trial.job[1:3] for trial in line.trials} for line in lines]
+    every = set().union(
+        *(jobs for line, jobs in zip(lines, own, strict=True) if line.is_run)
+    )
+    return [
+        replace(line, missing=len(every - jobs) if line.is_run else 0)
+        for line, jobs in zip(lines, own, strict=True)
+    ]
+
+
+def _rank(line: Line) -> tuple[int, bool, float]:
     score = line.summaries[line.main].mean
     order = ("unsupervised", "reference", "control").index(line.row.family)
-    return order, math.inf if math.isnan(score) else -score
+    return order, line.missing > 0, math.inf if math.isnan(score) else -score

@@ -12,6 +12,7 @@ from geoseg.benchmarking.results import Line, Summary
 from geoseg.benchmarking.verdict import sentence, winners
 from geoseg.metrics import to_json
 from geoseg.reporting.card import clock
+from geoseg.words import counted
 
 #: Family → heading of its table.
 FAMILIES = {
@@ -103,10 +104,13 @@ def _table(lines: Sequence[Line], best: Sequence[Line]) -> list[str]:
 
 
 def row_name(line: Line) -> str:
-    """Return a row's name; a control that learns from labels says so."""
+    """Return a row's name; a control that learns from labels, or missing runs, are said."""
+    words = []
     if line.learns_from_labels and line.row.family != "reference":
-        return f"{line.row.name} (learns from labels)"
-    return line.row.name
+        words.append("learns from labels")
+    if line.missing:
+        words.append(f"misses {counted(line.missing, 'run')} of the others")
+    return f"{line.row.name} ({'; '.join(words)})" if words else line.row.name
 
 
 def facts(line: Line) -> list[str]:
@@ -235,6 +239,7 @@ def _row(line: Line, best: bool) -> dict[str, Any]:
         "name": line.row.name,
         "family": line.row.family,
         "best_of_family": best,
+        "missing_runs": line.missing,
         "learns_from_labels": line.learns_from_labels,
         "trunk": first.get("trunk"),
         "width": first.get("width"),

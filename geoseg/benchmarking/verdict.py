@@ -12,14 +12,18 @@ NAMES = {"iou": "IoU", "mean_iou": "mean IoU"}
 
 
 def winners(lines: Sequence[Line]) -> list[Line]:
-    """Return the best row of each family that has a score."""
+    """Return the best row of each family that has a score, and all runs of the others."""
     best: dict[str, Line] = {}
-    for line in lines:
-        if not math.isnan(_score(line)):
-            family = line.row.family
-            if family not in best or _score(line) > _score(best[family]):
-                best[family] = line
+    for line in _comparable(lines):
+        family = line.row.family
+        if family not in best or _score(line) > _score(best[family]):
+            best[family] = line
     return list(best.values())
+
+
+def _comparable(lines: Sequence[Line]) -> list[Line]:
+    """Return the rows with a score over the same runs; none misses what others have."""
+    return [line for line in lines if not line.missing and not math.isnan(_score(line))]
 
 
 def sentence(lines: Sequence[Line]) -> str:
@@ -28,7 +32,7 @@ def sentence(lines: Sequence[Line]) -> str:
     Methods that learn from labels do not compete with those that do not; the best of
     them is named at the end.
     """
-    known = [line for line in lines if not math.isnan(_score(line))]
+    known = _comparable(lines)
     if not known:
         return ""
     free = [line for line in known if not line.learns_from_labels]

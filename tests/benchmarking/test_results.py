@@ -3,7 +3,15 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.benchmarking.plan import Job, Row
-from geoseg.benchmarking.results import MAJORITY, Line, Trial, majority_trials
+from geoseg.benchmarking.results import (
+    MAJORITY,
+    Line,
+    Trial,
+    compared,
+    majority_trials,
+)
+from geoseg.benchmarking.tables import row_name
+from geoseg.benchmarking.verdict import sentence, winners
 from geoseg.geo.scores import Scores, TileCounts
 from geoseg.metrics import PolygonCounts
 
@@ -11,17 +19,32 @@ from geoseg.metrics import PolygonCounts
 TEST = np.array([[[15, 10], [5, 70]]])
 
 
-def trial(split, matched):
-    tile = TileCounts("a", np.array([[15, 5], [10, 70]]), PolygonCounts(3, 1, 2))
+def trial(split, matched, method="iic", hits=70):
+    confusion = np.array([[15, 5], [80 - hits, hits]])
+    tile = TileCounts("a", confusion, PolygonCounts(3, 1, 2))
     return Trial(
-        Job(Row("iic"), split, 0),
+        Job(Row(method), split, 0),
         Path(),
         Scores("iic", ("background", "building"), (tile,)),
         TEST,
         np.array(matched),
-        {},
+        {"learns_from_labels": False, "steps": 3},
         {},
     )
+
+
+def test_a_row_that_misses_runs_of_the_others_does_not_win():
+    """Its one split may be the easy one."""
+    whole = [trial(split, (60, 40), hits=hits) for split, hits in enumerate((75, 30))]
+    easy = trial(0, (60, 40), "picie", 79)
+    both = [Line(Row("iic"), whole), Line(Row("picie"), [easy])]
+    first, second = compared(both)
+    assert (first.missing, second.missing) == (0, 1)
+    assert second.summaries["iou"].mean > first.summaries["iou"].mean
+    assert winners([first, second]) == [first]
+    assert sentence([first, second]).startswith("iic reached")
+    assert row_name(second) == "picie (misses 1 run of the others)"
+    assert not any(line.missing for line in compared(both[:1]))
 
 
 def test_the_majority_is_that_of_the_matching_tiles_of_each_split():
