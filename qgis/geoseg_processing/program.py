@@ -21,8 +21,8 @@ WHERE_TO_SET = "Settings ▸ Options ▸ Processing ▸ Providers ▸ geoseg"
 #: Seconds between two looks at whether the user wants an end.
 TICK = 0.1
 #: After this many seconds a program that was asked to stop is asked again, then killed.
-#: A training ends its current step first.
-GRACE_SECONDS = 60.0
+#: A training ends its current step first and names its clusters.
+GRACE_SECONDS = 300.0
 #: How long a finished program's last words may take.
 LAST_WORDS_SECONDS = 2.0
 

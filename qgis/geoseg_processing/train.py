@@ -3,6 +3,7 @@
 import os
 
 from qgis.core import (
+    QgsProcessingException,
     QgsProcessingOutputFile,
     QgsProcessingOutputHtml,
     QgsProcessingParameterEnum,
@@ -36,7 +37,8 @@ class Train(GeosegAlgorithm):
         "clusters. If some tiles have labels, those say which clusters are buildings, "
         "and the scores on tiles that were kept aside are shown; without labels, go on "
         "with «Match clusters with labels».\n\n"
-        "Cancel ends the training after the current step and leaves a usable model."
+        "Cancel ends the training after the current step, names the clusters and leaves a "
+        "usable model."
     )
     TAGS = ("learning", "clustering", "segmentation")
 
@@ -93,13 +95,15 @@ class Train(GeosegAlgorithm):
             *self.extra(parameters, context),
             *("-o", run),
         ]
-        program.run(words, feedback)
+        stopped = program.run(words, feedback).stopped
         made = {
             "MODEL": os.path.join(run, "model.safetensors"),
             "REPORT": os.path.join(run, "report.html"),
         }
-        # a training that was stopped early leaves a model, but no report
+        # a training that was stopped leaves a model after its first step, but no report
         found = {name: path for name, path in made.items() if os.path.exists(path)}
+        if stopped and "MODEL" not in found:
+            raise QgsProcessingException("geoseg train was stopped before any step")
         return {"OUTPUT": run, **found}
 
     def _how(self, parameters, context):

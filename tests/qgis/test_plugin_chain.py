@@ -10,7 +10,7 @@ import pytest
 from geoseg.model import load_model
 
 pytestmark = pytest.mark.slow
-COLORS = 4  # of the presets
+COLORS, NO_PRESET = 4, 6  # of the presets
 
 
 def write_labels(town, path: Path) -> str:
@@ -98,3 +98,23 @@ def test_a_map_is_scored(steps):
 def test_two_kinds_of_labels_are_refused(steps):
     error = steps["both"]["error"]
     assert "both of «Labels" in error and "give one" in error
+
+
+def test_a_training_that_is_cancelled_leaves_a_model_to_go_on_with(
+    toolbox, program, town, tmp_path
+):
+    run = tmp_path / "run"
+    order = {
+        "algorithm": "geoseg:train",
+        "parameters": {
+            **{"FOLDER": town.images, "OUTPUT": str(run)},
+            **{"PRESET": NO_PRESET, "MAX_STEPS": 100000},
+            "EXTRA": "-p width=2 --patch-size 32 --batch-size 2",
+        },
+        "cancel": 0,
+        "program": program,
+    }
+    (stopped,) = toolbox(order)["happened"]
+    assert any("stopped early" in line for line in stopped["said"])
+    assert load_model(run / "model.safetensors").card.method == "iic"
+    assert (run / "last.ckpt").exists()
