@@ -54,14 +54,14 @@ class _Rings:
 
     def before(self, values: _Values) -> _Values:
         """Return what the point before each one has; much faster than by places."""
-        shifted = np.empty_like(values)
+        shifted: _Values = np.empty_like(values)
         shifted[1:] = values[:-1]
         shifted[self.starts[:-1]] = values[self.starts[1:] - 1]
         return shifted
 
     def after(self, values: _Values) -> _Values:
         """Return what the point after each one has."""
-        shifted = np.empty_like(values)
+        shifted: _Values = np.empty_like(values)
         shifted[:-1] = values[1:]
         shifted[self.starts[1:] - 1] = values[self.starts[:-1]]
         return shifted
