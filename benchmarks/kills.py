@@ -28,9 +28,15 @@ def command(folder: Path, options: argparse.Namespace) -> list[str]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files in a folder."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    """Return all files in a folder; a lock that nobody holds is none."""
+    files = [it for it in folder.rglob("*") if it.is_file() and it.suffix != ".lock"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def is_incomplete(folder: Path) -> bool:
+    """Tell whether there is something left to do: a kill may come after the last file."""
+    done = (folder / "map.geojson").exists()
+    return not done or (folder / ".map.geojson.parts").exists()
 
 
 def survives(folder: Path, options: argparse.Namespace, after_s: float) -> str:
@@ -42,7 +48,7 @@ def survives(folder: Path, options: argparse.Namespace, after_s: float) -> str:
         except subprocess.TimeoutExpired:
             process.kill()
     blocks = len(list(folder.glob(".map.geojson.parts/*.block")))
-    if process.returncode != 0:
+    if is_incomplete(folder):
         subprocess.run(words, check=True)
     return f"killed after {after_s:.2f} s, {blocks} blocks done"
 
