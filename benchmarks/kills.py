@@ -2,10 +2,12 @@
 
     python benchmarks/kills.py tile.tif … --model RUN --kills 20
     python benchmarks/kills.py tile.tif … --model RUN --kills 20 -- --workers 2
+    python benchmarks/kills.py tile.tif … --model RUN --kills 0 --workers 2
 
 A map is made in one go, and its time taken. Then runs are killed with SIGKILL after a
 random share of that time, each followed by one that goes on to the end, which has to give
-the same bytes. What follows ``--`` goes to ``geoseg predict``. Prints one line a kill, and
+the same bytes. ``--workers`` makes it on a local Dask cluster too, with the same result
+expected of it. What follows ``--`` goes to ``geoseg predict``. Prints one line a kill, and
 exits with 1 if a map differs.
 """
 
@@ -60,6 +62,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, help="of Dask, that make the map too")
     words = sys.argv[1:]
     end = words.index("--") if "--" in words else len(words)
     options = parser.parse_args(words[:end])
@@ -70,6 +73,14 @@ def main() -> None:
         subprocess.run(command(Path(name) / "whole", options), check=True)
         taken_s = time.monotonic() - start
         whole = contents(Path(name) / "whole")
+        if options.workers:
+            words = command(Path(name) / "workers", options)
+            workers = ["--workers", str(options.workers)]
+            subprocess.run([*words, *workers], check=True)
+            equal = contents(Path(name) / "workers") == whole
+            print(f"{options.workers} workers: {'same' if equal else 'DIFFERENT'}")
+            if not equal:
+                sys.exit(1)
         for number in range(options.kills):
             folder = Path(name) / f"killed{number}"
             said = survives(folder, options, chance.uniform(0, taken_s))
