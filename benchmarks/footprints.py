@@ -1,4 +1,4 @@
-"""How good are footprints: outlines of pixels, simplified, regular?
+"""How good are footprints: outlines of pixels, simplified, regular, split?
 
     python benchmarks/footprints.py                               # the sample town
     python benchmarks/footprints.py --images DIR --labels FILE
@@ -47,6 +47,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "pixels": {"tolerance_m": 0.0},
     "simplified": {},
     "regular": {"regularize": True},
+    "split": {"split_touching": True},
+    "regular, split": {"regularize": True, "split_touching": True},
 }
 NAMES = ("background", "building")
 POLYGON = shapely.GeometryType.POLYGON
