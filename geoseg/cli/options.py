@@ -242,6 +242,15 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def named(ctx: click.Context) -> set[str]:
+    """Return the names of the parameters that were given on the command line."""
+    return {
+        name
+        for name in ctx.params
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    }
+
+
 def command_line(ctx: click.Context) -> str:
     """Return the command line that was given, to be written down and given again.
 

@@ -330,15 +330,6 @@ def command(
         ctx.exit(128 + result.signal)  # as shells and schedulers expect
 
 
-def _named(ctx: click.Context) -> set[str]:
-    """Return the names of the parameters that were given on the command line."""
-    return {
-        name
-        for name in ctx.params
-        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    }
-
-
 def _with_preset(ctx: click.Context, given: dict[str, Any]) -> dict[str, Any]:
     """Complete what was given by the settings of the preset, if one is named."""
     name = given["preset"]
@@ -346,7 +337,7 @@ def _with_preset(ctx: click.Context, given: dict[str, Any]) -> dict[str, Any]:
         return given
     from geoseg.presets import additions, in_options
 
-    named = _named(ctx) | {"parameters"}
+    named = options.named(ctx) | {"parameters"}
     if "max_time" in named:
         named.add("max_seconds")
     added = additions(name, {key: given[key] for key in named & set(given)})
@@ -361,7 +352,7 @@ def _refuse_settings(ctx: click.Context) -> set[str]:
     Returns:
         The names of the parameters that were given.
     """
-    named = _named(ctx)
+    named = options.named(ctx)
     fixed = named - WITH_RESUME - BESIDE_TRAINING
     if fixed:
         others = ", ".join(
