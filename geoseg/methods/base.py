@@ -93,12 +93,12 @@ class Method(nn.Module):
     start: ClassVar[Start] = "never"
     label_free_choice: ClassVar[str] = "nothing to choose"
     choices: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
-    jumps: ClassVar[bool] = False
 
     heads: dict[str, int]
     default_head: str
     class_head: str | None = None
     divisor: int = 1
+    jumps: bool = False
 
     def __init__(self, in_channels: int) -> None:
         super().__init__()

@@ -91,6 +91,7 @@ class Probe(ClassMethod):
         if kind not in get_args(Kind):
             raise ParameterError(f"kind is {kind!r}, expected one of {get_args(Kind)}")
         _check_numbers(penalty, temperature, neighbours, bank, pixels)
+        self.jumps = kind == "knn"  # who the last of the neighbours is
         self.kind, self.penalty, self.pixels, self.seed = kind, penalty, pixels, seed
         self.neighbours, self.temperature, self.bank = neighbours, temperature, bank
         self.build(classes, trunk=trunk, width=width, sobel=sobel)
