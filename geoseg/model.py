@@ -175,14 +175,9 @@ class Model:
         }
 
     def at_one_half(self, probability: Tensor, head: str) -> Tensor:
-        """Move the threshold of learned classes to one half; clusters stay.
-
-        Args:
-            probability: ``(N, K, H, W)`` as the method gives it.
-            head: Whose it is.
-        """
-        learned = head == self.method.class_head
-        matching = self.card.matchings.get(head) if learned else None
+        """Move the threshold of a head's ``(N, K, H, W)`` to 1/2 if it learned classes."""
+        own = head == self.method.class_head
+        matching = self.card.matchings.get(head) if own else None
         if matching is None or matching.threshold is None:
             return probability
         return move_threshold(probability, matching.threshold)

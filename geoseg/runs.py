@@ -19,7 +19,7 @@ from geoseg.errors import MatchingError, TrainingError
 from geoseg.finished import forget_scores, is_finished
 from geoseg.geo.contingency import match_model
 from geoseg.geo.labels import check_tells_apart
-from geoseg.geo.locks import locked
+from geoseg.geo.locks import locked, refuse_busy
 from geoseg.model import Model, load_model, save_model
 from geoseg.progress import say_stage
 from geoseg.restarts import check_judges, checkpoints, train_best
@@ -130,6 +130,7 @@ def resume(
         ParameterError: If the run cannot have such limits.
     """
     begun = read_run(folder)
+    refuse_busy(folder)
     stored = begun.beside_training(beside_training)
     if limits is not None:
         stored = stored.limited(limits)

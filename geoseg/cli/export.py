@@ -94,7 +94,10 @@ def command(
 
     with write_aside(output, verify=verify, overwrite=overwrite) as aside:
         write_onnx(aside, loaded, wanted, sha256=file_sha256(file))
-    log.info("%s: probabilities within %.1g of the model's", output, apart[0])
+    log.info(
+        "%s says what the model says: its probabilities differ by %.1g at most",
+        *(output, apart[0]),
+    )
     if loaded.card.nodata == given["nodata"] == "auto":
         log.info(
             "what an image's file declares as nodata does not reach a graph: give "

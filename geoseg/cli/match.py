@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from geoseg.cli import options
-from geoseg.geo.outputs import refuse_existing
+from geoseg.geo.outputs import check_output
 from geoseg.geo.presence import need_tiles
 from geoseg.run_files import SCORES_NAME
 from geoseg.run_folders import newest_model
@@ -65,7 +65,7 @@ def command(
         raise click.UsageError("name one model file or run folder: geoseg match MODEL")
     options.need_one_source(labelled["images"], labelled["aoi"], labelled["labels"])
     if output is not None:
-        refuse_existing(output, overwrite)
+        check_output(output, overwrite=overwrite)
     need_tiles(labelled["images"], labelled["labels"], labelled["aoi"])
     path = newest_model(model or named)
     options.set_threads(threads)

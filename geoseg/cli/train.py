@@ -377,8 +377,7 @@ def _resume(
     from geoseg import runs  # heavy: after the check
     from geoseg.training import Limits
 
-    steps, epochs, time = given
-    limits = Limits(max_steps=steps, max_epochs=epochs, max_time=time)
+    limits = Limits(*given)
     return runs.resume(run, limits=None if limits == Limits() else limits, **changes)
 
 
@@ -394,6 +393,7 @@ def _start(
     warn_of_unused(settings, profile=profile)
     settings = replace(settings, device=options.found_device(settings.device))
     options.set_threads(threads)
+    log.info("looking at the tiles of %s", settings.source)
     from geoseg import runs  # heavy: after the checks
 
     return runs.start(settings, output, profile=profile)

@@ -115,7 +115,7 @@ def check_format(path: Path) -> Format:
         reason = _REFUSED.get(suffix)
         what = f" ({reason})" if reason else ""
         raise ParameterError(
-            f"{path.name} ends in {path.suffix or 'no extension'!r}{what}, expected one "
+            f"{path.name} {_ending(suffix)}{what}, expected one "
             f"of {', '.join(SUFFIXES)}; rename the output"
         )
     if found.driver is None and find_spec("pyarrow") is None:
@@ -124,3 +124,7 @@ def check_format(path: Path) -> Format:
             '"geoseg[parquet]", or take .fgb'
         )
     return found
+
+
+def _ending(suffix: str) -> str:
+    return f"ends in {suffix!r}" if suffix else "has no extension"

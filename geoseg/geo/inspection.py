@@ -20,6 +20,7 @@ from geoseg.geo.raster import (
     NodataRule,
     PixelWindow,
     RasterDescription,
+    band_numbers,
     describe_open,
     open_raster,
     read_window,
@@ -213,6 +214,29 @@ def orientation(transform: Affine) -> str:
     if abs(between - 90) > 1e-6:
         words.append(f"sheared to {between:.1f}°")
     return ", ".join(words) or "north up"
+
+
+def assumed_bands(grid: RasterDescription, bands: Sequence[str]) -> str | None:
+    """Say which bands of a model are taken by their place: of a file that names none.
+
+    Args:
+        grid: Of an image that has as many bands.
+        bands: Of the model.
+
+    Returns:
+        One sentence, or None where the file names its bands.
+    """
+    if grid.named_by not in ("count", "numbers"):
+        return None
+    numbers = band_numbers(grid, bands)
+    pairs = ", ".join(f"{n} is {b}" for n, b in zip(numbers, bands, strict=True))
+    count = counted(grid.count, "band")
+    by_count = grid.named_by == "count"
+    order = f"as in the usual order of {count}" if by_count else "by number alone"
+    return (
+        f"band {pairs}, {order}: the file names none, so an image of another sensor "
+        "would be mistaken for one that fits"
+    )
 
 
 def stretch_mismatch(

@@ -60,6 +60,19 @@ def locked(path: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
+def refuse_busy(folder: Path) -> None:
+    """Refuse the folder of a run that another process writes into, before any work.
+
+    Raises:
+        OutputError: If one does.
+    """
+    if is_locked(folder):
+        raise OutputError(
+            f"another geoseg is at work in {folder}: wait until it is done, geoseg info "
+            f"{folder} says how far it is"
+        )
+
+
 def is_locked(path: Path) -> bool:
     """Tell whether a process writes an output, or into a folder, right now.
 

@@ -17,7 +17,7 @@ from geoseg.geo.adjoining import warn_of_adjoining
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.formats import check_format
 from geoseg.geo.identity import device_of, model_digest, run_identity
-from geoseg.geo.inspection import warn_of_gsd, warn_of_unlike
+from geoseg.geo.inspection import assumed_bands, warn_of_gsd, warn_of_unlike
 from geoseg.geo.journal import Journal, journal
 from geoseg.geo.legend import Legend, class_legend
 from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
@@ -272,10 +272,13 @@ def _check_clusters(model: Model, clusters: Path | None) -> None:
 def _describe(model: Model, images: Sequence[str]) -> list[RasterDescription]:
     """Describe images that the model can map; warn of pixels of another size."""
     grids = [raster.describe(image) for image in images]
+    bands = model.card.normalization.bands
     for grid in grids:
         raster.require_crs(grid)
-        raster.band_numbers(grid, model.card.normalization.bands)
+        raster.band_numbers(grid, bands)
         warn_of_gsd(grid, model.card.gsd_m)
+    if guess := assumed_bands(grids[0], bands) if grids[0].count > len(bands) else None:
+        log.info("%s: %s", grids[0].path, guess)
     _one_crs(grids)
     return grids
 

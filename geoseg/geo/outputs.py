@@ -62,6 +62,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         OutputExistsError: If the file exists and ``overwrite`` is False.
         OutputError: If its folder is absent, or the path is a folder.
     """
+    if not path.name:
+        raise OutputError("the name of the output is empty: give one with -o")
     if path.is_dir():
         raise OutputError(f"{path} is a folder, expected a file name; add one")
     if not path.parent.is_dir():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.catalogue import AOIS
-from geoseg.geo.layouts import is_remote
+from geoseg.geo.layouts import VECTOR_SUFFIXES, is_remote
 from geoseg.words import did_you_mean
 
 
@@ -63,6 +63,11 @@ def need_images(path: str | Path) -> None:
     if _is_absent(path):
         raise DatasetError(
             f"{path} does not exist, expected a folder of GeoTIFFs or one image"
+        )
+    if Path(path).suffix.lower() in VECTOR_SUFFIXES:
+        raise DatasetError(
+            f"{path} is a file of vectors, expected a folder of GeoTIFFs or one image: "
+            "were labels and images exchanged?"
         )
 
 

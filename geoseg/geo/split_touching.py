@@ -212,7 +212,8 @@ def _reach(lengths: _Floats, areas: _Floats) -> _Floats:
     """
     a, b, c = np.sort(lengths, axis=1).T
     acute = c**2 < a**2 + b**2
-    return np.where(acute, a * b * c / np.where(acute, 2 * areas, 1.0), c)
+    reach: _Floats = np.where(acute, a * b * c / np.where(acute, 2 * areas, 1.0), c)
+    return reach
 
 
 def _join(mesh: _Mesh, min_area_m2: float) -> _Index:

@@ -4,12 +4,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from geoseg.errors import GeosegError
-from geoseg.geo.inspection import sample, stretch_mismatch
+from geoseg.geo.inspection import assumed_bands, sample, stretch_mismatch
 from geoseg.geo.raster import RasterDescription, band_numbers, require_crs
 from geoseg.info.sheet import Sheet, wrapped
 from geoseg.info.training import LOOKED_AT
 from geoseg.model import ModelCard
-from geoseg.words import counted
 
 
 def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -> None:
@@ -41,19 +40,8 @@ def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -
 
 def _assumption(grids: Sequence[RasterDescription], bands: Sequence[str]) -> str | None:
     """Say which bands are taken by their place alone: those of files that name none."""
-    unnamed = [grid for grid in grids if grid.named_by in ("count", "numbers")]
-    if not unnamed:
-        return None
-    numbers = band_numbers(unnamed[0], bands)
-    pairs = ", ".join(f"{n} is {b}" for n, b in zip(numbers, bands, strict=True))
-    count = counted(unnamed[0].count, "band")
-    by_count = unnamed[0].named_by == "count"
-    order = f"as in the usual order of {count}" if by_count else "by number alone"
-    text = (
-        f"band {pairs}, {order}: the file names none, so an image of another sensor "
-        "would be mistaken for one that fits"
-    )
-    return _with_count([text] * len(unnamed), len(grids), "images")
+    found = [text for grid in grids if (text := assumed_bands(grid, bands))]
+    return _with_count(found, len(grids), "images") if found else None
 
 
 def say_problem(sheet: Sheet, error: GeosegError) -> None:

@@ -49,6 +49,9 @@ AT_ONCE = {
     "predict x.tif -o a.gpkg --raster a.png": "a.png ends in '.png', expected one of .t",
     "demo -o full": "exists already",
     "train --images none": "none does not exist, expected a folder of GeoTIFFs",
+    "train --images labels.geojson --labels tiles": "labels.geojson is a file of vectors, "
+    "expected a folder of GeoTIFFs or one image: were labels and images exchanged?",
+    "match m --images tiles --labels tiles -o '' m": "the name of the output is empty",
     TRAIN + "--labels none": "labels none do not exist, expected a folder",
     TRAIN + "--init none": "there is no model file none",
     "match m --images none": "none does not exist, expected a folder of GeoTIFFs",
@@ -91,6 +94,7 @@ def test_wrong_usage_is_refused_before_heavy_imports(tmp_path, cases, allowed):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "full" / "mine.geojson").write_text("mine")
+    (tmp_path / "labels.geojson").write_text("{}")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, json.dumps(list(cases.items()))],
         capture_output=True,

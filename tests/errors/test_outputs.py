@@ -61,7 +61,7 @@ CASES = {
         nothing,
         PREDICT + "b",
         2,
-        "b ends in 'no extension', expected one of .geojson, .gpkg",
+        "b has no extension, expected one of .geojson, .gpkg",
     ),
     "a shapefile": (
         nothing,
@@ -93,7 +93,7 @@ CASES = {
         nothing,
         PREDICT + "/dev/full --overwrite",
         2,
-        "full ends in 'no extension', expected one of",
+        "full has no extension, expected one of",
     ),
     "below a file": (nothing, PREDICT + "tile.tif/b.gpkg", 1, "tile.tif"),
     "below a file, a raster": (

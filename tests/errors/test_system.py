@@ -163,7 +163,7 @@ def test_two_runs_do_not_go_on_in_one_folder(desk, good_run):
     with locked(desk.folder / "r"):
         before = desk.contents()
         found = line(run("train", "--resume", "r"))
-        assert "another geoseg is writing into r: wait until it is done" in found
+        assert "another geoseg is at work in r: wait until it is done" in found
         assert desk.contents() == before
 
 

@@ -227,7 +227,7 @@ def test_flatgeobuf_has_a_spatial_index(tmp_path):
         "b.geojsons": r"RFC 8142.* take \.geojsonl",
         "b.csv": r"without CRS",
         "b.xyz": r"b\.xyz ends in '\.xyz', expected one of \.geojson, \.gpkg, \.fgb",
-        "b": r"b ends in 'no extension', expected one of",
+        "b": r"b has no extension, expected one of",
     }.items(),
 )
 def test_other_formats_are_refused_with_advice(tmp_path, name, expected):
