@@ -302,7 +302,6 @@ def command(
 
     \b
         geoseg train --images tiles/ --labels buildings.geojson --max-time 00:20:00
-        geoseg train --aoi las_vegas -p width=16
         geoseg train --resume runs/las_vegas-iic-001 --max-steps 5000
     """
     if ctx.args:
@@ -377,7 +376,8 @@ def _resume(
     from geoseg import runs  # heavy: after the check
     from geoseg.training import Limits
 
-    limits = Limits(*given)
+    steps, epochs, time = given
+    limits = Limits(max_steps=steps, max_epochs=epochs, max_time=time)
     return runs.resume(run, limits=None if limits == Limits() else limits, **changes)
 
 

@@ -51,7 +51,7 @@ AT_ONCE = {
     "train --images none": "none does not exist, expected a folder of GeoTIFFs",
     "train --images labels.geojson --labels tiles": "labels.geojson is a file of vectors, "
     "expected a folder of GeoTIFFs or one image: were labels and images exchanged?",
-    "match m --images tiles --labels tiles -o '' m": "the name of the output is empty",
+    "match m --images tiles --labels tiles -o ''": "the name of the output is empty",
     TRAIN + "--labels none": "labels none do not exist, expected a folder",
     TRAIN + "--init none": "there is no model file none",
     "match m --images none": "none does not exist, expected a folder of GeoTIFFs",
