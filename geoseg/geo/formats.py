@@ -115,7 +115,7 @@ def check_format(path: Path) -> Format:
         reason = _REFUSED.get(suffix)
         what = f" ({reason})" if reason else ""
         raise ParameterError(
-            f"{path.name} {_ending(suffix)}{what}, expected one "
+            f"{path.name} {_ending(path.suffix)}{what}, expected one "
             f"of {', '.join(SUFFIXES)}; rename the output"
         )
     if found.driver is None and find_spec("pyarrow") is None:
