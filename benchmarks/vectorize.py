@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from multiprocessing import Process
 from pathlib import Path
 
 import fiona
@@ -192,7 +193,10 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder) / "classes.tif"
-        make_raster(path, options.size, options.ragged)
+        # Apart: a process inherits the peak memory of the one that starts it.
+        making = Process(target=make_raster, args=(path, options.size, options.ragged))
+        making.start()
+        making.join()
         for to in options.to:
             print(row_of(path, to, options.turns), flush=True)
 
