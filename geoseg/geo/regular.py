@@ -62,7 +62,7 @@ def draw_regular(
     """Draw buildings with right angles where the evidence supports them.
 
     Args:
-        outlines: straightened polygons in pixel coordinates.
+        outlines: polygons in pixel coordinates, with points at corners alone.
         simple: the same, simplified; returned where right angles are not supported.
         metres: ``(2, 2)``, metres east and north per column and row.
         tolerance_m: that of the simplified outlines; points may lie off their wall by

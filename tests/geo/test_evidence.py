@@ -7,7 +7,7 @@ import shapely
 from shapely import Polygon, box
 
 from geoseg.geo.evidence import speaks_for_right_angles
-from geoseg.geo.simplify import Extent, fill_holes, soften, straighten
+from geoseg.geo.simplify import Extent, fill_holes, soften
 
 SIDE = 80
 EXTENT = Extent(SIDE, SIDE)
@@ -26,7 +26,7 @@ def outline(polygon: Polygon, noise: float) -> Polygon:
     shapes = rasterio.features.shapes(mask, mask=mask > 0, connectivity=4)
     rings = [Polygon(shape["coordinates"][0]) for shape, _ in shapes]
     pixels = np.array([max(rings, key=shapely.area)], dtype=object)
-    return soften(fill_holes(straighten(pixels), 1e9), EXTENT)[0]
+    return soften(fill_holes(shapely.normalize(pixels), 1e9), EXTENT)[0]
 
 
 def kept(pixels: Polygon) -> bool:
