@@ -16,6 +16,19 @@ def mixture(n: int = 3000, d: int = 6, k: int = 5, seed: int = 0) -> torch.Tenso
     return middles[ids] + 0.6 * torch.randn(n, d, generator=generator)
 
 
+def count_looks(monkeypatch) -> list[int]:
+    """Return a list that grows by the number of features that are compared with all."""
+    found: list[int] = []
+    nearest = Search.nearest
+
+    def counted(self, rows, squares):
+        found.append(len(rows))
+        return nearest(self, rows, squares)
+
+    monkeypatch.setattr(Search, "nearest", counted)
+    return found
+
+
 def plain(features, centroids, iterations):
     """All distances in float64, at every iteration."""
     features, centroids = features.double(), centroids.double()
@@ -61,14 +74,7 @@ def test_few_features_are_compared_once_the_centroids_hardly_move(monkeypatch):
     clusters = Clusters(features[:9].clone())
     clusters.gather([features])
     clusters.gather([features])
-    looked_at = []
-    nearest = Search.nearest
-
-    def counted(self, rows, squares):
-        looked_at.append(len(rows))
-        return nearest(self, rows, squares)
-
-    monkeypatch.setattr(Search, "nearest", counted)
+    looked_at = count_looks(monkeypatch)
     clusters.move(clusters.centroids + 1e-4)
     clusters.gather([features])
     assert sum(looked_at) < len(features) / 20
@@ -80,14 +86,7 @@ def test_a_centroid_that_moves_far_leaves_most_features_alone(monkeypatch, k):
     clusters = Clusters(features[:k].clone())
     clusters.gather([features])
     clusters.gather([features])
-    looked_at = []
-    nearest = Search.nearest
-
-    def counted(self, rows, squares):
-        looked_at.append(len(rows))
-        return nearest(self, rows, squares)
-
-    monkeypatch.setattr(Search, "nearest", counted)
+    looked_at = count_looks(monkeypatch)
     moved = clusters.centroids.clone()
     moved[3] += 1.0
     clusters.move(moved)

@@ -221,11 +221,8 @@ def evaluate_output(
     """
     judged = JudgedMap(prediction)
     classes = tiles[0].classes if tiles else TWO_CLASSES
-    if judged.vector and len(classes.names) != 2:
-        raise ParameterError(
-            f"footprints of {prediction} are scored as one class or not, found "
-            f"{len(classes.names)} classes: score the class raster"
-        )
+    if judged.vector:
+        _check_one_class(prediction, classes.names)
     targets = _targets(classes.names, footprint_classes)
     counted = []
     places = _labelled(tiles, classes.names, targets if polygons else ())
@@ -249,6 +246,14 @@ def evaluate_output(
         there, found = scores.confusions[:, 1].sum(1), scores.confusions[:, :, 1].sum(1)
         warn_of_unmapped(prediction, found[there > 0] == 0)
     return scores
+
+
+def _check_one_class(prediction: Path, names: Sequence[str]) -> None:
+    if len(names) != 2:
+        raise ParameterError(
+            f"footprints of {prediction} are scored as one class or not, found "
+            f"{len(names)} classes: score the class raster"
+        )
 
 
 def _targets(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
