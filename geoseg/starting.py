@@ -177,12 +177,13 @@ def new_card(
     parameters = parameters_of(settings, normalization.bands, initial_card(settings))
     method = outline_method(settings, normalization.channels, parameters)
     roles = ("match", "select", "test", "unlabelled")
+    image = raster.describe(tiles[0].image)
     return ModelCard(
         method=settings.method,
         parameters=parameters,
         normalization=normalization,
         nodata=settings.nodata,
-        gsd_m=raster.describe(tiles[0].image).gsd_m,
+        gsd_m=image.gsd_m,
         patch_size=settings.patch_size,
         head=method.default_head,
         seed=settings.seed,
@@ -190,6 +191,7 @@ def new_card(
             "source": settings.source,
             "labels": settings.label_options,
             "tiles": {role: [t.id for t in getattr(split, role)] for role in roles},
+            "image_bands": image.count,
             "learns_from_labels": method.uses_labels,
             "transductive": settings.transductive,
             **({} if settings.preset is None else {"preset": settings.preset}),

@@ -277,8 +277,11 @@ def _describe(model: Model, images: Sequence[str]) -> list[RasterDescription]:
         raster.require_crs(grid)
         raster.band_numbers(grid, bands)
         warn_of_gsd(grid, model.card.gsd_m)
-    if guess := assumed_bands(grids[0], bands) if grids[0].count > len(bands) else None:
-        log.info("%s: %s", grids[0].path, guess)
+    others = {grid.count: grid for grid in grids}
+    others.pop(model.card.provenance.get("image_bands", grids[0].count), None)
+    for grid in others.values():
+        if guess := assumed_bands(grid, bands):
+            log.warning("%s, unlike the training's: %s", grid.path, guess)
     _one_crs(grids)
     return grids
 

@@ -36,6 +36,8 @@ def test_peers_that_are_not_installed_are_named(peers, capsys, monkeypatch) -> N
         "geoseg, pixels",
         "geoseg, simplified",
         "geoseg, regular",
+        "geoseg, split",
+        "geoseg, regular, split",
     ]
 
 
