@@ -121,7 +121,7 @@ def test_a_window_is_read_without_the_rest(s3, cog, image):
 
 
 def test_the_first_strip_of_a_map_needs_its_rows_alone(s3, cog, image, bright_model):
-    strips = predict_raster(bright_model(), image, window=128, overlap=16)
+    strips = predict_raster(bright_model(), image, window=64, overlap=16)
     first = next(strips)
     strips.close()
     assert first.classes.shape[1] == SIDE
