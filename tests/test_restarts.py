@@ -54,6 +54,7 @@ def alone(town, tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 def test_the_best_matched_seed_is_kept(best, alone):
     found = best.model.card.provenance["restarts"]
     assert [it["seed"] for it in found] == [4, 5, 6]
@@ -78,6 +79,7 @@ def test_the_test_tiles_have_no_say(town, best, tmp_path, monkeypatch):
     assert again.model.card.seed == 5
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same(town, best, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(best.run, folder)
@@ -92,6 +94,7 @@ def test_a_stopped_run_goes_on_to_the_same(town, best, tmp_path):
     assert tried == [4, 5, 6]
 
 
+@pytest.mark.slow
 def test_more_steps_go_on_in_every_training(town, best, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(best.run, folder)

@@ -313,6 +313,7 @@ def test_a_finished_run_is_left_as_it_is(iic_run):
     assert {path: path.stat().st_mtime_ns for path in iic_run.run.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_what_does_not_alter_the_training_may_differ_when_a_run_goes_on(
     iic_run, tmp_path
 ):

@@ -34,6 +34,7 @@ def labels(tmp_path) -> str:
     return str(tmp_path / "labels.gpkg")
 
 
+@pytest.mark.slow
 def test_a_run_keeps_no_signature_and_takes_it_again_to_go_on(
     address, labels, tmp_path
 ):

@@ -216,6 +216,7 @@ def test_what_learned_from_labels_is_named_so_wherever_it_appears(town, tmp_path
     assert "learned from the labels of" in sheet
 
 
+@pytest.mark.slow
 def test_every_reference_trains_from_tiles_to_a_map(iic_run, town, tmp_path):
     for method, parameters in (
         ("probe", {}),

@@ -213,6 +213,7 @@ def test_the_demo_makes_its_tiles_and_maps_those_not_seen(tmp_path, monkeypatch)
     assert all(any(name.endswith(tile) for name in mapped) for tile in tested)
 
 
+@pytest.mark.slow
 def test_evaluate_writes_a_page_with_and_without_the_model(there, geoseg, tmp_path):
     output = tmp_path / "b.geojson"
     assert geoseg("predict", *there.images, "-o", output).exit_code == 0

@@ -243,6 +243,7 @@ def test_an_archive_in_a_bucket_is_listed(tiles, tmp_path):
     assert found_in_a_process(at) == {f"{at}/t1.tif": None}
 
 
+@pytest.mark.slow
 def test_prefixes_that_are_empty_or_absent_are_told(tiles):
     at = f"s3://{tiles.bucket}"
     assert "folders in it: images, labels" in found_in_a_process(at)

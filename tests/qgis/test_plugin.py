@@ -111,11 +111,13 @@ def used(toolbox, program, town, model, outputs, big_image):
     return said
 
 
+@pytest.mark.slow
 def test_the_toolbox_lists_the_commands_until_the_plugin_is_unloaded(used):
     assert set(used["algorithms"]) == {"train", "match", "predict", "evaluate", "info"}
     assert used["icon"] and used["unloaded"]
 
 
+@pytest.mark.slow
 def test_footprints_and_rasters_of_a_dialog_open_styled(used):
     happened = used["happened"]["dialog"]
     assert "error" not in happened
@@ -130,6 +132,7 @@ def test_footprints_and_rasters_of_a_dialog_open_styled(used):
     assert probability["renderer"] == "singlebandpseudocolor"
 
 
+@pytest.mark.slow
 def test_the_map_of_a_dialog_is_drawn_where_the_building_is(used, outputs):
     picture = imread(outputs / "dialog.png")[..., :3]
     row, col = (int((part + 0.5) * SIDE / TILE) for part in (18, 22))
@@ -139,6 +142,7 @@ def test_the_map_of_a_dialog_is_drawn_where_the_building_is(used, outputs):
     assert max(red, green, blue) < min(red, green, blue) + 0.05  # the dark image
 
 
+@pytest.mark.slow
 def test_progress_and_words_of_geoseg_reach_the_dialog(used):
     happened = used["happened"]["dialog"]
     assert happened["stages"][0] == "mapping"
@@ -146,6 +150,7 @@ def test_progress_and_words_of_geoseg_reach_the_dialog(used):
     assert any("1 footprint in" in line for line in happened["said"])
 
 
+@pytest.mark.slow
 def test_a_script_gets_the_paths_and_all_parameters_count(used, outputs):
     happened = used["happened"]["script"]
     assert happened["results"] == {
@@ -158,17 +163,20 @@ def test_a_script_gets_the_paths_and_all_parameters_count(used, outputs):
     assert written == {"tile0.tif", "tile1.tif"}
 
 
+@pytest.mark.slow
 def test_several_images_do_not_go_into_one_raster(used):
     error = used["happened"]["two rasters of one file"]["error"]
     assert "2 images" in error and "folder" in error
 
 
+@pytest.mark.slow
 def test_an_error_of_geoseg_is_the_error_in_qgis(used):
     error = used["happened"]["refused by geoseg"]["error"]
     assert "tower" in error and not error.startswith("Error")
     assert "not closed" in used["happened"]["an open quote"]["error"]
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_program_and_leaves_nothing_half_written(used, outputs):
     happened = used["happened"]["cancelled"]
     assert "geoseg predict was stopped" in happened["error"]
@@ -192,12 +200,14 @@ def running(word: str) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_info_answers_in_words(used):
     happened = used["happened"]["info"]
     assert "64 x 64 pixels, 3 bands" in happened["results"]["OUTPUT"]
     assert "the model   fits" in happened["results"]["OUTPUT"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["no program", "no such program"])
 def test_without_the_program_the_toolbox_says_where_to_set_it(used, name):
     happened = used["happened"][name]
@@ -206,6 +216,7 @@ def test_without_the_program_the_toolbox_says_where_to_set_it(used, name):
     assert "Options ▸ Processing ▸ Providers ▸ geoseg" in why
 
 
+@pytest.mark.slow
 def test_defaults_are_those_of_the_command_line(used):
     from geoseg.cli.predict import command
 

@@ -367,6 +367,7 @@ def test_a_trunk_has_a_curve_of_its_own_and_every_pixel_counts(
     assert sum(counted) == 2 * 6 * 64 * 64  # spaces x tiles x pixels
 
 
+@pytest.mark.slow
 def test_a_method_without_steps_says_that_it_has_no_curves(town, tmp_path):
     settings = RunSettings(
         images=town.images,

@@ -75,6 +75,7 @@ def test_a_training_that_collapses_ends_with_advice(collapsing, tmp_path):
     assert on.steps == result.steps + 5
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_well_is_not_stopped(tmp_path):
     result = fit(
         small_iic(learning_rate=0.01),
