@@ -64,6 +64,16 @@ class GeosegAlgorithm(QgsProcessingAlgorithm):
             return False, str(error)
         return True, ""
 
+    def problem(self, parameters, context):
+        """Say what is wrong with the parameters together; None if nothing is."""
+        return None
+
+    def checkParameterValues(self, parameters, context):
+        problem = self.problem(parameters, context)
+        if problem:
+            return False, problem
+        return super().checkParameterValues(parameters, context)
+
     def add(self, parameter, *, advanced=False, help=""):
         """Add a parameter, or an output that the user may choose.
 

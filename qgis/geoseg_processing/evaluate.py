@@ -11,7 +11,7 @@ from .inputs import (
     add_labels,
     add_model,
     add_tiles,
-    check_pair,
+    check_tiles,
     labels_of,
     path_of,
     tiles_of,
@@ -49,12 +49,8 @@ class Evaluate(GeosegAlgorithm):
             )
         )
 
-    def checkParameterValues(self, parameters, context):
-        problem = check_pair(self, parameters, ("LAYERS", "FOLDER"))
-        problem = problem or check_pair(self, parameters, ("LABELS", "LABEL_FOLDER"))
-        if problem:
-            return False, problem
-        return super().checkParameterValues(parameters, context)
+    def problem(self, parameters, context):
+        return check_tiles(self, parameters)
 
     def processAlgorithm(self, parameters, context, feedback):
         output = self.parameterAsFileOutput(parameters, "OUTPUT", context)

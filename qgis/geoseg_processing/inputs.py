@@ -85,12 +85,19 @@ def add_labels(algorithm, *, needed):
     )
 
 
-def check_pair(algorithm, parameters, names, *, needed=True):
-    """Say what is wrong unless one of two parameters has a value.
+def check_tiles(algorithm, parameters, *, labels_needed=True):
+    """Say what is wrong with the choice of tiles and labels.
 
     Returns:
         A sentence, or None.
     """
+    return _check_pair(algorithm, parameters, ("LAYERS", "FOLDER")) or _check_pair(
+        algorithm, parameters, ("LABELS", "LABEL_FOLDER"), needed=labels_needed
+    )
+
+
+def _check_pair(algorithm, parameters, names, *, needed=True):
+    """Say what is wrong unless one of two parameters has a value."""
     count = sum(parameters.get(name) not in (None, "", []) for name in names)
     if count == 1 or (count == 0 and not needed):
         return None

@@ -3,7 +3,7 @@
 from qgis.core import QgsProcessingParameterEnum, QgsProcessingParameterFileDestination
 
 from .algorithm import GeosegAlgorithm
-from .inputs import add_labels, add_model, add_tiles, check_pair, labels_of, tiles_of
+from .inputs import add_labels, add_model, add_tiles, check_tiles, labels_of, tiles_of
 
 OBJECTIVES = ("f1", "accuracy")
 
@@ -40,12 +40,8 @@ class Match(GeosegAlgorithm):
             )
         )
 
-    def checkParameterValues(self, parameters, context):
-        problem = check_pair(self, parameters, ("LAYERS", "FOLDER"))
-        problem = problem or check_pair(self, parameters, ("LABELS", "LABEL_FOLDER"))
-        if problem:
-            return False, problem
-        return super().checkParameterValues(parameters, context)
+    def problem(self, parameters, context):
+        return check_tiles(self, parameters)
 
     def processAlgorithm(self, parameters, context, feedback):
         output = self.parameterAsFileOutput(parameters, "OUTPUT", context)

@@ -130,16 +130,16 @@ class Predict(GeosegAlgorithm):
             load_styled(path, context)
         return self.results
 
-    def checkParameterValues(self, parameters, context):
+    def problem(self, parameters, context):
         layers = self.parameterAsLayerList(parameters, "LAYERS", context)
         given = {name for name in parameters if parameters[name] not in (None, "")}
         single = [title for name, _, title in RASTERS if name in given]
         if len(layers) > 1 and single:
             problem = "«{}» asked for {} images: take the folder for classes instead"
-            return False, problem.format(single[0], len(layers))
+            return problem.format(single[0], len(layers))
         if "CLASS_FOLDER" in given and (len(layers) == 1 or "CLASSES" in given):
-            return False, "the folder for classes is for several images: leave it empty"
-        return super().checkParameterValues(parameters, context)
+            return "the folder for classes is for several images: leave it empty"
+        return None
 
     def _how(self, parameters, context):
         model = self.parameterAsString(parameters, "MODEL", context)

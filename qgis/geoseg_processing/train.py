@@ -13,7 +13,7 @@ from qgis.core import (
 
 from . import program
 from .algorithm import GeosegAlgorithm
-from .inputs import add_labels, add_tiles, check_pair, labels_of, tiles_of
+from .inputs import add_labels, add_tiles, check_tiles, labels_of, tiles_of
 
 #: As ``geoseg methods`` lists them; a test compares.
 PRESETS = {
@@ -76,14 +76,8 @@ class Train(GeosegAlgorithm):
             advanced=True,
         )
 
-    def checkParameterValues(self, parameters, context):
-        problem = check_pair(self, parameters, ("LAYERS", "FOLDER"))
-        problem = problem or check_pair(
-            self, parameters, ("LABELS", "LABEL_FOLDER"), needed=False
-        )
-        if problem:
-            return False, problem
-        return super().checkParameterValues(parameters, context)
+    def problem(self, parameters, context):
+        return check_tiles(self, parameters, labels_needed=False)
 
     def processAlgorithm(self, parameters, context, feedback):
         run = self.parameterAsString(parameters, "OUTPUT", context)
