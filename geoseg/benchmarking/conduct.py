@@ -324,9 +324,10 @@ class _Progress:
 
     def _notes(self) -> list[str]:
         notes = [
-            "Bold: the best of its family, of the rows that miss no run of the others. ±: standard deviation over runs. In brackets: "
-            "95 % interval of the mean when test tiles are drawn again. AMI: adjusted "
-            "mutual information of clusters and classes, without any matching.",
+            "Bold: the best of its family, of the rows that miss no run of the others. "
+            "±: standard deviation over runs. In brackets: 95 % interval of the mean when "
+            "test tiles are drawn again. AMI: adjusted mutual information of clusters and "
+            "classes, without any matching.",
             "Where labels only name clusters, scores by labelled tiles count the most "
             "probable cluster of each pixel: the last of them can differ from the table "
             "above, whose maps add up the probabilities of all clusters.",

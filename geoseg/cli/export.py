@@ -79,13 +79,9 @@ def command(
     check_installed()
     file = newest_model(model)
     from geoseg.exporting.onnx_file import ExportOptions, check_onnx, write_onnx
-    from geoseg.model import file_sha256, load_model  # heavy: after the checks
+    from geoseg.model import file_sha256  # heavy: after the checks
 
-    if model is None:
-        log.info("model: %s", file)
-    loaded = load_model(file)
-    if head is not None:
-        loaded = loaded.with_head(head)
+    loaded = options.load_head(file, model, head)
     wanted = ExportOptions(**given)
     apart = []
 

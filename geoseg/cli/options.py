@@ -6,9 +6,12 @@ import shlex
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from geoseg.model import Model
 
 log = logging.getLogger(__name__)
 
@@ -242,6 +245,22 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
+def load_head(file: Path, given: Path | None, head: str | None) -> "Model":
+    """Load a model; say which one it is if nobody named it.
+
+    Args:
+        file: The model file.
+        given: What was named on the command line.
+        head: Instead of the model's own, if given.
+    """
+    from geoseg.model import load_model  # heavy: after the checks
+
+    if given is None:
+        log.info("model: %s", file)
+    model = load_model(file)
+    return model if head is None else model.with_head(head)
+
+
 def named(ctx: click.Context) -> set[str]:
     """Return the names of the parameters that were given on the command line."""
     return {
@@ -249,6 +268,22 @@ def named(ctx: click.Context) -> set[str]:
         for name in ctx.params
         if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
     }
+
+
+def with_preset(ctx: click.Context, given: dict[str, Any]) -> dict[str, Any]:
+    """Complete what was given by the settings of the preset, if one is named."""
+    name = given["preset"]
+    if name is None:
+        return given
+    from geoseg.presets import additions, in_options
+
+    chosen = named(ctx) | {"parameters"}
+    if "max_time" in chosen:
+        chosen.add("max_seconds")
+    added = additions(name, {key: given[key] for key in chosen & set(given)})
+    log.info("preset %s sets %s", name, in_options(added))
+    parameters = {**added["parameters"], **given["parameters"]}
+    return {**given, **added, "parameters": parameters}
 
 
 def command_line(ctx: click.Context) -> str:

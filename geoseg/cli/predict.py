@@ -154,8 +154,9 @@ def command(
     The result is one layer of building polygons with class, score (mean probability;
     1 where a method such as k-means decides without any), area, perimeter and orientation.
     When it is stopped, the same command goes on where it was.
-    Images may be paths, folders of GeoTIFFs, s3://, https:// or /vsi… names. Everything that the training
-    decided (bands, normalisation, nodata, clusters) is read from the model.
+    Images may be paths, folders of GeoTIFFs, s3://, https:// or /vsi… names. Everything
+    that the training decided (bands, normalisation, nodata, clusters) is read from the
+    model.
 
     \b
         geoseg predict tile.tif -o buildings.geojson
@@ -178,13 +179,9 @@ def command(
     options.set_threads(1 if threads is None and elsewhere else threads)
     from geoseg.geo import mapping  # heavy: after the checks
     from geoseg.geo.class_rasters import RasterTags
-    from geoseg.model import file_sha256, load_model
+    from geoseg.model import file_sha256
 
-    if model is None:
-        log.info("model: %s", file)
-    loaded = load_model(file)
-    if head is not None:
-        loaded = loaded.with_head(head)
+    loaded = options.load_head(file, model, head)
     device = options.found_device(device)
     if device != "cpu":
         loaded = loaded.to(device)

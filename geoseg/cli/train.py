@@ -302,6 +302,7 @@ def command(
 
     \b
         geoseg train --images tiles/ --labels buildings.geojson --max-time 00:20:00
+        geoseg train --aoi las_vegas -p width=16
         geoseg train --resume runs/las_vegas-iic-001 --max-steps 5000
     """
     if ctx.args:
@@ -322,27 +323,11 @@ def command(
         seconds = None if max_time is None else max_time.total_seconds()
         given |= {"images": images, "aoi": aoi, "max_seconds": seconds}
         given["parameters"] = pairs
-        result = _start(_with_preset(ctx, given), output, threads, profile)
+        result = _start(options.with_preset(ctx, given), output, threads, profile)
     log.info("%s", result.summary())
     click.echo(result.model_path)
     if result.signal is not None:
         ctx.exit(128 + result.signal)  # as shells and schedulers expect
-
-
-def _with_preset(ctx: click.Context, given: dict[str, Any]) -> dict[str, Any]:
-    """Complete what was given by the settings of the preset, if one is named."""
-    name = given["preset"]
-    if name is None:
-        return given
-    from geoseg.presets import additions, in_options
-
-    named = options.named(ctx) | {"parameters"}
-    if "max_time" in named:
-        named.add("max_seconds")
-    added = additions(name, {key: given[key] for key in named & set(given)})
-    log.info("preset %s sets %s", name, in_options(added))
-    parameters = {**added["parameters"], **given["parameters"]}
-    return {**given, **added, "parameters": parameters}
 
 
 def _refuse_settings(ctx: click.Context) -> set[str]:

@@ -65,7 +65,10 @@ def declared_valid(
 
 
 #: What to do about gaps that a file does not name.
-NAME_GAPS = "if that is nodata, say so in the file (gdalbuildvrt -addalpha, gdal_edit -a_nodata 0)"
+NAME_GAPS = (
+    "if that is nodata, say so in the file (gdalbuildvrt -addalpha, gdal_edit -a_nodata "
+    "0)"
+)
 #: Share of the pixels that are 0 in all bands from which they are thought to be gaps.
 LEAST_ZERO = 0.01
 
