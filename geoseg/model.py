@@ -164,7 +164,7 @@ class Model:
 
         Those of learned classes are such that their threshold lies at one half.
         """
-        predict = partial(self.method.predict_heads, heads=heads)
+        predict = partial(self.method.for_prediction().predict_heads, heads=heads)
         parts = [
             self.inference(predict, *part)
             for part in in_parts(image.to(self._device), valid.to(self._device))

@@ -44,12 +44,19 @@ def run_identity(
         "device": device_of(model),
         "threads": torch.get_num_threads(),
         "model": model_digest(model),
+        **_folding(model),
         **options,
         "images": {_place(grid.path): image_identity(grid) for grid in grids},
     }
     # as it comes back from the manifest
     plain: dict[str, Any] = json.loads(json.dumps(identity))
     return plain
+
+
+def _folding(model: Model) -> dict[str, str]:
+    """Tell from an older geoseg, which predicted with the network as it was trained."""
+    changed = model.method.for_prediction() is not model.method
+    return {"batch_norms": "folded"} if changed else {}
 
 
 def signature_of(identity: Mapping[str, Any]) -> str:

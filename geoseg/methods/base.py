@@ -1,14 +1,17 @@
 """The contract that every segmentation method fulfils."""
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.errors import ParameterError
+from geoseg.networks import Trunk
+from geoseg.networks.folding import folded
 from geoseg.patches import PatchBatch
 from geoseg.whitening import Whitening, WhiteningLayer
 
@@ -224,6 +227,19 @@ class Method(nn.Module):
 
     def finish(self, batches: Batches) -> None:
         """Make a last fit after the optimiser steps, or the only one."""
+
+    def for_prediction(self) -> Self:
+        """Return the method with a :func:`folded` trunk, itself if that changes nothing.
+
+        The copy shares all that is not folded; it is to be asked at once, not kept.
+        """
+        trunk = self._modules.get("trunk")
+        faster = folded(trunk) if isinstance(trunk, Trunk) else trunk
+        if faster is trunk:
+            return self
+        found = copy.copy(self)
+        found._modules = {**self._modules, "trunk": faster}
+        return found
 
     def predict(self, image: Tensor, valid: Tensor, head: str | None = None) -> Tensor:
         """Return cluster probabilities for images of any size.

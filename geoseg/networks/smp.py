@@ -105,7 +105,7 @@ def resnet18(in_channels: int, *, stages: int) -> tuple[nn.Module, list[int]]:
     return encoder, list(encoder.out_channels[-stages:])
 
 
-class _BatchNorm(nn.BatchNorm2d):
+class BatchNorm(nn.BatchNorm2d):
     """Batch normalisation that takes a single value per channel while training.
 
     The encoder's last stage has stride 32: one patch of 32 pixels leaves one value,
@@ -130,7 +130,7 @@ def _replace_batch_norms(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             with torch.device("meta"):
-                new = _BatchNorm(child.num_features, child.eps, child.momentum)
+                new = BatchNorm(child.num_features, child.eps, child.momentum)
             new.load_state_dict(child.state_dict(), assign=True)
             new.train(child.training)
             setattr(module, name, new)
