@@ -36,9 +36,16 @@ log = logging.getLogger(__name__)
     "default: that of the model.",
 )
 @click.option(
+    "--mosaic",
+    is_flag=True,
+    help="Map the images as one raster: buildings across their borders are whole. They "
+    "share a pixel grid; later images lie over earlier ones where they have valid pixels.",
+)
+@click.option(
     "--raster",
     type=click.Path(path_type=Path),
-    help="Also write the classes as a GeoTIFF; a folder if there are several images.",
+    help="Also write the classes as a GeoTIFF; a folder if there are several images "
+    "and no --mosaic.",
 )
 @click.option(
     "--probability",
@@ -161,6 +168,7 @@ def command(
     \b
         geoseg predict tile.tif -o buildings.geojson
         geoseg predict tiles/*.tif -o city.gpkg --raster classes/
+        geoseg predict tiles/*.tif -o city.gpkg --mosaic --raster classes.tif
     """
     check_format(output)
     rasters = [path for path in (raster, probability, raster_clusters) if path]
@@ -172,7 +180,7 @@ def command(
     file = newest_model(model)
     found = [image for given_image in images for image in images_in(given_image)]
     for path in rasters:
-        check_one_file(path, len(found))
+        check_one_file(path, 1 if given["mosaic"] else len(found))
     if given["workers"] and given["scheduler"]:
         raise click.UsageError("give either --workers or --scheduler (not both)")
     elsewhere = given["workers"] or given["scheduler"]

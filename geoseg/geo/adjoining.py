@@ -1,4 +1,4 @@
-"""Images that lie side by side: what their maps, made one by one, cannot join."""
+"""Several images of one map: what keeps them, or their footprints, from being joined."""
 
 import logging
 from collections.abc import Sequence
@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import shapely
 
+from geoseg.errors import RasterError
 from geoseg.geo.georeference import locate
+from geoseg.geo.mosaic import misfit
 from geoseg.geo.raster import RasterDescription
 
 log = logging.getLogger(__name__)
@@ -31,13 +33,33 @@ def adjoining(grids: Sequence[RasterDescription]) -> list[RasterDescription]:
 def warn_of_adjoining(grids: Sequence[RasterDescription]) -> None:
     """Warn of footprints that will end where one image does and go on in the next."""
     found = adjoining(grids)
-    if found:
-        log.warning(
-            "%d of %d images adjoin or overlap others: a building across their borders "
-            "becomes several footprints; for whole ones map a mosaic of them: "
-            "gdalbuildvrt -addalpha mosaic.vrt *.tif",
-            *(len(found), len(grids)),
-        )
+    if not found:
+        return
+    fit = all(misfit(found[0], grid) is None for grid in found[1:])
+    log.warning(
+        "%d of %d images adjoin or overlap others: a building across their borders "
+        "becomes several footprints; for whole ones %s",
+        *(len(found), len(grids)),
+        (
+            "map them as one, with --mosaic"
+            if fit
+            else "bring them to one grid (gdalwarp -tap) and give --mosaic"
+        ),
+    )
+
+
+def require_one_crs(grids: Sequence[RasterDescription]) -> None:
+    """Refuse images whose footprints have no CRS in common.
+
+    Raises:
+        RasterError: If two CRSs differ.
+    """
+    for grid in grids[1:]:
+        if grid.crs != grids[0].crs:
+            raise RasterError(
+                f"{grid.path} is in {grid.crs}, {grids[0].path} in {grids[0].crs}: "
+                "predict images of different CRSs into different outputs"
+            )
 
 
 def _outline(grid: RasterDescription) -> shapely.Polygon:

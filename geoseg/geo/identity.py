@@ -46,7 +46,7 @@ def run_identity(
         "model": model_digest(model),
         **_folding(model),
         **options,
-        "images": {_place(grid.path): image_identity(grid) for grid in grids},
+        "images": {place_of(grid.path): image_identity(grid) for grid in grids},
     }
     # as it comes back from the manifest
     plain: dict[str, Any] = json.loads(json.dumps(identity))
@@ -78,7 +78,7 @@ def model_digest(model: Model) -> str:
     return digest.hexdigest()
 
 
-def _place(path: str) -> str:
+def place_of(path: str) -> str:
     """Name an image the same from any folder, and with any signature."""
     return os.path.abspath(path) if os.path.exists(path) else redact(path)
 

@@ -208,6 +208,8 @@ def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
             said.append(_changed_images(old or {}, new or {}))
         elif name == "model":
             said.append("another model")
+        elif name == "mosaic":
+            said.append(_changed_mosaic(old, new))
         else:
             said.append(f"{name.replace('_', ' ')} {old} (now {new})")
     return ", ".join(said)
@@ -218,6 +220,12 @@ def _changed_images(then: Mapping[str, str], now: Mapping[str, str]) -> str:
     if changed:
         return f"{changed[0]} as it was before it changed"
     return "other images"
+
+
+def _changed_mosaic(then: str | None, now: str | None) -> str:
+    if then is None:
+        return "images that are no mosaic"
+    return "images as one mosaic" if now is None else "a mosaic in another order"
 
 
 def _leave(folder: Path, error: BaseException) -> None:

@@ -51,6 +51,7 @@ def plan_files(
     *,
     legend: Legend | None,
     overwrite: bool,
+    one: bool,
     beside: Sequence[Path] = (),
     own: Container[Path] = (),
 ) -> MapFiles:
@@ -60,9 +61,10 @@ def plan_files(
         model: Names the classes and clusters of the rasters.
         images: Paths or URLs.
         output: Of the footprints.
-        asked: Folders for the rasters if there are several images.
+        asked: Where the rasters go; folders if the images are mapped one by one.
         legend: Of the footprints; None: no styles.
         overwrite: Replace files that exist.
+        one: The images are mapped as one, or there is but one.
         beside: What else will be written.
         own: Files that a stopped run of this map has finished; not refused.
 
@@ -70,7 +72,7 @@ def plan_files(
         OutputExistsError: If a file exists and ``overwrite`` is False.
         ParameterError: If an image is given twice, or two files have one name.
     """
-    places = _places(images, asked)
+    places = _places(images[:1] if one else images, asked)
     styles = {} if legend is None else _styles(model, output, places, legend)
     rasters = [path for place in places for path in place.paths]
     tables = [path.with_name(path.name + SUFFIX) for path in rasters]

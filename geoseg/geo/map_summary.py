@@ -41,7 +41,7 @@ class ImageSummary:
     """What was mapped of one image.
 
     Attributes:
-        path: As given.
+        path: As given, or what a mosaic is called.
         valid_m2: Where it has data, square metres.
         classes: Those that become footprints, in the order of their ids.
     """
@@ -170,14 +170,18 @@ def _percent(share: float) -> str:
 class Tally:
     """Measure one image on its way to the map."""
 
-    def __init__(self, grid: RasterDescription, classes: dict[int, str]) -> None:
+    def __init__(
+        self, grid: RasterDescription, classes: dict[int, str], name: str | None = None
+    ) -> None:
         """Begin at nothing.
 
         Args:
             grid: Of an image with a CRS.
             classes: Names of the classes that become footprints, by id.
+            name: What the image is called; None: its path.
         """
         self._grid = grid
+        self._name = name or grid.path
         self._names = classes
         self._pixels = np.zeros(IGNORE + 1, dtype=np.int64)
         self._count = dict.fromkeys(classes, 0)
@@ -203,7 +207,7 @@ class Tally:
         """Return what has been passed on so far."""
         pixel_m2 = (self._grid.gsd_m or 0.0) ** 2
         return ImageSummary(
-            self._grid.path,
+            self._name,
             float(self._pixels[:IGNORE].sum() * pixel_m2),
             tuple(
                 ClassSummary(

@@ -11,9 +11,9 @@ import torch
 from rasterio.crs import CRS
 
 from geoseg.classes import footprint_ids
-from geoseg.errors import ParameterError, RasterError
+from geoseg.errors import ParameterError
 from geoseg.geo import raster
-from geoseg.geo.adjoining import warn_of_adjoining
+from geoseg.geo.adjoining import require_one_crs, warn_of_adjoining
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.formats import check_format
 from geoseg.geo.identity import device_of, model_digest, run_identity
@@ -23,12 +23,13 @@ from geoseg.geo.legend import Legend, class_legend
 from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
 from geoseg.geo.map_job import MapJob
 from geoseg.geo.map_summary import MapSummary, Tally
+from geoseg.geo.mosaic import Mosaic, lay_out
 from geoseg.geo.outputs import all_or_none
 from geoseg.geo.raster import RasterDescription
 from geoseg.geo.stac_maps import MapContents, item_path, write_map_item
 from geoseg.geo.strips import keep_classes
 from geoseg.geo.styles import layer_style, write_style
-from geoseg.geo.unfinished import own_outputs
+from geoseg.geo.unfinished import own_outputs, parts_folder
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import write_footprints
 from geoseg.inference import Inference, Precision
@@ -61,6 +62,7 @@ class MapOptions:
         overwrite: Replace outputs that exist.
         style: Make QGIS show the outputs in the colours of their classes.
         stac: Describe the outputs in a STAC item beside the footprints.
+        mosaic: Map the images as one raster, later ones over earlier ones.
         workers: Processes that predict, of a cluster on this machine, each with as many
             threads as torch has here; None: this process.
         scheduler: Address of a running Dask cluster that predicts instead.
@@ -80,6 +82,7 @@ class MapOptions:
     overwrite: bool = False
     style: bool = True
     stac: bool = False
+    mosaic: bool = False
     workers: int | None = None
     scheduler: str | None = None
 
@@ -118,9 +121,10 @@ def map_buildings(
 
     Args:
         model: A matched model.
-        images: Paths or URLs; all of one CRS.
+        images: Paths or URLs; all of one CRS, for a mosaic of one pixel grid.
         output: The footprints, in the format that its extension says.
-        classes: Class raster to write; a folder if there are several images.
+        classes: Class raster to write; a folder if there are several images and no
+            mosaic.
         probability: Probability raster, likewise.
         clusters: Cluster raster, likewise.
         tags: Provenance for rasters and footprints.
@@ -133,7 +137,8 @@ def map_buildings(
         OutputExistsError: If an output exists, or what a run with other images or
             options has left of one, before anything is computed.
         MatchingError: If no cluster of the model has a class yet.
-        RasterError: If an image cannot be read or has no CRS, or the CRSs differ.
+        RasterError: If an image cannot be read or has no CRS, the CRSs differ, or the
+            images do not fit one mosaic.
         BandMismatchError: If an image lacks bands of the model.
         ParameterError: If the model has no such footprint class, clusters are wanted as
             a raster and there are more than 255, half precision of a CPU, or there is
@@ -144,32 +149,46 @@ def map_buildings(
     model = model.with_inference(Inference(options.precision, options.symmetries))
     names = _footprint_names(model, options)
     _check_clusters(model, clusters)
-    grids = _describe(model, images)
+    described = _describe(model, images)
+    if not options.mosaic:
+        require_one_crs(described)
+    mosaic = None
+    if options.mosaic:
+        folder, rule = parts_folder(output), model.card.nodata
+        mosaic = lay_out(described, folder, nodata=rule)
+    grids = described if mosaic is None else [mosaic.grid]
     legend = _footprint_legend(model, names) if options.style else None
     asked = RasterOutputs(classes, probability, clusters)
     files = plan_files(
         *(model, images, output, asked),
         legend=legend,
         overwrite=options.overwrite,
+        one=len(grids) == 1,
         beside=[item_path(output)] if options.stac else [],
         own=own_outputs(output),
     )
     warn_of_adjoining(grids)
-    warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
-    tallies = [Tally(grid, names) for grid in grids]
-    identity = run_identity(model, grids, _deciding(options, asked))
+    warn_of_unlike(described, model.card.normalization, nodata=model.card.nodata)
+    tallies = [
+        Tally(grid, names, None if mosaic is None else mosaic.name) for grid in grids
+    ]
+    identity = run_identity(model, described, _deciding(options, asked, mosaic))
     with (
         all_or_none(files.all, asked.paths),
         journal(output, identity, files.all, overwrite=options.overwrite) as parts,
-        _at_work(model, grids, parts, tags, options, asked) as job,
     ):
+        if mosaic is not None:
+            mosaic.write()
         # closed before the outputs go away: what it writes lies aside among them
-        with closing(_map_all(job, options, grids, files.places, tallies)) as mapped:
+        with (
+            _at_work(model, grids, parts, tags, options, asked) as job,
+            closing(_map_all(job, options, grids, files.places, tallies)) as mapped,
+        ):
             crs = grids[0].crs
             count = _write(output, mapped, crs, files, legend, options, tags)
         if options.stac:
             made = MapContents(
-                *(output, count, grids, files.places),
+                *(output, count, described, grids, files.places),
                 class_names=model.card.class_names,
                 cluster_count=model.method.heads[model.card.head],
                 tags=tags,
@@ -245,10 +264,13 @@ def _at_work(
         yield replace(job, ready=ready)
 
 
-def _deciding(options: MapOptions, asked: RasterOutputs) -> dict[str, Any]:
+def _deciding(
+    options: MapOptions, asked: RasterOutputs, mosaic: Mosaic | None
+) -> dict[str, Any]:
     """Return what decides the blocks: not what is made of them afterwards."""
     decides = {k: v for k, v in vars(options).items() if k not in _AFTERWARDS}
-    return decides | {"clusters": asked.clusters is not None}
+    together = {"mosaic": None if mosaic is None else mosaic.order}
+    return decides | together | {"clusters": asked.clusters is not None}
 
 
 def _footprint_names(model: Model, options: MapOptions) -> dict[int, str]:
@@ -282,7 +304,6 @@ def _describe(model: Model, images: Sequence[str]) -> list[RasterDescription]:
     for grid in others.values():
         if guess := assumed_bands(grid, bands):
             log.warning("%s, unlike the training's: %s", grid.path, guess)
-    _one_crs(grids)
     return grids
 
 
@@ -370,12 +391,3 @@ def _map_one(
             split_touching=options.split_touching,
         )
         yield from tally.footprints(found)
-
-
-def _one_crs(grids: Sequence[RasterDescription]) -> None:
-    for grid in grids[1:]:
-        if grid.crs != grids[0].crs:
-            raise RasterError(
-                f"{grid.path} is in {grid.crs}, {grids[0].path} in {grids[0].crs}: "
-                "predict images of different CRSs into different outputs"
-            )

@@ -50,10 +50,9 @@ def declared_valid(
     valid = np.ones(shape, bool)
     values = [dataset.nodatavals[number - 1] for number in numbers]
     alpha = alpha_band(dataset)
-    flags = dataset.mask_flag_enums[numbers[0] - 1]
     if alpha is not None:
         valid &= dataset.read(alpha, window=area, out_shape=shape) > 0
-    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+    elif has_mask(dataset, numbers[0]):
         valid &= dataset.read_masks(numbers[0], window=area, out_shape=shape) > 0
     elif all(value is None for value in values):
         if pixels.dtype.itemsize > 1:
@@ -62,6 +61,15 @@ def declared_valid(
             valid &= (np.abs(pixels) < _FLOAT_LIMIT).all(axis=0)
         return valid
     return np.asarray(valid & ~is_nodata(pixels, values))
+
+
+def has_mask(dataset: rasterio.DatasetReader, number: int) -> bool:
+    """Tell whether a band has a mask of all bands, from the file or beside it.
+
+    What GDAL makes of an alpha band, or of a band that it takes for one, is none.
+    """
+    flags = dataset.mask_flag_enums[number - 1]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
 #: What to do about gaps that a file does not name.
@@ -102,11 +110,10 @@ def nodata_in_words(dataset: rasterio.DatasetReader, rule: NodataRule) -> str:
         return "nothing is" if rule == "none" else f"{rule}, as asked for"
     alpha = alpha_band(dataset)
     values = sorted({value for value in dataset.nodatavals if value is not None})
-    flags = dataset.mask_flag_enums[0]
     declared = [f"the value {value:g}" for value in values]
     if alpha is not None:
         declared.insert(0, f"alpha 0 in band {alpha}")
-    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+    elif has_mask(dataset, 1):
         declared.insert(0, "the file's mask")
     if declared:
         return " and ".join(declared) + ", as the file says"
@@ -131,7 +138,7 @@ def is_nodata(
                 if value is None
                 else (
                     band == np.asarray(value).astype(band.dtype)
-                    if _fits(value, band.dtype)
+                    if holds(band.dtype, value)
                     else np.zeros(band.shape, bool)
                 )
             )
@@ -145,8 +152,8 @@ def is_nodata(
     return np.asarray(equal.any(axis=0) if impossible else equal.all(axis=0))
 
 
-def _fits(value: float, dtype: np.dtype[Any]) -> bool:
-    """Whether a band of this type can hold the value (nodata 256 of a byte cannot)."""
+def holds(dtype: np.dtype[Any], value: float) -> bool:
+    """Tell whether a band of a type can hold a value (bytes hold no nodata 256)."""
     if dtype.kind not in "iu":
         return True
     limits = np.iinfo(dtype)

@@ -35,7 +35,7 @@ from geoseg.geo.georeference import (
 )
 from geoseg.geo.nodata import NodataRule as NodataRule
 from geoseg.geo.nodata import check_nodata as check_nodata
-from geoseg.geo.nodata import declared_valid, is_nodata
+from geoseg.geo.nodata import declared_valid, has_mask, is_nodata
 from geoseg.geo.presence import need_image
 from geoseg.geo.remote import explain, file_name, is_remote, remote_access, user_name
 from geoseg.geo.vrt import check_open_vrt, check_vrt
@@ -73,6 +73,9 @@ class RasterDescription:
         colours: GDAL's colour interpretation of each image band.
         scaling: The scale and offset that each image band declares; pixels are read
             without them.
+        nodata_values: The nodata value of each image band.
+        masked: Whether a mask for all bands comes with the file; alpha is none.
+        block: Height and width of the blocks that the file is stored in.
         located_by: ``grid``; or, where there is none, ``gcps``, ``rpcs`` or ``nothing``.
     """
 
@@ -91,6 +94,9 @@ class RasterDescription:
     named_by: str = "count"
     colours: tuple[str, ...] = ()
     scaling: tuple[tuple[float, float], ...] = ()
+    nodata_values: tuple[float | None, ...] = ()
+    masked: bool = False
+    block: tuple[int, int] = (0, 0)
     located_by: str = "grid"
 
     @property
@@ -186,6 +192,9 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
             (dataset.scales[number - 1], dataset.offsets[number - 1])
             for number in indexes
         ),
+        nodata_values=tuple(dataset.nodatavals[number - 1] for number in indexes),
+        masked=has_mask(dataset, indexes[0]),
+        block=dataset.block_shapes[indexes[0] - 1],
         located_by=_located_by(dataset),
     )
 

@@ -42,8 +42,9 @@ class MapContents:
     Attributes:
         output: The footprints.
         count: How many there are.
-        grids: Of the images.
-        places: Of the rasters of each image.
+        images: That were mapped.
+        grids: Of the images; of their mosaic alone if they were mapped as one.
+        places: Of the rasters of each grid.
         class_names: Background first.
         cluster_count: Of the head that was mapped.
         tags: What made it.
@@ -51,6 +52,7 @@ class MapContents:
 
     output: Path
     count: int
+    images: Sequence[RasterDescription]
     grids: Sequence[RasterDescription]
     places: Sequence[RasterOutputs]
     class_names: tuple[str, ...]
@@ -89,14 +91,14 @@ def map_item(contents: MapContents, *, now: datetime) -> dict[str, Any]:
     (taken for UTC), else ``now``, when it was made.
     """
     crs = contents.grids[0].crs
-    outlines = np.array([outline_of(grid) for grid in contents.grids], dtype=object)
+    outlines = np.array([outline_of(grid) for grid in contents.images], dtype=object)
     placed = to_longitude_latitude(crs)(outlines)
     made_by = {
         "geoseg:method": contents.tags.method,
         "geoseg:model_sha256": contents.tags.model_sha256,
     }
     properties = {
-        **_times(contents.grids, now),
+        **_times(contents.images, now),
         "title": f"Footprints of {contents.output.stem}",
         "created": utc(now),
         "gsd": max(grid.gsd_m or 0.0 for grid in contents.grids),
@@ -116,7 +118,7 @@ def map_item(contents: MapContents, *, now: datetime) -> dict[str, Any]:
             "table",
         ),
         geometry=shapely.union_all(placed),
-        links=[_source(grid.path, contents.output.parent) for grid in contents.grids],
+        links=[_source(grid.path, contents.output.parent) for grid in contents.images],
     )
 
 
@@ -172,15 +174,17 @@ def _footprints(contents: MapContents) -> dict[str, Any]:
 def _rasters(contents: MapContents) -> dict[str, Any]:
     """Describe the rasters; those of several images have the images' names."""
     assets = {}
+    together = len(contents.images) > len(contents.grids)
     folder = contents.output.parent
     for grid, place in zip(contents.grids, contents.places, strict=True):
+        of = "all images" if together else file_name(grid.path).name
         ending = f"-{file_name(grid.path).stem}" if len(contents.grids) > 1 else ""
         for key, path in vars(place).items():
             if path is not None:
                 assets[key + ending] = {
                     "href": _href(path, folder),
                     "type": _COG,
-                    "title": f"{key.capitalize()} of {file_name(grid.path).name}",
+                    "title": f"{key.capitalize()} of {of}",
                     "roles": ["data"],
                     "proj:shape": [grid.height, grid.width],
                     "proj:transform": list(grid.transform)[:6],

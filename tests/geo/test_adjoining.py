@@ -56,3 +56,9 @@ def test_adjoining_images_are_warned_of(grid, caplog):
     assert not caplog.text
     warn_of_adjoining([grid, moved(grid, 20, 0), moved(grid, 100, 0)])
     assert "2 of 3 images adjoin or overlap others" in caplog.text
+    assert "map them as one, with --mosaic" in caplog.text
+
+
+def test_images_of_different_grids_are_to_be_brought_to_one(grid, caplog):
+    warn_of_adjoining([grid, moved(grid, 20.4, 0)])
+    assert "bring them to one grid (gdalwarp -tap)" in caplog.text
