@@ -2,7 +2,8 @@
 
 A regular outline reaches out a little further than the simplified one. It is kept where
 it meets neither outline of any building around; that is a question of two buildings, so
-the answer does not depend on the order in which they come.
+the answer does not depend on the order in which they come. Buildings that share walls are
+drawn together, and give way together.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,29 +11,27 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import shapely
-from shapely import Polygon
 
-from geoseg.geo.seams import PixelObject
+from geoseg.geo.split_objects import Buildings
 
 
 class Drawn(NamedTuple):
-    """An object and its outlines, in pixel coordinates.
+    """Buildings that are drawn together, in pixel coordinates.
 
     Attributes:
-        item: the object.
-        simple: meets no other simple outline.
-        regular: with right angles; ``simple`` itself where there is none.
+        buildings: with simplified outlines, which meet no others.
+        regular: ``(N,)`` outlines with right angles; equal where there are none.
     """
 
-    item: PixelObject
-    simple: Polygon
-    regular: Polygon
+    buildings: Buildings
+    regular: npt.NDArray[np.object_]
 
 
 @dataclass
 class _Waiting:
-    """An object whose surroundings may not be complete."""
+    """Buildings whose surroundings may not be complete."""
 
     drawn: Drawn
     around: set[int]
@@ -41,7 +40,7 @@ class _Waiting:
 
 
 class Clearing:
-    """Hold objects back until those around them are complete, then choose."""
+    """Hold buildings back until those around them are complete, then choose."""
 
     def __init__(self, is_open: Callable[[int], bool]) -> None:
         """Start with none; ``is_open`` tells which pieces may still go on."""
@@ -55,32 +54,39 @@ class Clearing:
         return min(rows, default=np.inf)
 
     def add(self, drawn: Drawn, pieces: set[int], around: set[int]) -> None:
-        """Take a complete object, the numbers of its pieces and of those around."""
-        waiting = _Waiting(drawn, around, drawn.item.first_pixel[0])
+        """Take what is complete, the numbers of its pieces and of those around."""
+        waiting = _Waiting(drawn, around, float(drawn.buildings.first[:, 0].min()))
         for number in pieces:
             self._waiting[number] = waiting
 
-    def decide(self) -> Iterator[tuple[PixelObject, Polygon]]:
-        """Yield the objects whose surroundings are complete, with their outlines."""
+    def decide(self) -> Iterator[Buildings]:
+        """Yield buildings whose surroundings are complete, as they are to be drawn."""
         for waiting in {id(it): it for it in self._waiting.values()}.values():
             if waiting.decided or any(map(self._is_open, waiting.around)):
                 continue
             waiting.decided = True
-            drawn = waiting.drawn
-            yield drawn.item, (drawn.regular if self._clear(waiting) else drawn.simple)
+            buildings, regular = waiting.drawn
+            clear = self._clear(waiting)
+            yield buildings._replace(outline=regular) if clear else buildings
         self._forget()
 
     def _clear(self, waiting: _Waiting) -> bool:
-        """Tell whether a regular outline meets nothing around."""
-        regular = waiting.drawn.regular
-        if regular is waiting.drawn.simple:
-            return False
-        others = [it.drawn for it in self._around(waiting)]
-        outlines = np.array([(it.simple, it.regular) for it in others], dtype=object)
-        return not bool((shapely.relate_pattern(regular, outlines, "T********")).any())
+        """Tell whether the regular outlines meet nothing around."""
+        simple, regular = waiting.drawn.buildings.outline, waiting.drawn.regular
+        changed = regular[regular != simple]
+        others = {id(it): it.drawn for it in self._around(waiting)}.values()
+        if not len(changed) or not others:
+            return True
+        around = [
+            outlines for it in others for outlines in (it.buildings.outline, it.regular)
+        ]
+        meet = shapely.relate_pattern(
+            changed[:, None], np.concatenate(around), "T********"
+        )
+        return not bool(meet.any())
 
     def _around(self, waiting: _Waiting) -> Iterator[_Waiting]:
-        """Yield what is around an object; what is too small is not there."""
+        """Yield what is around; what is too small is not there."""
         for number in waiting.around:
             if number in self._waiting:
                 yield self._waiting[number]

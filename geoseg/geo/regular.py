@@ -85,17 +85,46 @@ def draw_regular(
     for i, building in enumerate(buildings):
         if building.angle is not None:
             result[i] = building.polygon()
-    good = np.flatnonzero(_supported(result, simple, outlines, soft))
+    good = np.flatnonzero(supported(result, simple, outlines, soft))
     good = good[speaks_for_right_angles(soft[good], result[good], simple[good])]
     drawings = simple.copy()
     drawings[good] = result[good]
     return drawings
 
 
-def _supported(
+def directions(
+    outlines: _Outlines, metres: _Floats, tolerance_m: float, extent: Extent
+) -> list[float | None]:
+    """Return the direction that fits the walls of each building best.
+
+    Args:
+        outlines: of the pixels, their steps cut; in pixel coordinates.
+        metres: ``(2, 2)``, metres east and north per column and row.
+        tolerance_m: that of simplified outlines.
+        extent: of the image.
+
+    Returns:
+        Radians, counter-clockwise from east; None where there is none.
+    """
+    buildings = [_Building(it, metres, tolerance_m, extent) for it in outlines]
+    for building in buildings:
+        building.find_direction(WALL_TOLERANCE * tolerance_m / 2)
+    _cut(buildings, WALL_TOLERANCE * tolerance_m)
+    return [building.angle for building in buildings]
+
+
+def supported(
     regular: _Outlines, simple: _Outlines, outlines: _Outlines, soft: _Outlines
 ) -> npt.NDArray[np.bool_]:
-    """Tell which regular polygons say the same as the outlines of the pixels."""
+    """Tell which regular polygons say the same as the outlines of the pixels.
+
+    Args:
+        regular: ``(N,)`` polygons in pixel coordinates, perhaps not valid; None where
+            there is none.
+        simple: ``(N,)`` the same, simplified.
+        outlines: ``(N,)`` along the pixels.
+        soft: ``(N,)`` along the pixels, their steps cut.
+    """
     good = shapely.is_valid(regular) & ~shapely.is_empty(regular)
     good &= shapely.get_num_coordinates(regular) <= shapely.get_num_coordinates(simple)
     good &= regular != simple
@@ -254,16 +283,13 @@ def _arcs(
 
 
 def _arc(points: _Floats, tolerance_m: float, *, closed: bool) -> Arc:
-    """Mark the points that the simplified line keeps."""
-    line = shapely.linestrings(points)
-    kept = shapely.get_coordinates(
-        shapely.simplify(line, tolerance_m, preserve_topology=False)
-    )
-    marks = []
-    place = 0
-    for point in kept:
-        while (points[place] != point).any():
-            place += 1
-        marks.append(place)
-        place += 1
-    return Arc(points, np.array(marks, dtype=np.int64), closed)
+    return Arc(points, kept_points(points, tolerance_m), closed)
+
+
+def kept_points(points: _Floats, tolerance_m: float) -> npt.NDArray[np.int64]:
+    """Return the places of the points that a simplified line keeps (Douglas-Peucker)."""
+    places = np.arange(len(points))
+    line = shapely.linestrings(np.column_stack((points, places)))
+    kept = shapely.simplify(line, tolerance_m, preserve_topology=False)
+    heights = shapely.get_coordinates(kept, include_z=True)[:, 2]
+    return np.asarray(heights, dtype=np.int64)

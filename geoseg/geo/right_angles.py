@@ -15,6 +15,9 @@ _Index = npt.NDArray[np.int64]
 #: Kinds of walls: along the first direction, along the second, as it was.
 ALONG, ACROSS, FREE = 0, 1, 2
 
+#: An end slides to walls that cross its direction at no less (sine of the angle).
+_STEEP = 0.5
+
 
 class Arc(NamedTuple):
     """A part of an outline between two points that must stay, or all of it.
@@ -24,11 +27,22 @@ class Arc(NamedTuple):
         marks: ``(K,)`` ascending indices of the points where walls may meet: the first,
             the last, and some between.
         closed: True for all of an outline, of which no point must stay.
+        slides: ``(2, 2)`` directions in which the first and the last point may move, as
+            vectors of length 1; zero where they stay.
     """
 
     points: _Floats
     marks: _Index
     closed: bool
+    slides: _Floats = np.zeros((2, 2))
+
+    def held(self, axis: int) -> tuple[bool, bool]:
+        """Tell whether lines of constant ``axis`` must pass through the two ends.
+
+        An end slides as far as a wall wants that crosses its direction, not along it.
+        """
+        first, last = np.abs(self.slides[:, axis]) < _STEEP
+        return (False, False) if self.closed else (bool(first), bool(last))
 
 
 class Walls(NamedTuple):
@@ -57,7 +71,8 @@ def turn(points: _Floats, angle: float) -> _Floats:
 def corners(arc: Arc, walls: Walls) -> _Floats:
     """Return the ``(S + 1, 2)`` points where walls meet, the two ends included.
 
-    Lines take in as much of the ground as they leave out. The ends of an open arc stay.
+    Lines take in as much of the ground as they leave out. The ends of an open arc stay,
+    or slide to their walls.
     """
     ends = arc.points[arc.marks]
     line = _offsets(arc, walls)
@@ -65,11 +80,23 @@ def corners(arc: Arc, walls: Walls) -> _Floats:
     places = ends[np.append(walls.start, walls.end[-1])].copy()
     for i in range(count + 1):
         if not arc.closed and i in (0, count):
+            places[i] = _end(arc, walls, line, min(i, 1))
             continue
         for wall in ((i - 1) % count, i % count):
             if walls.kind[wall] != FREE:
                 places[i, 1 - walls.kind[wall]] = line[wall]
     return np.asarray(places, dtype=np.float64)
+
+
+def _end(arc: Arc, walls: Walls, line: _Floats, end: int) -> _Floats:
+    """Return where the first wall of an open arc begins, or its last one ends."""
+    place, slide, kind = arc.points[-end], arc.slides[end], walls.kind[-end]
+    if kind == FREE or arc.held(1 - kind)[end]:
+        return np.asarray(place)
+    axis = 1 - kind
+    moved = place + (line[-end] - place[axis]) / slide[axis] * slide
+    moved[axis] = line[-end]
+    return np.asarray(moved)
 
 
 def tilt(arcs: list[tuple[Arc, Walls]]) -> float:
@@ -111,15 +138,17 @@ def _scatter(points: _Floats, starts: _Index) -> _Floats:
 
 
 def _offsets(arc: Arc, walls: Walls) -> _Floats:
-    """Return where the line of each wall lies; walls that start or end an arc are held."""
+    """Return where the line of each wall lies; those at held ends pass through them."""
     result = np.full(len(walls.kind), np.nan)
     for axis in (0, 1):
         span, offset = sums_to_marks(arc, axis)[:2]
         mine = np.flatnonzero(walls.kind == 1 - axis)
         start, end = walls.start[mine], walls.end[mine]
         result[mine] = (offset[end] - offset[start]) / (span[end] - span[start])
-        if not arc.closed:
+        held = arc.held(axis)
+        if held[0]:
             result[mine[start == 0]] = arc.points[0, axis]
+        if held[1]:
             result[mine[end == len(arc.marks) - 1]] = arc.points[-1, axis]
     return result
 

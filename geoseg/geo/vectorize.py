@@ -13,11 +13,12 @@ from shapely import Polygon
 
 from geoseg.errors import ParameterError
 from geoseg.geo import raster
-from geoseg.geo.clearing import Clearing, Drawn
+from geoseg.geo.clearing import Clearing
 from geoseg.geo.orientation import main_axes
 from geoseg.geo.pixel_runs import ScoredRuns
 from geoseg.geo.raster import RasterDescription
-from geoseg.geo.regular import AROUND, draw_regular
+from geoseg.geo.regular import AROUND
+from geoseg.geo.regular_objects import draw_objects, join
 from geoseg.geo.seams import Complete, SeamMerger
 from geoseg.geo.simplify import (
     Extent,
@@ -215,42 +216,35 @@ class _Finisher:
         if self._rules.regularize:
             return self._cleared(found, outlines, simple)
         first = np.stack((found.row, found.column), axis=1).astype(np.float64)
-        return self._footprints(
-            whole(first, found.class_id, found.score, simple), found.runs
-        )
+        objects = whole(first, found.class_id, found.score, simple)
+        return self._footprints(self._split(objects, found.runs))
 
     def _cleared(
         self, found: Complete, outlines: _Outlines, simple: _Outlines
     ) -> Iterator[tuple[float, float, int, Footprint]]:
         """Draw right angles; which ones stay, the surroundings decide."""
-        regular = simple.copy()
-        alone = ~found.shared
-        if alone.any():
-            regular[alone] = draw_regular(outlines[alone], simple[alone], *self._how)
-        for i, of in enumerate(zip(found.pieces, found.around, strict=True)):
-            self._clearing.add(Drawn(found.item(i), simple[i], regular[i]), *of)
+        for it in draw_objects(found, outlines, simple, self._split, self._how):
+            self._clearing.add(*it)
         decided = list(self._clearing.decide())
-        objects = whole(
-            np.array([it.first_pixel for it, _ in decided]).reshape(-1, 2),
-            np.array([it.class_id for it, _ in decided], dtype=np.int64),
-            np.array([it.score for it, _ in decided]),
-            np.array([outline for _, outline in decided], dtype=object),
+        if decided:
+            yield from self._footprints(join(decided))
+
+    def _split(self, objects: Buildings, runs: list[ScoredRuns]) -> Buildings:
+        """Cut buildings apart that touch, if that is asked for."""
+        if not self._rules.split_touching:
+            return objects
+        return split_objects(
+            *(objects, runs, self._ground.metres),
+            min_area_m2=self._rules.min_area_m2,
+            tolerance_m=self._rules.tolerance_m,
         )
-        runs = [it.runs for it, _ in decided if it.runs is not None]
-        return self._footprints(objects, runs)
 
     def _footprints(
-        self, buildings: Buildings, runs: list[ScoredRuns]
+        self, buildings: Buildings
     ) -> Iterator[tuple[float, float, int, Footprint]]:
         """Measure outlines; leave out those that are too small."""
         if not len(buildings.outline):
             return
-        if self._rules.split_touching:
-            buildings = split_objects(
-                *(buildings, runs, self._ground.metres),
-                min_area_m2=self._rules.min_area_m2,
-                tolerance_m=self._rules.tolerance_m,
-            )
         first, class_id, score, outlines, is_part = buildings
         located, metric = self._ground.place(outlines)
         area, length = shapely.area(metric), shapely.length(metric)

@@ -47,6 +47,8 @@ class _Batch(NamedTuple):
         high: ``(B, 2, K - 1)`` likewise.
         last: ``(B,)`` number of the last mark.
         closed: ``(B,)``.
+        held: ``(2, B, 2)``, for each axis and arc: lines pass through its first point,
+            through its last.
     """
 
     ends: _Floats
@@ -55,6 +57,7 @@ class _Batch(NamedTuple):
     high: _Floats
     last: _Index
     closed: _Mask
+    held: _Mask
 
 
 def cut_into_walls(arcs: Sequence[Arc], tolerance: float) -> list[Walls | None]:
@@ -112,7 +115,8 @@ def _pack(arcs: list[Arc]) -> _Batch:
         low[b, :, :end] = np.minimum.reduceat(pair.min(axis=0), starts, axis=1)
         high[b, :, :end] = np.maximum.reduceat(pair.max(axis=0), starts, axis=1)
     closed = np.array([arc.closed for arc in arcs])
-    return _Batch(ends, sums, low, high, last, closed)
+    held = np.array([[arc.held(axis) for arc in arcs] for axis in (0, 1)])
+    return _Batch(ends, sums, low, high, last, closed, held)
 
 
 def _costs(batch: _Batch, tolerance: float) -> tuple[_Floats, _Index]:
@@ -138,12 +142,12 @@ def _misfit(batch: _Batch, axis: int, tolerance: float) -> _Floats:
     )
     upper = (number[:, None] < number) & (number <= last[:, None, None]) & (span > 0)
     line = np.divide(offset, span, out=np.zeros_like(span), where=upper)
-    # The ends of open arcs stay.
-    (held,) = np.nonzero(~batch.closed)
-    end = last[held]
-    line[held, 0] = ends[held, 0, None]
-    line[held, :, end] = ends[held, end, None]
-    upper[held, 0, end] &= ends[held, 0] == ends[held, end]
+    at_start, at_end = batch.held[axis].T
+    line[at_start, 0] = ends[at_start, 0, None]
+    (held,) = np.nonzero(at_end)
+    line[held, :, last[held]] = ends[held, last[held], None]
+    (held,) = np.nonzero(at_start & at_end)
+    upper[held, 0, last[held]] &= ends[held, 0] == ends[held, last[held]]
     low, high = _reach(batch, axis)
     upper &= (high - line <= tolerance) & (line - low <= tolerance)
     misfit = second - 2 * line * first + line**2 * length

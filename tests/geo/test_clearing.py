@@ -5,14 +5,21 @@ import pytest
 from shapely import Polygon, box
 
 from geoseg.geo.clearing import Clearing, Drawn
-from geoseg.geo.seams import PixelObject
+from geoseg.geo.regular_objects import join
+from geoseg.geo.split_objects import whole
 
 LEFT, RIGHT = box(0, 0, 10, 10), box(14, 0, 24, 10)
 
 
 def drawn(simple: Polygon, regular: Polygon | None = None) -> Drawn:
-    item = PixelObject(1, 100, 0, simple)
-    return Drawn(item, simple, simple if regular is None else regular)
+    buildings = whole(
+        np.array([simple.bounds[1::-1]]), np.ones(1, int), np.ones(1), array(simple)
+    )
+    return Drawn(buildings, array(simple if regular is None else regular))
+
+
+def array(*polygons: Polygon) -> np.ndarray:
+    return np.array(polygons, dtype=object)
 
 
 def decide(
@@ -22,7 +29,10 @@ def decide(
     pair = [(left, {1}, {2}), (right, {2}, {1})]
     for arguments in reversed(pair) if right_first else pair:
         clearing.add(*arguments)
-    return {item.outline: outline for item, outline in clearing.decide()}
+    found = join(list(clearing.decide())).outline
+    return dict(
+        zip((LEFT, RIGHT), sorted(found, key=lambda it: it.bounds), strict=True)
+    )
 
 
 @pytest.mark.parametrize("right_first", [False, True])
@@ -45,10 +55,7 @@ def test_nothing_is_decided_while_something_around_may_go_on() -> None:
     assert list(clearing.decide()) == [] and clearing.open_top == 0
     open_pieces.clear()
     clearing.add(drawn(RIGHT), {2}, {1})
-    assert [outline for _, outline in clearing.decide()] == [
-        box(0, 0, 13, 10),
-        RIGHT,
-    ]
+    assert join(list(clearing.decide())).outline.tolist() == [box(0, 0, 13, 10), RIGHT]
     assert clearing.open_top == np.inf
     assert list(clearing.decide()) == []
 
@@ -56,4 +63,15 @@ def test_nothing_is_decided_while_something_around_may_go_on() -> None:
 def test_what_was_too_small_is_in_nobody_s_way() -> None:
     clearing = Clearing(lambda number: False)
     clearing.add(drawn(LEFT, box(0, 0, 13, 10)), {1}, {7})
-    assert [outline for _, outline in clearing.decide()] == [box(0, 0, 13, 10)]
+    (found,) = clearing.decide()
+    assert found.outline == [box(0, 0, 13, 10)]
+
+
+def test_buildings_that_are_drawn_together_give_way_together() -> None:
+    second = box(0, 10, 10, 20)
+    pair = join([drawn(LEFT).buildings, drawn(second).buildings])
+    clearing = Clearing(lambda number: False)
+    clearing.add(Drawn(pair, array(box(0, 0, 13, 10), box(0, 10, 13, 20))), {1, 2}, {3})
+    clearing.add(drawn(RIGHT, box(12, 0, 24, 10)), {3}, {1, 2})
+    found = join(list(clearing.decide())).outline.tolist()
+    assert found == [LEFT, second, RIGHT]

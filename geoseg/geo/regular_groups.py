@@ -1,0 +1,206 @@
+"""Buildings that share walls, drawn with right angles together.
+
+Each building has one direction, as in :mod:`geoseg.geo.regular`; neighbours that lie
+almost alike have one in common. The largest is drawn first, then the next: what it shares
+with those that are drawn stays, and its other walls begin and end there. Where a wall
+meets that of a neighbour, it may slide along it. So shared walls stay shared, corner by
+corner. A building whose right angles the pixels do not support keeps its simplified walls,
+but for those that it shares with buildings that have right angles.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely import Polygon
+
+from geoseg.geo.evidence import speaks_for_right_angles
+from geoseg.geo.joint_drawing import Drawing
+from geoseg.geo.regular import (
+    AREA_CHANGE,
+    REGULAR_SHARE,
+    directions,
+    kept_points,
+    supported,
+)
+from geoseg.geo.shared_walls import SharedWalls, add_corners, find_walls, follow
+from geoseg.geo.simplify import Extent
+
+_Floats = npt.NDArray[np.float64]
+_Outlines = npt.NDArray[np.object_]
+
+#: Neighbours whose directions differ by no more (radians) lie alike.
+_ALIKE = np.radians(5)
+
+#: Edges so far (radians) from a building's direction have it.
+_EXACT = 1e-6
+
+
+def draw_group(
+    simple: _Outlines,
+    soft: _Outlines,
+    metres: _Floats,
+    tolerance_m: float,
+    extent: Extent,
+) -> _Outlines:
+    """Draw buildings that share walls with right angles where the evidence supports them.
+
+    Args:
+        simple: simplified polygons in pixel coordinates, whose interiors do not meet.
+        soft: the outline of the pixels around each, its steps cut; parts of an object
+            have that of the object.
+        metres: ``(2, 2)``, metres east and north per column and row.
+        tolerance_m: that of the simplified outlines.
+        extent: of the image.
+
+    Returns:
+        Valid polygons whose interiors do not meet, with their neighbours' corners on shared
+        walls; ``simple`` where there are no right angles.
+    """
+    shared = find_walls(add_corners(simple), extent)
+    group = _Group(shared, soft, metres, tolerance_m, extent)
+    able = np.array([angle is not None for angle in group.angles])
+    while able.any():
+        drawing = Drawing(shared, group.details, metres, tolerance_m)
+        for i in group.order[able[group.order]].tolist():
+            able[i] = drawing.draw(i, group.angles[i] or 0.0)
+        result = drawing.polygons()
+        bad = group.unsupported(result, able)
+        if not bad.any():
+            return result
+        able &= ~bad
+    return simple
+
+
+class _Group:
+    """What is known of buildings that share walls.
+
+    Attributes:
+        shared: their walls, simplified.
+        details: of each stretch the points along the pixels, in metres.
+        metres: metres per pixel.
+        tolerance_m: of simplified outlines.
+        angles: direction of each building; None for those that have none.
+        order: in which they are drawn, the largest first.
+    """
+
+    def __init__(
+        self,
+        shared: SharedWalls,
+        soft: _Outlines,
+        metres: _Floats,
+        tolerance_m: float,
+        extent: Extent,
+    ) -> None:
+        self.shared = shared
+        self.metres = metres
+        self.tolerance_m = tolerance_m
+        self._simple = shared.polygons(shared.lines)
+        reach = 1 + 2 * tolerance_m / np.sqrt(abs(np.linalg.det(metres)))
+        details = [
+            follow(line, soft[min(of)], reach)
+            for line, of in zip(shared.lines, shared.owners(), strict=True)
+        ]
+        self._pixels = self._sound(shared.polygons(details))
+        self.details = [line @ metres.T for line in details]
+        few = [
+            line[kept_points(metric, tolerance_m)]
+            for line, metric in zip(details, self.details, strict=True)
+        ]
+        self._few = self._sound(shared.polygons(few))
+        self._area = shapely.area(self._pixels)
+        off = np.abs(shapely.area(self._simple) - self._area)
+        self._most_off = np.maximum(off * (1 + 1e-9), AREA_CHANGE * self._area)
+        self.order = np.argsort(-self._area, kind="stable")
+        own = directions(self._pixels, metres, tolerance_m, extent)
+        self.angles = self._in_common(own)
+
+    def _sound(self, polygons: _Outlines) -> _Outlines:
+        """Replace polygons that are not valid by the simplified ones."""
+        return np.where(shapely.is_valid(polygons), polygons, self._simple)
+
+    def _neighbours(self) -> list[tuple[int, int]]:
+        return sorted(
+            {(min(of), max(of)) for of in self.shared.owners() if len(of) == 2}
+        )
+
+    def _in_common(self, own: list[float | None]) -> list[float | None]:
+        """Let neighbours that lie almost alike have one direction."""
+        group = list(range(len(own)))
+        for one, other in self._neighbours():
+            first, second = own[one], own[other]
+            if first is None or second is None:
+                continue
+            if abs(_apart(first, second)) <= _ALIKE and group[one] != group[other]:
+                old, new = group[other], group[one]
+                group = [new if it == old else it for it in group]
+        length = shapely.length(self._pixels)
+        total = np.zeros(len(own), dtype=np.complex128)
+        for i, angle in enumerate(own):
+            if angle is not None:
+                total[group[i]] += length[i] * np.exp(4j * angle)
+        common = np.angle(total)[group] / 4
+        return [
+            None if angle is None else float(angle + _apart(angle, common[i]))
+            for i, angle in enumerate(own)
+        ]
+
+    def unsupported(
+        self, result: _Outlines, regular: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.bool_]:
+        """Tell which buildings should not have been drawn with right angles."""
+        bad = np.zeros(len(result), dtype=np.bool_)
+        mine = np.flatnonzero(regular)
+        drawn, few, pixels = result[mine], self._few[mine], self._pixels[mine]
+        good = supported(drawn, few, pixels, pixels)
+        good[good] = [
+            self._share(it, self.angles[i]) >= REGULAR_SHARE
+            for it, i in zip(drawn[good], mine[good], strict=True)
+        ]
+        good[good] = speaks_for_right_angles(pixels[good], drawn[good], few[good])
+        bad[mine[~good]] = True
+        return bad if bad.any() else self._spoiled(result) & regular
+
+    def _spoiled(self, result: _Outlines) -> npt.NDArray[np.bool_]:
+        """Tell which buildings are drawn badly for one of them, or have neighbours that are."""
+        valid = shapely.is_valid(result) & ~_repeats(result)
+        bad = ~valid | (np.abs(shapely.area(result) - self._area) > self._most_off)
+        place = np.flatnonzero(valid)
+        tree = shapely.STRtree(result[place])
+        first, second = tree.query(result[place], predicate="intersects")
+        once = first < second
+        first, second = place[first[once]], place[second[once]]
+        meet = shapely.relate_pattern(result[first], result[second], "T********")
+        bad[first[meet]] = bad[second[meet]] = True
+        spoiled = bad.copy()
+        for one, other in self._neighbours():
+            spoiled[one] |= bad[other]
+            spoiled[other] |= bad[one]
+        return np.asarray(spoiled)
+
+    def _share(self, polygon: Polygon, angle: float | None) -> float:
+        """Return the share of a building's outline that has its direction."""
+        steps = np.concatenate(
+            [
+                np.diff(shapely.get_coordinates(ring) @ self.metres.T, axis=0)
+                for ring in (polygon.exterior, *polygon.interiors)
+            ]
+        )
+        length = np.hypot(steps[:, 0], steps[:, 1])
+        off = _apart(np.arctan2(steps[:, 1], steps[:, 0]), angle or 0.0)
+        return float(length[np.abs(off) <= _EXACT].sum() / length.sum())
+
+
+def _apart(first: Any, second: Any) -> Any:
+    """Return by how much directions differ, in ±45°, right angles left out."""
+    quarter = np.pi / 2
+    return (second - first + quarter / 2) % quarter - quarter / 2
+
+
+def _repeats(polygons: _Outlines) -> npt.NDArray[np.bool_]:
+    """Tell which polygons have a point twice in a row."""
+    once = shapely.remove_repeated_points(polygons)
+    return np.asarray(
+        shapely.get_num_coordinates(once) < shapely.get_num_coordinates(polygons)
+    )
