@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -17,10 +18,13 @@ import torch
 from affine import Affine
 from hypothesis import settings
 
+from geoseg import runs
 from geoseg.matching import Matching, match_clusters
 from geoseg.methods import build_method, method_defaults
 from geoseg.model import Model, ModelCard
 from geoseg.normalization import Normalization
+
+sys.path.insert(0, str(Path(__file__).parent))  # for small_runs
 
 # The same examples in every run, however long one takes on a loaded machine.
 settings.register_profile("geoseg", derandomize=True, deadline=None)
@@ -138,6 +142,32 @@ def own_town(tmp_path) -> Tiles:
     folder = tmp_path / "own"
     folder.mkdir()
     return write_town(folder)
+
+
+@pytest.fixture(scope="module")
+def colour_run(town, tmp_path_factory):
+    """Return a finished run of colour k-means."""
+    from small_runs import settings_of
+
+    return runs.start(settings_of(town), tmp_path_factory.mktemp("colour") / "run")
+
+
+@pytest.fixture(scope="module")
+def iic_run(town, tmp_path_factory):
+    """Return a finished run of ``iic``, three steps."""
+    from small_runs import SMALL, settings_of
+
+    return runs.start(settings_of(town, SMALL), tmp_path_factory.mktemp("iic") / "run")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Save the time that pictures take."""
+    monkeypatch.setattr("geoseg.pictures.draw_panel", lambda *args, **kwargs: None)
+    monkeypatch.setattr("geoseg.report.curves_figure", lambda *args, **kwargs: None)
+    monkeypatch.setattr(
+        "geoseg.reporting.write_report_page", lambda *args, **kwargs: None
+    )
 
 
 @pytest.fixture(autouse=True)

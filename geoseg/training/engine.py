@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
 from geoseg.errors import TrainingError
@@ -53,6 +54,9 @@ _BARE: dict[str, Any] = {
     "enable_model_summary": False,
     "use_distributed_sampler": False,
 }
+
+#: One process, whatever Lightning would make of the tasks of a job of SLURM or MPI.
+_ALONE: dict[str, Any] = {"devices": 1, "plugins": [LightningEnvironment()]}
 
 
 def fit(
@@ -124,7 +128,7 @@ def fit(
         *(interrupt, collapse),
     ]
     options: dict[str, Any] = {"accelerator": accelerator, "precision": precision}
-    options |= {"devices": 1} if group is None else group.trainer_options()
+    options |= _ALONE if group is None else group.trainer_options()
     if group is None or group.rank == 0:
         callbacks[:0] = [*_logs(adapter, run, tensorboard), Progress(adapter, clock)]
         if profile:
@@ -253,6 +257,8 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         # Lightning 2.6 asks torch about trees in a way that torch 2.12 deprecates.
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`")
+        # A cluster's srun is for its users to call or not: processes are geoseg's own.
+        warnings.filterwarnings("ignore", "The `srun` command is available")
         try:
             yield
         finally:

@@ -102,3 +102,27 @@ def rectangle():
         return {"type": "Polygon", "coordinates": [ring]}
 
     return make
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return the folder of the tiles that ``write`` writes."""
+    (tmp_path / "tiles").mkdir()
+    return tmp_path / "tiles"
+
+
+@pytest.fixture
+def write(write_tiff):
+    """Return ``write(number, pixels, ...) -> path`` of a tile of the folder."""
+
+    def tile(number, pixels, *, after=None, **profile):
+        profile.setdefault("transform", GRID @ Affine.translation(100 * number, 0))
+        path = write_tiff(f"tiles/tile{number}.tif", pixels, **profile)
+        if after is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                with rasterio.open(path, "r+") as dataset:
+                    after(dataset)
+        return path
+
+    return tile

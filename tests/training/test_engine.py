@@ -97,6 +97,22 @@ def test_training_stops_after_the_time(tmp_path):
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.parametrize("tasks", [None, "2"])
+def test_a_cluster_that_schedules_jobs_does_not_disturb_a_training(
+    tmp_path, monkeypatch, tasks
+):
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{srun.parent}{os.pathsep}{os.environ['PATH']}")
+    if tasks is not None:  # within a job of several tasks
+        monkeypatch.setenv("SLURM_NTASKS", tasks)
+        monkeypatch.setenv("SLURM_JOB_NAME", "train")
+    result = fit(small_iic(), NoiseLoader(), run=tmp_path, limits=Limits(max_steps=1))
+    assert result.steps == 1
+
+
 def test_a_limit_is_needed(tmp_path):
     with pytest.raises(TrainingError, match="no limit is set"):
         fit(small_iic(), NoiseLoader(), run=tmp_path, limits=Limits())
