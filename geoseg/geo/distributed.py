@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,8 +154,10 @@ def predicting(
     parts = prediction.parts
     save_model(parts.folder / _MODEL, model)
     missing = [block for block in blocks if not parts.has(block)]
+    placed = replace(parts, folder=parts.folder.absolute())
+    everywhere = replace(prediction, parts=placed)
     tasks = [
-        _Task(prediction, block, _from_anywhere(grid.path), grid.height, grid.width)
+        _Task(everywhere, block, _from_anywhere(grid.path), grid.height, grid.width)
         for block, grid in ((block, blocks[block]) for block in missing)
     ]
     with bar("predicting", len(blocks), unit="block") as advance:

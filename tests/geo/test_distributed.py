@@ -124,6 +124,18 @@ def test_blocks_that_fail_on_a_running_cluster_are_named_and_the_others_kept(
     assert contents(folder) == contents(tmp_path / "whole")
 
 
+def test_workers_in_another_folder_find_files_of_relative_names(
+    tmp_path, images, bright_model, one_thread, monkeypatch
+):
+    model, few = bright_model(BANDS), {"window": 128, "overlap": 16}
+    with connected(1, None, threads=1) as client:
+        monkeypatch.chdir(tmp_path)
+        address = client.scheduler.address
+        make(model, ["image.tif"], Path("parts"), scheduler=address, **few)
+    make(model, images, tmp_path / "whole", **few)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr("geoseg.geo.distributed._ANSWER_S", 1)
     with (
