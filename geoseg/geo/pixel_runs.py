@@ -15,8 +15,12 @@ from geoseg.patches import IGNORE
 #: Scores are summed up as multiples of the precision of float32 below 1.
 SCORE_UNITS = 2**24
 
+#: Scores of single pixels are kept in a byte, as multiples of one part in so many.
+SCORE_LEVELS = 255
+
 _Ints = npt.NDArray[np.int64]
 _Bools = npt.NDArray[np.bool_]
+_Levels = npt.NDArray[np.uint8]
 
 
 class PixelRuns(NamedTuple):
@@ -34,6 +38,11 @@ class PixelRuns(NamedTuple):
     stop: _Ints
     class_id: _Ints
 
+    @property
+    def length(self) -> _Ints:
+        """Pixels of each."""
+        return self.stop - self.start
+
     def take(self, which: _Ints | _Bools) -> "PixelRuns":
         """Return some of them."""
         return PixelRuns(*(values[which] for values in self))
@@ -45,10 +54,12 @@ class ScoredRuns(NamedTuple):
     Attributes:
         runs: in order.
         score_sum: ``(M,)`` sums of their scores in parts of 1 / ``SCORE_UNITS``.
+        levels: ``(P,)`` score of each pixel, run by run, in parts of 1 / ``SCORE_LEVELS``.
     """
 
     runs: PixelRuns
     score_sum: _Ints
+    levels: _Levels
 
 
 def join_runs(above: PixelRuns, below: PixelRuns) -> PixelRuns:
@@ -87,6 +98,25 @@ def _score_sums(strip: ClassStrip, first: _Ints, length: _Ints) -> _Ints:
     np.rint(units, out=units)
     # Of one run there are too few for a sum that float64 does not hold exactly.
     return np.add.reduceat(units, np.cumsum(length) - length).astype(np.int64)
+
+
+def levels_of(strip: ClassStrip) -> _Levels:
+    """Return the scores of the pixels of a strip's runs, as :class:`ScoredRuns` has them."""
+    inside = (strip.classes > 0) & (strip.classes < IGNORE)
+    levels = strip.score[inside] * np.float32(SCORE_LEVELS)
+    return np.rint(levels, out=levels).astype(np.uint8)
+
+
+def pixels_of(length: _Ints, which: _Ints) -> _Ints:
+    """Return the places of the pixels of some runs among those of all.
+
+    Args:
+        length: ``(M,)`` pixels of every run.
+        which: ``(K,)`` numbers of runs.
+    """
+    ends = np.cumsum(length[which])
+    shift = (np.cumsum(length) - length)[which] - (ends - length[which])
+    return np.repeat(shift, length[which]) + np.arange(ends[-1] if len(ends) else 0)
 
 
 def meeting(runs: PixelRuns) -> tuple[_Ints, _Ints]:

@@ -16,8 +16,10 @@ from geoseg.geo.pixel_runs import (
     PixelRuns,
     ScoredRuns,
     join_runs,
+    levels_of,
     meeting,
     near,
+    pixels_of,
     runs_of,
 )
 from geoseg.geo.strips import ClassStrip
@@ -159,7 +161,7 @@ class SeamMerger:
         Args:
             min_pixels: objects of fewer pixels are left out.
             around: up to how many pixels apart objects know of each other.
-            with_runs: return the pixels of objects, too.
+            with_runs: return the pixels of objects, too, with their scores.
         """
         self._min_pixels = min_pixels
         self._reach = max(REACH, around)
@@ -168,6 +170,7 @@ class SeamMerger:
         self._owner = _none()  # of each run
         self._with_runs = with_runs
         self._sums = _none()  # of the scores of each run, if they are to be returned
+        self._levels = np.zeros(0, dtype=np.uint8)  # of their pixels, likewise
         self._objects = _Objects(*(_none() for _ in _Objects._fields))
         self._pieces = _Pieces(_none(), _none())
         self._pairs = _Pairs(_none(), _none(), _none())
@@ -195,6 +198,9 @@ class SeamMerger:
         above, below = meeting(recent)
         label = _components(old + len(sums), nodes[above], nodes[below])
         self._extend(runs, sums, label)
+        if self._with_runs:
+            self._sums = np.append(self._sums, sums)
+            self._levels = np.append(self._levels, levels_of(strip))
         self._pair(recent, label[nodes], len(tail), end)
         return self._close(self._objects.bottom > end - self._reach)
 
@@ -227,8 +233,6 @@ class SeamMerger:
         self._used += len(pieces)
         self._runs = join_runs(self._runs, runs)
         self._owner = np.append(label[self._owner], fresh)
-        if self._with_runs:
-            self._sums = np.append(self._sums, sums)
 
     def _pair(self, recent: PixelRuns, owner: _Ints, tail: int, end: int) -> None:
         """Note which objects are near each other, as far as new runs tell."""
@@ -271,10 +275,11 @@ class SeamMerger:
         """Forget all objects but some."""
         number = np.cumsum(which) - 1
         keep = which[self._owner]
-        self._runs = self._runs.take(keep)
-        self._owner = number[self._owner[keep]]
         if self._with_runs:
             self._sums = self._sums[keep]
+            self._levels = self._levels[np.repeat(keep, self._runs.length)]
+        self._runs = self._runs.take(keep)
+        self._owner = number[self._owner[keep]]
         self._objects = _Objects(*(values[which] for values in self._objects))
         keep = which[self._pieces.owner]
         self._pieces = _Pieces(
@@ -335,10 +340,16 @@ class SeamMerger:
         outlines = trace(self._runs.take(runs), places[runs])
         if not self._with_runs:
             return outlines, []
+        length = self._runs.length
+        levels = self._levels[pixels_of(length, runs)]
         ends = np.cumsum(np.bincount(places[runs], minlength=len(outlines)))
+        last = np.append(0, np.cumsum(length[runs]))[ends]
         return outlines, [
-            ScoredRuns(self._runs.take(own), self._sums[own])
-            for own in np.split(runs, ends)[: len(outlines)]
+            ScoredRuns(self._runs.take(own), self._sums[own], own_levels)
+            for own, own_levels in zip(
+                np.split(runs, ends[:-1]), np.split(levels, last[:-1]), strict=True
+            )
+            if len(own)
         ]
 
     def _surroundings(self, which: _Ints) -> tuple[list[set[int]], list[set[int]]]:

@@ -8,7 +8,12 @@ import shapely
 from shapely import Polygon
 
 from geoseg.geo.pixel_runs import SCORE_UNITS, ScoredRuns
-from geoseg.geo.split_touching import split_touching
+from geoseg.geo.split_lines import cut_along, share_corners
+from geoseg.geo.split_touching import NECK, split_touching
+from geoseg.geo.split_valleys import find_valleys, tells
+
+#: A neck is at most so wide, as :data:`NECK` says, where scores show no valley.
+SURE_NECK = 0.25
 
 
 class Buildings(NamedTuple):
@@ -72,7 +77,7 @@ def split_objects(
     """
     rules = {"min_area_m2": min_area_m2, "tolerance_m": tolerance_m}
     parts = [
-        _scored(split_touching(outline, metres, **rules), pixels)
+        _scored(_parts(outline, pixels, metres, **rules), pixels)
         for outline, pixels in zip(objects.outline, runs, strict=True)
     ]
     count = np.array([len(group) for group in parts])
@@ -87,6 +92,28 @@ def split_objects(
         np.concatenate((objects.outline[kept], [it.outline for it in found])),
         np.arange(kept.sum() + len(found)) >= kept.sum(),
     )
+
+
+def _parts(
+    outline: Polygon,
+    pixels: ScoredRuns,
+    metres: npt.NDArray[np.float64],
+    *,
+    min_area_m2: float,
+    tolerance_m: float,
+) -> list[Polygon]:
+    """Cut an object along valleys of its scores, then at its necks."""
+    rules = {"min_area_m2": min_area_m2, "tolerance_m": tolerance_m}
+    pixel_m = float(np.sqrt(abs(np.linalg.det(metres))))
+    valleys = find_valleys(pixels, pixel_m, min_area_m2=min_area_m2)
+    sides = cut_along([outline], valleys, metres, **rules)
+    neck = SURE_NECK if tells(pixels) else NECK
+    parts = [
+        part
+        for side in sides
+        for part in split_touching(side, metres, neck=neck, **rules)
+    ]
+    return share_corners(parts) if len(sides) > 1 else parts
 
 
 def _scored(parts: list[Polygon], pixels: ScoredRuns) -> list[_Part]:

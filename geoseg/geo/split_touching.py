@@ -69,7 +69,12 @@ class _Mesh(NamedTuple):
 
 
 def split_touching(
-    outline: Polygon, metres: _Floats, *, min_area_m2: float, tolerance_m: float
+    outline: Polygon,
+    metres: _Floats,
+    *,
+    min_area_m2: float,
+    tolerance_m: float,
+    neck: float = NECK,
 ) -> list[Polygon]:
     """Cut a footprint at its necks.
 
@@ -78,6 +83,7 @@ def split_touching(
         metres: ``(2, 2)``, metres east and north per column and row.
         min_area_m2: no part is smaller.
         tolerance_m: cuts end at corners that are so near.
+        neck: how wide a neck is at most, compared with the narrower side.
 
     Returns:
         Valid polygons that cover the outline, share their walls corner by corner and
@@ -87,7 +93,7 @@ def split_touching(
     if not _may_have_necks(outline, metres, min_area_m2):
         return [outline]
     mesh = _triangulate(outline, metres)
-    part = _join(mesh, min_area_m2)
+    part = _join(mesh, min_area_m2, neck)
     necks = np.flatnonzero(part[mesh.sides[:, 0]] != part[mesh.sides[:, 1]])
     if not len(necks):
         return [outline]
@@ -216,7 +222,7 @@ def _reach(lengths: _Floats, areas: _Floats) -> _Floats:
     return reach
 
 
-def _join(mesh: _Mesh, min_area_m2: float) -> _Index:
+def _join(mesh: _Mesh, min_area_m2: float, neck: float) -> _Index:
     """Return the number of each triangle's part: some triangle in it."""
     parent = list(range(len(mesh.areas)))
     reach, areas = mesh.reach.tolist(), mesh.areas.tolist()
@@ -239,7 +245,7 @@ def _join(mesh: _Mesh, min_area_m2: float) -> _Index:
         narrower = min(reach[one], reach[other])
         if one == other:
             continue
-        if narrower >= max(LEAST_WIDTH_M, widths[chord] / NECK):
+        if narrower >= max(LEAST_WIDTH_M, widths[chord] / neck):
             necks.append(chord)
         else:
             unite(one, other)

@@ -11,9 +11,15 @@ from towns import random_town
 from geoseg.geo.vectorize import Footprint, footprints
 
 
-def outline(classes: np.ndarray, rows: list[int], **rules: float) -> list[Footprint]:
-    """Outline a raster whose scores are random, but the same whatever the strips."""
-    score = np.random.default_rng(0).random(classes.shape, dtype=np.float32)
+def outline(
+    classes: np.ndarray,
+    rows: list[int],
+    score: np.ndarray | None = None,
+    **rules: float,
+) -> list[Footprint]:
+    """Outline a raster of whose scores nothing, or that, is known."""
+    if score is None:
+        score = np.ones(classes.shape, dtype=np.float32)
     stream = strips(classes.astype(np.uint8), rows, score)
     rules = {"min_area_m2": 3, "min_hole_area_m2": 2, **rules}
     found = footprints(
@@ -36,7 +42,7 @@ def test_houses_that_touch_become_footprints_with_their_own_scores(
 ) -> None:
     classes = np.zeros((24, 40), dtype=np.uint8)
     classes[2:12, 2:16] = classes[9:19, 16:30] = 1
-    score = np.where(np.arange(40) < 16, 0.6, 0.9).astype(np.float32)
+    score = np.where(np.arange(40) < 16, 0.75, 0.9).astype(np.float32)
     score = np.broadcast_to(score, classes.shape)
     found = list(
         footprints(
@@ -47,7 +53,7 @@ def test_houses_that_touch_become_footprints_with_their_own_scores(
             split_touching=True,
         )
     )
-    assert [it.score for it in found] == pytest.approx([0.6, 0.9])
+    assert [it.score for it in found] == pytest.approx([0.75, 0.9])
     assert [it.area_m2 for it in found] == pytest.approx([140, 140], rel=0.02)
     assert {it.class_name for it in found} == {"building"}
     shared = found[0].geometry.intersection(found[1].geometry)
@@ -67,7 +73,7 @@ def test_rows_that_a_cut_crosses_say_nothing_of_the_scores_of_its_sides() -> Non
     classes = np.zeros((22, 40), dtype=np.uint8)
     classes[2:12, 2:16] = classes[11:21, 16:30] = 1
     score = np.full(classes.shape, 0.5, dtype=np.float32)
-    score[11] = 1.0
+    score[11] = 0.625
     stream = strips(classes, [], score)
     found = footprints(
         stream, grid(classes.shape), class_names=NAMES, split_touching=True
@@ -89,6 +95,15 @@ def street(seed: int) -> np.ndarray:
     return classes[:, ::-1] if rng.random() < 0.5 else classes
 
 
+def doubts(classes: np.ndarray, seed: int) -> np.ndarray:
+    """Draw scores with valleys, of which some run where houses touch, and noise."""
+    rng = np.random.default_rng(seed)
+    row, column = np.indices(classes.shape)
+    waves = np.cos((row + column) / rng.uniform(1, 6)) + np.cos(row / rng.uniform(2, 6))
+    noise = rng.normal(scale=rng.choice([0.0, 0.05]), size=classes.shape)
+    return np.clip(0.75 + waves / 8 + noise, 0.5, 1).astype(np.float32)
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     st.integers(0, 10**6),
@@ -101,8 +116,9 @@ def test_streets_are_split_the_same_in_strips_and_into_valid_parts_that_do_not_o
     seed: int, rows: list[int], rules: dict[str, float]
 ) -> None:
     classes = street(seed)
-    found = outline(classes, rows, **rules)
-    assert found == outline(classes, [], **rules)
+    score = doubts(classes, seed) if seed % 2 else None
+    found = outline(classes, rows, score, **rules)
+    assert found == outline(classes, [], score, **rules)
     geometries = [it.geometry for it in found]
     assert all(it.is_valid and it.geom_type == "Polygon" for it in geometries)
     total = sum(it.area for it in geometries)
@@ -123,3 +139,51 @@ def test_most_streets_have_touching_buildings() -> None:
         split += len(outline(classes, [])) > len(list(plain))
     # Else the property above would say little of them.
     assert split > 10
+
+
+def row_of_houses(dip: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw two houses side by side as one box, its scores lower by a dip in between."""
+    classes = np.zeros((24, 44), dtype=np.uint8)
+    classes[2:22, 2:42] = 1
+    score = np.full(classes.shape, 0.9, dtype=np.float32)
+    score[:, 20:24] -= dip
+    return classes, score
+
+
+@pytest.mark.parametrize("regularize", [False, True])
+def test_two_houses_in_one_box_are_cut_where_their_scores_have_a_valley(
+    regularize: bool,
+) -> None:
+    classes, score = row_of_houses(0.4)
+    found = outline(classes, [], score, regularize=regularize)
+    assert [it.area_m2 for it in found] == pytest.approx([400, 400], rel=0.01)
+    one, other = (it.geometry for it in found)
+    ends = shapely.get_coordinates(one.intersection(other))
+    assert np.ptp(ends[:, 0]) < 0.5 and np.ptp(ends[:, 1]) == pytest.approx(20)
+
+
+def test_a_box_whose_scores_have_no_deep_valley_stays_one() -> None:
+    classes, score = row_of_houses(0.1)
+    assert len(outline(classes, [], score)) == 1
+
+
+def test_a_neck_as_sure_as_the_houses_has_to_be_narrower() -> None:
+    classes = np.zeros((30, 40), dtype=np.uint8)
+    classes[2:12, 2:16] = classes[9:19, 16:30] = 1
+    ramp = np.where(np.arange(40) < 8, 0.6, 0.9).astype(np.float32)
+    score = np.broadcast_to(ramp, classes.shape)
+    assert len(outline(classes, [])) == 2
+    assert len(outline(classes, [], score)) == 1
+    classes[:] = 0
+    classes[2:12, 2:16] = classes[10:20, 16:30] = 1
+    assert len(outline(classes, [], score)) == 2
+
+
+def test_buildings_cut_by_scores_and_by_shape_share_all_corners() -> None:
+    classes, score = row_of_houses(0.4)
+    classes = np.pad(classes, ((0, 20), (0, 20)))
+    score = np.pad(score, ((0, 20), (0, 20)), constant_values=0.9)
+    classes[20:40, 42:60] = 1  # touches by 2 pixels
+    found = outline(classes, [17], score)
+    assert len(found) == 3
+    assert shapely.coverage_is_valid(np.array([it.geometry for it in found]))

@@ -1,0 +1,64 @@
+"""Valleys of scores: found where two buildings are, whatever is around them."""
+
+import numpy as np
+import pytest
+
+from geoseg.geo.pixel_runs import PixelRuns, ScoredRuns, levels_of, runs_of
+from geoseg.geo.split_valleys import find_valleys, tells
+from geoseg.geo.strips import ClassStrip
+
+
+def pixels(score: np.ndarray) -> ScoredRuns:
+    """Make an object of the pixels that have a score."""
+    score = np.asarray(score, dtype=np.float32)
+    strip = ClassStrip(0, (score > 0).astype(np.uint8), score)
+    return ScoredRuns(*runs_of(strip), levels_of(strip))
+
+
+def hills(shape: tuple[int, int], *peaks: tuple[float, float]) -> np.ndarray:
+    """Scores that fall from 1 at peaks (row, column) by .05 a pixel, to .5."""
+    row, column = np.indices(shape)
+    away = [np.hypot(row - r, column - c) for r, c in peaks]
+    return np.maximum(1 - 0.05 * np.min(away, axis=0), 0.5)
+
+
+def test_the_valley_between_two_peaks_lies_halfway() -> None:
+    (points,) = find_valleys(pixels(hills((11, 31), (5, 5), (5, 25))), 1, min_area_m2=9)
+    assert {it + 0.5 for it in range(11)} <= set(points[:, 1].tolist())
+    assert points[:, 0] == pytest.approx(15.5, abs=1)
+
+
+def test_three_peaks_have_two_valleys_that_of_the_lowest_pass_first() -> None:
+    score = hills((9, 51), (4, 4), (4, 21), (4, 46))
+    lines = find_valleys(pixels(score), 1, min_area_m2=9)
+    assert [line[:, 0].mean() for line in lines] == pytest.approx([34, 13], abs=1)
+
+
+def test_scores_that_are_the_same_everywhere_or_rise_to_one_peak_have_no_valley() -> (
+    None
+):
+    flat = pixels(np.full((20, 40), 0.7))
+    assert not tells(flat) and find_valleys(flat, 1, min_area_m2=9) == []
+    hill = pixels(hills((20, 40), (9, 9)))
+    assert tells(hill) and find_valleys(hill, 1, min_area_m2=9) == []
+
+
+def test_noise_has_no_valley() -> None:
+    rng = np.random.default_rng(0)
+    score = np.clip(rng.normal(0.75, 0.1, (60, 60)), 0.5, 1)
+    assert find_valleys(pixels(score), 0.3, min_area_m2=9) == []
+
+
+def test_what_is_too_small_is_no_building() -> None:
+    score = hills((11, 45), (5, 3), (5, 15))  # 99 and 396 pixels
+    assert len(find_valleys(pixels(score), 1, min_area_m2=85)) == 1
+    assert find_valleys(pixels(score), 1, min_area_m2=115) == []
+
+
+def test_the_place_of_an_object_does_not_matter_but_by_cells() -> None:
+    found = pixels(hills((20, 60), (10, 10), (10, 48)))
+    runs = found.runs
+    moved = PixelRuns(runs.row + 40, runs.start + 80, runs.stop + 80, runs.class_id)
+    (here,) = find_valleys(found, 0.3, min_area_m2=2)
+    (there,) = find_valleys(found._replace(runs=moved), 0.3, min_area_m2=2)
+    np.testing.assert_allclose(there, here + [80, 40])
