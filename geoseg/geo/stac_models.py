@@ -49,6 +49,8 @@ def model_item(path: Path) -> dict[str, Any]:
         "title": "Weights and card (safetensors)",
         "roles": ["mlm:model", "mlm:weights", "data"],
         "mlm:artifact_type": "safetensors.torch.save_file",
+        # the core schema forbids them in the properties, unless assets have them
+        "bands": [{"name": band} for band in card.normalization.bands],
         **facts,
     }
     properties = {
@@ -56,7 +58,6 @@ def model_item(path: Path) -> dict[str, Any]:
         "title": f"geoseg model: {card.method}",
         "description": _description(card),
         **({} if card.gsd_m is None else {"gsd": card.gsd_m}),
-        "bands": [{"name": band} for band in card.normalization.bands],
         "processing:software": dict(card.provenance.get("versions", {})),
         **_mlm(card, name, _weights(path)),
     }

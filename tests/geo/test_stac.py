@@ -50,6 +50,34 @@ def check_item(item, folder: Path):
         assert all(it["name"] and it["description"] for it in classes)
 
 
+def check_schema(item):
+    """The core schema of STAC 1.1, in pystac's copy; those of extensions are remote."""
+    validation = pytest.importorskip("pystac.validation")
+    assert validation.validate_dict(item, extensions=[])
+
+
+def test_a_model_follows_the_schema(model_file):
+    check_schema(model_item(model_file))
+
+
+@pytest.mark.parametrize("west", [20.0, 179.9997], ids=["near", "antimeridian"])
+def test_a_map_of_two_images_follows_the_schema(
+    write_tiff, bright_model, tmp_path, west
+):
+    grid = Affine(1e-5, 0, west, 0, -1e-5, -17)
+    below = grid * Affine.translation(0, 60)
+    paths = [
+        image(write_tiff, "0.tif", TAKEN, crs="EPSG:4326", transform=grid),
+        image(write_tiff, "1.tif", None, crs="EPSG:4326", transform=below),
+    ]
+    rasters = {it: tmp_path / it for it in ("classes", "probability", "clusters")}
+    output = tmp_path / "b.fgb"
+    map_buildings(bright_model(), paths, output, **rasters, options=WITH)
+    item = item_of(tmp_path / "b.stac.json")
+    assert len(item["assets"]) == 7
+    check_schema(item)
+
+
 def check_time(properties):
     moments = [properties["datetime"]]
     if moments == [None]:
@@ -113,7 +141,8 @@ def test_a_model_says_how_bands_go_in_and_classes_come_out(model_file):
     found = model_item(model_file)["properties"]
     (given,), (out,) = found["mlm:input"], found["mlm:output"]
     assert given["bands"] == ["red", "green", "blue"]
-    assert [it["name"] for it in found["bands"]] == given["bands"]
+    bands = model_item(model_file)["assets"]["model"]["bands"]
+    assert [it["name"] for it in bands] == given["bands"]
     for part in (given["input"], out["result"]):
         assert len(part["shape"]) == len(part["dim_order"]) == 4
         assert part["data_type"] == "float32"
