@@ -44,15 +44,16 @@ GOAL_GIB = 2.0
 class BrightModel:
     """A real IIC model, at its real cost, whose buildings are the bright pixels."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, trunk: str = "vgg") -> None:
         count = len(BANDS)
-        method = build_method("iic", count, {"width": width}).eval()
+        parameters = {"trunk": trunk, "width": width}
+        method = build_method("iic", count, parameters).eval()
         tables = torch.eye(2).repeat(CLUSTERS // 2, 1).long()[None]
         self.model = Model(
             method.requires_grad_(False),
             ModelCard(
                 method="iic",
-                parameters={"width": width},
+                parameters=parameters,
                 normalization=Normalization(
                     BANDS, (0.0,) * count, (1000.0,) * count, (0.5,) * count
                 ),
@@ -140,13 +141,24 @@ def matmul_rate(side: int = 1024, seconds: float = 1.0) -> float:
 
 def run_predict(options: argparse.Namespace, image: str) -> dict[str, float]:
     """Time everything from the GeoTIFF to the verified GeoJSON."""
+    model = BrightModel(options.width)
+    start = time.process_time()
+    count = write_map(options, model, image)
+    return {
+        "seconds": time.process_time() - start,
+        "footprints": count,
+        "inside": model.seconds,
+        "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def write_map(options: argparse.Namespace, model: BrightModel, image: str) -> int:
+    """Map an image beside itself; return how many footprints there are."""
     from geoseg.geo.predictor import predict_raster
     from geoseg.geo.raster import describe
     from geoseg.geo.vectorize import footprints
     from geoseg.geo.writer import write_footprints
 
-    model = BrightModel(options.width)
-    start = time.process_time()
     grid = describe(image)
     folder = Path(image).parent
     strips = predict_raster(
@@ -160,15 +172,9 @@ def run_predict(options: argparse.Namespace, image: str) -> dict[str, float]:
         batch_size=options.batch,
     )
     found = footprints(strips, grid, class_names=model.card.class_names)
-    count = write_footprints(
+    return write_footprints(
         folder / "buildings.geojson", found, crs=grid.crs, overwrite=True
     )
-    return {
-        "seconds": time.process_time() - start,
-        "footprints": count,
-        "inside": model.seconds,
-        "gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-    }
 
 
 def in_process(arguments: list[str], *work: str) -> dict[str, float]:

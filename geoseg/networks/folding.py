@@ -60,7 +60,7 @@ def folded(trunk: AnyTrunk) -> AnyTrunk:
         https://arxiv.org/abs/1712.05877
     """
     objects = list(_parts(trunk))
-    state = [_state(part) for part in objects]
+    state = [_state(part) for part in (trunk, *objects)]
     kept = _kept.get(trunk)
     if kept is None or kept.state != state:
         folds = find_folds(trunk)
@@ -71,8 +71,11 @@ def folded(trunk: AnyTrunk) -> AnyTrunk:
 
 def _parts(trunk: Trunk) -> Iterator[nn.Module | Tensor]:
     """Yield all that may change; not the trunk, which must be free to go."""
-    yield from (module for module in trunk.modules() if module is not trunk)
-    yield from chain(trunk.parameters(), trunk.buffers())
+    for module in trunk.modules():
+        if module is not trunk:
+            yield module
+        tensors = chain(module._parameters.values(), module._buffers.values())
+        yield from (tensor for tensor in tensors if tensor is not None)
 
 
 def _state(part: nn.Module | Tensor) -> tuple[int, ...]:
@@ -81,9 +84,21 @@ def _state(part: nn.Module | Tensor) -> tuple[int, ...]:
     Running statistics are changed behind the back of their version, but with each
     change the number of batches is counted up.
     """
-    if isinstance(part, Tensor):
-        return id(part), part.data_ptr(), part._version
-    return id(part), part.training
+    if isinstance(part, nn.Module):
+        return id(part), part.training, _has_hooks(part)
+    # those of inference mode have no version; they may not be changed outside of it
+    version = 0 if part.is_inference() else part._version
+    return id(part), part.data_ptr(), version
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Whether somebody listens at a module, and might hear other numbers or change them."""
+    return any(
+        (
+            *(module._forward_hooks, module._forward_pre_hooks),
+            *(module._backward_hooks, module._backward_pre_hooks),
+        )
+    )
 
 
 def find_folds(trunk: Trunk) -> list[Fold]:
@@ -91,20 +106,20 @@ def find_folds(trunk: Trunk) -> list[Fold]:
 
     They are in evaluation mode and have running statistics. Each, and its convolution,
     is called once, and nothing but the normalisation takes what the convolution gives.
-    A trunk that cannot be followed, as its steps depend on sizes or values, has none.
+    A trunk that cannot be followed, as its steps depend on sizes or values, has none,
+    nor has one with hooks; the log says so.
     """
-    modules = dict(trunk.named_modules())
+    modules, name = dict(trunk.named_modules()), type(trunk).__name__
     if not any(_ready(module) for module in modules.values()):
+        return []
+    if any(_has_hooks(module) for module in modules.values()):
+        log.debug("%s has hooks, so no batch normalisation is folded", name)
         return []
     try:
         graph = _followed(trunk)
-    except (
-        Exception
-    ) as error:  # whatever code may do that meets a stand-in for a tensor
-        log.debug(
-            "%s cannot be followed, so no batch normalisation is folded: %s",
-            *(type(trunk).__name__, error),
-        )
+    except Exception as error:  # code that meets a stand-in for a tensor may raise any
+        said = "%s cannot be followed, so no batch normalisation is folded: %s"
+        log.debug(said, name, error)
         return []
     calls = Counter(node.target for node in graph.nodes if node.op == "call_module")
     folds = [
@@ -113,13 +128,10 @@ def find_folds(trunk: Trunk) -> list[Fold]:
         if (before := _only_input(node)) is not None
         and calls[node.target] == calls[before.target] == 1
         and _ready(modules[node.target])
-        and _plain(modules[before.target], _CONVOLUTIONS)
+        and type(modules[before.target]) in _CONVOLUTIONS
     ]
     norms = sum(isinstance(module, nn.BatchNorm2d) for module in modules.values())
-    log.debug(
-        "%s: %d of %d batch normalisations folded",
-        *(type(trunk).__name__, len(folds), norms),
-    )
+    log.debug("%s: %d of %d batch normalisations folded", name, len(folds), norms)
     return folds
 
 
@@ -136,20 +148,11 @@ def _only_input(node: fx.Node) -> fx.Node | None:
 def _ready(module: nn.Module) -> bool:
     """Whether a module is a batch normalisation by running statistics."""
     return (
-        _plain(module, _NORMALISATIONS)
+        type(module) in _NORMALISATIONS
         and not module.training
         and module.running_mean is not None
         and module.running_var is not None
     )
-
-
-def _plain(module: nn.Module, types: tuple[type[nn.Module], ...]) -> bool:
-    """Whether a module is of one of the very types, and nobody listens at it."""
-    hooks = (
-        *(module._forward_hooks, module._forward_pre_hooks),
-        *(module._backward_hooks, module._backward_pre_hooks),
-    )
-    return type(module) in types and not any(hooks)
 
 
 class _Follower(GraphAppendingTracer):
@@ -168,9 +171,7 @@ def _followed(trunk: Trunk) -> fx.Graph:
     """
     graph = fx.Graph()
     follower = _Follower(graph)
-    memo: dict[int, Any] = {
-        id(it): it for it in _parts(trunk) if isinstance(it, Tensor)
-    }
+    memo = _shared(trunk)
     for name, module in trunk.named_modules():
         if _is_layer(module):
             memo[id(module)] = _silenced(module, name, follower)
@@ -178,6 +179,11 @@ def _followed(trunk: Trunk) -> fx.Graph:
     features = copy.deepcopy(trunk, memo).features(image)  # type: ignore[arg-type]
     graph.output(follower.create_arg(features))
     return graph
+
+
+def _shared(trunk: Trunk) -> dict[int, Any]:
+    """Return what makes ``deepcopy`` take a trunk's own tensors."""
+    return {id(part): part for part in _parts(trunk) if isinstance(part, Tensor)}
 
 
 def _is_layer(module: nn.Module) -> bool:
@@ -200,15 +206,14 @@ def _silenced(layer: nn.Module, name: str, follower: _Follower) -> nn.Module:
 
 def _copy(trunk: AnyTrunk, folds: list[Fold]) -> AnyTrunk:
     """Return a trunk with other convolutions, that shares all other weights."""
-    memo: dict[int, Any] = {
-        id(it): it for it in _parts(trunk) if isinstance(it, Tensor)
-    }
+    memo = _shared(trunk)
     for fold in folds:
         memo[id(fold.convolution)] = fold_one(*fold)
         memo[id(fold.normalisation)] = nn.Identity().eval()
     return copy.deepcopy(trunk, memo)
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def fold_one(
     convolution: nn.Conv2d | nn.ConvTranspose2d, normalisation: nn.BatchNorm2d

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from pixel_models import random_image, write_image
+from pixel_models import network_model, random_image, write_image
 
 from geoseg.errors import BlockError, ParameterError
 from geoseg.geo.distributed import connected
@@ -143,3 +143,10 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
         connected(None, "tcp://127.0.0.1:9", threads=1),
     ):
         pass
+
+
+def test_processes_fold_a_network_to_the_same_bits(tmp_path, images, one_thread):
+    model, large = network_model(), {"window": 128, "overlap": 32}
+    make(model, images, tmp_path / "whole", **large)
+    make(model, images, tmp_path / "parts", workers=2, **large)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")

@@ -6,14 +6,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from pixel_models import random_image, write_image
+from pixel_models import network_model, random_image, write_image
 
 from geoseg.errors import OutputError, OutputExistsError
 from geoseg.geo import journal as journals
 from geoseg.geo import map_job
 from geoseg.geo.blocks import blocks_of, read_block, write_block
+from geoseg.geo.identity import run_identity
 from geoseg.geo.locks import locked
 from geoseg.geo.mapping import MapOptions, map_buildings
+from geoseg.geo.raster import describe
 from geoseg.geo.stitching import WindowRow, tile
 from geoseg.geo.unfinished import is_unfinished, parts_folder
 
@@ -292,3 +294,14 @@ def test_a_manifest_says_what_decides_the_map(
     assert identity["threads"] >= 1
     assert list(identity["images"]) == [image]
     assert "overwrite" not in identity
+
+
+def test_maps_of_a_folded_network_are_told_from_those_of_older_versions(
+    image, bright_model
+):
+    network, colours = (
+        run_identity(model, [describe(image)], {})
+        for model in (network_model(), bright_model(BANDS))
+    )
+    assert network["batch_norms"] == "folded"
+    assert "batch_norms" not in colours

@@ -3,6 +3,7 @@
 import gc
 import logging
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -151,6 +152,48 @@ def listened_at() -> dict[str, nn.Module]:
     return layers
 
 
+class Smp(Trunk):
+    """A network of segmentation_models_pytorch as it comes, without its head."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__(4, out_channels=16, stride=1, divisor=32)
+        self.encoder, self.decoder = model.encoder, model.decoder
+        lived_in(self).eval()
+
+    def features(self, image: Tensor) -> Tensor:
+        return self.decoder(self.encoder(image))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("decoder", "encoder", "count"),
+    [
+        ("Unet", "resnet18", 30),
+        ("DeepLabV3Plus", "resnet18", 29),
+        ("Unet", "mobilenet_v2", 62),
+        # the 10 of the decoder: those of the encoder hold an activation too
+        ("Unet", "tu-efficientnet_lite0", 10),
+        # as many normalise before they convolve, one is at the end
+        ("FPN", "densenet121", 59),
+        # in the encoder nothing is normalised over a batch
+        ("Unet", "tu-convnext_atto", 10),
+        # its way depends on the size
+        ("Unet", "mit_b0", 0),
+    ],
+)
+@torch.no_grad()
+def test_networks_of_smp_fold_as_far_as_they_can(decoder, encoder, count):
+    import segmentation_models_pytorch as smp
+
+    build = getattr(smp, decoder)
+    trunk = Smp(build(encoder, encoder_weights=None, in_channels=4))
+    x = image(1, 4, 64, 64)
+    expected = trunk(x)
+    found = folded(trunk)
+    assert norms(trunk) - norms(found) == count
+    assert (found(x) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
 UNFOLDABLE = {
     "its own statistics": (one_after_another, without_statistics),
     "another type": (one_after_another, lambda: pair() | {"norm": Scaled(4)}),
@@ -265,6 +308,20 @@ def test_a_copy_is_kept_until_the_trunk_changes():
     follows()
 
 
+def test_threads_fold_while_others_predict():
+    trunks = [trunk_of("pyramid") for _ in range(8)]
+    x = image(1, 4, 32, 32)
+
+    @torch.no_grad()
+    def predict(trunk: Trunk) -> Tensor:
+        return [folded(trunk)(x) for _ in range(3)][-1]
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(predict, trunks)
+    assert all(torch.equal(first, other) for other in others)
+    assert not torch.equal(first, trunks[0](x))
+
+
 def test_a_trunk_that_goes_takes_its_copy_along():
     trunk = trunk_of("vgg")
     copy = weakref.ref(folded(trunk))
@@ -272,6 +329,29 @@ def test_a_trunk_that_goes_takes_its_copy_along():
     del trunk
     gc.collect()
     assert copy() is None
+
+
+def test_a_trunk_that_somebody_listens_at_predicts_as_it_is(caplog):
+    caplog.set_level(logging.DEBUG, "geoseg")
+    trunk, heard = Steps(one_after_another, **pair()), []
+    assert folded(trunk) is not trunk
+    handle = trunk.norm.register_forward_hook(lambda layer, args, out: heard.append(1))
+    folded(trunk)(image(1, 2, 6, 6))
+    assert heard
+    assert "Steps has hooks, so no batch normalisation is folded" in caplog.text
+    handle.remove()
+    assert folded(trunk) is not trunk
+
+
+def test_a_trunk_that_met_inference_mode_serves_outside_of_it():
+    with torch.inference_mode():
+        trunk = Steps(one_after_another, **pair())
+        expected = trunk(image(1, 2, 6, 6))
+        folded(trunk)
+    x = image(1, 2, 6, 6).requires_grad_()
+    found = folded(trunk)(x)
+    torch.testing.assert_close(found.detach(), expected, rtol=1e-5, atol=1e-5)
+    found.sum().backward()
 
 
 @torch.no_grad()

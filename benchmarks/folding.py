@@ -1,0 +1,96 @@
+"""How much does prediction gain by batch normalisation folded into convolutions?
+
+    python benchmarks/folding.py --size 700 --turns 3
+
+Maps a synthetic 4-band GeoTIFF, from the file to a verified GeoJSON, with the network as
+it was trained and folded, in turns within one process and on one thread, and prints a
+Markdown table. Times are those of the processor; the ratio is the median of the turns'
+ratios, and its range is given. The difference is the largest of class probabilities.
+"""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported
+
+import argparse
+import statistics
+import tempfile
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from predict import BANDS, BrightModel, make_image, write_map
+
+from geoseg.methods.base import Method
+
+NETWORKS = (("vgg", 8), ("vgg", 16), ("fpn", 16), ("unet", 16))
+
+
+def as_trained() -> AbstractContextManager[object]:
+    """Let methods predict with the network as it was trained."""
+    return patch.object(Method, "for_prediction", lambda method: method)
+
+
+def live(model: BrightModel) -> None:
+    """Give the normalisations statistics, as if the network had been trained."""
+    method = model.model.method.train()
+    for _ in range(5):
+        method.features(torch.rand(4, len(BANDS), 64, 64), torch.ones(4, 64, 64).bool())
+    method.eval()
+
+
+def seconds(options: argparse.Namespace, model: BrightModel, image: str) -> float:
+    """Time a map by the processor's clock."""
+    start = time.process_time()
+    write_map(options, model, image)
+    return time.process_time() - start
+
+
+@torch.no_grad()
+def difference(model: BrightModel) -> float:
+    """Compare the class probabilities of noise."""
+    image, valid = torch.rand(2, len(BANDS), 256, 256), torch.ones(2, 256, 256).bool()
+    found = model.model.class_probabilities(image, valid)
+    with as_trained():
+        expected = model.model.class_probabilities(image, valid)
+    return float((found - expected).abs().max())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=1000, help="side in pixels")
+    parser.add_argument("--window", type=int, default=256)
+    parser.add_argument("--overlap", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--turns", type=int, default=3)
+    options = parser.parse_args()
+    options.rasters = False
+    torch.set_num_threads(1)
+    print("| network | as trained | folded | ratio | range | difference |")
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        image = Path(folder) / "image.tif"
+        make_image(image, options.size, options.size)
+        for trunk, width in NETWORKS:
+            torch.manual_seed(0)
+            model = BrightModel(width, trunk)
+            live(model)
+            write_map(options, model, str(image))  # what is loaded once is loaded
+            plain, fast = [], []
+            for _ in range(options.turns):
+                with as_trained():
+                    plain.append(seconds(options, model, str(image)))
+                fast.append(seconds(options, model, str(image)))
+            ratios = [b / a for a, b in zip(plain, fast, strict=True)]
+            print(
+                f"| {trunk}, width {width} | {statistics.median(plain):.2f} s "
+                f"| {statistics.median(fast):.2f} s | {statistics.median(ratios):.2f} "
+                f"| {min(ratios):.2f} to {max(ratios):.2f} | {difference(model):.1e} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
