@@ -1,7 +1,8 @@
 """Images that share one pixel grid, laid out as one raster that is mapped as a whole.
 
 Nothing is resampled: an image takes whole pixels of the mosaic, and a later image lies
-over the earlier ones wherever it has valid pixels.
+over the earlier ones wherever it has valid pixels. As with gdalbuildvrt, a nodata value
+clears band by band: where a valid pixel has it in one band, that band shows what is below.
 """
 
 import hashlib
@@ -19,18 +20,25 @@ from affine import Affine
 from geoseg.errors import RasterError
 from geoseg.geo.georeference import ground_size_m, locate, shift
 from geoseg.geo.identity import place_of
-from geoseg.geo.mosaic_files import Part, Validity, validity_of, write_mosaic
+from geoseg.geo.mosaic_files import (
+    Part,
+    Validity,
+    hides_alpha,
+    validity_of,
+    write_mosaic,
+)
 from geoseg.geo.raster import NodataRule, RasterDescription, describe
-from geoseg.geo.remote import is_remote
+from geoseg.geo.remote import on_network, vrt_name
 from geoseg.words import counted
 
 #: Pixels that an image's corners may lie off the grid of the first one. Georeferencing
 #: rounds: SpaceNet's tiles, cut from one mosaic, lie up to 0.0013 pixels off.
 TOLERANCE = 0.05
-#: Pixels of a mosaic for each pixel of its images from which it is refused. Reading and
-#: writing what is not there takes time too, and memory grows with the width.
-SPARSEST = 1000
-_NAME = "mosaic.vrt"
+#: Pixels of a mosaic for each pixel of its images from which it is refused: passing over
+#: a hundred without data takes about as long as the network of a small model on one.
+SPARSEST = 100
+#: Columns from which a tenth of that is refused: one takes some 10 KiB of memory.
+WIDE = 400_000
 
 Pixels = npt.NDArray[np.float64]
 
@@ -78,7 +86,11 @@ class Mosaic:
             OutputError: If it cannot be written.
             RasterError: If GDAL reads something else from it.
         """
-        write_mosaic(self.file, self.grid, self.parts, self.validity)
+        parts = [
+            part._replace(image=self._with_mask(part.image, number))
+            for number, part in enumerate(self.parts)
+        ]
+        write_mosaic(self.file, self.grid, parts, self.validity)
         found = describe(self.grid.path)
         if (found.width, found.height, found.band_names, found.crs) != (
             *(self.grid.width, self.grid.height),
@@ -89,6 +101,17 @@ class Mosaic:
                 f"{', '.join(found.band_names)} in {found.crs}, expected "
                 f"{self.name}: map the images one by one, without --mosaic"
             )
+
+    def _with_mask(self, image: RasterDescription, number: int) -> RasterDescription:
+        """Show an alpha band as a mask where GDAL itself makes none of it."""
+        if not self.validity.mask or not hides_alpha(image):
+            return image
+        file = self.file.with_name(f"{self.file.stem}-{number}.vrt")
+        indexes = tuple(range(1, image.count + 1))
+        validity = Validity(image.nodata_values, (None,) * image.count, mask=True)
+        grid = replace(image, band_indexes=indexes, alpha=None)
+        write_mosaic(file, grid, [Part(image, 0, 0)], validity)
+        return describe(vrt_name(file, [image.path]))
 
 
 def lay_out(
@@ -114,13 +137,13 @@ def lay_out(
     boxes = [_box(first.transform, image) for image in images]
     left, top = min(box.left for box in boxes), min(box.top for box in boxes)
     right, bottom = max(box.right for box in boxes), max(box.bottom for box in boxes)
-    _check_density(boxes, (right - left) * (bottom - top))
-    file = folder.absolute() / _NAME
+    file = folder.absolute() / _file_name(images)
     transform = shift(first.transform, left, top)
     size = right - left, bottom - top
+    _check_density(boxes, *size)
     grid = replace(
         first,
-        path=_readable(file, images),
+        path=vrt_name(file, [image.path for image in images]),
         width=size[0],
         height=size[1],
         transform=transform,
@@ -128,7 +151,7 @@ def lay_out(
         band_indexes=tuple(range(1, first.count + 1)),
         alpha=None,
     )
-    validity = validity_of(images, nodata, gaps=_has_gaps(boxes, size[0] * size[1]))
+    validity = validity_of(images, nodata, gaps=_have_gaps(boxes, *size))
     parts = tuple(
         Part(image, box.left - left, box.top - top)
         for image, box in zip(images, boxes, strict=True)
@@ -136,14 +159,15 @@ def lay_out(
     return Mosaic(file, parts, grid, validity)
 
 
-def _readable(file: Path, images: Sequence[RasterDescription]) -> str:
-    """Name the file so that it may have remote sources, if it has some.
-
-    VRTs on this disk may have none (``geo/vrt.py``): whoever sends one could make GDAL
-    fetch addresses. Here the user has given them.
-    """
-    remote = any(is_remote(image.path) for image in images)
-    return f"/vsisubfile/0,{file}" if remote else str(file)
+def _file_name(images: Sequence[RasterDescription]) -> str:
+    """Name the file after where its sources lie; they are opened one way or the other."""
+    far = {on_network(image.path): image.path for image in images}
+    if len(far) == 2:
+        raise RasterError(
+            f"{far[True]} lies on a network and {far[False]} on this disk, expected one "
+            "of the two for all images of a mosaic: copy or download some"
+        )
+    return "network.vrt" if True in far else "mosaic.vrt"
 
 
 def misfit(first: RasterDescription, other: RasterDescription) -> str | None:
@@ -216,19 +240,22 @@ def _warp(first: RasterDescription) -> str:
     return f"bring all to one grid: gdalwarp -tap -tr {sides} -t_srs … FILE OUTPUT"
 
 
-def _check_density(boxes: Sequence[_Box], pixels: int) -> None:
-    covered = sum((box.right - box.left) * (box.bottom - box.top) for box in boxes)
-    if pixels > SPARSEST * covered:
+def _check_density(boxes: Sequence[_Box], width: int, height: int) -> None:
+    """Refuse images so far apart that their mosaic would take time and memory to pass."""
+    covered = sum((it.right - it.left) * (it.bottom - it.top) for it in boxes)
+    share = covered / (width * height)
+    least = (10 if width > WIDE else 1) / SPARSEST
+    if share < least:
         raise RasterError(
-            f"the images cover {100 * covered / pixels:.1g} % of their mosaic of "
-            f"{pixels:.2g} pixels, expected {100 / SPARSEST:g} % at least: map places "
-            "far apart into one output each, or leave --mosaic out"
+            f"the images cover {100 * share:.1g} % of their mosaic of {width} x {height} "
+            f"pixels, expected {100 * least:g} % at least: map places far apart into an "
+            "output each, or leave --mosaic out"
         )
 
 
-def _has_gaps(boxes: Sequence[_Box], pixels: int) -> bool:
+def _have_gaps(boxes: Sequence[_Box], width: int, height: int) -> bool:
     covered = shapely.union_all(shapely.box(*np.array(boxes, dtype=float).T))
-    return bool(covered.area < pixels)
+    return bool(covered.area < width * height)
 
 
 def _spoken(values: Sequence[object]) -> str:

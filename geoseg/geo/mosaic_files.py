@@ -106,6 +106,17 @@ def has_mask(image: RasterDescription) -> bool:
     return image.masked or image.alpha is not None
 
 
+def hides_alpha(image: RasterDescription) -> bool:
+    """Tell whether an image has an alpha band that GDAL makes no mask of by itself.
+
+    It does so in two bands or four without a nodata value, if alpha is the last.
+    """
+    if image.alpha is None:
+        return False
+    usual = image.count in (1, 3) and image.alpha == image.count + 1
+    return not usual or any(value is not None for value in image.nodata_values)
+
+
 def write_mosaic(
     path: Path, grid: RasterDescription, parts: Sequence[Part], validity: Validity
 ) -> None:

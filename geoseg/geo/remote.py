@@ -18,6 +18,8 @@ from geoseg.geo.layouts import is_remote as is_remote  # noqa: F401
 _SCHEMES = {"s3://": "/vsis3/", "gs://": "/vsigs/", "az://": "/vsiaz/"}
 _WEB = ("https://", "http://")
 _NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)(_streaming)?[/?]")
+#: A VRT on this disk whose sources lie on a network: see :func:`vrt_name`.
+_NETWORK_VRT = re.compile(r"/vsisubfile/0,.*[/\\]network[-\d]*\.vrt$")
 
 #: What stands for a secret where an address is written down.
 REDACTED = "REDACTED"
@@ -130,14 +132,32 @@ def file_name(path: str | Path) -> PurePosixPath:
     return PurePosixPath(PurePosixPath(name).name)
 
 
+def vrt_name(file: Path, sources: Sequence[str]) -> str:
+    """Name a VRT of our own on this disk so that it may have remote sources, if it has.
+
+    VRTs named by their path alone may have none (``geo/vrt.py``): whoever sends one
+    could make GDAL fetch addresses.
+
+    Args:
+        file: Its name begins with ``network`` if the sources lie on one.
+        sources: As the user named them.
+    """
+    return f"/vsisubfile/0,{file}" if any(map(is_remote, sources)) else str(file)
+
+
+def on_network(path: str | Path) -> bool:
+    """Tell whether a path is read over a network; archives on this disk are not."""
+    return bool(_NETWORK.search(gdal_name(path)))
+
+
 @contextmanager
 def remote_access(path: str | Path) -> Iterator[str]:
     """Give GDAL's name of a path; while open, GDAL looks for no files beside it.
 
-    A bucket with a million keys would be listed for an ``.aux.xml`` otherwise.
+    That holds for the sources of a VRT of :func:`vrt_name`, too. A bucket with a million keys would be listed for an ``.aux.xml`` otherwise.
     """
     name = gdal_name(path)
-    if not _NETWORK.search(name):
+    if not (_NETWORK.search(name) or _NETWORK_VRT.search(name)):
         yield name
         return
     configure()

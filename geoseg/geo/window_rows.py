@@ -10,6 +10,7 @@ from torch import Tensor
 
 from geoseg.geo import raster
 from geoseg.geo.raster import PixelWindow
+from geoseg.geo.remote import remote_access
 from geoseg.geo.stitching import Tiling
 from geoseg.normalization import Normalization
 
@@ -134,7 +135,11 @@ def _strips(
     across = max(region.width, size)
     # Rows are read once, so the blocks that a strip cuts in two are enough.
     cache = 64 + (_block_row_bytes(path) >> 20)
-    with raster.block_cache(cache), raster.open_raster(path) as dataset:
+    with (
+        raster.block_cache(cache),
+        remote_access(path),  # sources of a VRT are opened when they are read
+        raster.open_raster(path) as dataset,
+    ):
         columns = _span(region.col, across, region.col + region.width, dataset.width)
 
         def read(top: int, bottom: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -17,13 +17,14 @@ from .inputs import add_model, images_of
 from .styling import load_styled
 
 DEVICES = ("cpu", "auto", "cuda")
-#: Rasters of a single image: parameter, option, title.
+#: Rasters of a single image, or of a mosaic: parameter, option, title.
 RASTERS = (
     ("CLASSES", "--raster", "Classes (of one image)"),
     ("PROBABILITY", "--probability", "Probability in percent (of one image)"),
 )
 #: Switches: parameter, option, title, whether it is for the few.
 SWITCHES = (
+    ("MOSAIC", "--mosaic", "Map adjoining images as one raster", False),
     ("REGULARIZE", "--regularize", "Right angles where the pixels support them", False),
     ("SYMMETRIES", "--symmetries", "Average over turns and mirrors (8 × time)", True),
 )
@@ -45,7 +46,8 @@ class Predict(GeosegAlgorithm):
         "layer of polygons with class, score, area, perimeter and orientation.\n\n"
         "The model knows bands, normalisation and nodata. The images share a CRS. An "
         "output that exists is replaced. When a run into a file is cancelled, the same "
-        "run goes on where it was."
+        "run goes on where it was. Buildings across the borders of adjoining images "
+        "are whole where the images are mapped as one raster."
     )
     TAGS = ("footprints", "segmentation", "vectorize")
 
@@ -132,12 +134,14 @@ class Predict(GeosegAlgorithm):
 
     def problem(self, parameters, context):
         layers = self.parameterAsLayerList(parameters, "LAYERS", context)
+        mosaic = self.parameterAsBool(parameters, "MOSAIC", context)
+        one = len(layers) == 1 or mosaic
         given = {name for name in parameters if parameters[name] not in (None, "")}
         single = [title for name, _, title in RASTERS if name in given]
-        if len(layers) > 1 and single:
+        if not one and single:
             problem = "«{}» asked for {} images: take the folder for classes instead"
             return problem.format(single[0], len(layers))
-        if "CLASS_FOLDER" in given and (len(layers) == 1 or "CLASSES" in given):
+        if "CLASS_FOLDER" in given and (one or "CLASSES" in given):
             return "the folder for classes is for several images: leave it empty"
         return None
 
