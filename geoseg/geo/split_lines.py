@@ -38,9 +38,9 @@ def cut_along(
     """
     least = min_area_m2 / abs(np.linalg.det(metres))
     for points in lines:
-        middle = shapely.points(points)
-        most = [np.count_nonzero(it) for it in shapely.covers(parts, middle[:, None]).T]
-        i = int(np.argmax(most))
+        shapely.prepare(parts)
+        inside = shapely.covers(parts, shapely.points(points)[:, None])
+        i = int(np.argmax(np.count_nonzero(inside, axis=0)))
         # A hole in the middle of a line is none of the outline, or makes two cuts.
         for pieces in ([points], _pieces(points)):
             cuts = [_cut(parts[i], it, metres, tolerance_m) for it in pieces]
@@ -67,28 +67,44 @@ def _cut(
     part: Polygon, points: _Floats, metres: _Floats, tolerance_m: float
 ) -> LineString | None:
     """Return the cut through points: short, near to all of them, from wall to wall."""
-    metric = points @ metres.T
-    centre = metric.mean(axis=0)
+    middle = points.mean(axis=0)
+    if not shapely.contains_xy(part, *middle):
+        middle = points[np.hypot(*((points - middle) @ metres.T).T).argmin()]
+        if not shapely.contains_xy(part, *middle):
+            return None
     angle = np.arange(_DIRECTIONS) * (np.pi / _DIRECTIONS)
     along = np.stack((np.cos(angle), np.sin(angle)), axis=1)
-    inverse = np.linalg.inv(metres)
-    far = np.ptp(shapely.get_coordinates(part) @ metres.T, axis=0).sum()
-    ends = np.stack((centre - far * along, centre + far * along), axis=1) @ inverse.T
-    rays = shapely.intersection(shapely.linestrings(ends), part)
+    steps = along @ np.linalg.inv(metres).T
+    reach = _walls_along(part, middle, steps)
     across = np.stack((-along[:, 1], along[:, 0]), axis=1)
-    off = np.sqrt((((metric - centre) @ across.T) ** 2).mean(axis=0))
-    best, found = np.inf, None
-    where = shapely.points(centre @ inverse.T)
-    for i, ray in enumerate(rays):
-        pieces = shapely.get_parts(ray)
-        if not len(pieces):
-            continue
-        piece = pieces[shapely.distance(pieces, where).argmin()]
-        steps = np.diff(shapely.get_coordinates(piece)[[0, -1]] @ metres.T, axis=0)
-        cost = float(np.hypot(*steps[0])) + _OFF * off[i]
-        if cost < best and piece.length > 0:
-            best, found = cost, piece
-    return None if found is None else _settle(part, found, metres, tolerance_m)
+    off = np.sqrt((((points - middle) @ metres.T @ across.T) ** 2).mean(axis=0))
+    best = int(np.argmin(reach[1] - reach[0] + _OFF * off))
+    cut = shapely.linestrings(middle + reach[:, best, None] * steps[best])
+    return _settle(part, cut, metres, tolerance_m)
+
+
+def _walls_along(part: Polygon, start: _Floats, steps: _Floats) -> _Floats:
+    """Return how many steps backwards (negative) and forwards the nearest walls are.
+
+    Args:
+        part: a polygon around the start.
+        start: ``(2,)``.
+        steps: ``(D, 2)`` of each direction.
+
+    Returns:
+        ``(2, D)``.
+    """
+    walls = [shapely.get_coordinates(it) for it in (part.exterior, *part.interiors)]
+    begin = np.concatenate([it[:-1] for it in walls]) - start
+    wall = np.concatenate([np.diff(it, axis=0) for it in walls])
+    turn = steps[:, :1] * wall[:, 1] - steps[:, 1:] * wall[:, 0]  # (D, walls)
+    turn[turn == 0] = np.nan  # parallel
+    there = (begin[:, 0] * wall[:, 1] - begin[:, 1] * wall[:, 0]) / turn
+    share = (begin[:, 0] * steps[:, 1:] - begin[:, 1] * steps[:, :1]) / turn
+    met = (share >= 0) & (share <= 1)
+    back = np.where(met & (there <= 0), there, -np.inf).max(axis=1)
+    forth = np.where(met & (there >= 0), there, np.inf).min(axis=1)
+    return np.stack((back, forth))
 
 
 def _settle(
@@ -140,12 +156,12 @@ def with_corners(part: Polygon, points: _Floats) -> Polygon:
 def _ring_with(ring: _Floats, points: _Floats) -> _Floats:
     known = ring[:, 0] + 1j * ring[:, 1]
     points = points[~np.isin(points[:, 0] + 1j * points[:, 1], known)]
-    step = np.diff(ring, axis=0)
-    offset = points[:, None] - ring[:-1]
-    square = (step**2).sum(axis=1)
-    share = np.clip((offset * step).sum(axis=2) / square, 0, 1)
-    apart = np.linalg.norm(offset - share[..., None] * step, axis=2)
-    point = np.flatnonzero((apart <= _ON).any(axis=1))
-    wall = apart[point].argmin(axis=1)
-    order = np.lexsort((share[point, wall], wall))
-    return np.insert(ring, wall[order] + 1, points[point[order]], axis=0)
+    walls = shapely.linestrings(np.stack((ring[:-1], ring[1:]), axis=1))
+    point, wall = shapely.STRtree(walls).query(
+        shapely.points(points), predicate="dwithin", distance=_ON
+    )
+    # On two walls is who is next to a corner.
+    point, first = np.unique(point, return_index=True)
+    wall, points = wall[first], points[point]
+    order = np.lexsort((np.hypot(*(points - ring[wall]).T), wall))
+    return np.insert(ring, wall[order] + 1, points[order], axis=0)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import shapely
-from shapely import Polygon
+from shapely import LineString, Polygon
 
 from geoseg.geo.pixel_runs import SCORE_UNITS, ScoredRuns
 from geoseg.geo.split_lines import cut_along, share_corners
@@ -128,7 +128,7 @@ def _scored(parts: list[Polygon], pixels: ScoredRuns) -> list[_Part]:
     middle = runs.row + 0.5
     ends = np.stack((runs.start, middle, runs.stop, middle), axis=1)
     lines = shapely.linestrings(ends.reshape(-1, 2, 2))
-    inside = shapely.intersection(lines, np.array(parts, dtype=object)[:, None])
+    inside = _inside(lines, np.array(parts, dtype=object))
     shares = shapely.length(inside) / length
     if not shares.any(axis=1).all():
         return []
@@ -142,3 +142,16 @@ def _scored(parts: list[Polygon], pixels: ScoredRuns) -> list[_Part]:
         first = float(runs.row[top]), float(shapely.bounds(inside[i, top])[0])
         found.append(_Part(first, float(score), part))
     return found
+
+
+def _inside(
+    lines: npt.NDArray[np.object_], parts: npt.NDArray[np.object_]
+) -> npt.NDArray[np.object_]:
+    """Return ``(parts, lines)``, what each part has of each line."""
+    shapely.prepare(parts)
+    inside = np.where(shapely.covers(parts[:, None], lines), lines, LineString())
+    part, line = shapely.STRtree(lines).query(parts, predicate="intersects")
+    crossing = shapely.is_empty(inside[part, line])
+    part, line = part[crossing], line[crossing]
+    inside[part, line] = shapely.intersection(lines[line], parts[part])
+    return np.asarray(inside)
