@@ -9,11 +9,8 @@ from shapely import LineString, Polygon
 
 from geoseg.geo.pixel_runs import SCORE_UNITS, ScoredRuns
 from geoseg.geo.split_lines import cut_along, share_corners
-from geoseg.geo.split_touching import NECK, split_touching
-from geoseg.geo.split_valleys import find_valleys, tells
-
-#: A neck is at most so wide, as :data:`NECK` says, where scores show no valley.
-SURE_NECK = 0.25
+from geoseg.geo.split_touching import split_touching
+from geoseg.geo.split_valleys import find_valleys, relief_of, tells
 
 
 class Buildings(NamedTuple):
@@ -65,7 +62,7 @@ def split_objects(
 
     Args:
         objects: as if each was one building.
-        runs: the pixels of each.
+        runs: the pixels of each; where their scores differ, they take part.
         metres: ``(2, 2)``, metres east and north per column and row.
         min_area_m2: no part is smaller, by the metres of the raster's centre.
         tolerance_m: cuts end at corners that are so near.
@@ -104,14 +101,18 @@ def _parts(
 ) -> list[Polygon]:
     """Cut an object along valleys of its scores, then at its necks."""
     rules = {"min_area_m2": min_area_m2, "tolerance_m": tolerance_m}
-    pixel_m = float(np.sqrt(abs(np.linalg.det(metres))))
-    valleys = find_valleys(pixels, pixel_m, min_area_m2=min_area_m2)
-    sides = cut_along([outline], valleys, metres, **rules)
-    neck = SURE_NECK if tells(pixels) else NECK
+    pixel_m2 = abs(np.linalg.det(metres))
+    if shapely.area(outline) * pixel_m2 < 2 * min_area_m2:
+        return [outline]
+    sides, relief = [outline], None
+    if tells(pixels):
+        relief = relief_of(pixels, float(np.sqrt(pixel_m2)))
+        valleys = find_valleys(relief, min_area_m2 / pixel_m2)
+        sides = cut_along(sides, valleys, metres, **rules)
     parts = [
         part
         for side in sides
-        for part in split_touching(side, metres, neck=neck, **rules)
+        for part in split_touching(side, metres, relief=relief, **rules)
     ]
     return share_corners(parts) if len(sides) > 1 else parts
 

@@ -9,7 +9,8 @@ the chord becomes their shared wall. That is a watershed of widths, without a ra
 memory grows with the corners of a building, not with the area around it.
 
 The wings of an L, T or cross are as wide as their chords, and stay. Rows of houses are
-cut where their walls step back on both sides, not where nothing shows.
+cut where their walls step back on both sides, not where nothing shows. Where there is a
+probability, it has to fall along a neck below that of both sides.
 
 References:
     Prasad, "Morphological analysis of shapes", CNLS Newsletter 139, 1997 (chords).
@@ -23,6 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from shapely import Polygon
+
+from geoseg.geo.split_valleys import DIP, Relief
 
 _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
@@ -74,7 +77,7 @@ def split_touching(
     *,
     min_area_m2: float,
     tolerance_m: float,
-    neck: float = NECK,
+    relief: Relief | None = None,
 ) -> list[Polygon]:
     """Cut a footprint at its necks.
 
@@ -83,7 +86,9 @@ def split_touching(
         metres: ``(2, 2)``, metres east and north per column and row.
         min_area_m2: no part is smaller.
         tolerance_m: cuts end at corners that are so near.
-        neck: how wide a neck is at most, compared with the narrower side.
+        relief: of its probability; none where that says nothing, and shape alone
+            decides. A neck over which it falls by less than ``DIP`` has to be narrower
+            in the same proportion.
 
     Returns:
         Valid polygons that cover the outline, share their walls corner by corner and
@@ -93,7 +98,7 @@ def split_touching(
     if not _may_have_necks(outline, metres, min_area_m2):
         return [outline]
     mesh = _triangulate(outline, metres)
-    part = _join(mesh, min_area_m2, neck)
+    part = _join(mesh, min_area_m2, relief)
     necks = np.flatnonzero(part[mesh.sides[:, 0]] != part[mesh.sides[:, 1]])
     if not len(necks):
         return [outline]
@@ -222,11 +227,12 @@ def _reach(lengths: _Floats, areas: _Floats) -> _Floats:
     return reach
 
 
-def _join(mesh: _Mesh, min_area_m2: float, neck: float) -> _Index:
+def _join(mesh: _Mesh, min_area_m2: float, relief: Relief | None) -> _Index:
     """Return the number of each triangle's part: some triangle in it."""
     parent = list(range(len(mesh.areas)))
     reach, areas = mesh.reach.tolist(), mesh.areas.tolist()
     sides, widths = mesh.sides.tolist(), mesh.widths.tolist()
+    passes, peak = _heights(mesh, relief)
 
     def root(i: int) -> int:
         while parent[i] != i:
@@ -237,6 +243,7 @@ def _join(mesh: _Mesh, min_area_m2: float, neck: float) -> _Index:
     def unite(i: int, j: int) -> None:
         parent[j] = i
         reach[i] = max(reach[i], reach[j])
+        peak[i] = max(peak[i], peak[j])
         areas[i] += areas[j]
 
     necks = []
@@ -245,7 +252,9 @@ def _join(mesh: _Mesh, min_area_m2: float, neck: float) -> _Index:
         narrower = min(reach[one], reach[other])
         if one == other:
             continue
-        if narrower >= max(LEAST_WIDTH_M, widths[chord] / neck):
+        dip = min(peak[one], peak[other]) - passes[chord]
+        widest = NECK * min(dip / DIP, 1.0) * narrower
+        if narrower >= LEAST_WIDTH_M and widths[chord] <= widest:
             necks.append(chord)
         else:
             unite(one, other)
@@ -260,6 +269,25 @@ def _join(mesh: _Mesh, min_area_m2: float, neck: float) -> _Index:
         unite(*map(root, sides[chord]))
         necks = [it for it in necks if len(set(map(root, sides[it]))) == 2]
     return np.array([root(i) for i in range(len(parent))], dtype=np.int64)
+
+
+def _heights(mesh: _Mesh, relief: Relief | None) -> tuple[list[float], list[float]]:
+    """Return how high chords and triangles are: as high as the highest point on them."""
+    if relief is None:
+        # As if there was a dip everywhere.
+        return [0.0] * len(mesh.ends), [DIP] * len(mesh.areas)
+    begin, end = mesh.points[mesh.ends[:, 0]], mesh.points[mesh.ends[:, 1]]
+    count = np.hypot(*(end - begin).T) // relief.side + 2
+    count = count.astype(np.int64)
+    chord = np.repeat(np.arange(len(count)), count)
+    place = np.arange(len(chord)) - np.repeat(np.cumsum(count) - count, count)
+    share = ((place + 0.5) / count[chord])[:, None]
+    height = relief.at(begin[chord] + share * (end - begin)[chord])
+    passes = np.zeros(len(count))
+    np.maximum.at(passes, chord, height)
+    peak = np.zeros(len(mesh.areas))
+    np.maximum.at(peak, mesh.sides, passes[:, None])
+    return passes.tolist(), peak.tolist()
 
 
 def _settle(

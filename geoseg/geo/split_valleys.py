@@ -45,21 +45,32 @@ _STEP = 0.2
 _ROW = 2**32
 
 
-class _Cells(NamedTuple):
-    """Squares of pixels of one object.
+class Relief(NamedTuple):
+    """Smoothed probability of one object, in cells: squares of its pixels.
 
     Attributes:
+        side: of a cell, pixels.
+        key: ``(N,)`` row and column of each in one number, ascending.
         centre: ``(N, 2)`` column and row, in pixel coordinates.
         pixels: ``(N,)`` how many of its pixels the object has.
         height: ``(N,)`` smoothed probability.
         first: ``(E,)`` pairs of cells side by side; ``second`` likewise.
     """
 
+    side: int
+    key: _Index
     centre: _Floats
     pixels: _Index
     height: _Floats
     first: _Index
     second: _Index
+
+    def at(self, points: _Floats) -> _Floats:
+        """Return the probability at ``(P, 2)`` points; 0 where the object has no pixel."""
+        column, row = np.floor(points / self.side).astype(np.int64).T
+        key = row * _ROW + column
+        place = np.minimum(np.searchsorted(self.key, key), len(self.key) - 1)
+        return np.where(self.key[place] == key, self.height[place], 0.0)
 
 
 def tells(pixels: ScoredRuns) -> bool:
@@ -67,31 +78,8 @@ def tells(pixels: ScoredRuns) -> bool:
     return bool(np.ptp(pixels.levels) >= DIP * SCORE_LEVELS)
 
 
-def find_valleys(
-    pixels: ScoredRuns, pixel_m: float, *, min_area_m2: float
-) -> list[_Floats]:
-    """Find where the probability of an object says that it is two or more buildings.
-
-    Args:
-        pixels: of the object.
-        pixel_m: side of a pixel, metres.
-        min_area_m2: no building is smaller.
-
-    Returns:
-        Lines of points in pixel coordinates, ``(M, 2)`` each, in no order along the line.
-        Together they part the object; what parts the most comes first.
-    """
-    min_pixels = min_area_m2 / pixel_m**2
-    if len(pixels.levels) < 2 * min_pixels or not tells(pixels):
-        return []
-    cells = _cells(pixels, pixel_m)
-    basin = _basins(cells)
-    if (basin == basin[0]).all():
-        return []
-    return _lines(cells, *_flood(cells, basin, min_pixels))
-
-
-def _cells(pixels: ScoredRuns, pixel_m: float) -> _Cells:
+def relief_of(pixels: ScoredRuns, pixel_m: float) -> Relief:
+    """Smooth the scores of an object's pixels; a side of a pixel has so many metres."""
     side = max(int(_CELL_M / pixel_m), 1)
     runs = pixels.runs
     row = np.repeat(runs.row, runs.length)
@@ -107,7 +95,26 @@ def _cells(pixels: ScoredRuns, pixel_m: float) -> _Cells:
         flow = _STEP * (height[second] - height[first])
         height += np.bincount(first, flow, len(key))
         height -= np.bincount(second, flow, len(key))
-    return _Cells(centre / count[:, None] + 0.5, count, height, first, second)
+    return Relief(
+        side, key, centre / count[:, None] + 0.5, count, height, first, second
+    )
+
+
+def find_valleys(cells: Relief, min_pixels: float) -> list[_Floats]:
+    """Find where the probability of an object says that it is two or more buildings.
+
+    Args:
+        cells: the relief of the object.
+        min_pixels: no building is smaller.
+
+    Returns:
+        Lines of points in pixel coordinates, ``(M, 2)`` each, in no order along the line.
+        Together they part the object; what parts the most comes first.
+    """
+    basin = _basins(cells)
+    if (basin == basin[0]).all():
+        return []
+    return _lines(cells, *_flood(cells, basin, min_pixels))
 
 
 def _side_by_side(key: _Index) -> tuple[_Index, _Index]:
@@ -122,7 +129,7 @@ def _side_by_side(key: _Index) -> tuple[_Index, _Index]:
     return first, second
 
 
-def _basins(cells: _Cells) -> _Index:
+def _basins(cells: Relief) -> _Index:
     """Return for each cell the one where going up ends."""
     # Of equally high ones the first is the higher one.
     order = np.lexsort((-np.arange(len(cells.height)), cells.height))
@@ -138,7 +145,7 @@ def _basins(cells: _Cells) -> _Index:
 
 
 def _flood(
-    cells: _Cells, basin: _Index, min_pixels: float
+    cells: Relief, basin: _Index, min_pixels: float
 ) -> tuple[_Index, list[tuple[int, int]]]:
     """Let floods sink from their peaks, and join where no valley is between them.
 
@@ -184,7 +191,7 @@ def _flood(
     return found, [(root(i), root(j)) for i, j in valleys]
 
 
-def _passes(cells: _Cells, basin: _Index) -> list[tuple[float, int, int]]:
+def _passes(cells: Relief, basin: _Index) -> list[tuple[float, int, int]]:
     """Return the highest pass between any two basins, from the highest to the lowest."""
     one, other = basin[cells.first], basin[cells.second]
     across = np.flatnonzero(one != other)
@@ -198,7 +205,7 @@ def _passes(cells: _Cells, basin: _Index) -> list[tuple[float, int, int]]:
 
 
 def _lines(
-    cells: _Cells, building: _Index, valleys: list[tuple[int, int]]
+    cells: Relief, building: _Index, valleys: list[tuple[int, int]]
 ) -> list[_Floats]:
     """Draw the valleys as lines of points, that of the lowest pass first."""
     one, other = building[cells.first], building[cells.second]

@@ -167,23 +167,25 @@ def test_a_box_whose_scores_have_no_deep_valley_stays_one() -> None:
     assert len(outline(classes, [], score)) == 1
 
 
-def test_a_neck_as_sure_as_the_houses_has_to_be_narrower() -> None:
-    classes = np.zeros((30, 40), dtype=np.uint8)
-    classes[2:12, 2:16] = classes[9:19, 16:30] = 1
-    ramp = np.where(np.arange(40) < 8, 0.6, 0.9).astype(np.float32)
-    score = np.broadcast_to(ramp, classes.shape)
-    assert len(outline(classes, [])) == 2
-    assert len(outline(classes, [], score)) == 1
-    classes[:] = 0
-    classes[2:12, 2:16] = classes[10:20, 16:30] = 1
-    assert len(outline(classes, [], score)) == 2
+def test_a_neck_over_which_scores_fall_less_has_to_be_narrower() -> None:
+    def count(overlap: int, dip: float) -> int:
+        classes = np.zeros((30, 40), dtype=np.uint8)
+        classes[2:12, 2:16] = classes[12 - overlap : 22 - overlap, 16:30] = 1
+        score = np.full(classes.shape, 0.9, dtype=np.float32)
+        score[:, 14:18] -= dip
+        score[2:4, 2:4] = 0.6
+        return len(outline(classes, [], score))
+
+    assert (count(4, 0.0), count(4, 0.1), count(4, 0.3)) == (1, 1, 2)
+    assert (count(1, 0.0), count(1, 0.1), count(1, 0.3)) == (1, 2, 2)
 
 
 def test_buildings_cut_by_scores_and_by_shape_share_all_corners() -> None:
     classes, score = row_of_houses(0.4)
     classes = np.pad(classes, ((0, 20), (0, 20)))
     score = np.pad(score, ((0, 20), (0, 20)), constant_values=0.9)
-    classes[20:40, 42:60] = 1  # touches by 2 pixels
+    classes[21:41, 42:60] = 1  # touches by a pixel
+    score[21, 40:44] -= 0.15
     found = outline(classes, [17], score)
     assert len(found) == 3
     assert shapely.coverage_is_valid(np.array([it.geometry for it in found]))
