@@ -20,8 +20,9 @@ from geoseg.model import Model
 OPSET = 17
 #: An ONNX file is one protobuf message, of less than this.
 _MOST_BYTES = 2**31 - 2**20
-# Of the image that is traced. No multiple of any trunk's divisor, so that the padding to
-# one is in the trace; larger than what padding by repetition could reach.
+# Of the image that is traced, whatever size the graph takes: a small one, for a trace
+# costs time and memory by the pixel. No multiple of any trunk's divisor, so that the
+# padding to one is in the trace; larger than what padding by repetition could reach.
 _TRACED = (97, 75)
 #: Sizes that a graph of any size is compared at, smaller and larger than the traced one.
 _FREE_SIZES = (_TRACED, (33, 150), (128, 128))
@@ -76,7 +77,7 @@ def write_onnx(
         f"Probabilities of {', '.join(model.card.class_names)} from bands "
         f"{', '.join(model.card.normalization.bands)}, whose values are divided by 255."
     )
-    _name_sizes(proto.graph.output[0], model, options)
+    _name_sizes(proto.graph, model, options)
     deepness = deepness_metadata(
         model.card, tile_size=options.tile_size, overlap=options.overlap
     )
@@ -98,18 +99,16 @@ def check_onnx(path: Path, model: Model, options: ExportOptions) -> float:
     return check_graph(path, model, sizes, nodata=_nodata(model, options))
 
 
-def _name_sizes(output: Any, model: Model, options: ExportOptions) -> None:
-    """Say which shape comes out: Deepness refuses what does not look square."""
-    side = options.tile_size
+def _name_sizes(graph: Any, model: Model, options: ExportOptions) -> None:
+    """Say which shapes go in and come out: Deepness refuses what does not look square."""
     free = ("height", "width")
-    sizes = (
-        "batch",
-        len(model.card.class_names),
-        *(free if options.any_size else (side, side)),
-    )
-    for dimension, size in zip(output.type.tensor_type.shape.dim, sizes, strict=True):
-        name = "dim_param" if isinstance(size, str) else "dim_value"
-        setattr(dimension, name, size)
+    sides = free if options.any_size else (options.tile_size,) * 2
+    counts = (model.card.normalization.channels, len(model.card.class_names))
+    for value, count in zip((*graph.input, *graph.output), counts, strict=True):
+        dimensions = value.type.tensor_type.shape.dim
+        for dimension, size in zip(dimensions, ("batch", count, *sides), strict=True):
+            name = "dim_param" if isinstance(size, str) else "dim_value"
+            setattr(dimension, name, size)
 
 
 def _hypot(graph: Any, first: Any, second: Any) -> Any:
@@ -136,11 +135,8 @@ def _traced(model: Model, options: ExportOptions) -> bytes:
             "train a narrower one"
         )
     module = PixelGraph(model, nodata=_nodata(model, options)).eval()
-    height, width = _TRACED if options.any_size else (options.tile_size,) * 2
-    image = torch.zeros((1, model.card.normalization.channels, height, width))
-    free: dict[int, str] = {0: "batch"}
-    if options.any_size:
-        free |= {2: "height", 3: "width"}
+    image = torch.zeros((1, model.card.normalization.channels, *_TRACED))
+    free = {0: "batch", 2: "height", 3: "width"}
     content = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # of choices by shape, of the exporter's age: the check settles what matters

@@ -26,6 +26,7 @@ RASTERS = (
 SWITCHES = (
     ("MOSAIC", "--mosaic", "Map adjoining images as one raster", False),
     ("REGULARIZE", "--regularize", "Right angles where the pixels support them", False),
+    ("SPLIT", "--split", "Cut buildings apart that touch", False),
     ("SYMMETRIES", "--symmetries", "Average over turns and mirrors (8 × time)", True),
 )
 #: Numbers: parameter, option, title, default, whether it is for the few.

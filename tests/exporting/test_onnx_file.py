@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -78,6 +79,42 @@ def test_the_metadata_are_those_that_deepness_reads_and_the_card(written, model)
         "geoseg_model_sha256": "abc",
         "geoseg_nodata": None,
     }
+
+
+def test_who_does_with_a_tile_what_deepness_does_gets_the_models_classes(
+    model, tmp_path
+):
+    options = ExportOptions(tile_size=33, nodata="0")
+    write_onnx(tmp_path / "model.onnx", model, options, sha256="abc")
+    graph = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    written = graph.get_modelmeta().custom_metadata_map
+    settings = {key: json.loads(value) for key, value in written.items()}
+
+    side, bands = settings["tile_size"], len(settings["geoseg_bands"])
+    tiles = np.random.default_rng(0).integers(1, 1000, (2, side, side, bands))
+    inside = np.ones((2, side, side), bool)
+    inside[:, :9] = inside[:, :, 20:] = False  # the image ends north and east of there
+    tiles = np.where(inside[..., None], tiles, 0).astype(np.uint16)
+
+    mean, std = (
+        np.float32(settings[f"standardization_{name}"]) for name in ("mean", "std")
+    )
+    scaled = (np.float32(tiles * (1 / 255)) - mean) / std
+    (found,) = graph.run(None, {"image": scaled.transpose(0, 3, 1, 2)})
+    classes = np.where(found < settings["seg_thresh"], 0, found).argmax(axis=1)
+
+    stretched = [
+        model.card.normalization(tile.transpose(2, 0, 1), known)
+        for tile, known in zip(tiles, inside, strict=True)
+    ]
+    expected = model.class_probabilities(
+        torch.stack(stretched), torch.from_numpy(inside)
+    )
+    names = [settings["class_names"][str(id)] for id in range(found.shape[1])]
+    assert names == list(model.card.class_names)
+    np.testing.assert_array_equal(classes[inside], expected.argmax(dim=1)[inside])
+    assert set(np.unique(classes[inside])) == {0, 1}
+    assert not classes[~inside].any()
 
 
 def test_equal_models_give_equal_bytes(written, model, tmp_path):

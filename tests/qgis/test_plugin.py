@@ -223,6 +223,7 @@ def test_defaults_are_those_of_the_command_line(used):
     options = {option.name: option.default for option in command.params}
     assert used["algorithms"]["predict"]["MIN_AREA"] == options["min_area_m2"]
     assert used["algorithms"]["predict"]["REGULARIZE"] == options["regularize"]
+    assert used["algorithms"]["predict"]["SPLIT"] == options["split_touching"]
     assert used["algorithms"]["predict"]["SYMMETRIES"] == options["symmetries"]
 
 
