@@ -4,20 +4,19 @@ Everything happens in pixel coordinates, where shared corners are equal numbers;
 come in as the 2×2 matrix of the raster's centre.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 from shapely import Polygon
 
+from geoseg.geo.refit import fit_corners
+from geoseg.geo.rings import Rings, build, split
 from geoseg.geo.tracing import closing
 
 _Points = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
-_Values = TypeVar("_Values", bound=npt.NDArray[Any])
 
 #: Steps up to this length (pixels) between two opposite turns are staircase.
 STEP = 1.0
@@ -25,6 +24,9 @@ STEP = 1.0
 #: Depth of what stands for the world beyond the image (pixels): more than is ever
 #: simplified away.
 _FAR = 1000.0
+
+#: Corners that moved lie on whole parts of a pixel: rounding errors change nothing.
+_PARTS = 1024
 
 
 class Extent(NamedTuple):
@@ -34,60 +36,6 @@ class Extent(NamedTuple):
     height: int
 
 
-@dataclass(frozen=True)
-class _Rings:
-    """Rings of many polygons in flat arrays, without the repeated last point."""
-
-    points: _Points  # (M, 2)
-    starts: _Index  # of the rings, and M at the end
-    polygon_ends: _Index  # offsets into the rings, one more than polygons
-
-    @cached_property
-    def length(self) -> _Index:
-        """Points of each ring."""
-        return np.diff(self.starts)
-
-    @cached_property
-    def ring(self) -> _Index:
-        """Ring of each point, ascending."""
-        return np.repeat(np.arange(len(self.length)), self.length)
-
-    def before(self, values: _Values) -> _Values:
-        """Return what the point before each one has; much faster than by places."""
-        shifted: _Values = np.empty_like(values)
-        shifted[1:] = values[:-1]
-        shifted[self.starts[:-1]] = values[self.starts[1:] - 1]
-        return shifted
-
-    def after(self, values: _Values) -> _Values:
-        """Return what the point after each one has."""
-        shifted: _Values = np.empty_like(values)
-        shifted[:-1] = values[1:]
-        shifted[self.starts[1:] - 1] = values[self.starts[:-1]]
-        return shifted
-
-    @cached_property
-    def leaving(self) -> _Points:
-        """From each point to the next."""
-        return np.asarray(self.after(self.points) - self.points)
-
-    def keep(self, which: npt.NDArray[np.bool_], points: _Points) -> "_Rings":
-        """Return the rings of some points, which may lie elsewhere; three of each stay."""
-        length = np.add.reduceat(which, self.starts[:-1], dtype=np.int64)
-        return _Rings(points[which], _ends(length), self.polygon_ends)
-
-    def some(self, which: npt.NDArray[np.bool_]) -> "_Rings":
-        """Return some rings, and no polygon that has none of them."""
-        count = np.add.reduceat(which, self.polygon_ends[:-1], dtype=np.int64)
-        ends = _ends(self.length[which])
-        return _Rings(self.points[which[self.ring]], ends, _ends(count[count > 0]))
-
-
-def _ends(count: _Index) -> _Index:
-    """Return where each of so many things begins, and the last one ends."""
-    return np.append(0, np.cumsum(count))
-
-
 def fill_holes(
     outlines: npt.NDArray[np.object_], min_area: float
 ) -> npt.NDArray[np.object_]:
@@ -95,11 +43,11 @@ def fill_holes(
     holed = shapely.get_num_interior_rings(outlines) > 0
     if min_area <= 0 or not holed.any():
         return outlines
-    rings = _split(outlines[holed])
+    rings = split(outlines[holed])
     large = _areas(rings) >= min_area
     large[rings.polygon_ends[:-1]] = True
     result = outlines.copy()
-    result[holed] = _build(rings.some(large))
+    result[holed] = build(rings.some(large))
     return result
 
 
@@ -114,7 +62,7 @@ def soften(
         outlines: polygons in pixel coordinates, without points within their edges.
         extent: of the image; points on its border stay.
     """
-    return _build(_from_corner(_cut_steps(_split(outlines), extent)))
+    return build(_from_corner(_cut_steps(split(outlines), extent)))
 
 
 def smooth_alone(
@@ -128,13 +76,14 @@ def smooth_alone(
     First every step of one pixel between two opposite turns gives way to its middle:
     a sloping wall, drawn as a staircase, becomes a straight line that leaves as much
     area out as it takes in. Corners (two turns the same way) are not touched. Then
-    points closer than the tolerance to the wall are dropped (Douglas-Peucker). Points on
+    points closer than the tolerance to the wall are dropped (Douglas-Peucker), and the
+    corners that are left move to where the walls meet that fit all points best. Points on
     the image's border stay where they are: a building goes on beyond it.
 
     Args:
         outlines: polygons in pixel coordinates, without points within their edges.
         metres: ``(2, 2)``, metres east and north per column and row.
-        tolerance_m: largest deviation of the second step.
+        tolerance_m: largest deviation of the second step, and largest move of a corner.
         extent: of the image.
 
     Returns:
@@ -142,22 +91,18 @@ def smooth_alone(
     """
     if tolerance_m <= 0 or not len(outlines):
         return outlines
-    cut = _from_corner(_cut_steps(_split(outlines), extent))
-    smooth, good = _drop_points(cut, metres, tolerance_m)
-    at_border = _at_border(outlines, extent)
-    again = ~good | at_border
-    if again.any():
-        whole = _build(cut.some(np.repeat(again, np.diff(cut.polygon_ends))))
-        smooth[again] = [
-            (
-                _simplify_at_border(polygon, metres, tolerance_m, extent)
-                if border
-                else _simplify_carefully(polygon, metres, tolerance_m)
-            )
-            for polygon, border in zip(whole, at_border[again], strict=True)
-        ]
-        good = shapely.is_valid(smooth[again]) & (shapely.area(smooth[again]) > 0)
-        smooth[again] = np.where(good, smooth[again], outlines[again])
+    rings = _cut_steps(split(outlines), extent)
+    fixed = on_border(rings.points, extent)
+    cut = _from_corner(rings, fixed)
+    smooth, good = _drop_points(cut, metres, tolerance_m, extent)
+    broken = np.flatnonzero(~good)
+    if len(broken):
+        border = _at_border(outlines[broken], extent)
+        inside = broken[~border]
+        whole = build(cut.some(np.isin(cut.polygon, inside)))
+        smooth[inside] = [_simplify_carefully(it, metres, tolerance_m) for it in whole]
+        good = shapely.is_valid(smooth[broken]) & (shapely.area(smooth[broken]) > 0)
+        smooth[broken] = np.where(good & ~border, smooth[broken], outlines[broken])
     return smooth
 
 
@@ -202,29 +147,7 @@ def overlap(polygons: npt.NDArray[np.object_]) -> bool:
     return not bool(touch.all())
 
 
-def _split(outlines: npt.NDArray[np.object_]) -> _Rings:
-    _, points, (ring_ends, polygon_ends) = shapely.to_ragged_array(outlines)
-    keep = np.ones(len(points), dtype=bool)
-    keep[ring_ends[1:] - 1] = False
-    starts = ring_ends - np.arange(len(ring_ends))
-    return _Rings(points[keep], starts.astype(np.int64), polygon_ends.astype(np.int64))
-
-
-def _build(rings: _Rings) -> npt.NDArray[np.object_]:
-    result = shapely.from_ragged_array(
-        shapely.GeometryType.POLYGON,
-        rings.points[_closed(rings)],
-        (rings.starts + np.arange(len(rings.starts)), rings.polygon_ends),
-    )
-    return np.asarray(result, dtype=object)
-
-
-def _closed(rings: _Rings) -> _Index:
-    """Return the places of the points of every ring, and of its first one again."""
-    return closing(rings.starts)
-
-
-def _areas(rings: _Rings) -> _Points:
+def _areas(rings: Rings) -> _Points:
     """Areas of rings in pixel coordinates; whole numbers, so the sums are exact."""
     x, y = rings.points[:, 0], rings.points[:, 1]
     twice = np.add.reduceat(
@@ -233,17 +156,17 @@ def _areas(rings: _Rings) -> _Points:
     return np.asarray(np.abs(twice) / 2)
 
 
-def _turn(rings: _Rings) -> _Points:
+def _turn(rings: Rings) -> _Points:
     """Sign of the turn at every point: 0 straight on, +1 and -1 the two sides."""
     leaving, arriving = rings.leaving, rings.before(rings.leaving)
     cross = arriving[:, 0] * leaving[:, 1] - arriving[:, 1] * leaving[:, 0]
     return np.sign(cross)
 
 
-def _cut_steps(rings: _Rings, extent: Extent) -> _Rings:
+def _cut_steps(rings: Rings, extent: Extent) -> Rings:
     """Replace every short edge between opposite turns by its middle."""
     turn = _turn(rings)
-    short = np.abs(rings.leaving).sum(axis=1) <= STEP
+    short = np.abs(rings.leaving[:, 0]) + np.abs(rings.leaving[:, 1]) <= STEP
     fixed = on_border(rings.points, extent)
     step = short & (turn * rings.after(turn) < 0) & ~fixed & ~rings.after(fixed)
     keep = step | ~rings.before(step)
@@ -251,15 +174,19 @@ def _cut_steps(rings: _Rings, extent: Extent) -> _Rings:
     return rings.keep(keep, points)
 
 
-def _from_corner(rings: _Rings) -> _Rings:
+def _from_corner(rings: Rings, fixed: npt.NDArray[np.bool_] | None = None) -> Rings:
     """Start every ring at its point farthest from the middle, surely a corner.
 
-    The first point of a ring is never dropped, so it should not lie within a wall.
+    The first point of a ring is never dropped, so it should not lie within a wall. Rings
+    that have points among the ``(M,)`` fixed ones start at the first of these.
     """
     starts = rings.starts[:-1]
     middle = np.add.reduceat(rings.points, starts) / rings.length[:, None]
     # Sums of squares in whole parts of a millionth: ties (a rectangle has four) are ties.
-    distance = np.round(((rings.points - middle[rings.ring]) ** 2).sum(axis=1), 6)
+    x, y = (rings.points - np.take(middle, rings.ring, axis=0)).T
+    distance = np.round(x * x + y * y, 6)
+    if fixed is not None:
+        distance[fixed] = np.inf
     farthest = distance == np.maximum.reduceat(distance, starts)[rings.ring]
     place = np.arange(len(distance))
     first = np.minimum.reduceat(np.where(farthest, place, len(place)), starts)
@@ -267,31 +194,61 @@ def _from_corner(rings: _Rings) -> _Rings:
     turned -= np.where(
         turned < rings.starts[1:][rings.ring], 0, rings.length[rings.ring]
     )
-    return _Rings(rings.points[turned], rings.starts, rings.polygon_ends)
+    return Rings(
+        np.take(rings.points, turned, axis=0), rings.starts, rings.polygon_ends
+    )
 
 
 def _drop_points(
-    rings: _Rings, metres: npt.NDArray[np.float64], tolerance_m: float
+    rings: Rings,
+    metres: npt.NDArray[np.float64],
+    tolerance_m: float,
+    extent: Extent,
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
-    """Drop points of rings (Douglas-Peucker); tell where that leaves a valid polygon."""
-    x, y = rings.points[:, 0], rings.points[:, 1]
-    places = np.arange(len(x))
-    # The places travel along as heights, and tell which points stay. Lengths are those
-    # of the ground: pixels need not be square.
-    points = np.stack((*(a * x + b * y for a, b in metres), places), axis=1)
-    lines = shapely.from_ragged_array(
-        shapely.GeometryType.LINESTRING,
-        points[_closed(rings)],
-        (rings.starts + np.arange(len(rings.starts)),),
-    )
-    simple = shapely.simplify(lines, tolerance_m, preserve_topology=False)
-    stays = np.zeros(len(x), dtype=np.bool_)
-    stays[shapely.get_coordinates(simple, include_z=True)[:, 2].astype(np.int64)] = True
+    """Drop points of rings, fit the others; tell where that leaves a valid polygon."""
+    # Lengths are those of the ground: pixels need not be square.
+    ground, back = rings.move(metres), np.linalg.inv(metres).astype(np.float64)
+    fixed = on_border(rings.points, extent)
+    stays = _far_points(ground, fixed, tolerance_m)
     flat = np.add.reduceat(stays, rings.starts[:-1], dtype=np.int64) < 3
     stays |= flat[rings.ring]
-    found = _build(rings.keep(stays, rings.points))
+    fitted = fit_corners(ground, stays, tolerance_m).move(back)
+    before = rings.keep(stays, rings.points)
+    # Corners stay inside the image, and where they were if their walls do not move.
+    points = np.round(fitted.points * _PARTS) / _PARTS
+    x, y = points.T
+    inside = (x > 0) & (x < extent.width) & (y > 0) & (y < extent.height)
+    inside &= ~fixed[stays]
+    points = np.where(inside[:, None], points, before.points)
+    found = build(Rings(points, before.starts, before.polygon_ends))
     good = ~np.logical_or.reduceat(flat, rings.polygon_ends[:-1])
     return found, good & shapely.is_valid(found)
+
+
+def _far_points(
+    rings: Rings, fixed: npt.NDArray[np.bool_], tolerance: float
+) -> npt.NDArray[np.bool_]:
+    """Tell which points stay (Douglas-Peucker): fixed ones, first ones, far ones."""
+    count = len(fixed)
+    is_start = np.zeros(count + 1, dtype=np.bool_)
+    is_start[rings.starts] = True
+    # Lines go from one of these to the next; the last of a ring ends at its first.
+    cuts = np.append(np.flatnonzero(fixed | is_start[:-1]), count)
+    ends = cuts[1:].copy()
+    ends[is_start[cuts[1:]]] = rings.starts[:-1]
+    place = closing(cuts)
+    bounds = cuts + np.arange(len(cuts))
+    place[bounds[1:] - 1] = ends
+    # The places travel along as heights, and tell which points stay.
+    points = np.empty((len(place), 3))
+    points[:, :2], points[:, 2] = np.take(rings.points, place, axis=0), place
+    lines = shapely.from_ragged_array(
+        shapely.GeometryType.LINESTRING, points, (bounds,)
+    )
+    simple = shapely.simplify(lines, tolerance, preserve_topology=False)
+    stays = np.zeros(count, dtype=np.bool_)
+    stays[shapely.get_coordinates(simple, include_z=True)[:, 2].astype(np.int64)] = True
+    return stays
 
 
 def _simplify_carefully(
@@ -305,7 +262,8 @@ def _simplify_carefully(
 
 def on_border(points: _Points, extent: Extent) -> npt.NDArray[np.bool_]:
     """Tell which of ``(M, 2)`` points lie on the border of the image."""
-    return np.asarray(((points == 0) | (points == extent)).any(axis=1))
+    x, y = points.T
+    return np.asarray((x == 0) | (x == extent.width) | (y == 0) | (y == extent.height))
 
 
 def _at_border(
@@ -317,49 +275,13 @@ def _at_border(
     return np.asarray(touch)
 
 
-def _simplify_at_border(
-    outline: Polygon,
-    metres: npt.NDArray[np.float64],
-    tolerance_m: float,
-    extent: Extent,
-) -> Polygon:
-    """Simplify the walls between the points on the border, which stay as they are."""
-    rings = []
-    for ring in (outline.exterior, *outline.interiors):
-        points = shapely.get_coordinates(ring)[:-1]
-        fixed = np.flatnonzero(on_border(points, extent))
-        # A ring inside the image starts and ends at its first point, surely a corner.
-        start = fixed[0] if len(fixed) else 0
-        points = np.roll(points, -start, axis=0)
-        cuts = np.append(fixed - start if len(fixed) else 0, len(points))
-        closed = np.concatenate((points, points[:1]))
-        kept = [
-            _simplify_line(closed[a : b + 1], metres, tolerance_m)[:-1]
-            for a, b in zip(cuts, cuts[1:], strict=False)
-        ]
-        simple = np.concatenate(kept)
-        rings.append(simple if len(simple) > 2 else points)
-    return Polygon(rings[0], rings[1:])
-
-
-def _simplify_line(
-    points: _Points, metres: npt.NDArray[np.float64], tolerance_m: float
-) -> _Points:
-    """Drop points of a line (Douglas-Peucker); its two ends stay."""
-    line = shapely.linestrings(points @ metres.T)
-    kept = shapely.get_coordinates(shapely.simplify(line, tolerance_m))
-    simple = kept @ np.linalg.inv(metres).T
-    simple[[0, -1]] = points[[0, -1]]
-    return np.asarray(simple)
-
-
 def _beyond(
     outlines: npt.NDArray[np.object_], extent: Extent
 ) -> npt.NDArray[np.object_]:
     """Return a rectangle beyond the border on every edge that lies on it."""
     if not len(outlines):
         return outlines
-    rings = _split(outlines)
+    rings = split(outlines)
     points, following = rings.points, rings.points + rings.leaving
     found = []
     for axis, end in enumerate(extent):
