@@ -81,6 +81,14 @@ def used(toolbox, program, town, model, outputs, big_image):
             },
             "script": True,
         },
+        "a mosaic": {
+            "parameters": {
+                **two,
+                "MOSAIC": True,
+                "OUTPUT": str(outputs / "mosaic.gpkg"),
+                "CLASSES": str(outputs / "mosaic.tif"),
+            },
+        },
         "two rasters of one file": {"parameters": {**two, "CLASSES": "a.tif"}},
         "refused by geoseg": {
             "parameters": {**two, "FOOTPRINT_CLASSES": "building, tower"}
@@ -130,6 +138,16 @@ def test_footprints_and_rasters_of_a_dialog_open_styled(used):
     assert classes["entries"][1] == [1, "building", [*BUILDING, 190]]
     probability = happened["layers"]["Probability in percent (of one image)"]
     assert probability["renderer"] == "singlebandpseudocolor"
+
+
+@pytest.mark.slow
+def test_images_mapped_as_one_give_one_layer_and_one_raster(used, outputs):
+    happened = used["happened"]["a mosaic"]
+    assert "error" not in happened
+    assert happened["layers"]["Footprints"]["features"] == 2
+    with rasterio.open(outputs / "mosaic.tif") as classes:
+        # the second tile begins 100 m to the east
+        assert (classes.width, classes.height) == (200 + TILE, TILE)
 
 
 @pytest.mark.slow
