@@ -83,7 +83,7 @@ log = logging.getLogger(__name__)
     default=False,
     show_default=True,
     help="Draw right angles where the pixels support them (within four tolerances of a "
-    "wall); round and odd shapes stay as they are.",
+    "wall); round and odd shapes stay as they are, and shared walls shared.",
 )
 @click.option(
     "--split/--no-split",

@@ -96,14 +96,13 @@ class Drawing:
             lines.append(np.concatenate((nodes[[start]], inner, nodes[[end]])))
         return self._shared.polygons(lines)
 
-    def draw(self, building: int, angle: float) -> bool:
-        """Draw a building; return False, and change nothing, where that fails.
+    def draw(self, rings: list[list[Side]], angle: float) -> bool:
+        """Draw rings; return False, and change nothing, where that fails.
 
         Args:
-            building: its number.
+            rings: of a building, or around some.
             angle: its direction, radians counter-clockwise from x.
         """
-        rings = self._shared.rings[building]
         pieces = [piece for ring in rings for piece in self._pieces(ring)]
         laid = self._lay(pieces, angle)
         if laid is None:
@@ -112,18 +111,13 @@ class Drawing:
             self._take(piece, found)
         return True
 
-    def _ends(self, side: Side) -> tuple[int, int]:
-        """Return the nodes where a ring enters and leaves a stretch."""
-        first, last = self._shared.ends[side.stretch].tolist()
-        return (first, last) if side.forward else (last, first)
-
     def _pieces(self, ring: list[Side]) -> list[_Piece]:
         """Cut a ring into what is not drawn, between the nodes that are settled."""
         drawn = [self._lines[side.stretch] is not None for side in ring]
         breaks = [
             i
             for i, side in enumerate(ring)
-            if self._settled[self._ends(side)[0]] or drawn[i] or drawn[i - 1]
+            if self._settled[self._shared.nodes_of(side)[0]] or drawn[i] or drawn[i - 1]
         ]
         if not breaks:
             return [_Piece(ring, closed=True)]
@@ -174,7 +168,7 @@ class Drawing:
     def _arc(self, piece: _Piece, angle: float) -> tuple[Arc, _Index]:
         """Return the points of a piece, turned, and which of its marks are nodes within."""
         chains = [along(side, self._details)[:-1] for side in piece.sides]
-        ends = [self._ends(side) for side in piece.sides]
+        ends = [self._shared.nodes_of(side) for side in piece.sides]
         last = self._nodes[[ends[-1][1]]]
         points = np.concatenate((*chains, last))
         inner = np.cumsum([len(it) for it in chains])[:-1]
@@ -218,7 +212,7 @@ class Drawing:
 
     def _may_slide(self, piece: _Piece, end: int, laid: _Laid, angle: float) -> bool:
         """Tell whether an end that slid is still within its wall, and near."""
-        node = self._ends(piece.sides[-end])[end]
+        node = self._shared.nodes_of(piece.sides[-end])[end]
         place = turn(laid.nodes[-end].reshape(1, 2), -angle)[0]
         one, other = self._beside(node)
         wall = other - one
@@ -235,7 +229,7 @@ class Drawing:
         """Settle the nodes and stretches of a piece."""
         nodes = [node[0] for node in laid.nodes]
         for i, side in enumerate(piece.sides):
-            first, last = self._ends(side)
+            first, last = self._shared.nodes_of(side)
             self._nodes[first], self._nodes[last] = nodes[i], nodes[i + 1]
             self._settled[[first, last]] = True
             line = laid.lines[i]

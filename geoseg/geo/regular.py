@@ -3,8 +3,8 @@
 Each building has one direction. Its walls are drawn along it and across it, unless the
 result would say something else than the pixels (:mod:`geoseg.geo.evidence`): then the
 simplified outline stays. Points on the image's border stay where they are, as in
-:mod:`geoseg.geo.simplify`. Buildings of different classes that share a wall are simplified
-together and not drawn here: each would move the wall its own way.
+:mod:`geoseg.geo.simplify`. Buildings that share a wall are drawn together, by
+:mod:`geoseg.geo.regular_groups`: each would move the wall its own way.
 """
 
 import numpy as np
@@ -79,7 +79,7 @@ def draw_regular(
     walls_m = WALL_TOLERANCE * tolerance_m
     buildings = [_Building(it, metres, tolerance_m, extent) for it in soft]
     for building in buildings:
-        building.find_direction(walls_m / 2)
+        building.find_direction(walls_m)
     for _ in range(_ROUNDS):
         _cut(buildings, walls_m)
     for i, building in enumerate(buildings):
@@ -108,8 +108,9 @@ def directions(
     """
     buildings = [_Building(it, metres, tolerance_m, extent) for it in outlines]
     for building in buildings:
-        building.find_direction(WALL_TOLERANCE * tolerance_m / 2)
-    _cut(buildings, WALL_TOLERANCE * tolerance_m)
+        building.find_direction(WALL_TOLERANCE * tolerance_m)
+    for _ in range(_ROUNDS):
+        _cut(buildings, WALL_TOLERANCE * tolerance_m)
     return [building.angle for building in buildings]
 
 
@@ -183,9 +184,15 @@ class _Building:
             self._rings.append(_arcs(points @ metres.T, fixed, tolerance_m))
         self._arcs = [arc for ring in self._rings for arc in ring]
 
-    def find_direction(self, tolerance_m: float) -> None:
-        """Start with the direction of the outline."""
-        self.angle = main_direction(self._arcs, tolerance_m)
+    def find_direction(self, walls_m: float) -> None:
+        """Start with the direction of the outline; behind noise, of a coarser one.
+
+        Args:
+            walls_m: How far points may lie off their wall.
+        """
+        self.angle = main_direction(self._arcs, walls_m / 2)
+        if self.angle is None:
+            self.angle = main_direction(self._arcs, walls_m)
 
     def turned(self) -> list[Arc]:
         """Return the arcs, the building's direction along x."""

@@ -1,13 +1,14 @@
 """Buildings that share walls, drawn with right angles together.
 
 Each building has one direction, as in :mod:`geoseg.geo.regular`; neighbours that lie
-almost alike have one in common. The largest is drawn first, then the next: what it shares
-with those that are drawn stays, and its other walls begin and end there. Where a wall
-meets that of a neighbour, it may slide along it. So shared walls stay shared, corner by
-corner. A building whose right angles the pixels do not support keeps its simplified walls,
+almost alike have one in common. The largest is drawn first, then its neighbours: what
+they share with those that are drawn stays, and their other walls begin and end there.
+Where a wall meets that of a neighbour, it may slide along it. So shared walls stay
+shared, corner by corner. A building whose right angles the pixels do not support keeps its simplified walls,
 but for those that it shares with buildings that have right angles.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -60,17 +61,37 @@ def draw_group(
     """
     shared = find_walls(add_corners(simple), extent)
     group = _Group(shared, soft, metres, tolerance_m, extent)
+    ways = [_draw(group, around_first=it) for it in (False, True)]
+    able, _, result = max(ways, key=lambda way: way[:2])
+    return result if able else simple
+
+
+def _draw(group: "_Group", *, around_first: bool) -> tuple[int, float, _Outlines]:
+    """Draw what the evidence supports.
+
+    Args:
+        group: the buildings.
+        around_first: Draw what is around neighbours that lie alike before the walls
+            between them. That is better for a row with one front, and worse for houses
+            that step back.
+
+    Returns:
+        How many buildings have right angles, how much of their walls (pixels), and all.
+    """
     able = np.array([angle is not None for angle in group.angles])
     while able.any():
-        drawing = Drawing(shared, group.details, metres, tolerance_m)
-        for i in group.order[able[group.order]].tolist():
-            able[i] = drawing.draw(i, group.angles[i] or 0.0)
+        drawing = Drawing(group.shared, group.details, group.metres, group.tolerance_m)
+        if around_first:
+            for members, angle in group.alike(able):
+                drawing.draw(group.shared.around(members), angle)
+        for i in group.in_order(able):
+            able[i] = drawing.draw(group.shared.rings[i], group.angles[i] or 0.0)
         result = drawing.polygons()
         bad = group.unsupported(result, able)
         if not bad.any():
-            return result
+            return int(able.sum()), group.regular_length(result), result
         able &= ~bad
-    return simple
+    return 0, 0.0, np.empty(0, dtype=object)
 
 
 class _Group:
@@ -82,7 +103,6 @@ class _Group:
         metres: metres per pixel.
         tolerance_m: of simplified outlines.
         angles: direction of each building; None for those that have none.
-        order: in which they are drawn, the largest first.
     """
 
     def __init__(
@@ -112,7 +132,8 @@ class _Group:
         self._area = shapely.area(self._pixels)
         off = np.abs(shapely.area(self._simple) - self._area)
         self._most_off = np.maximum(off * (1 + 1e-9), AREA_CHANGE * self._area)
-        self.order = np.argsort(-self._area, kind="stable")
+        both = (of for of in shared.owners() if len(of) == 2)
+        self._neighbours = sorted({(min(of), max(of)) for of in both})
         own = directions(self._pixels, metres, tolerance_m, extent)
         self.angles = self._in_common(own)
 
@@ -120,15 +141,45 @@ class _Group:
         """Replace polygons that are not valid by the simplified ones."""
         return np.where(shapely.is_valid(polygons), polygons, self._simple)
 
-    def _neighbours(self) -> list[tuple[int, int]]:
-        return sorted(
-            {(min(of), max(of)) for of in self.shared.owners() if len(of) == 2}
-        )
+    def alike(self, able: npt.NDArray[np.bool_]) -> Iterator[tuple[set[int], float]]:
+        """Yield neighbours that have one direction, and that, the largest first."""
+        number = np.arange(len(able))
+        for one, other in self._neighbours:
+            first, second = self.angles[one], self.angles[other]
+            if able[one] and able[other] and first is not None and second is not None:
+                if abs(_apart(first, second)) <= _EXACT:
+                    number[number == number[other]] = number[one]
+        found = [np.flatnonzero(able & (number == n)) for n in np.unique(number[able])]
+        found.sort(key=lambda members: (-self._area[members].sum(), members[0]))
+        for members in found:
+            if len(members) > 1:
+                yield set(members.tolist()), self.angles[members[0]] or 0.0
+
+    def in_order(self, able: npt.NDArray[np.bool_]) -> list[int]:
+        """Return buildings in the order in which they are drawn.
+
+        The largest comes first, then the largest of its neighbours, and so on: a house
+        between two that are drawn has no choice left.
+        """
+        left = set(np.flatnonzero(able).tolist())
+        beside: dict[int, set[int]] = {i: set() for i in left}
+        for one, other in self._neighbours:
+            if able[one] and able[other]:
+                beside[one].add(other)
+                beside[other].add(one)
+        order: list[int] = []
+        reached: set[int] = set()
+        while left:
+            best = max(reached & left or left, key=lambda i: (self._area[i], -i))
+            order.append(best)
+            left.remove(best)
+            reached |= beside[best]
+        return order
 
     def _in_common(self, own: list[float | None]) -> list[float | None]:
         """Let neighbours that lie almost alike have one direction."""
         group = list(range(len(own)))
-        for one, other in self._neighbours():
+        for one, other in self._neighbours:
             first, second = own[one], own[other]
             if first is None or second is None:
                 continue
@@ -160,7 +211,18 @@ class _Group:
         ]
         good[good] = speaks_for_right_angles(pixels[good], drawn[good], few[good])
         bad[mine[~good]] = True
-        return bad if bad.any() else self._spoiled(result) & regular
+        return self._some_of(bad if bad.any() else self._spoiled(result) & regular)
+
+    def _some_of(self, bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return the smallest of bad buildings that are neighbours.
+
+        Without it, the others may be drawn well.
+        """
+        some = bad.copy()
+        for one, other in self._neighbours:
+            if bad[one] and bad[other]:
+                some[one if self._area[one] > self._area[other] else other] = False
+        return some
 
     def _spoiled(self, result: _Outlines) -> npt.NDArray[np.bool_]:
         """Tell which buildings are drawn badly for one of them, or have neighbours that are."""
@@ -174,10 +236,18 @@ class _Group:
         meet = shapely.relate_pattern(result[first], result[second], "T********")
         bad[first[meet]] = bad[second[meet]] = True
         spoiled = bad.copy()
-        for one, other in self._neighbours():
+        for one, other in self._neighbours:
             spoiled[one] |= bad[other]
             spoiled[other] |= bad[one]
         return np.asarray(spoiled)
+
+    def regular_length(self, result: _Outlines) -> float:
+        """Return how much of all outlines has its building's direction, in pixels."""
+        total = 0.0
+        for polygon, angle in zip(result, self.angles, strict=True):
+            if angle is not None:
+                total += self._share(polygon, angle) * float(polygon.length)
+        return round(total, 6)
 
     def _share(self, polygon: Polygon, angle: float | None) -> float:
         """Return the share of a building's outline that has its direction."""

@@ -63,6 +63,37 @@ class SharedWalls(NamedTuple):
                     found[side.stretch].add(polygon)
         return found
 
+    def around(self, members: set[int]) -> list[list[Side]]:
+        """Return the rings around some polygons, taken as one."""
+        owners = self.owners()
+        outer = [
+            side
+            for polygon in sorted(members)
+            for ring in self.rings[polygon]
+            for side in ring
+            if len(owners[side.stretch] & members) == 1
+        ]
+        leaving: dict[int, list[Side]] = {}
+        for side in outer:
+            leaving.setdefault(self.nodes_of(side)[0], []).append(side)
+        rings = []
+        for side in outer:
+            ring = []
+            node = begin = self.nodes_of(side)[0]
+            while leaving[node]:
+                ring.append(leaving[node].pop())
+                node = self.nodes_of(ring[-1])[1]
+                if node == begin:
+                    break
+            if ring:
+                rings.append(ring)
+        return rings
+
+    def nodes_of(self, side: Side) -> tuple[int, int]:
+        """Return the nodes where a ring enters and leaves a stretch."""
+        first, last = self.ends[side.stretch].tolist()
+        return (first, last) if side.forward else (last, first)
+
     def polygons(self, lines: Sequence[_Floats]) -> _Outlines:
         """Put polygons together from lines in the place of the stretches.
 
@@ -148,7 +179,8 @@ def find_walls(polygons: _Outlines, extent: Extent) -> SharedWalls:
         polygons: in pixel coordinates; shared walls have the same corners in both.
         extent: of the image.
     """
-    _, points, (ring_ends, polygon_ends) = shapely.to_ragged_array(polygons)
+    oriented = shapely.orient_polygons(polygons)
+    _, points, (ring_ends, polygon_ends) = shapely.to_ragged_array(oriented)
     corners, number = np.unique(points, axis=0, return_inverse=True)
     rings = [
         number[a : b - 1].ravel().tolist()

@@ -85,7 +85,8 @@ def footprints(
         tolerance_m: how far simplified outlines may lie off; by default 0.75 GSD.
             0 keeps the outlines of the pixels.
         regularize: draw right angles where the evidence supports them: points may lie
-            off their wall by four tolerances, see :mod:`geoseg.geo.regular`.
+            off their wall by four tolerances, see :mod:`geoseg.geo.regular`; buildings that
+            share walls together, see :mod:`geoseg.geo.regular_groups`.
         split_touching: cut objects apart at narrow necks, see
             :mod:`geoseg.geo.split_touching`.
 
