@@ -41,6 +41,7 @@ _EXACT = 1e-6
 def draw_group(
     simple: _Outlines,
     soft: _Outlines,
+    area: _Floats,
     metres: _Floats,
     tolerance_m: float,
     extent: Extent,
@@ -51,6 +52,7 @@ def draw_group(
         simple: simplified polygons in pixel coordinates, whose interiors do not meet.
         soft: the outline of the pixels around each, its steps cut; parts of an object
             have that of the object.
+        area: of the pixels of each; NaN for parts of an object.
         metres: ``(2, 2)``, metres east and north per column and row.
         tolerance_m: that of the simplified outlines.
         extent: of the image.
@@ -60,7 +62,7 @@ def draw_group(
         walls; ``simple`` where there are no right angles.
     """
     shared = find_walls(add_corners(simple), extent)
-    group = _Group(shared, soft, metres, tolerance_m, extent)
+    group = _Group(shared, soft, area, metres, tolerance_m, extent)
     ways = [_draw(group, around_first=it) for it in (False, True)]
     able, _, result = max(ways, key=lambda way: way[:2])
     return result if able else simple
@@ -109,6 +111,7 @@ class _Group:
         self,
         shared: SharedWalls,
         soft: _Outlines,
+        area: _Floats,
         metres: _Floats,
         tolerance_m: float,
         extent: Extent,
@@ -129,9 +132,7 @@ class _Group:
             for line, metric in zip(details, self.details, strict=True)
         ]
         self._few = self._sound(shared.polygons(few))
-        self._area = shapely.area(self._pixels)
-        off = np.abs(shapely.area(self._simple) - self._area)
-        self._most_off = np.maximum(off * (1 + 1e-9), AREA_CHANGE * self._area)
+        self._area = np.where(np.isnan(area), shapely.area(self._pixels), area)
         both = (of for of in shared.owners() if len(of) == 2)
         self._neighbours = sorted({(min(of), max(of)) for of in both})
         own = directions(self._pixels, metres, tolerance_m, extent)
@@ -204,7 +205,7 @@ class _Group:
         bad = np.zeros(len(result), dtype=np.bool_)
         mine = np.flatnonzero(regular)
         drawn, few, pixels = result[mine], self._few[mine], self._pixels[mine]
-        good = supported(drawn, few, pixels, pixels)
+        good = supported(drawn, few, pixels, pixels) & ~self._off(result)[mine]
         good[good] = [
             self._share(it, self.angles[i]) >= REGULAR_SHARE
             for it, i in zip(drawn[good], mine[good], strict=True)
@@ -227,7 +228,7 @@ class _Group:
     def _spoiled(self, result: _Outlines) -> npt.NDArray[np.bool_]:
         """Tell which buildings are drawn badly for one of them, or have neighbours that are."""
         valid = shapely.is_valid(result) & ~_repeats(result)
-        bad = ~valid | (np.abs(shapely.area(result) - self._area) > self._most_off)
+        bad = ~valid | (self._off(result) & (result != self._simple))
         place = np.flatnonzero(valid)
         tree = shapely.STRtree(result[place])
         first, second = tree.query(result[place], predicate="intersects")
@@ -240,6 +241,11 @@ class _Group:
             spoiled[one] |= bad[other]
             spoiled[other] |= bad[one]
         return np.asarray(spoiled)
+
+    def _off(self, result: _Outlines) -> npt.NDArray[np.bool_]:
+        """Tell whose area is not that of its pixels."""
+        change = np.abs(shapely.area(result) - self._area)
+        return np.asarray(change > AREA_CHANGE * self._area)
 
     def regular_length(self, result: _Outlines) -> float:
         """Return how much of all outlines has its building's direction, in pixels."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import shapely
 
 from geoseg.geo.clearing import Drawn
 from geoseg.geo.pixel_runs import ScoredRuns
@@ -51,9 +52,10 @@ def draw_objects(
         if is_single:
             drawn = np.array([next(regular)], dtype=object)
         else:
-            soft = soften(outlines[group], how[-1])
-            soft = np.repeat(soft, [len(it.outline) for it in members])
-            drawn = draw_group(buildings.outline, soft, *how)
+            pixels = np.repeat(outlines[group], [len(it.outline) for it in members])
+            area = np.where(buildings.is_part, np.nan, shapely.area(pixels))
+            soft = soften(pixels, how[-1])
+            drawn = draw_group(buildings.outline, soft, area, *how)
         pieces = set().union(*(found.pieces[i] for i in group))
         around = set().union(*(found.around[i] for i in group))
         yield Drawn(buildings, drawn), pieces, around - pieces

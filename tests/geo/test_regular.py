@@ -143,7 +143,9 @@ def test_no_overlap_no_invalid_polygon(classes: np.ndarray, tolerance: float) ->
         if not one.geometry.equals_exact(other.geometry, 0):
             assert other.area_m2 == pytest.approx(own.area_m2, rel=0.05)
             corners = shapely.get_num_coordinates([one.geometry, other.geometry])
-            assert corners[1] <= corners[0]
+            # Corners of neighbours on a building's walls are its own, too.
+            alone = shapely.intersects(shapes, other.geometry).sum() == 1
+            assert corners[1] <= corners[0] or not alone
 
 
 def test_buildings_that_share_a_wall_go_on_sharing_it() -> None:
