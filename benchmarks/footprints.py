@@ -70,11 +70,20 @@ class Case(NamedTuple):
     truth: list[Polygon]  # in pixel coordinates
 
 
+class Pair(NamedTuple):
+    """A found footprint beside the true one."""
+
+    iou: float
+    vertices: float
+    boundary_m: float
+    area_error: float
+
+
 class Found(NamedTuple):
     """What one variant made of one case."""
 
     counts: PolygonCounts
-    pairs: list[tuple[float, float, float, float]]  # IoU, vertices, metres, area error
+    pairs: dict[int, Pair]  # by the number of the true footprint
     polygons: int
     invalid: int
     overlaps: int  # pairs of polygons
@@ -160,7 +169,7 @@ def judge(case: Case, tool: Callable[[Case], list[Polygon]]) -> Found:
     sound = [whole(it) for it in polygons]
     return Found(
         polygon_counts(sound, case.truth),
-        list(compare(sound, polygons, case)),
+        dict(compare(sound, polygons, case)),
         len(polygons),
         int((~valid).sum()),
         overlapping(sound),
@@ -195,8 +204,8 @@ def vertex_count(polygon: Polygon) -> int:
 
 def compare(
     found: list[Polygon], drawn: list[Polygon], case: Case
-) -> Iterator[tuple[float, float, float, float]]:
-    """Yield IoU, vertices, boundary distance and area error of matched footprints.
+) -> Iterator[tuple[int, Pair]]:
+    """Yield matched footprints, each with the number of the true one.
 
     Args:
         found: valid ones.
@@ -206,7 +215,8 @@ def compare(
     if not found or not case.truth:
         return
     truth = np.array(case.truth, dtype=object)
-    truth = truth[shapely.is_valid(truth)]
+    known = np.flatnonzero(shapely.is_valid(truth))
+    truth = truth[known]
     to_metres = ground(case.grid)
     tree = shapely.STRtree(truth)
     taken: set[int] = set()
@@ -220,7 +230,7 @@ def compare(
                 mine, other = (
                     shapely.transform(it, to_metres) for it in (polygon, truth[near[n]])
                 )
-                yield (
+                yield int(known[near[n]]), Pair(
                     float(iou[n]),
                     vertex_count(as_drawn),
                     boundary_distance(mine, other),
@@ -258,7 +268,7 @@ def row(name: str, noise: str, found: list[Found]) -> str:
     """Return a row of the table."""
     hits, invented, missed = np.array([it.counts for it in found]).sum(axis=0)
     f1 = 2 * hits / (2 * hits + invented + missed)
-    pairs = np.array([pair for it in found for pair in it.pairs])
+    pairs = np.array([pair for it in found for pair in it.pairs.values()])
     count = sum(it.polygons for it in found)
     iou, vertices, metres, area = pairs.mean(axis=0)
     seconds = sum(it.seconds for it in found) / count * 1000

@@ -65,3 +65,22 @@ def test_broken_and_overlapping_polygons_are_counted(peers) -> None:
     assert (found.polygons, found.invalid, found.overlaps) == (5, 2, 1)
     # The bow tie's larger part is a quarter of its square: no match.
     assert found.counts == (1, 4, 1)
+
+
+def test_tools_are_compared_on_what_all_of_them_found(peers) -> None:
+    from footprints import Case, judge
+
+    options = peers.options_of("masks").parse_args(["--tiles", "1", "--noise", "none"])
+    ((_, (case,)),) = peers.read_cases(options)
+    truth = [box(0, 0, 20, 20), box(40, 0, 60, 20), box(40, 40, 60, 60)]
+    case = Case(case.grid, case.strip, truth)
+    close = [box(40, 0, 60, 19), box(0, 0, 20, 20)]
+    rough = [box(40, 40, 60, 60), box(40, 0, 60, 16), box(0, 0, 20, 20)]
+    found = {"close": [judge(case, lambda _: close)]}
+    found["rough"] = [judge(case, lambda _: rough)]
+    ious = peers.shared_ious(found)
+    assert ious["close"] == pytest.approx([1, 0.95])
+    assert ious["rough"] == pytest.approx([1, 0.8])
+    columns = peers.paired_columns(ious["close"], ious["rough"])
+    assert columns == " 2 | 0.9000 | -0.0750 [-0.1500, +0.0000] | 0 : 1 |"
+    assert peers.paired_columns(ious["rough"], ious["close"]).endswith("| 1 : 0 |")
