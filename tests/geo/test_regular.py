@@ -140,7 +140,8 @@ def test_no_overlap_no_invalid_polygon(classes: np.ndarray, tolerance: float) ->
     if len(simple) != len(regular) or len(simple) != len(drawn(classes, **pixels)):
         return  # an area of about 4 m² may end on either side
     for one, other, own in zip(simple, regular, drawn(classes, **pixels), strict=True):
-        if not one.geometry.equals_exact(other.geometry, 0):
+        # A corner of a neighbour may be new on a wall that is what it was.
+        if one.geometry.symmetric_difference(other.geometry).area > 1e-6:
             assert other.area_m2 == pytest.approx(own.area_m2, rel=0.05)
             corners = shapely.get_num_coordinates([one.geometry, other.geometry])
             # Corners of neighbours on a building's walls are its own, too.
