@@ -90,8 +90,9 @@ log = logging.getLogger(__name__)
     "split_touching",
     default=False,
     show_default=True,
-    help="Cut buildings apart that touch, at necks at most half as wide as the narrower "
-    "one of them; each part has a score and an area of its own.",
+    help="Cut buildings apart that touch: where the probability between them falls, and "
+    "at necks at most half as wide as the narrower one of them over which it falls, or "
+    "is the same everywhere; each part has a score and an area of its own.",
 )
 @options.footprint_class_opt
 @click.option(

@@ -51,7 +51,7 @@ class MapOptions:
             that is smaller.
         tolerance_m: How far simplified outlines may lie off; None for 0.75 GSD.
         regularize: Draw right angles where the evidence supports them.
-        split_touching: Cut buildings apart that meet at a narrow neck.
+        split_touching: Cut buildings apart that touch, by probability and shape.
         window: Side of a window in pixels.
         overlap: Least overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.

@@ -87,8 +87,8 @@ def footprints(
         regularize: draw right angles where the evidence supports them: points may lie
             off their wall by four tolerances, see :mod:`geoseg.geo.regular`; buildings that
             share walls together, see :mod:`geoseg.geo.regular_groups`.
-        split_touching: cut objects apart at narrow necks, see
-            :mod:`geoseg.geo.split_touching`.
+        split_touching: cut objects apart along valleys of their scores and at narrow
+            necks, see :mod:`geoseg.geo.split_valleys` and ``split_touching``.
 
     Yields:
         Footprints in the raster's CRS.
