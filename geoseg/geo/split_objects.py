@@ -114,7 +114,11 @@ def _parts(
         for side in sides
         for part in split_touching(side, metres, relief=relief, **rules)
     ]
-    return share_corners(parts) if len(sides) > 1 else parts
+    if len(sides) == 1:
+        return parts
+    parts = share_corners(parts)
+    # Rounded coordinates, too, make no footprint invalid.
+    return parts if shapely.is_valid(parts).all() else [outline]
 
 
 def _scored(parts: list[Polygon], pixels: ScoredRuns) -> list[_Part]:
