@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from geoseg.geo.regular import WALL_TOLERANCE, kept_points
+from geoseg.geo.regular import WALL_TOLERANCE, far_corner, kept_points
 from geoseg.geo.right_angles import Arc, Walls, corners, turn
 from geoseg.geo.shared_walls import SharedWalls, Side, along
 from geoseg.geo.wall_search import cut_into_walls
@@ -237,12 +237,10 @@ class Drawing:
 
 
 def _from_corner(points: _Floats, nodes: _Index) -> tuple[_Floats, _Index]:
-    """Start a closed line at its point farthest from the middle, surely a corner."""
-    ring = points[:-1]
-    far = np.round(((ring - ring.mean(axis=0)) ** 2).sum(axis=1), 6)
-    start = int(far.argmax())
-    turned = np.roll(ring, -start, axis=0)
-    return np.concatenate((turned, turned[:1])), (nodes - start) % len(ring)
+    """Start a closed line at a corner; tell where its nodes are then."""
+    start = far_corner(points)
+    turned = np.roll(points[:-1], -start, axis=0)
+    return np.concatenate((turned, turned[:1])), (nodes - start) % len(turned)
 
 
 def _place(arc: Arc, walls: Walls, nodes: _Index, one_m: float) -> _Laid | None:

@@ -10,7 +10,7 @@ simplified outline stays. Points on the image's border stay where they are, as i
 import numpy as np
 import numpy.typing as npt
 import shapely
-from shapely import Polygon
+from shapely import LinearRing, Polygon
 
 from geoseg.geo.evidence import speaks_for_right_angles
 from geoseg.geo.right_angles import (
@@ -106,7 +106,13 @@ def directions(
     Returns:
         Radians, counter-clockwise from east; None where there is none.
     """
-    buildings = [_Building(it, metres, tolerance_m, extent) for it in outlines]
+    turned = [
+        Polygon(
+            _from_corner(it.exterior), [_from_corner(ring) for ring in it.interiors]
+        )
+        for it in outlines
+    ]
+    buildings = [_Building(it, metres, tolerance_m, extent) for it in turned]
     for building in buildings:
         building.find_direction(WALL_TOLERANCE * tolerance_m)
     for _ in range(_ROUNDS):
@@ -300,3 +306,16 @@ def kept_points(points: _Floats, tolerance_m: float) -> npt.NDArray[np.int64]:
     kept = shapely.simplify(line, tolerance_m, preserve_topology=False)
     heights = shapely.get_coordinates(kept, include_z=True)[:, 2]
     return np.asarray(heights, dtype=np.int64)
+
+
+def far_corner(points: _Floats) -> int:
+    """Return the place of a closed line's point farthest from its middle, a corner."""
+    ring = points[:-1]
+    # Sums of squares in whole parts of a millionth: ties are ties.
+    return int(np.round(((ring - ring.mean(axis=0)) ** 2).sum(axis=1), 6).argmax())
+
+
+def _from_corner(ring: LinearRing) -> _Floats:
+    """Return the points of a ring from a corner on; walls are cut at the first one."""
+    points = shapely.get_coordinates(ring)
+    return np.roll(points[:-1], -far_corner(points), axis=0)
