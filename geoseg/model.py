@@ -148,9 +148,10 @@ class Model:
         """Return the model asked in another way.
 
         Raises:
-            ParameterError: If that does not pay on its device.
+            ParameterError: If that does not pay on its device, or the method cannot.
         """
         inference.check(self._device)
+        self.method.for_prediction(quantize=inference.quantize)
         return replace(self, inference=inference)
 
     @property
@@ -164,11 +165,10 @@ class Model:
 
         Those of learned classes are such that their threshold lies at one half.
         """
-        predict = partial(self.method.for_prediction().predict_heads, heads=heads)
-        parts = [
-            self.inference(predict, *part)
-            for part in in_parts(image.to(self._device), valid.to(self._device))
-        ]
+        method = self.method.for_prediction(quantize=self.inference.quantize)
+        ask = partial(self.inference, partial(method.predict_heads, heads=heads))
+        both = image.to(self._device), valid.to(self._device)
+        parts = [ask(*part) for part in in_parts(*both)]
         return {
             head: self.at_one_half(joined([part[head] for part in parts]), head)
             for head in heads

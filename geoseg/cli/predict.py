@@ -129,6 +129,13 @@ log = logging.getLogger(__name__)
     help="bf16-mixed: layers compute in bfloat16, on a GPU alone.",
 )
 @click.option(
+    "--quantize/--no-quantize",
+    default=False,
+    show_default=True,
+    help="Let the layers of trunk vgg compute in 8-bit integers, on a CPU with VNNI: takes "
+    "less than half the time; a few pixels in a thousand get another class.",
+)
+@click.option(
     "--workers",
     metavar="N",
     type=click.IntRange(1),

@@ -57,6 +57,7 @@ class MapOptions:
         batch_size: Windows per call of the network.
         symmetries: Average the network over the turns and mirrors of every window.
         precision: ``32-true``, or on a GPU ``bf16-mixed``.
+        quantize: Let layers compute in 8-bit integers, on a CPU.
         footprint_classes: Whose polygons are written; none: ``building`` if there is
             one, else all but background.
         overwrite: Replace outputs that exist.
@@ -78,6 +79,7 @@ class MapOptions:
     batch_size: int = 8
     symmetries: bool = False
     precision: Precision = "32-true"
+    quantize: bool = False
     footprint_classes: tuple[str, ...] = ()
     overwrite: bool = False
     style: bool = True
@@ -146,7 +148,9 @@ def map_buildings(
         BlockError: If workers fail at a block again and again.
     """
     check_format(output)
-    model = model.with_inference(Inference(options.precision, options.symmetries))
+    model = model.with_inference(
+        Inference(options.precision, options.symmetries, options.quantize)
+    )
     names = _footprint_names(model, options)
     _check_clusters(model, clusters)
     described = _describe(model, images)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from geoseg.errors import ParameterError
 from geoseg.networks import Trunk
 from geoseg.networks.folding import folded
+from geoseg.networks.quantizing import quantized
 from geoseg.patches import PatchBatch
 from geoseg.whitening import Whitening, WhiteningLayer
 
@@ -228,13 +229,26 @@ class Method(nn.Module):
     def finish(self, batches: Batches) -> None:
         """Make a last fit after the optimiser steps, or the only one."""
 
-    def for_prediction(self) -> Self:
+    def for_prediction(self, *, quantize: bool = False) -> Self:
         """Return the method with a :func:`folded` trunk, itself if that changes nothing.
 
         The copy shares all that is not folded; it is to be asked at once, not kept.
+
+        Args:
+            quantize: Take a :func:`quantized` trunk, for a CPU.
+
+        Raises:
+            ParameterError: If there is no trunk to quantise, or it cannot be.
         """
         trunk = self._modules.get("trunk")
-        faster = folded(trunk) if isinstance(trunk, Trunk) else trunk
+        if quantize and not isinstance(trunk, Trunk):
+            raise ParameterError(
+                f"{type(self).__name__} has no network that could compute in 8 bits, "
+                "expected a method with a trunk: leave out --quantize"
+            )
+        faster = trunk
+        if isinstance(trunk, Trunk):
+            faster = quantized(trunk) if quantize else folded(trunk)
         if faster is trunk:
             return self
         found = copy.copy(self)

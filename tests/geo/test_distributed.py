@@ -17,6 +17,7 @@ from geoseg.errors import BlockError, ParameterError
 from geoseg.geo.distributed import connected
 from geoseg.geo.mapping import MapOptions, map_buildings
 from geoseg.geo.unfinished import parts_folder
+from geoseg.networks.quantizing import adds_exactly
 
 pytestmark = [
     pytest.mark.slow,
@@ -145,8 +146,14 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
         pass
 
 
-def test_processes_fold_a_network_to_the_same_bits(tmp_path, images, one_thread):
-    model, large = network_model(), {"window": 128, "overlap": 32}
+@pytest.mark.parametrize("quantize", [False, True])
+def test_processes_make_the_same_bits_of_a_network(
+    tmp_path, images, one_thread, quantize
+):
+    if quantize and not adds_exactly():
+        pytest.skip("a processor without VNNI")
+    model = network_model()
+    large = {"window": 128, "overlap": 32, "quantize": quantize}
     make(model, images, tmp_path / "whole", **large)
     make(model, images, tmp_path / "parts", workers=2, **large)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
