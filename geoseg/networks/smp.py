@@ -128,7 +128,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 def _replace_batch_norms(module: nn.Module) -> None:
     for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
+        if type(child) is nn.BatchNorm2d:  # subclasses do more, as timm's with ReLU
             with torch.device("meta"):
                 new = BatchNorm(child.num_features, child.eps, child.momentum)
             new.load_state_dict(child.state_dict(), assign=True)
