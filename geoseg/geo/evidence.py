@@ -20,7 +20,8 @@ _Outlines = npt.NDArray[np.object_]
 _ROUNDING = 1 / 12
 
 #: Deviations from a wall are alike over so many pixels of an outline; chosen on Vegas and
-#: Zanzibar, where 3 and 4 are as good; with 4 small rectangles are drawn as such.
+#: Zanzibar. With 3 clean walls are a little nearer (.001 of IoU), with 4 small turned
+#: rectangles are drawn as such.
 _ALIKE = 4.0
 
 #: Between the points of an outline that are looked at, pixels.
