@@ -72,12 +72,14 @@ def adds_exactly() -> bool:
     kernels.
     """
     channels = 32
-    convolution = nn.Conv2d(channels, channels, 3, bias=False)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn, and not wanted
+        convolution = nn.Conv2d(channels, channels, 3, bias=False)
     nn.init.constant_(convolution.weight, MOST_WEIGHT)
-    image = torch.full((1, channels, 8, 8), MOST_STEPS, dtype=torch.uint8)
+    steps = torch.full((1, channels, 16, 16), MOST_STEPS, dtype=torch.uint8)
+    steps = steps.contiguous(memory_format=torch.channels_last)
     try:
         layer = IntegerConvolution(convolution, torch.zeros(channels), torch.float32)
-        found = layer(image.contiguous(memory_format=torch.channels_last))
+        found = layer(StepPooling(nn.MaxPool2d(2))(steps))
     except (AttributeError, RuntimeError) as error:
         log.debug("torch has no convolution of integers here: %s", error)
         return False

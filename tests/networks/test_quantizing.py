@@ -114,6 +114,14 @@ def test_no_image_changes_the_features_of_another(trunk):
 
 
 @exact
+def test_nothing_is_drawn(trunk):
+    before = torch.get_rng_state()
+    adds_exactly.cache_clear()
+    quantized(trunk)(image(1, 4, 32, 32))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@exact
 @torch.no_grad()
 def test_a_trunk_stays_as_it_is_and_its_copy_follows_it(trunk):
     before = {name: value.clone() for name, value in trunk.state_dict().items()}
@@ -296,12 +304,6 @@ def test_trunks_with_hooks_or_in_training_are_refused(trunk):
 def test_trunks_with_branches_are_refused(name):
     with pytest.raises(ParameterError, match="expected vgg: leave out --quantize"):
         quantized(build_trunk(name, 4, width=4).eval())
-
-
-def test_a_method_without_a_network_is_refused():
-    method = build_method("color_kmeans", 3, {})
-    with pytest.raises(ParameterError, match="ColorKMeans has no network that could"):
-        method.for_prediction(quantize=True)
 
 
 def test_a_gpu_is_refused():
