@@ -141,27 +141,31 @@ def _faces(part: Polygon, cuts: list[LineString]) -> list[Polygon]:
 def share_corners(parts: list[Polygon]) -> list[Polygon]:
     """Give polygons side by side the corners of their neighbours on their walls."""
     points = np.unique(shapely.get_coordinates(parts), axis=0)
-    return [with_corners(part, points) for part in parts]
+    around = shapely.bounds(parts) + (-_ON, -_ON, _ON, _ON)
+    tree = shapely.STRtree(shapely.points(points))
+    part, point = tree.query(shapely.box(*around.T))
+    return [with_corners(it, points[point[part == i]]) for i, it in enumerate(parts)]
 
 
 def with_corners(part: Polygon, points: _Floats) -> Polygon:
     """Make corners of the points that are on the walls of a polygon."""
-    rings = [
-        _ring_with(shapely.get_coordinates(ring), points)
-        for ring in (part.exterior, *part.interiors)
-    ]
-    return Polygon(rings[0], rings[1:])
-
-
-def _ring_with(ring: _Floats, points: _Floats) -> _Floats:
-    known = ring[:, 0] + 1j * ring[:, 1]
-    points = points[~np.isin(points[:, 0] + 1j * points[:, 1], known)]
-    walls = shapely.linestrings(np.stack((ring[:-1], ring[1:]), axis=1))
-    point, wall = shapely.STRtree(walls).query(
+    kind, corners, (ring_ends, polygon_ends) = shapely.to_ragged_array([part])
+    begin = np.delete(np.arange(len(corners)), ring_ends[1:] - 1)
+    ring = np.searchsorted(ring_ends, begin, side="right")
+    walls = np.stack((corners[begin], corners[begin + 1]), axis=1)
+    point, wall = shapely.STRtree(shapely.linestrings(walls)).query(
         shapely.points(points), predicate="dwithin", distance=_ON
     )
-    # On two walls is who is next to a corner.
-    point, first = np.unique(point, return_index=True)
-    wall, points = wall[first], points[point]
-    order = np.lexsort((np.hypot(*(points - ring[wall]).T), wall))
-    return np.insert(ring, wall[order] + 1, points[order], axis=0)
+    # On two walls of a ring is who is next to a corner, or is one already.
+    known = (walls[wall] == points[point][:, None]).all(axis=2).any(axis=1)
+    place = point * len(ring_ends) + ring[wall]
+    there = place[known]
+    place, first = np.unique(place, return_index=True)
+    first = first[~np.isin(place, there)]
+    wall, new = wall[first], points[point[first]]
+    order = np.lexsort((np.hypot(*(new - walls[wall, 0]).T), wall))
+    at = begin[wall[order]] + 1
+    corners = np.insert(corners, at, new[order], axis=0)
+    ring_ends = ring_ends + np.searchsorted(at, ring_ends)
+    found = shapely.from_ragged_array(kind, corners, (ring_ends, polygon_ends))
+    return found[0]

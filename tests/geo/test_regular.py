@@ -1,5 +1,7 @@
 """Right angles where the pixels say so, and nothing else changed."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import rasterio.features
@@ -10,9 +12,12 @@ from hypothesis import strategies as st
 from shapely import Point, Polygon, affinity, box
 from towns import towns
 
+from geoseg.geo.regular import main_direction, support
+from geoseg.geo.right_angles import Arc
 from geoseg.geo.vectorize import Footprint, footprints
 
 SIDE = 110
+QUARTER = np.pi / 2
 RECTANGLE = box(0, 0, 34, 20)
 SHAPES = {
     "rectangle": RECTANGLE,
@@ -160,3 +165,21 @@ def test_buildings_that_share_a_wall_go_on_sharing_it() -> None:
     assert common.length > 24
     corners = [set(it.geometry.exterior.coords) for it in (first, second)]
     assert len(corners[0] & corners[1]) >= 2
+
+
+def test_every_wall_counts_for_the_directions_near_it() -> None:
+    rng = np.random.default_rng(0)
+    angles, weight = rng.uniform(-np.pi, np.pi, 500), rng.random(500)
+    apart = np.abs(angles[:, None] - angles)
+    apart = np.minimum(apart % QUARTER, -apart % QUARTER)
+    near = np.maximum(0, 1 - (apart / np.radians(12)) ** 2)
+    assert support(angles, weight) == pytest.approx(near @ weight)
+
+
+def test_memory_for_the_direction_grows_with_the_walls_not_their_square() -> None:
+    walls = np.random.default_rng(0).uniform(0, 100, (50_000, 2))
+    tracemalloc.start()
+    main_direction([Arc(walls, np.arange(len(walls)), False)], 0.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1000 * len(walls)

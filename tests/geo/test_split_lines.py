@@ -1,5 +1,7 @@
 """Cuts along scattered points: straight, from wall to wall, corners shared."""
 
+import time
+
 import numpy as np
 import pytest
 import shapely
@@ -60,3 +62,28 @@ def test_points_on_walls_become_corners_once() -> None:
     assert found.equals(square)
     assert {(1.0, 0.0), (2.0, 0.0)} < set(found.exterior.coords)
     assert len(found.exterior.coords) == 7
+
+
+def test_points_on_the_walls_of_yards_become_corners_of_these() -> None:
+    yards = [box(x, 2, x + 2, 4) for x in (2, 6, 10)]
+    house = box(0, 0, 14, 6).difference(shapely.union_all(yards))
+    points = np.array([(6, 3), (8, 3), (11, 4), (5, 0), (5, 3)], dtype=np.float64)
+    found = with_corners(house, points)
+    assert found.equals(house) and found.is_valid
+    added = set(shapely.get_coordinates(found)[:, 0]) - {0, 2, 4, 6, 8, 10, 12, 14}
+    assert added == {5, 11}
+    assert sorted(len(ring.coords) for ring in found.interiors) == [5, 6, 7]
+
+
+def test_many_yards_are_passed_once_not_each_with_all_points() -> None:
+    yards = np.arange(20_000)
+    x, y = yards % 200 * 4 + 1, yards // 200 * 4 + 1
+    field = shapely.polygons(
+        shapely.linearrings([(0, 0), (801, 0), (801, 401), (0, 401)]),
+        shapely.get_exterior_ring(shapely.box(x, y, x + 2, y + 2)),
+    )
+    points = np.stack((x + 1, y), axis=1).astype(np.float64)
+    start = time.perf_counter()
+    found = with_corners(field, points)
+    assert time.perf_counter() - start < 10
+    assert len(shapely.get_coordinates(found)) == 5 + 6 * len(yards)
