@@ -104,7 +104,8 @@ def levels_of(strip: ClassStrip) -> _Levels:
     """Return the scores of the pixels of a strip's runs, as :class:`ScoredRuns` has them."""
     inside = (strip.classes > 0) & (strip.classes < IGNORE)
     levels = strip.score[inside] * np.float32(SCORE_LEVELS)
-    return np.rint(levels, out=levels).astype(np.uint8)
+    np.rint(levels, out=levels)
+    return levels.astype(np.uint8)
 
 
 def pixels_of(length: _Ints, which: _Ints) -> _Ints:

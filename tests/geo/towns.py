@@ -1,4 +1,4 @@
-"""Class rasters with buildings in every position, for tests of footprints."""
+"""Class rasters and images with buildings in every position."""
 
 from typing import Any
 
@@ -67,3 +67,11 @@ def towns(classes: int = 2, noise: float = 0.0) -> st.SearchStrategy[Any]:
     return st.integers(0, 2**32 - 1).map(
         lambda seed: random_town(seed, classes, noise=noise)
     )
+
+
+def dark_with(*rectangles, height=60, width=70, bands=3):
+    """Return pixels of which only the rectangles (row, col, height, width) shine."""
+    pixels = np.full((bands, height, width), 150, np.uint16)
+    for row, col, tall, wide in rectangles:
+        pixels[:, row : row + tall, col : col + wide] = 850
+    return pixels
