@@ -111,6 +111,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_failure_while_a_thread_reads_is_one_line_too(there, tmp_path):
     words = (
         "predict",

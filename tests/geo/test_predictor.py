@@ -341,6 +341,7 @@ except OutputError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_raster_and_nothing_else(tmp_path: Path) -> None:
     image = write_image(tmp_path / "image.tif", random_image(1200, 700)[:1])
     output = tmp_path / "p.tif"

@@ -131,6 +131,7 @@ def test_walls_on_the_image_s_border_stay_there() -> None:
     assert footprint.geometry.bounds[0] == 600000
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(towns(2, noise=0.01), st.sampled_from([0.75, 1.5, 3.0]))
 def test_no_overlap_no_invalid_polygon(classes: np.ndarray, tolerance: float) -> None:

@@ -178,6 +178,7 @@ def blocks(draw: st.DrawFn) -> np.ndarray:
     return mask(turned(shapes, degrees), jitter=jitter)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(blocks(), st.booleans(), st.lists(st.integers(1, SIDE - 1), max_size=4))
 def test_blocks_keep_their_walls_and_areas_whatever_the_strips(

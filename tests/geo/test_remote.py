@@ -222,12 +222,14 @@ def tiles(s3, write_tiff, write_geojson, rectangle):
     return s3
 
 
+@pytest.mark.slow
 def test_a_prefix_is_listed_and_paired_with_labels_of_another(tiles):
     at = f"s3://{tiles.bucket}"
     found = found_in_a_process(f"{at}/images", f"{at}/labels/")
     assert found == {f"{at}/images/t{n}.tif": 12 for n in (1, 2)}
 
 
+@pytest.mark.slow
 def test_one_remote_vector_labels_all(tiles):
     at = f"s3://{tiles.bucket}"
     web = f"{tiles.url}/{tiles.bucket}"
@@ -235,6 +237,7 @@ def test_one_remote_vector_labels_all(tiles):
     assert set(found.values()) == {12}
 
 
+@pytest.mark.slow
 def test_an_archive_in_a_bucket_is_listed(tiles, tmp_path):
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.write(tmp_path / "x.tif", "in/t1.tif")

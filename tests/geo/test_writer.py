@@ -174,6 +174,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_old_output_and_nothing_else(tmp_path: Path) -> None:
     for name in ALL:
         (tmp_path / name).write_text("old")

@@ -85,6 +85,7 @@ def test_the_classifier_starts_anew_with_every_epoch_and_by_seed_and_epoch_alone
     assert abs(float(drawn[0].mean())) < 0.001
 
 
+@pytest.mark.slow
 def test_one_optimiser_does_what_two_do_of_which_one_starts_anew():
     one, two = build(learning_rate=1e-2), build(learning_rate=1e-2)
     own = one.configure_optimizer()

@@ -313,6 +313,7 @@ def test_a_gpu_is_refused():
         Inference(quantize=True).check(torch.device("cuda"))
 
 
+@pytest.mark.slow
 def test_a_processor_whose_sums_saturate_is_refused():
     code = (
         "import torch\n"

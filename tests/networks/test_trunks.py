@@ -115,6 +115,7 @@ def test_an_image_of_an_odd_size_is_answered_with_the_size_to_pad_to():
         build_trunk("vgg", 1, width=2)(torch.rand(1, 1, 9, 8))
 
 
+@pytest.mark.slow
 def test_the_vgg_trunk_imports_neither_smp_nor_torchvision_nor_lightning():
     script = (
         "import sys, torch; from geoseg.networks import build_trunk; "

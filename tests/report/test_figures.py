@@ -218,6 +218,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
         overlay_figure(tmp_path / "no" / "o.png", np.zeros((1, 4, 4)), [])
 
 
+@pytest.mark.slow
 def test_matplotlib_is_not_imported_before_a_figure_is_drawn():
     code = "import sys, geoseg.report; print('matplotlib' in sys.modules)"
     found = subprocess.run(

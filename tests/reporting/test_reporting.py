@@ -124,6 +124,7 @@ def test_footprints_are_shown_where_there_are_some(material):
     assert _how_chosen(empty, test[:4]).startswith("No test tile has building")
 
 
+@pytest.mark.slow
 def test_a_run_of_several_classes_shows_all_of_them(town, settings, tmp_path):
     shutil.copytree(town.labels, tmp_path / "labels")
     for number, path in enumerate(sorted((tmp_path / "labels").iterdir())):
@@ -179,6 +180,7 @@ def test_what_matching_and_scoring_saw_gives_the_same_page_without_a_prediction(
             assert repr(getattr(found, name)) == repr(value), name
 
 
+@pytest.mark.slow
 def test_a_run_does_not_predict_again_for_its_report(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(GATHERING, "survey_tile", None)
     done = runs.start(replace(settings, max_steps=1), tmp_path / "run")
@@ -384,6 +386,7 @@ def test_a_method_without_steps_says_that_it_has_no_curves(town, tmp_path):
     assert re.search(r"Left out of the table, .* the smallest \d+ clusters, ", text)
 
 
+@pytest.mark.slow
 def test_no_report_is_written_where_none_is_wanted(settings, tmp_path):
     runs.start(replace(settings, report="none", max_steps=1), tmp_path / "run")
     assert not (tmp_path / "run" / "report.html").exists()
