@@ -308,7 +308,8 @@ def _regular_share(pairs: list[tuple[Arc, Walls]]) -> float:
         length = np.hypot(step[:, 0], step[:, 1])
         total += float(length.sum())
         regular += float(length[walls.kind != FREE].sum())
-    return regular / total
+    # No walls but those on the image's border: nothing says that they are regular.
+    return regular / total if total else 0.0
 
 
 def _arcs(

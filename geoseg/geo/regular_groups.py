@@ -61,6 +61,8 @@ def draw_group(
         Valid polygons whose interiors do not meet, with their neighbours' corners on shared
         walls; ``simple`` where there are no right angles.
     """
+    if tolerance_m <= 0:
+        return simple
     shared = find_walls(add_corners(simple), extent)
     group = _Group(shared, soft, area, metres, tolerance_m, extent)
     ways = [_draw(group, around_first=it) for it in (False, True)]

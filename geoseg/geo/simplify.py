@@ -141,10 +141,14 @@ def smooth_together(
 
 def overlap(polygons: npt.NDArray[np.object_]) -> bool:
     """Tell whether the interiors of any two polygons meet."""
-    first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
-    once = first < second
-    touch = shapely.touches(polygons[first[once]], polygons[second[once]])
-    return not bool(touch.all())
+    pair = shapely.STRtree(polygons).query(polygons)
+    pair = pair[:, pair[0] < pair[1]]
+    # Prepared are those of more points: in a large one there may be many small ones.
+    order = np.argsort(-shapely.get_num_coordinates(polygons)[pair], axis=0)
+    large, small = polygons[np.take_along_axis(pair, order, axis=0)]
+    shapely.prepare(large)
+    meet = shapely.intersects(large, small)
+    return not bool(shapely.touches(large[meet], small[meet]).all())
 
 
 def _areas(rings: Rings) -> _Points:

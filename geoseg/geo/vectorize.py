@@ -1,6 +1,7 @@
 """Class strips to footprints: the same polygons from 1 strip or from N."""
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -120,15 +121,17 @@ def _in_order(
     strips: Iterable[ClassStrip], finisher: "_Finisher"
 ) -> Iterator[Footprint]:
     """Hold footprints back until nothing further up can still be completed."""
-    waiting: list[tuple[float, float, int, Footprint]] = []
+    # Parts of one object may begin at the same place: they stay in their order.
+    number = itertools.count()
+    waiting: list[tuple[float, float, int, int, Footprint]] = []
     for strip in strips:
-        for item in finisher.feed(strip):
-            heapq.heappush(waiting, item)
+        for row, column, kind, found in finisher.feed(strip):
+            heapq.heappush(waiting, (row, column, kind, next(number), found))
         below = min(finisher.open_top, strip.row + len(strip.classes))
         while waiting and waiting[0][0] < below:
             yield heapq.heappop(waiting)[-1]
-    for item in finisher.finish():
-        heapq.heappush(waiting, item)
+    for row, column, kind, found in finisher.finish():
+        heapq.heappush(waiting, (row, column, kind, next(number), found))
     while waiting:
         yield heapq.heappop(waiting)[-1]
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from footprint_grids import NAMES, grid, strips
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from towns import random_town
+from towns import random_town, spiral
 
 from geoseg.geo.vectorize import Footprint, footprints
 
@@ -189,3 +190,26 @@ def test_buildings_cut_by_scores_and_by_shape_share_all_corners() -> None:
     found = outline(classes, [17], score)
     assert len(found) == 3
     assert shapely.coverage_is_valid(np.array([it.geometry for it in found]))
+
+
+@pytest.mark.parametrize("regularize", [False, True])
+def test_outlines_along_the_pixels_are_split_too(regularize: bool) -> None:
+    found = outline(touching(3), [], regularize=regularize, tolerance_m=0)
+    assert len(found) > 1
+    assert sum(it.area_m2 for it in found) == pytest.approx(touching(3).sum())
+
+
+def test_parts_that_begin_at_the_same_pixel_stay_in_their_order() -> None:
+    classes = spiral(41) == 1
+    fall = np.add.outer(np.arange(41), np.arange(41)) % 11 / 22
+    score = (0.5 + np.floor(fall * 255) / 255).astype(np.float32)
+    stream = footprints(
+        strips(classes.astype(np.uint8), [], score),
+        grid(classes.shape, Affine(0.4, 0, 600000, 0, -1.1, 4000000)),
+        class_names=NAMES,
+        min_area_m2=0,
+        min_hole_area_m2=0,
+        tolerance_m=5,
+        split_touching=True,
+    )
+    assert len(list(stream)) > 20

@@ -1,5 +1,6 @@
 """Class strips to footprints: strips do not matter, shapes are right."""
 
+import time
 from collections.abc import Iterator
 
 import hypothesis.extra.numpy as hnp
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from shapely import Polygon, box
 
 from geoseg.errors import ParameterError, RasterError
+from geoseg.geo.simplify import overlap
 from geoseg.geo.strips import ClassStrip
 from geoseg.geo.vectorize import Footprint, footprints
 
@@ -245,3 +247,17 @@ def test_holes_to_fill_must_not_exceed_the_smallest_footprint() -> None:
         footprints(
             [], grid((4, 4)), class_names=NAMES, min_area_m2=5, min_hole_area_m2=30
         )
+
+
+def test_islands_do_not_pass_all_the_walls_around_them_each() -> None:
+    number = np.arange(10_000)
+    x, y = number % 100 * 5 + 1, number // 100 * 5 + 1
+    yards = shapely.get_exterior_ring(shapely.box(x, y, x + 4, y + 4))
+    field = shapely.polygons(
+        shapely.linearrings([(0, 0), (501, 0), (501, 501), (0, 501)]), yards
+    )
+    islands = shapely.box(x + 1, y + 1, x + 2, y + 3)
+    start = time.perf_counter()
+    assert not overlap(np.append(islands, field))
+    assert time.perf_counter() - start < 4
+    assert overlap(np.append(islands[:9], shapely.box(2, 2, 9, 9)))
