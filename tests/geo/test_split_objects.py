@@ -200,11 +200,11 @@ def test_outlines_along_the_pixels_are_split_too(regularize: bool) -> None:
 
 
 def test_parts_that_begin_at_the_same_pixel_stay_in_their_order() -> None:
-    classes = spiral(41) == 1
+    classes = spiral(41)
     fall = np.add.outer(np.arange(41), np.arange(41)) % 11 / 22
-    score = (0.5 + np.floor(fall * 255) / 255).astype(np.float32)
+    score = (np.floor((0.5 + fall) * 255) / 255).astype(np.float32)
     stream = footprints(
-        strips(classes.astype(np.uint8), [], score),
+        strips(classes, [], score),
         grid(classes.shape, Affine(0.4, 0, 600000, 0, -1.1, 4000000)),
         class_names=NAMES,
         min_area_m2=0,
