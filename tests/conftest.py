@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -29,6 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # for small_runs
 # The same examples in every run, however long one takes on a loaded machine.
 settings.register_profile("geoseg", derandomize=True, deadline=None)
 settings.load_profile("geoseg")
+# A shell in the background lets what it starts ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Processes that the tests start share few cores with one another.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
