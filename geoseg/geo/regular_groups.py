@@ -25,8 +25,9 @@ from geoseg.geo.regular import (
     kept_points,
     supported,
 )
-from geoseg.geo.shared_walls import SharedWalls, add_corners, find_walls, follow
+from geoseg.geo.shared_walls import ON, SharedWalls, find_walls, follow
 from geoseg.geo.simplify import Extent
+from geoseg.geo.wall_corners import share_corners
 
 _Floats = npt.NDArray[np.float64]
 _Outlines = npt.NDArray[np.object_]
@@ -63,7 +64,7 @@ def draw_group(
     """
     if tolerance_m <= 0:
         return simple
-    shared = find_walls(add_corners(simple), extent)
+    shared = find_walls(share_corners(simple, ON), extent)
     group = _Group(shared, soft, area, metres, tolerance_m, extent)
     ways = [_draw(group, around_first=it) for it in (False, True)]
     able, _, result = max(ways, key=lambda way: way[:2])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import shapely
 from shapely import Polygon
 
+from geoseg.geo.disjoint_sets import DisjointSets
 from geoseg.geo.simplify import Extent, on_border
 
 _Floats = npt.NDArray[np.float64]
@@ -19,7 +20,7 @@ _Index = npt.NDArray[np.int64]
 _Outlines = npt.NDArray[np.object_]
 
 #: A corner so near a neighbour's wall (pixels) lies on it.
-_ON = 1e-6
+ON = 1e-6
 
 
 class Side(NamedTuple):
@@ -124,52 +125,15 @@ def along(side: Side, lines: Sequence[_Floats]) -> _Floats:
 
 def share_walls(polygons: _Outlines) -> _Index:
     """Return a number for each polygon, the same for those that are linked by walls."""
-    number = np.arange(len(polygons))
+    sets = DisjointSets(len(polygons))
     first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
     once = first < second
     first, second = first[once], second[once]
     walls = shapely.relate_pattern(polygons[first], polygons[second], "****1****")
-    for one, other in zip(first[walls], second[walls], strict=True):
-        number[number == number[other]] = number[one]
-    return number
-
-
-def add_corners(polygons: _Outlines) -> _Outlines:
-    """Give polygons the corners of neighbours that lie on their walls.
-
-    Args:
-        polygons: whose interiors do not meet.
-
-    Returns:
-        The same polygons; those that share a part of a wall share its corners.
-    """
-    points = np.unique(shapely.get_coordinates(polygons), axis=0)
-    tree = shapely.STRtree(shapely.points(points))
-    owner, near = tree.query(polygons, predicate="dwithin", distance=_ON)
-    return np.array(
-        [
-            _with_corners(polygon, points[near[owner == i]])
-            for i, polygon in enumerate(polygons)
-        ],
-        dtype=object,
-    )
-
-
-def _with_corners(polygon: Polygon, points: _Floats) -> Polygon:
-    rings = []
-    for ring in (polygon.exterior, *polygon.interiors):
-        corners = shapely.get_coordinates(ring)[:-1]
-        given = {(x, y) for x, y in corners.tolist()}
-        fresh = [it for it in points.tolist() if tuple(it) not in given]
-        new = np.array(fresh).reshape(-1, 2)
-        new = new[shapely.distance(ring, shapely.points(new)) <= _ON]
-        every = np.concatenate((corners, new))
-        places = shapely.line_locate_point(ring, shapely.points(new))
-        steps = np.hypot(*np.diff(shapely.get_coordinates(ring), axis=0).T)
-        own = np.append(0.0, np.cumsum(steps))[:-1]
-        order = np.argsort(np.append(own, places), kind="stable")
-        rings.append(every[order])
-    return Polygon(rings[0], rings[1:])
+    for pair in np.stack((first, second), axis=1)[walls].tolist():
+        one, other = map(sets.root, pair)
+        sets.join(min(one, other), max(one, other))
+    return np.array(sets.roots(), dtype=np.int64)
 
 
 def find_walls(polygons: _Outlines, extent: Extent) -> SharedWalls:

@@ -5,6 +5,8 @@ import numpy.typing as npt
 import shapely
 from shapely import LineString, Polygon
 
+from geoseg.geo.wall_corners import with_corners
+
 _Floats = npt.NDArray[np.float64]
 
 # Directions that are tried, and how much a point off the line counts beside the line's
@@ -12,8 +14,8 @@ _Floats = npt.NDArray[np.float64]
 _DIRECTIONS = 36
 _OFF = 4.0
 
-# Points nearer to a line than that are on it, pixels: less than any coordinate tells.
-_ON = 1e-9
+#: Points nearer to a line than that are on it, pixels: less than any coordinate tells.
+ON = 1e-9
 
 
 def cut_along(
@@ -119,7 +121,7 @@ def _settle(
         if apart.min() <= tolerance_m:
             end[:] = corners[apart.argmin()]
     line = shapely.linestrings(settled)
-    inside = line.length > 0 and shapely.length(line.difference(part)) <= _ON
+    inside = line.length > 0 and shapely.length(line.difference(part)) <= ON
     return line if inside else shapely.linestrings(ends)
 
 
@@ -128,7 +130,7 @@ def _faces(part: Polygon, cuts: list[LineString]) -> list[Polygon]:
     if not cuts:
         return [part]
     ends = np.concatenate([shapely.get_coordinates(it) for it in cuts])
-    walls = shapely.get_parts(shapely.boundary(with_corners(part, ends)))
+    walls = shapely.get_parts(shapely.boundary(with_corners(part, ends, ON)))
     lines = shapely.union_all([*walls, *cuts])
     faces = shapely.get_parts(shapely.polygonize([lines]))
     inside = shapely.contains(part, shapely.point_on_surface(faces))
@@ -136,36 +138,3 @@ def _faces(part: Polygon, cuts: list[LineString]) -> list[Polygon]:
     area = shapely.area(part)
     whole = abs(shapely.area(found).sum() - area) <= 1e-9 * area
     return list(found) if whole and shapely.is_valid(found).all() else [part]
-
-
-def share_corners(parts: list[Polygon]) -> list[Polygon]:
-    """Give polygons side by side the corners of their neighbours on their walls."""
-    points = np.unique(shapely.get_coordinates(parts), axis=0)
-    around = shapely.bounds(parts) + (-_ON, -_ON, _ON, _ON)
-    tree = shapely.STRtree(shapely.points(points))
-    part, point = tree.query(shapely.box(*around.T))
-    return [with_corners(it, points[point[part == i]]) for i, it in enumerate(parts)]
-
-
-def with_corners(part: Polygon, points: _Floats) -> Polygon:
-    """Make corners of the points that are on the walls of a polygon."""
-    kind, corners, (ring_ends, polygon_ends) = shapely.to_ragged_array([part])
-    begin = np.delete(np.arange(len(corners)), ring_ends[1:] - 1)
-    ring = np.searchsorted(ring_ends, begin, side="right")
-    walls = np.stack((corners[begin], corners[begin + 1]), axis=1)
-    point, wall = shapely.STRtree(shapely.linestrings(walls)).query(
-        shapely.points(points), predicate="dwithin", distance=_ON
-    )
-    # On two walls of a ring is who is next to a corner, or is one already.
-    known = (walls[wall] == points[point][:, None]).all(axis=2).any(axis=1)
-    place = point * len(ring_ends) + ring[wall]
-    there = place[known]
-    place, first = np.unique(place, return_index=True)
-    first = first[~np.isin(place, there)]
-    wall, new = wall[first], points[point[first]]
-    order = np.lexsort((np.hypot(*(new - walls[wall, 0]).T), wall))
-    at = begin[wall[order]] + 1
-    corners = np.insert(corners, at, new[order], axis=0)
-    ring_ends = ring_ends + np.searchsorted(at, ring_ends)
-    found = shapely.from_ragged_array(kind, corners, (ring_ends, polygon_ends))
-    return found[0]

@@ -8,9 +8,10 @@ import shapely
 from shapely import LineString, Polygon
 
 from geoseg.geo.pixel_runs import SCORE_UNITS, ScoredRuns
-from geoseg.geo.split_lines import cut_along, share_corners
+from geoseg.geo.split_lines import ON, cut_along
 from geoseg.geo.split_touching import split_touching
 from geoseg.geo.split_valleys import find_valleys, relief_of, tells
+from geoseg.geo.wall_corners import share_corners
 
 
 class Buildings(NamedTuple):
@@ -116,7 +117,7 @@ def _parts(
     ]
     if len(sides) == 1:
         return parts
-    parts = share_corners(parts)
+    parts = list(share_corners(np.array(parts, dtype=object), ON))
     # Rounded coordinates, too, make no footprint invalid.
     return parts if shapely.is_valid(parts).all() else [outline]
 

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import shapely
 from shapely import Polygon
 
+from geoseg.geo.disjoint_sets import DisjointSets
 from geoseg.geo.split_valleys import DIP, Relief
 
 _Floats = npt.NDArray[np.float64]
@@ -229,19 +230,14 @@ def _reach(lengths: _Floats, areas: _Floats) -> _Floats:
 
 def _join(mesh: _Mesh, min_area_m2: float, relief: Relief | None) -> _Index:
     """Return the number of each triangle's part: some triangle in it."""
-    parent = list(range(len(mesh.areas)))
+    sets = DisjointSets(len(mesh.areas))
+    root = sets.root
     reach, areas = mesh.reach.tolist(), mesh.areas.tolist()
     sides, widths = mesh.sides.tolist(), mesh.widths.tolist()
     passes, peak = _heights(mesh, relief)
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
     def unite(i: int, j: int) -> None:
-        parent[j] = i
+        sets.join(i, j)
         reach[i] = max(reach[i], reach[j])
         peak[i] = max(peak[i], peak[j])
         areas[i] += areas[j]
@@ -268,7 +264,7 @@ def _join(mesh: _Mesh, min_area_m2: float, relief: Relief | None) -> _Index:
         smallest, chord = min(small, key=lambda it: areas[it[0]])
         unite(*map(root, sides[chord]))
         necks = [it for it in necks if len(set(map(root, sides[it]))) == 2]
-    return np.array([root(i) for i in range(len(parent))], dtype=np.int64)
+    return np.array(sets.roots(), dtype=np.int64)
 
 
 def _heights(mesh: _Mesh, relief: Relief | None) -> tuple[list[float], list[float]]:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.geo.disjoint_sets import DisjointSets
 from geoseg.geo.pixel_runs import SCORE_LEVELS, ScoredRuns
 
 _Floats = npt.NDArray[np.float64]
@@ -155,18 +156,13 @@ def _flood(
     """
     peak = cells.height.tolist()
     size = np.bincount(basin, cells.pixels, len(basin)).tolist()
-    parent = list(range(len(basin)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
+    sets = DisjointSets(len(basin))
+    root = sets.root
 
     def unite(i: int, j: int) -> None:
         if (peak[j], -j) > (peak[i], -i):
             i, j = j, i
-        parent[j] = i
+        sets.join(i, j)
         size[i] += size[j]
 
     valleys = []

@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.disjoint_sets import DisjointSets
 from geoseg.geo.georeference import locate, warp
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
 from geoseg.words import counted
@@ -234,23 +235,16 @@ def _place_one(tile: Tile, grid: RasterDescription, shared: CRS | None) -> _Plac
 
 def _overlapping(placed: Sequence[_Placed]) -> list[list[_Placed]]:
     """Groups connected by overlap, in the order of their first tiles."""
-    parent = list(range(len(placed)))
-
-    def root(number: int) -> int:
-        while parent[number] != number:
-            parent[number] = parent[parent[number]]
-            number = parent[number]
-        return number
-
+    sets = DisjointSets(len(placed))
     outlines = np.array([item.outline for item in placed], object)
     pairs = shapely.STRtree(outlines).query(outlines, predicate="intersects")
     for first, second in pairs.T.tolist():
         if placed[first].plane == placed[second].plane:
-            low, high = sorted((root(first), root(second)))
-            parent[high] = low
+            low, high = sorted((sets.root(first), sets.root(second)))
+            sets.join(low, high)
     groups: dict[int, list[_Placed]] = {}
     for number, item in enumerate(placed):
-        groups.setdefault(root(number), []).append(item)
+        groups.setdefault(sets.root(number), []).append(item)
     return list(groups.values())
 
 

@@ -7,7 +7,8 @@ import pytest
 import shapely
 from shapely import Polygon, box
 
-from geoseg.geo.split_lines import cut_along, share_corners, with_corners
+from geoseg.geo.split_lines import ON, cut_along
+from geoseg.geo.wall_corners import share_corners, with_corners
 
 METRE = np.eye(2)
 
@@ -15,7 +16,8 @@ METRE = np.eye(2)
 def cut(outline: Polygon, *lines: object, **rules: float) -> list[Polygon]:
     rules = {"min_area_m2": 10, "tolerance_m": 0.5, **rules}
     points = [np.array(line, dtype=np.float64) for line in lines]
-    return share_corners(cut_along([outline], points, METRE, **rules))
+    parts = cut_along([outline], points, METRE, **rules)
+    return list(share_corners(np.array(parts, dtype=object), ON))
 
 
 def test_points_near_a_line_across_a_box_cut_it_straight() -> None:
@@ -58,7 +60,7 @@ def test_a_line_through_a_yard_cuts_on_both_of_its_sides() -> None:
 def test_points_on_walls_become_corners_once() -> None:
     square = box(0, 0, 4, 4)
     points = np.array([(0, 0), (2, 0), (1, 0), (3, 3)], dtype=np.float64)
-    found = with_corners(square, points)
+    found = with_corners(square, points, ON)
     assert found.equals(square)
     assert {(1.0, 0.0), (2.0, 0.0)} < set(found.exterior.coords)
     assert len(found.exterior.coords) == 7
@@ -68,7 +70,7 @@ def test_points_on_the_walls_of_yards_become_corners_of_these() -> None:
     yards = [box(x, 2, x + 2, 4) for x in (2, 6, 10)]
     house = box(0, 0, 14, 6).difference(shapely.union_all(yards))
     points = np.array([(6, 3), (8, 3), (11, 4), (5, 0), (5, 3)], dtype=np.float64)
-    found = with_corners(house, points)
+    found = with_corners(house, points, ON)
     assert found.equals(house) and found.is_valid
     added = set(shapely.get_coordinates(found)[:, 0]) - {0, 2, 4, 6, 8, 10, 12, 14}
     assert added == {5, 11}
@@ -84,6 +86,6 @@ def test_many_yards_are_passed_once_not_each_with_all_points() -> None:
     )
     points = np.stack((x + 1, y), axis=1).astype(np.float64)
     start = time.perf_counter()
-    found = with_corners(field, points)
+    found = with_corners(field, points, ON)
     assert time.perf_counter() - start < 10
     assert len(shapely.get_coordinates(found)) == 5 + 6 * len(yards)
