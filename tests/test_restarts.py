@@ -5,6 +5,8 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import small_runs
+from small_runs import SMALL
 
 from geoseg import restarts, runs
 from geoseg.checks import check_settings
@@ -14,20 +16,11 @@ from geoseg.run_folders import curves_of
 from geoseg.settings import RunSettings
 from geoseg.training import Limits
 
-SMALL = {
-    "parameters": {"width": 2, "over_clusters": 4, "half_width": 2},
-    "patch_size": 32,
-    "batch_size": 2,
-    "max_steps": 2,
-    "controls": False,
-    "report": "none",
-    "seed": 4,
-    "split_seed": 0,
-}
+SETTINGS = SMALL | {"max_steps": 2, "report": "none", "seed": 4, "split_seed": 0}
 
 
 def settings_of(tiles, **changes) -> RunSettings:
-    return RunSettings(images=tiles.images, labels=tiles.labels, **SMALL | changes)
+    return small_runs.settings_of(tiles, SETTINGS, **changes)
 
 
 def weights(folder):

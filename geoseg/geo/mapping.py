@@ -92,15 +92,8 @@ class MapOptions:
 #: Options of what is made of predictions.
 _AFTERWARDS = {
     *("min_area_m2", "min_hole_area_m2", "tolerance_m", "footprint_classes"),
-    *(
-        "regularize",
-        "split_touching",
-        "overwrite",
-        "style",
-        "stac",
-        "workers",
-        "scheduler",
-    ),
+    *("regularize", "split_touching", "overwrite", "style", "stac"),
+    *("workers", "scheduler"),
 }
 
 
@@ -154,12 +147,7 @@ def map_buildings(
     names = _footprint_names(model, options)
     _check_clusters(model, clusters)
     described = _describe(model, images)
-    if not options.mosaic:
-        require_one_crs(described)
-    mosaic = None
-    if options.mosaic:
-        folder, rule = parts_folder(output), model.card.nodata
-        mosaic = lay_out(described, folder, nodata=rule)
+    mosaic = _mosaic(described, output, model, options)
     grids = described if mosaic is None else [mosaic.grid]
     legend = _footprint_legend(model, names) if options.style else None
     asked = RasterOutputs(classes, probability, clusters)
@@ -201,6 +189,16 @@ def map_buildings(
     summary = MapSummary(count, tuple(tally.summary() for tally in tallies))
     _warn_of_doubts(summary, model, output)
     return summary
+
+
+def _mosaic(
+    images: Sequence[RasterDescription], output: Path, model: Model, options: MapOptions
+) -> Mosaic | None:
+    """Lay out the images as one, if they are to be; else check that they have one CRS."""
+    if not options.mosaic:
+        require_one_crs(images)
+        return None
+    return lay_out(images, parts_folder(output), nodata=model.card.nodata)
 
 
 def _write(

@@ -11,6 +11,7 @@ from rasterio.transform import from_origin
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from geoseg.geo.mapping import map_buildings
 from geoseg.geo.stitching import STEPS
 from geoseg.geo.strips import Strip
 from geoseg.matching import match_clusters
@@ -115,4 +116,18 @@ def whole(strips: Iterator[Strip]) -> Strip:
         0,
         np.concatenate([part.probability for part in parts], axis=1),
         np.concatenate([part.valid for part in parts]),
+    )
+
+
+def map_everything(model, images, folder, options):
+    """Map images into a folder: footprints and all three rasters."""
+    folder.mkdir(exist_ok=True)
+    return map_buildings(
+        model,
+        images,
+        folder / "b.geojson",
+        classes=folder / "c.tif",
+        probability=folder / "p.tif",
+        clusters=folder / "k.tif",
+        options=options,
     )

@@ -11,11 +11,11 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from pixel_models import network_model, random_image, write_image
+from pixel_models import map_everything, network_model, random_image, write_image
 
 from geoseg.errors import BlockError, ParameterError
 from geoseg.geo.distributed import connected
-from geoseg.geo.mapping import MapOptions, map_buildings
+from geoseg.geo.mapping import MapOptions
 from geoseg.geo.unfinished import parts_folder
 from geoseg.networks.quantizing import adds_exactly
 
@@ -47,16 +47,7 @@ def one_thread():
 
 
 def make(model, images, folder, **changes):
-    folder.mkdir(exist_ok=True)
-    return map_buildings(
-        model,
-        images,
-        folder / "b.geojson",
-        classes=folder / "c.tif",
-        probability=folder / "p.tif",
-        clusters=folder / "k.tif",
-        options=MapOptions(**SMALL | changes),
-    )
+    return map_everything(model, images, folder, MapOptions(**SMALL | changes))
 
 
 def contents(folder):

@@ -10,12 +10,12 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
-from pixel_models import network_model, random_image
+from pixel_models import map_everything, network_model, random_image
 from rasterio.enums import ColorInterp
 
 from geoseg.errors import OutputExistsError, RasterError
 from geoseg.geo import map_job
-from geoseg.geo.mapping import MapOptions, map_buildings
+from geoseg.geo.mapping import MapOptions
 from geoseg.geo.mosaic import lay_out
 from geoseg.geo.raster import describe, open_raster, read_window
 from geoseg.geo.unfinished import parts_folder
@@ -59,18 +59,8 @@ def cut(write_tiff, pixels, places, *, mask=None, alpha=False, **profile):
     return names
 
 
-def make(model, images, folder, options=SMALL, **more):
-    folder.mkdir(exist_ok=True)
-    return map_buildings(
-        model,
-        images,
-        folder / "b.geojson",
-        classes=folder / "c.tif",
-        probability=folder / "p.tif",
-        clusters=folder / "k.tif",
-        options=options,
-        **more,
-    )
+def make(model, images, folder, options=SMALL):
+    return map_everything(model, images, folder, options)
 
 
 def contents(folder):
