@@ -8,9 +8,11 @@ from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import ALL_ALIKE, largest_cluster, match_model
 from geoseg.geo.inspection import warn_of_unlike
+from geoseg.geo.splits import MATCH_TILES, split_tiles
 from geoseg.model import Model
-from geoseg.run_tiles import split_of, tiles_of
+from geoseg.run_tiles import split_seed, tiles_of
 from geoseg.settings import RunSettings, count_of
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +20,7 @@ log = logging.getLogger(__name__)
 def match_again(model: Model, settings: RunSettings) -> Model:
     """Match a trained model on labelled tiles, those of the settings' ``match`` role.
 
-    Tiles that the settings' split keeps for a test are not looked at, unless all
-    labelled tiles are asked for.
+    No more tiles are looked at than the settings ask for.
 
     Raises:
         LabelError: If no tile has labels.
@@ -36,9 +37,7 @@ def match_again(model: Model, settings: RunSettings) -> Model:
             f"no tile of {settings.source} has labels: name them with --labels"
         )
     say_objective(settings)
-    if count_of(settings.match_tiles, len(tiles)) < len(tiles):
-        split = split_of(settings, tiles, rest="left alone (--match-tiles)")
-        tiles = list(split.match)
+    tiles = _some_of(tiles, settings)
     provenance = {
         **model.card.provenance,
         "matched_on": [tile.id for tile in tiles],
@@ -49,6 +48,21 @@ def match_again(model: Model, settings: RunSettings) -> Model:
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     # The scores on the card were those of the former matching.
     return matched.with_card(provenance=provenance, metrics={})
+
+
+def _some_of(tiles: list[Tile], settings: RunSettings) -> list[Tile]:
+    """Choose as many tiles as the settings say, blocked in space."""
+    wanted = MATCH_TILES if settings.match_tiles is None else settings.match_tiles
+    count = count_of(wanted, len(tiles))
+    if count >= len(tiles):
+        return tiles
+    split = split_tiles(tiles, match=count, seed=split_seed(settings))
+    log.info(
+        "%s with labels: %d to name the clusters, %d left alone (--match-tiles)",
+        counted(len(tiles), "tile"),
+        *(len(split.match), len(tiles) - len(split.match)),
+    )
+    return list(split.match)
 
 
 def refuse_worse(model: Model) -> None:

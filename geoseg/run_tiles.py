@@ -1,6 +1,7 @@
 """The tiles of a run, their roles, and the patches that training sees of them."""
 
 import hashlib
+import logging
 import os
 import random
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from geoseg.errors import DatasetError, LabelError
 from geoseg.methods import method_class
 from geoseg.settings import RunSettings, count_of
+from geoseg.words import counted
 
 if TYPE_CHECKING:
     from geoseg.classes import LabelClasses
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from geoseg.geo.dataset import PatchLoader
     from geoseg.geo.splits import Split
     from geoseg.normalization import Normalization
+
+log = logging.getLogger(__name__)
 
 #: Pixels left out between blocks of one image.
 BLOCK_GAP = 16
@@ -74,57 +78,99 @@ def load_tiles(
     return tiles
 
 
-def split_of(
-    settings: RunSettings,
-    tiles: "Sequence[Tile]",
-    *,
-    rest: str = "kept for the test (--match-tiles)",
-) -> "Split":
-    """Give every tile its role: match, select, test, or unlabelled.
+def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
+    """Give every tile its role by the rule of this version.
 
-    Matching tiles that are to lose their labels become unlabelled. Of a transductive
-    run, the test tiles are among the unlabelled ones too.
+    Matching tiles that are to lose their labels become hidden.
+
+    Raises:
+        ParameterError: If the numbers of tiles do not fit together.
     """
     from geoseg.geo.splits import split_tiles
 
-    learns = method_class(settings.method).uses_labels
     labelled = sum(tile.labels is not None for tile in tiles)
+    match, test = (
+        None if wanted is None else count_of(wanted, labelled)
+        for wanted in (settings.match_tiles, settings.test_tiles)
+    )
     split = split_tiles(
         tiles,
-        match=count_of(settings.match_tiles, labelled),
+        match=match,
         select=settings.select_tiles,
-        seed=settings.seed if settings.split_seed is None else settings.split_seed,
-        rest=rest,
-        use="learn the classes from" if learns else "name the clusters",
+        test=test,
+        seed=split_seed(settings),
     )
     if settings.label_tiles is not None:
         split = _fewer_labels(split, settings.label_tiles, settings.seed)
-    if settings.transductive:
-        seen = split.unlabelled + _without_labels(split.test)
-        split = replace(split, unlabelled=seen)
+    split = replace(split, transductive=settings.transductive)
+    say_split(settings, split)
     return split
+
+
+def split_seed(settings: RunSettings) -> int:
+    """Return the seed of the split."""
+    return settings.seed if settings.split_seed is None else settings.split_seed
+
+
+def say_split(settings: RunSettings, split: "Split") -> None:
+    """Say in one line how many labelled tiles have which role."""
+    labelled = (*split.match, *split.select, *split.test, *split.hidden)
+    if not labelled:
+        return
+    learns = method_class(settings.method).uses_labels
+    use = "learn the classes from" if learns else "name the clusters"
+    words = {
+        f"to {use}": split.match,
+        "to choose the head": split.select,
+        "kept for the test": split.test,
+        "with labels hidden": split.hidden,
+    }
+    cut = any(tile.window is not None for tile in labelled)
+    log.info(
+        "%s with labels: %s (--match-tiles, --test-tiles)",
+        counted(len(labelled), "block" if cut else "tile"),
+        ", ".join(f"{len(own)} {what}" for what, own in words.items() if own),
+    )
+
+
+def label_order(split: "Split", seed: int) -> "list[Tile]":
+    """Return the matching tiles in the order in which they keep their labels."""
+    order = list(split.match)
+    random.Random(seed).shuffle(order)
+    return order
 
 
 def _fewer_labels(split: "Split", count: int, seed: int) -> "Split":
     """Leave so many matching tiles their labels; fewer are always some of more."""
-    order = list(split.match)
-    random.Random(seed).shuffle(order)
-    kept = {tile.id for tile in order[:count]}
+    from geoseg.geo.splits import without_labels
+
+    kept = {tile.id for tile in label_order(split, seed)[:count]}
     others = tuple(tile for tile in split.match if tile.id not in kept)
     return replace(
         split,
         match=tuple(tile for tile in split.match if tile.id in kept),
-        unlabelled=split.unlabelled + _without_labels(others),
+        hidden=split.hidden + without_labels(others),
     )
 
 
 def training_tiles(split: "Split") -> "tuple[Tile, ...]":
     """Return the tiles that unsupervised training sees.
 
-    All but the test tiles, unless the run is transductive: then its split has them among
-    the unlabelled ones.
+    All but the test tiles; of a transductive run those too, without their labels.
     """
-    return split.match + split.select + split.unlabelled
+    from geoseg.geo.splits import without_labels
+
+    seen = split.match + split.select + split.unlabelled + split.hidden
+    return seen + without_labels(split.test if split.transductive else ())
+
+
+def ids_by_role(split: "Split") -> dict[str, list[str]]:
+    """Return the ids of the tiles of each role, as a model's card has them."""
+    from geoseg.geo.splits import ROLES
+
+    ids = {role: [tile.id for tile in getattr(split, role)] for role in ROLES}
+    # as the cards of former versions where there are none
+    return {role: own for role, own in ids.items() if own or role != "hidden"}
 
 
 def patch_tiles(settings: RunSettings, split: "Split") -> "tuple[Tile, ...]":
@@ -133,11 +179,13 @@ def patch_tiles(settings: RunSettings, split: "Split") -> "tuple[Tile, ...]":
     Labels stay with the matching tiles alone, and with those only where the method
     learns from labels.
     """
+    from geoseg.geo.splits import without_labels
+
     method = method_class(settings.method)
-    labelled = split.match if method.uses_labels else _without_labels(split.match)
+    labelled = split.match if method.uses_labels else without_labels(split.match)
     if method.labelled_share == 1:
         return labelled
-    return labelled + _without_labels(split.select + split.unlabelled)
+    return labelled + without_labels(training_tiles(split)[len(labelled) :])
 
 
 def check_labelled(settings: RunSettings, split: "Split") -> None:
@@ -151,10 +199,6 @@ def check_labelled(settings: RunSettings, split: "Split") -> None:
             f"{settings.method} learns from labelled tiles, and no tile of "
             f"{settings.source} has labels: name them with --labels"
         )
-
-
-def _without_labels(tiles: "Sequence[Tile]") -> "tuple[Tile, ...]":
-    return tuple(replace(tile, labels=None) for tile in tiles)
 
 
 def normalization_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Normalization":

@@ -37,6 +37,7 @@ from geoseg.run_folders import new_run_folder, refuse_filled, write_json
 from geoseg.run_matching import say_objective, select_head
 from geoseg.run_plan import Plan, plan_run
 from geoseg.run_result import RunResult
+from geoseg.run_roles import roles_to_json, split_of_run
 from geoseg.run_tiles import (
     check_labelled,
     fingerprint,
@@ -95,6 +96,7 @@ def start(
             "settings": settings.to_json(),
             "normalization": normalization.to_json(),
             "fingerprint": fingerprint(tiles),
+            "roles": roles_to_json(split, settings.source),
         },
     )
     with locked(folder), _going_on(folder):
@@ -147,7 +149,8 @@ def resume(
             "were, or start a new run"
         )
     made = max(map(read_checkpoint, checkpoints(settings, folder)))
-    plan = plan_run(settings, split_of(settings, tiles), stored.normalization)
+    split = split_of_run(stored.values, settings, tiles)
+    plan = plan_run(settings, split, stored.normalization)
     if limits is not None:
         check_extension(begun.settings, settings, made, plan.steps_per_epoch)
     with locked(folder), _going_on(folder):

@@ -50,11 +50,14 @@ class RunSettings:
         loader_workers: Processes that read patches, for each device; 0 for none.
         patches_per_epoch: None for as many as cover the training tiles once.
         max_steps: Or ``max_epochs``, or ``max_seconds``: when training stops.
-        match_tiles: Labelled tiles for the matching: a number, or a share of those that
-            have labels, such as ``10%``.
+        match_tiles: Labelled tiles for the matching, at most: a number, or a share of
+            those that have labels, such as ``10%``; None: 50, if enough are left.
         select_tiles: Labelled tiles that choose the head.
+        test_tiles: Labelled tiles kept for the test, at most, likewise; None: a quarter,
+            but at least 50, at most 700, and never more than half.
         label_tiles: Of the matching tiles, so many drawn by the seed keep their labels,
-            and the others train unlabelled; None for all. The test tiles stay the same.
+            and those of the others are hidden; None for all. The test tiles stay the
+            same.
         split_seed: Of the split; None for ``seed``.
         transductive: Training sees the images of the test tiles too, without labels.
         blocks: Cut every image into so many blocks a side.
@@ -96,8 +99,9 @@ class RunSettings:
     max_steps: int | None = None
     max_epochs: int | None = None
     max_seconds: float | None = None
-    match_tiles: int | str = 50
+    match_tiles: int | str | None = None
     select_tiles: int = 0
+    test_tiles: int | str | None = None
     label_tiles: int | None = None
     split_seed: int | None = None
     transductive: bool = False

@@ -25,7 +25,7 @@ from geoseg.model import (
 )
 from geoseg.normalization import Normalization
 from geoseg.run_folders import newest_model
-from geoseg.run_tiles import fingerprint, training_tiles
+from geoseg.run_tiles import fingerprint, ids_by_role, training_tiles
 from geoseg.settings import RunSettings
 from geoseg.words import counted
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Roles whose images a training sees.
-TRAINING_ROLES = ("match", "select", "unlabelled")
+TRAINING_ROLES = ("match", "select", "hidden", "unlabelled")
 
 
 def check_start(settings: RunSettings) -> None:
@@ -176,7 +176,6 @@ def new_card(
     tiles = training_tiles(split)
     parameters = parameters_of(settings, normalization.bands, initial_card(settings))
     method = outline_method(settings, normalization.channels, parameters)
-    roles = ("match", "select", "test", "unlabelled")
     image = raster.describe(tiles[0].image)
     return ModelCard(
         method=settings.method,
@@ -190,7 +189,7 @@ def new_card(
         provenance={
             "source": settings.source,
             "labels": settings.label_options,
-            "tiles": {role: [t.id for t in getattr(split, role)] for role in roles},
+            "tiles": ids_by_role(split),
             "image_bands": image.count,
             "learns_from_labels": method.uses_labels,
             "transductive": settings.transductive,

@@ -17,6 +17,7 @@ LAYERS |= {
     "exporting": 6,
     "settings": 7,
     "run_tiles": 7,
+    "run_roles": 7,
     "report": 7,
     "pictures": 8,
     "scoring": 8,

@@ -10,6 +10,7 @@ from geoseg.cli import cli
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.raster import PixelWindow
+from geoseg.geo.splits import ROLES
 from geoseg.run_tiles import (
     fingerprint,
     load_tiles,
@@ -39,6 +40,7 @@ ALL = {
     "max_seconds": 3723.0,
     "match_tiles": 3,
     "select_tiles": 1,
+    "test_tiles": "40%",
     "label_tiles": 2,
     "split_seed": 7,
     "transductive": True,
@@ -153,9 +155,9 @@ def test_every_tile_has_one_role_and_training_sees_all_but_the_test(town):
     settings = RunSettings(images=town.images, labels=town.labels, match_tiles=2)
     tiles = tiles_of(settings)
     split = split_of(settings, tiles)
-    roles = [*split.match, *split.select, *split.test, *split.unlabelled]
+    roles = [tile for role in ROLES for tile in getattr(split, role)]
     assert sorted(tile.id for tile in roles) == [f"tile{n}" for n in range(6)]
-    assert len(split.match) == 2
+    assert [len(getattr(split, role)) for role in ROLES] == [2, 0, 3, 1, 0]
     seen = {tile.id for tile in training_tiles(split)}
     assert seen == {tile.id for tile in tiles} - {tile.id for tile in split.test}
 
@@ -196,15 +198,26 @@ def test_fewer_labels_leave_the_same_test_and_training_tiles(town):
         previous = names
         assert split.test == whole.test
         assert {t.id for t in training_tiles(split)} == {t.id for t in whole.match}
-        assert not any(tile.labels for tile in split.unlabelled)
+        assert not any(tile.labels for tile in split.hidden)
 
 
 def test_a_transductive_run_sees_the_test_images_and_no_label_of_them(town):
     settings = RunSettings(images=town.images, labels=town.labels, transductive=True)
     split = split_of(settings, tiles_of(settings))
     assert {tile.id for tile in training_tiles(split)} == {f"tile{n}" for n in range(6)}
-    assert {t.image for t in split.unlabelled} == {t.image for t in split.test}
-    assert not any(tile.labels for tile in split.unlabelled)
+    seen = {tile.id: tile.labels for tile in training_tiles(split)}
+    assert [seen[tile.id] for tile in split.test] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("match", "test", "expected"),
+    [("50%", None, [3, 3, 0]), (None, "50%", [3, 3, 0]), ("1%", "20%", [1, 1, 4])],
+)
+def test_roles_may_be_shares_of_the_labelled_tiles(town, match, test, expected):
+    settings = RunSettings(images=town.images, labels=town.labels)
+    settings = replace(settings, match_tiles=match, test_tiles=test)
+    split = split_of(settings, tiles_of(settings))
+    assert [len(split.match), len(split.test), len(split.hidden)] == expected
     assert all(tile.labels for tile in split.test)
 
 

@@ -27,7 +27,7 @@ SECTIONS = {
         *("max_steps", "parameters", "patch_size", "batch_size", "whiten"),
         "transductive",
     ),
-    "Matching": ("match_tiles", "objective"),
+    "Matching": ("match_tiles", "test_tiles", "objective"),
     "Machine": ("device", "precision", "threads", "loader_workers"),
 }
 
@@ -150,14 +150,8 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Patches in each step.",
 )
-@click.option(
-    "--match-tiles",
-    metavar="N",
-    type=click.IntRange(1),
-    default=50,
-    show_default=True,
-    help="Labelled tiles that name the clusters, or that a row learns from.",
-)
+@options.match_tiles_opt
+@options.test_tiles_opt
 @click.option(
     "--transductive",
     is_flag=True,

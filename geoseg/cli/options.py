@@ -212,6 +212,22 @@ class CountOrShare(click.ParamType):  # type: ignore[type-arg]
         return text if text.endswith("%") else int(text)
 
 
+match_tiles_opt = click.option(
+    "--match-tiles",
+    type=CountOrShare(),
+    help="Labelled tiles that say which clusters are buildings, or that a method learns "
+    "from which learns from labels: a number, or a share of those with labels; default: "
+    "50, if the test leaves as many.",
+)
+test_tiles_opt = click.option(
+    "--test-tiles",
+    type=CountOrShare(),
+    help="Labelled tiles that training never sees and that are scored: a number, or a "
+    "share of those with labels; default: a quarter, but at least 50, at most 700, and "
+    "never more than half. All other tiles train with their labels hidden.",
+)
+
+
 def label_options(command: F) -> F:
     """Add the options that say what labels mean."""
     for option in (label_layer_opt, class_field_opt, classes_opt, labels_opt):

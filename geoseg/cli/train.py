@@ -40,7 +40,7 @@ SECTIONS = {
         *("checkpoint_steps", "profile", "tensorboard"),
     ),
     "Matching and scores": (
-        *("match_tiles", "select_tiles", "label_tiles", "split_seed"),
+        *("match_tiles", "test_tiles", "select_tiles", "label_tiles", "split_seed"),
         *("transductive", "objective", "controls", "report"),
     ),
 }
@@ -146,14 +146,8 @@ SECTIONS = {
     type=click.IntRange(1),
     help="Default: as many as cover the tiles once.",
 )
-@click.option(
-    "--match-tiles",
-    type=options.CountOrShare(),
-    default=50,
-    show_default=True,
-    help="Labelled tiles that say which clusters are buildings, or that a method learns "
-    "from which learns from labels: a number, or a share of those with labels.",
-)
+@options.match_tiles_opt
+@options.test_tiles_opt
 @click.option(
     "--select-tiles",
     metavar="N",
@@ -166,8 +160,8 @@ SECTIONS = {
     "--label-tiles",
     metavar="N",
     type=click.IntRange(1),
-    help="Of the matching tiles, so many keep their labels, the others train unlabelled; "
-    "default: all. The test tiles stay the same.",
+    help="Of the matching tiles, so many keep their labels, those of the others are "
+    "hidden; default: all. The test tiles stay the same.",
 )
 @click.option(
     "--split-seed",

@@ -11,22 +11,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import numpy as np
-import shapely
-from rasterio.crs import CRS
-
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
-from geoseg.geo.disjoint_sets import DisjointSets
-from geoseg.geo.georeference import locate, warp
-from geoseg.geo.raster import PixelWindow, RasterDescription, describe
+from geoseg.geo.raster import PixelWindow, describe
+from geoseg.geo.tile_groups import (
+    Block,
+    count_tiles,
+    cut_into_blocks,
+    overlapping_groups,
+    part_of,
+    place_tiles,
+)
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
-#: Tiles overlap when they share more than this many pixels in both directions; tiles
-#: that abut may share a rounding error.
-OVERLAP_PIXELS = 2.0
+#: Labelled tiles that name the clusters, and that are kept for the test, where there
+#: are enough: the numbers of the published protocol.
+MATCH_TILES, TEST_TILES = 50, 700
+#: Where fewer than twice as many are labelled, half of them are kept for the test.
+SURE_TEST_TILES = 50
 
 
 @dataclass(frozen=True)
@@ -34,22 +38,76 @@ class Split:
     """Disjoint roles of tiles.
 
     Attributes:
-        match: Labelled; their labels name the clusters.
+        match: Labelled; their labels name the clusters, or are learned from.
         select: Labelled; for choosing among models, never for scores.
         test: Labelled; for scores alone.
+        hidden: Labelled on disk, but not here; training material.
         unlabelled: Without labels; training material.
+        transductive: Whether training sees the images of the test tiles too.
     """
 
-    match: tuple[Tile, ...]
-    select: tuple[Tile, ...]
-    test: tuple[Tile, ...]
-    unlabelled: tuple[Tile, ...]
+    match: tuple[Tile, ...] = ()
+    select: tuple[Tile, ...] = ()
+    test: tuple[Tile, ...] = ()
+    hidden: tuple[Tile, ...] = ()
+    unlabelled: tuple[Tile, ...] = ()
+    transductive: bool = False
 
 
-class _Placed(NamedTuple):
-    tile: Tile
-    outline: shapely.Polygon
-    plane: str
+#: Roles by name, as fields of :class:`Split`, in the order in which they are told.
+ROLES = ("match", "select", "test", "hidden", "unlabelled")
+
+
+class RoleCounts(NamedTuple):
+    """How many labelled tiles a role may have at most; all others are hidden."""
+
+    match: int
+    select: int
+    test: int
+
+
+def role_counts(
+    labelled: int, *, match: int | None = None, select: int = 0, test: int | None = None
+) -> RoleCounts:
+    """Share out labelled tiles.
+
+    A quarter is for the test, but at least 50, at most 700, and never more than half;
+    then up to 50 are for matching.
+
+    Args:
+        labelled: How many there are.
+        match: To match on, if chosen.
+        select: To choose the head by; they come off before the others are shared out.
+        test: To test on, if chosen.
+
+    Raises:
+        ParameterError: If the numbers do not fit together.
+
+    Example:
+        >>> role_counts(10), role_counts(3850)
+        (RoleCounts(match=5, select=0, test=5), RoleCounts(match=50, select=0, test=700))
+    """
+    if labelled == 1 and match in (None, 1) and test is None and not select:
+        return RoleCounts(1, 0, 0)
+    chosen = {"match": match, "select": select, "test": test}
+    given = {role: number for role, number in chosen.items() if number is not None}
+    if min(given.values()) < 0 or 0 in (match, test):
+        raise ParameterError(f"the tiles of roles are {given}, expected 1 or more")
+    free = labelled - select
+    if test is None:
+        quarter, half = math.ceil(labelled / 4), math.ceil(labelled / 2)
+        usual = min(TEST_TILES, max(quarter, min(half, SURE_TEST_TILES)))
+        test = min(usual, math.ceil(free / 2) if match is None else free - match)
+    if match is None:
+        match = min(MATCH_TILES, free - test)
+    if match < 1 or test < 1 or match + test > free:
+        asked = [f"--{role}-tiles {number}" for role, number in given.items() if number]
+        raise ParameterError(
+            f"{counted(labelled, 'tile')} with labels cannot be shared out by "
+            f"{' and '.join(asked)}: expected at least one to match on, one to test on, "
+            f"and no more than {labelled} in all; give smaller numbers"
+        )
+    return RoleCounts(match, select, test)
 
 
 def split_blocks(tiles: Sequence[Tile], blocks: int, gap: int) -> list[Tile]:
@@ -101,64 +159,61 @@ def _cuts(length: int, blocks: int, gap: int) -> list[tuple[int, int]]:
 def split_tiles(
     tiles: Sequence[Tile],
     *,
-    match: int = 50,
+    match: int | None = None,
     select: int = 0,
-    test_share: float | None = None,
+    test: int | None = None,
     seed: int = 0,
-    use: str = "name the clusters",
-    rest: str = "kept for the test (--match-tiles)",
 ) -> Split:
     """Deal labelled tiles out to roles in blocks; unlabelled ones keep theirs.
 
     Tiles whose extents overlap form a group that never parts (windows of one image that
     do not overlap may part). Groups are halved in space, along the longer side of their
-    centres, until blocks are small (an eighth of the tiles to match, at most 16 tiles);
-    the seed shuffles the blocks; whole blocks go to ``match`` while they fit its count,
-    then to ``select``, and **all other labelled tiles to** ``test``. Counts are upper
-    bounds, as blocks are not cut.
+    centres, until blocks are small (an eighth of the tiles of a role, at most 16 to match
+    and 64 to test on); the seed shuffles the blocks. Whole blocks go to ``match`` while
+    they fit its number, then to ``select`` and to ``test``, and parts of blocks make up
+    what is missing. **All other labelled tiles are** ``hidden``. The numbers, of
+    :func:`role_counts`, are upper bounds, as groups do not part.
 
-    ``test`` gets at least ``test_share`` of the labelled tiles, by default one half:
-    when fewer are labelled than that takes, ``match`` and ``select`` shrink in
-    proportion (10 labelled tiles: 5 match, 5 test). A log message says how many got
-    which role. A single group cannot be parted: all goes to ``match``, with a warning.
+    A single group cannot be shared out: all goes to ``match``, with a warning.
 
     Args:
         tiles: Labelled and unlabelled ones.
-        match: Tiles to match on, at least 1.
+        match: Tiles to match on, if chosen.
         select: Tiles to select models on.
-        test_share: Least share of the labelled tiles for test, in [0, 1).
+        test: Tiles to test on, if chosen.
         seed: Chooses among the splits; equal seeds give equal splits.
-        use: Of the matching tiles, for the log message.
-        rest: What becomes of the test tiles, for the log message.
 
     Raises:
-        ParameterError: If a count or the share is out of range.
+        ParameterError: If the numbers do not fit together.
         DatasetError: If two tiles have the same id.
     """
-    _check_request(tiles, match, select, test_share)
+    if len({tile.id for tile in tiles}) != len(tiles):
+        raise DatasetError("two tiles have the same id, expected unique ids")
     labelled = [tile for tile in tiles if tile.labels is not None]
     unlabelled = tuple(tile for tile in tiles if tile.labels is None)
     if not labelled:
-        return Split((), (), (), unlabelled)
-    match, select = _affordable(len(labelled), match, select, test_share)
-    groups = _overlapping(_place(labelled))
+        return Split(unlabelled=unlabelled)
+    counts = role_counts(len(labelled), match=match, select=select, test=test)
+    groups = overlapping_groups(place_tiles(labelled))
     if len(groups) == 1:
-        _warn_of_no_test(len(labelled))
-        return Split(tuple(labelled), (), (), unlabelled)
-    blocks = _bisect(groups, leaf=min(max(match // 8, 1), 16))
-    random.Random(seed).shuffle(blocks)
-    roles = _deal(blocks, match, select)
-    split = Split(
-        match=tuple(tile for tile in labelled if roles[tile.id] == "match"),
-        select=tuple(tile for tile in labelled if roles[tile.id] == "select"),
-        test=tuple(tile for tile in labelled if roles[tile.id] == "test"),
-        unlabelled=unlabelled,
+        warn_of_no_test(len(labelled))
+        return Split(match=tuple(labelled), unlabelled=unlabelled)
+    roles = _deal(groups, counts, seed)
+    match_tiles, select_tiles, test_tiles, hidden = (
+        tuple(tile for tile in labelled if roles.get(tile.id, "hidden") == role)
+        for role in ROLES[:4]
     )
-    _say(split, use, rest)
-    return split
+    return Split(
+        match_tiles, select_tiles, test_tiles, without_labels(hidden), unlabelled
+    )
 
 
-def _warn_of_no_test(labelled: int) -> None:
+def without_labels(tiles: Sequence[Tile]) -> tuple[Tile, ...]:
+    """Return tiles whose labels nobody can read."""
+    return tuple(replace(tile, labels=None) for tile in tiles)
+
+
+def warn_of_no_test(labelled: int) -> None:
     """Warn that one tile, or tiles that all overlap, cannot be shared out."""
     log.warning(
         "%s: all is matched on and none is left for test; cut large images into blocks",
@@ -170,123 +225,57 @@ def _warn_of_no_test(labelled: int) -> None:
     )
 
 
-def _say(split: Split, use: str, rest: str) -> None:
-    """Say in one line how many tiles got which role."""
-    labelled = (*split.match, *split.select, *split.test)
-    cut = any(tile.window is not None for tile in labelled)
-    selecting = f"{len(split.select)} to choose the head, " if split.select else ""
-    log.info(
-        "%s with labels: %d to %s, %s%d %s",
-        counted(len(labelled), f"{'block' if cut else 'tile'}"),
-        *(len(split.match), use, selecting, len(split.test), rest),
-    )
+def _deal(groups: Block, counts: RoleCounts, seed: int) -> dict[str, str]:
+    """Return the role of each tile id but the hidden ones'."""
+    shuffle = random.Random(seed).shuffle
+    blocks = cut_into_blocks(groups, leaf=min(max(counts.match // 8, 1), 16))
+    shuffle(blocks)
+    match, blocks = _draw(blocks, counts.match, at_least_one=True)
+    select, blocks = _draw(blocks, counts.select)
+    if not blocks:  # large groups
+        select, blocks = [], [select]
+    # larger blocks, so that fewer test tiles have neighbours in training
+    others = [group for block in blocks for group in block]
+    blocks = cut_into_blocks(others, leaf=min(max(counts.test // 8, 1), 64))
+    shuffle(blocks)
+    test, _ = _draw(blocks, counts.test, at_least_one=True)
+    dealt = {"match": match, "select": select, "test": test}
+    return {
+        tile.id: role
+        for role, taken in dealt.items()
+        for group in taken
+        for tile in group.tiles
+    }
 
 
-def _check_request(
-    tiles: Sequence[Tile], match: int, select: int, test_share: float | None
-) -> None:
-    if match < 1 or select < 0:
-        raise ParameterError(
-            f"match is {match} and select {select}, expected at least 1 and 0"
-        )
-    if test_share is not None and not 0 <= test_share < 1:
-        raise ParameterError(f"test_share is {test_share}, expected it in [0, 1)")
-    if len({tile.id for tile in tiles}) != len(tiles):
-        raise DatasetError("two tiles have the same id, expected unique ids")
+def _draw(
+    blocks: Sequence[Block], room: int, *, at_least_one: bool = False
+) -> tuple[Block, list[Block]]:
+    """Take whole blocks while they fit, then parts of blocks.
 
+    Args:
+        blocks: To take from.
+        room: Tiles to take at most.
+        at_least_one: Take the smallest group where none fits.
 
-def _affordable(
-    labelled: int, match: int, select: int, test_share: float | None
-) -> tuple[int, int]:
-    """Shrink the counts so that test keeps its share."""
-    share = 0.5 if test_share is None else test_share
-    budget = max(1, labelled - math.ceil(share * labelled))
-    if match + select <= budget:
-        return match, select
-    fewer_select = select * budget // (match + select)
-    fewer_match = max(1, budget - fewer_select)
-    return fewer_match, fewer_select
-
-
-def _place(tiles: Sequence[Tile]) -> list[_Placed]:
-    """Outline of each tile in a CRS shared by all that have one."""
-    descriptions = {tile.image: describe(tile.image) for tile in tiles}
-    systems = [grid.crs for grid in descriptions.values() if grid.crs]
-    same = all(crs == systems[0] for crs in systems)
-    shared = None if not systems or same else CRS.from_epsg(4326)
-    return [_place_one(tile, descriptions[tile.image], shared) for tile in tiles]
-
-
-def _place_one(tile: Tile, grid: RasterDescription, shared: CRS | None) -> _Placed:
-    row, col, height, width = tile.extent(grid)
-    # drawn in by half the tolerance, so that only real overlaps remain
-    inset = min(OVERLAP_PIXELS / 2, height / 4, width / 4)
-    top, left = row + inset, col + inset
-    bottom, right = row + height - inset, col + width - inset
-    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
-    points = [locate(grid.transform, *corner) for corner in corners]
-    if grid.crs is None:
-        # no common coordinates but with other windows of the same image
-        return _Placed(tile, shapely.Polygon(points), tile.image)
-    if shared is not None:
-        points = warp(points, grid.crs, shared)
-    return _Placed(tile, shapely.Polygon(points), "")
-
-
-def _overlapping(placed: Sequence[_Placed]) -> list[list[_Placed]]:
-    """Groups connected by overlap, in the order of their first tiles."""
-    sets = DisjointSets(len(placed))
-    outlines = np.array([item.outline for item in placed], object)
-    pairs = shapely.STRtree(outlines).query(outlines, predicate="intersects")
-    for first, second in pairs.T.tolist():
-        if placed[first].plane == placed[second].plane:
-            low, high = sorted((sets.root(first), sets.root(second)))
-            sets.join(low, high)
-    groups: dict[int, list[_Placed]] = {}
-    for number, item in enumerate(placed):
-        groups.setdefault(sets.root(number), []).append(item)
-    return list(groups.values())
-
-
-def _bisect(groups: list[list[_Placed]], leaf: int) -> list[list[Tile]]:
-    """Halve groups in space until no block of several has more than ``leaf`` tiles."""
-    count = sum(len(group) for group in groups)
-    if len(groups) == 1 or count <= leaf:
-        return [[item.tile for group in groups for item in group]]
-    centres = np.array([_centre(group) for group in groups])
-    axis = int(np.argmax(np.ptp(centres, axis=0)))
-    # the other coordinate and the id make the order the same whatever the input's
-    order = sorted(
-        range(len(groups)),
-        key=lambda n: (centres[n, axis], centres[n, 1 - axis], groups[n][0].tile.id),
-    )
-    sizes = np.cumsum([len(groups[n]) for n in order])
-    cut = int(np.argmin(np.abs(sizes[:-1] - count / 2))) + 1
-    halves = (order[:cut], order[cut:])
-    return [
-        block for half in halves for block in _bisect([groups[n] for n in half], leaf)
-    ]
-
-
-def _centre(group: Sequence[_Placed]) -> tuple[float, float]:
-    centre = shapely.MultiPolygon([item.outline for item in group]).envelope.centroid
-    return centre.x, centre.y
-
-
-def _deal(blocks: Sequence[Sequence[Tile]], match: int, select: int) -> dict[str, str]:
-    """Role of each tile id; match and test get at least one block each."""
-    roles: dict[str, str] = {}
-    room = {"match": match, "select": select}
-    smallest = min(range(len(blocks)), key=lambda number: len(blocks[number]))
-    for number, block in enumerate(blocks):
-        role = next((r for r, left in room.items() if len(block) <= left), "test")
-        if role != "test":
-            room[role] -= len(block)
-        roles |= {tile.id: role for tile in block}
-    if "match" not in roles.values():
-        roles |= {tile.id: "match" for tile in blocks[smallest]}
-    if "test" not in roles.values():
-        last = [block for block in blocks if roles[block[0].id] == "match"]
-        if len(last) > 1:
-            roles |= {tile.id: "test" for tile in last[-1]}
-    return roles
+    Returns:
+        The groups that are taken, and the blocks that are left.
+    """
+    taken: Block = []
+    uncut: list[Block] = []
+    left: list[Block] = []
+    for block in blocks:
+        if count_tiles(block) <= room:
+            taken += block
+            room -= count_tiles(block)
+        else:
+            uncut.append(block)
+    for block in uncut:
+        part, rest = part_of(block, room)
+        taken += part
+        room -= count_tiles(part)
+        left += [rest] if rest else []
+    if at_least_one and not taken:
+        taken = [min((g for block in left for g in block), key=lambda g: len(g.tiles))]
+        left = [[g for g in block if g is not taken[0]] for block in left]
+    return taken, [block for block in left if block]

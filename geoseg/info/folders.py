@@ -17,7 +17,7 @@ from geoseg.geo.layouts import (
 from geoseg.geo.mixture import mixture
 from geoseg.geo.raster import RasterDescription, describe
 from geoseg.geo.remote import is_remote
-from geoseg.geo.splits import Split
+from geoseg.geo.splits import ROLES, Split
 from geoseg.info.choices import Choices
 from geoseg.info.fit import say_fit, say_problem
 from geoseg.info.grids import band_words, crs_words, span, span_m
@@ -161,7 +161,7 @@ def _say_no_images(sheet: Sheet, grids: Sequence[RasterDescription]) -> bool:
 
 
 def _say_split(sheet: Sheet, split: Split) -> None:
-    roles = {role: len(getattr(split, role)) for role in vars(split)}
+    roles = {role: len(getattr(split, role)) for role in ROLES}
     sheet.facts["split"] = roles
     sheet.say("split", ", ".join(f"{n} {role}" for role, n in roles.items() if n))
 

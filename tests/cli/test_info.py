@@ -61,7 +61,8 @@ def test_a_folder_and_its_split(there, info):
     folder = there.images[0].parent
     found = facts(info, folder)
     assert (found["tiles"], found["labelled"], found["differences"]) == (6, 6, [])
-    assert found["split"] == {"match": 3, "select": 0, "test": 3, "unlabelled": 0}
+    roles = {"match": 3, "select": 0, "test": 3, "hidden": 0, "unlabelled": 0}
+    assert found["split"] == roles
     assert "6 images, 6 with labels" in info(folder)
 
 

@@ -1,21 +1,24 @@
 """Roles of tiles: disjoint, blocked in space, deterministic."""
 
 import itertools
-import logging
+import math
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.errors import DatasetError, ParameterError
+from geoseg.geo import splits
 from geoseg.geo.aoi import Tile
 from geoseg.geo.raster import PixelWindow
-from geoseg.geo.splits import split_blocks, split_tiles
+from geoseg.geo.splits import ROLES, role_counts, split_blocks, split_tiles
+from geoseg.geo.tile_groups import PlacedTile
 
 PIXELS = np.ones((1, 10, 10), np.uint8)
 
@@ -38,27 +41,104 @@ def raster_of(side):
     return [(10 * col, 10 * row) for row in range(side) for col in range(side)]
 
 
-def test_scarce_labels_go_half_to_match_half_to_test(write_tiff, caplog):
-    tiles = place(write_tiff, [(100 * n, 0) for n in range(10)])
-    with caplog.at_level(logging.INFO):
-        split = split_tiles(tiles)
-    assert (len(split.match), len(split.select), len(split.test)) == (5, 0, 5)
-    assert (
-        "10 tiles with labels: 5 to name the clusters, 5 kept for the test"
-        in caplog.text
-    )
+@pytest.mark.parametrize(
+    ("labelled", "match", "test"),
+    [
+        *((1, 1, 0), (2, 1, 1), (3, 1, 2), (10, 5, 5), (46, 23, 23), (99, 49, 50)),
+        *((100, 50, 50), (150, 50, 50), (200, 50, 50), (201, 50, 51), (400, 50, 100)),
+        *((2800, 50, 700), (3850, 50, 700), (100_000, 50, 700)),
+    ],
+)
+def test_a_quarter_is_tested_on_and_no_more_than_half(labelled, match, test):
+    assert role_counts(labelled) == (match, 0, test)
 
 
-def test_all_that_is_not_asked_for_is_test(write_tiff):
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({"match": 3}, (3, 0, 50)),
+        ({"match": 80}, (80, 0, 20)),
+        ({"match": 99}, (99, 0, 1)),
+        ({"test": 4}, (50, 0, 4)),
+        ({"test": 60}, (40, 0, 60)),
+        ({"test": 99}, (1, 0, 99)),
+        ({"match": 40, "test": 60}, (40, 0, 60)),
+        ({"match": 1, "test": 1, "select": 98}, (1, 98, 1)),
+        ({"select": 10}, (45, 10, 45)),
+        ({"select": 10, "test": 50}, (40, 10, 50)),
+        ({"select": 98}, (1, 98, 1)),
+    ],
+)
+def test_numbers_that_are_chosen_count(chosen, expected):
+    assert role_counts(100, **chosen) == expected
+
+
+@pytest.mark.parametrize(
+    ("labelled", "chosen", "message"),
+    [
+        (6, {"match": 6}, "6 tiles with labels cannot .* by --match-tiles 6: expected"),
+        (6, {"test": 6}, "--test-tiles 6: expected at least one to match on"),
+        (6, {"match": 4, "test": 3}, "by --match-tiles 4 and --test-tiles 3: .* 6 in"),
+        (6, {"match": 3, "select": 3}, "by --match-tiles 3 and --select-tiles 3"),
+        (6, {"select": 5}, "by --select-tiles 5"),
+        (1, {"test": 1}, "1 tile with labels .* --test-tiles 1"),
+        (1, {"match": 2}, "1 tile with labels .* --match-tiles 2"),
+        (6, {"match": 0}, "expected 1 or more"),
+        (6, {"test": 0}, "expected 1 or more"),
+        (6, {"select": -1}, "expected 1 or more"),
+    ],
+)
+def test_numbers_that_do_not_fit_together_are_refused(labelled, chosen, message):
+    with pytest.raises(ParameterError, match=message):
+        role_counts(labelled, **chosen)
+
+
+def test_all_that_is_not_dealt_out_trains_without_its_labels(write_tiff):
     tiles = place(write_tiff, [(100 * n, 0) for n in range(12)])
-    split = split_tiles(tiles, match=3, select=2)
-    assert (len(split.match), len(split.select), len(split.test)) == (3, 2, 7)
+    split = split_tiles(tiles, match=3, select=2, test=4)
+    counts = [len(getattr(split, role)) for role in ROLES]
+    assert counts == [3, 2, 4, 3, 0]
+    assert not any(tile.labels for tile in split.hidden)
+    assert all(t.labels for t in (*split.match, *split.select, *split.test))
 
 
-def test_test_share_is_the_least_that_test_gets(write_tiff):
-    tiles = place(write_tiff, [(100 * n, 0) for n in range(10)])
-    assert len(split_tiles(tiles, match=50, test_share=0.2).match) == 8
-    assert len(split_tiles(tiles, match=50, test_share=0.8).test) == 8
+def grid_of_tiles(count, monkeypatch):
+    """Labelled tiles of 10 m, side by side, as if they were on disk."""
+    side = math.ceil(math.sqrt(count))
+    tiles = [Tile(f"t{n}", f"{n}.tif", "labels.geojson") for n in range(count)]
+
+    def place_tiles(some):
+        numbers = [int(tile.id[1:]) for tile in some]
+        corners = [(10 * (n % side), 10 * (n // side)) for n in numbers]
+        return [
+            PlacedTile(tile, shapely.box(x + 1, y + 1, x + 9, y + 9), "")
+            for tile, (x, y) in zip(some, corners, strict=True)
+        ]
+
+    monkeypatch.setattr(splits, "place_tiles", place_tiles)
+    return tiles
+
+
+@pytest.mark.parametrize("count", [3850, 400, 101, 46])
+def test_tiles_that_do_not_overlap_are_dealt_out_to_the_last(count, monkeypatch):
+    tiles = grid_of_tiles(count, monkeypatch)
+    for seed in range(3):
+        split = split_tiles(tiles, seed=seed)
+        assert (len(split.match), 0, len(split.test)) == role_counts(count)
+        assert len(split.hidden) == count - len(split.match) - len(split.test)
+
+
+def test_test_tiles_lie_in_larger_blocks_than_matching_tiles(monkeypatch):
+    tiles = grid_of_tiles(3600, monkeypatch)
+    split = split_tiles(tiles)
+
+    def neighbours(role):
+        """Of tiles of a role, mean number of the four beside them that have it too."""
+        own = {int(tile.id[1:]) for tile in role}
+        return np.mean([len({n - 1, n + 1, n - 60, n + 60} & own) for n in own])
+
+    assert neighbours(split.test) > 3
+    assert neighbours(split.match) < 3
 
 
 def test_unlabelled_tiles_keep_their_own_role(write_tiff):
@@ -79,7 +159,7 @@ def test_the_seed_chooses_and_the_order_of_tiles_does_not(write_tiff):
 
 def test_blocks_are_compact(write_tiff):
     tiles = place(write_tiff, raster_of(8))
-    split = split_tiles(tiles, match=32)
+    split = split_tiles(tiles, match=32, test=32)
     # blocks of an eighth of 32: squares of 2 x 2 tiles stay together
     for row, col in itertools.product(range(0, 8, 2), repeat=2):
         square = {f"t{8 * (row + r) + col + c}" for r in (0, 1) for c in (0, 1)}
@@ -89,15 +169,16 @@ def test_blocks_are_compact(write_tiff):
 
 @given(
     places=st.lists(
-        st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=2, max_size=9
+        st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=6, max_size=9
     ),
-    match=st.integers(1, 5),
+    match=st.integers(1, 2),
     select=st.integers(0, 2),
+    test=st.integers(1, 2),
     seed=st.integers(0, 3),
 )
 @settings(deadline=None, max_examples=30)
 def test_roles_are_disjoint_complete_and_never_part_an_overlap(
-    places, match, select, seed
+    places, match, select, test, seed
 ):
     with tempfile.TemporaryDirectory() as folder:
         tiles = []
@@ -110,15 +191,13 @@ def test_roles_are_disjoint_complete_and_never_part_an_overlap(
             ) as dataset:
                 dataset.write(PIXELS)
             tiles.append(Tile(str(number), path, "labels"))
-        split = split_tiles(tiles, match=match, select=select, seed=seed)
-    roles = {
-        tile.id: role
-        for role in ("match", "select", "test")
-        for tile in getattr(split, role)
-    }
-    together = len(split.match) + len(split.select) + len(split.test)
+        split = split_tiles(tiles, match=match, select=select, test=test, seed=seed)
+    roles = {tile.id: role for role in ROLES for tile in getattr(split, role)}
+    together = sum(len(getattr(split, role)) for role in ROLES)
     assert together == len(tiles) and ids(tiles) == set(roles)
-    assert split.match
+    assert split.match and not split.unlabelled
+    if len(split.match) < len(tiles):
+        assert split.test
     for one, other in itertools.combinations(range(len(places)), 2):
         (x0, y0), (x1, y1) = places[one], places[other]
         if abs(x0 - x1) < 8 and abs(y0 - y1) < 8:
@@ -183,9 +262,5 @@ def test_wrong_counts_and_small_tiles_are_refused(write_tiff):
         split_blocks([tile], 4, 3)
     with pytest.raises(ParameterError, match="blocks is 0"):
         split_blocks([tile], 0, 3)
-    with pytest.raises(ParameterError, match="match is 0"):
-        split_tiles([tile], match=0)
-    with pytest.raises(ParameterError, match="test_share is 1"):
-        split_tiles([tile], test_share=1)
     with pytest.raises(DatasetError, match="same id"):
         split_tiles([tile, tile])

@@ -1,0 +1,136 @@
+"""Which tiles lie together: those that overlap, and blocks of neighbours."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import shapely
+from rasterio.crs import CRS
+
+from geoseg.geo.aoi import Tile
+from geoseg.geo.disjoint_sets import DisjointSets
+from geoseg.geo.georeference import locate, warp
+from geoseg.geo.raster import RasterDescription, describe
+
+#: Tiles overlap when they share more than this many pixels in both directions; tiles
+#: that abut may share a rounding error.
+OVERLAP_PIXELS = 2.0
+
+
+class PlacedTile(NamedTuple):
+    """A tile with its outline.
+
+    Attributes:
+        tile: The tile.
+        outline: Drawn in by half of :data:`OVERLAP_PIXELS`, so that only real overlaps
+            remain.
+        plane: What the outline's coordinates are of: tiles of different planes have
+            nothing in common.
+    """
+
+    tile: Tile
+    outline: shapely.Polygon
+    plane: str
+
+
+class Group(NamedTuple):
+    """Tiles that never part.
+
+    Attributes:
+        tiles: In input order.
+        centre: Of what they cover, x and y.
+    """
+
+    tiles: list[Tile]
+    centre: tuple[float, float]
+
+
+#: Neighbouring groups.
+Block = list[Group]
+
+
+def place_tiles(tiles: Sequence[Tile]) -> list[PlacedTile]:
+    """Outline each tile in a CRS shared by all that have one."""
+    grids = {image: describe(image) for image in dict.fromkeys(t.image for t in tiles)}
+    systems = [grid.crs for grid in grids.values() if grid.crs]
+    same = all(crs == systems[0] for crs in systems)
+    shared = None if not systems or same else CRS.from_epsg(4326)
+    return [_place(tile, grids[tile.image], shared) for tile in tiles]
+
+
+def _place(tile: Tile, grid: RasterDescription, shared: CRS | None) -> PlacedTile:
+    row, col, height, width = tile.extent(grid)
+    inset = min(OVERLAP_PIXELS / 2, height / 4, width / 4)
+    top, left = row + inset, col + inset
+    bottom, right = row + height - inset, col + width - inset
+    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+    points = [locate(grid.transform, *corner) for corner in corners]
+    if grid.crs is None:
+        # no common coordinates but with other windows of the same image
+        return PlacedTile(tile, shapely.Polygon(points), tile.image)
+    if shared is not None:
+        points = warp(points, grid.crs, shared)
+    return PlacedTile(tile, shapely.Polygon(points), "")
+
+
+def overlapping_groups(placed: Sequence[PlacedTile]) -> list[Group]:
+    """Group tiles that overlap, directly or by others; groups in input order."""
+    sets = DisjointSets(len(placed))
+    outlines = np.array([item.outline for item in placed], object)
+    pairs = shapely.STRtree(outlines).query(outlines, predicate="intersects")
+    for first, second in pairs.T.tolist():
+        if placed[first].plane == placed[second].plane:
+            low, high = sorted((sets.root(first), sets.root(second)))
+            sets.join(low, high)
+    members: dict[int, list[PlacedTile]] = {}
+    for number, item in enumerate(placed):
+        members.setdefault(sets.root(number), []).append(item)
+    return [Group([i.tile for i in own], _centre(own)) for own in members.values()]
+
+
+def _centre(placed: Sequence[PlacedTile]) -> tuple[float, float]:
+    outlines = shapely.MultiPolygon([item.outline for item in placed])
+    centre = outlines.envelope.centroid
+    return centre.x, centre.y
+
+
+def count_tiles(block: Block) -> int:
+    """Return how many tiles a block has."""
+    return sum(len(group.tiles) for group in block)
+
+
+def cut_into_blocks(groups: Block, leaf: int) -> list[Block]:
+    """Halve groups in space until no block of several has more than ``leaf`` tiles."""
+    if len(groups) == 1 or count_tiles(groups) <= leaf:
+        return [groups]
+    return [block for half in halve(groups) for block in cut_into_blocks(half, leaf)]
+
+
+def halve(groups: Block) -> tuple[Block, Block]:
+    """Cut at least two groups across the longer side of their centres."""
+    centres = np.array([group.centre for group in groups])
+    axis = int(np.argmax(np.ptp(centres, axis=0)))
+    # the other coordinate and the id make the order the same whatever the input's
+    order = sorted(
+        range(len(groups)),
+        key=lambda n: (centres[n, axis], centres[n, 1 - axis], groups[n].tiles[0].id),
+    )
+    sizes = np.cumsum([len(groups[n].tiles) for n in order])
+    cut = int(np.argmin(np.abs(sizes[:-1] - sizes[-1] / 2))) + 1
+    return [groups[n] for n in order[:cut]], [groups[n] for n in order[cut:]]
+
+
+def part_of(block: Block, room: int) -> tuple[Block, Block]:
+    """Cut a compact part of at most ``room`` tiles out of a block.
+
+    Returns:
+        The part, which is empty where no group fits, and what is left.
+    """
+    if count_tiles(block) <= room:
+        return block, []
+    if room == 0 or len(block) == 1:
+        return [], block
+    first, second = halve(block)
+    taken, left = part_of(first, room)
+    more, others = part_of(second, room - count_tiles(taken))
+    return taken + more, left + others
