@@ -48,7 +48,7 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
     check_parameters(settings.method, settings.parameters)
     if run is not None:
         refuse_filled(run)
-    need_tiles(settings.images, settings.labels, settings.aoi)
+    need_tiles(settings.images, settings.labels, settings.aoi, settings.labelled_area)
     if settings.init is not None:
         newest_model(Path(settings.init))
     check_device(settings.device, settings.devices)

@@ -31,6 +31,13 @@ class LabelClasses:
         field: Attribute of polygons that holds the value; None: every polygon is of
             class 1.
         layer: Layer of vector files that have several; None: the only one.
+        area: What else is known of where labels hold: a vector file of the labelled
+            area, ``all`` (everywhere), ``touched`` (in the tiles that they touch), or
+            None: in the layer ``labelled`` of their own file, if it has one, else
+            everywhere. What lies outside is unlabelled.
+        radius_m: Of points in metres, and half the width of lines, where the labels are
+            sparse: only what their features touch is labelled. None: polygons say what
+            is on all the ground.
     """
 
     names: tuple[str, ...] = ("background", "building")
@@ -38,6 +45,8 @@ class LabelClasses:
     rest: int | None = BUILDING
     field: str | None = None
     layer: str | None = None
+    area: str | None = None
+    radius_m: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> "LabelClasses":
@@ -99,6 +108,11 @@ class LabelClasses:
         return (self.names, self.values, self.rest) == _UNNAMED
 
     @property
+    def sparse(self) -> bool:
+        """Whether only what the features touch is labelled."""
+        return self.radius_m is not None
+
+    @property
     def colours(self) -> bool:
         """Whether values are colours, ``#rrggbb``, so that masks have three bands."""
         return any(key.startswith("#") for key, _ in self.values)
@@ -122,6 +136,8 @@ class LabelClasses:
 #: What labels are unless ``--classes`` says otherwise: all but 0 is building.
 TWO_CLASSES = LabelClasses()
 _UNNAMED = (TWO_CLASSES.names, TWO_CLASSES.values, TWO_CLASSES.rest)
+#: What sparse labels are unless ``--classes`` says otherwise, and their attribute.
+SPARSE_CLASSES, SPARSE_FIELD = "background,building", "class"
 
 
 def renamed(

@@ -56,10 +56,12 @@ def load_tiles(
 
     Raises:
         DatasetError: If there are none, or their values cannot mean the same.
-        LabelError: If the labels are elsewhere.
+        LabelError: If the labels are elsewhere, or do not say of most tiles whether they
+            hold there.
     """
     from geoseg.classes import TWO_CLASSES
     from geoseg.geo.aoi import aoi_tiles, find_tiles
+    from geoseg.geo.labelled_tiles import keep_labelled
     from geoseg.geo.labels import check_labels
     from geoseg.geo.mixture import check_mixture
     from geoseg.geo.splits import split_blocks
@@ -73,9 +75,12 @@ def load_tiles(
     check_mixture(tiles, nodata)
     tiles = [replace(tile, classes=classes or TWO_CLASSES) for tile in tiles]
     check_labels(tiles)
+    # A file in a folder is of one image, as is the only file of the only image.
+    one_file = len({tile.image for tile in tiles}) > 1 or labels == tiles[0].labels
+    one_file = one_file and len({tile.labels for tile in tiles}) == 1
     if blocks > 1:
         tiles = split_blocks(tiles, blocks, BLOCK_GAP)
-    return tiles
+    return keep_labelled(tiles, one_file=one_file)
 
 
 def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":

@@ -366,7 +366,7 @@ def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> str:
 
 def _labels_as_matched(settings: RunSettings, model: Model | None) -> RunSettings:
     """Take the classes that the model was matched with where none are named."""
-    if model is None or settings.label_options:
+    if model is None or any(getattr(settings, name) for name in LABEL_OPTIONS):
         return settings
     used = model.card.provenance.get("labels", {})
     found = {name: str(used[name]) for name in LABEL_OPTIONS if name in used}

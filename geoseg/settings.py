@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Settings that say what labels mean.
 LABEL_OPTIONS = ("classes", "class_field", "label_layer")
+#: Metres around a point of sparse labels.
+POINT_RADIUS_M = 1.0
 #: Settings that do not alter the training: a run may go on with others.
 BESIDE_TRAINING = {"controls", "report", "loader_workers", "checkpoint_steps"}
 #: Names of folders that say what kind of files they hold, such as those of SpaceNet.
@@ -36,6 +38,10 @@ class RunSettings:
         classes: Of the labels, as ``--classes`` has them; None: building or not.
         class_field: Attribute of label polygons that holds the class.
         label_layer: Layer of label files that have several.
+        labelled_area: Vector file of the area that is labelled, ``all`` or ``touched``.
+        sparse: Labels are points, lines and polygons with a class each; the rest is
+            unlabelled.
+        point_radius: Of sparse points in metres, and half the width of lines.
         data: Where AOIs live.
         method: Name in ``METHODS``, with its ``parameters``.
         preset: Name in ``PRESETS`` of the one that these settings were taken from, for
@@ -82,6 +88,9 @@ class RunSettings:
     classes: str | None = None
     class_field: str | None = None
     label_layer: str | None = None
+    labelled_area: str | None = None
+    sparse: bool = False
+    point_radius: float = POINT_RADIUS_M
     aoi: str | None = None
     data: str | None = None
     method: str = "iic"
@@ -136,17 +145,25 @@ class RunSettings:
         Raises:
             ParameterError: If they cannot be understood.
         """
-        from geoseg.classes import TWO_CLASSES, LabelClasses
-
-        found = (
-            TWO_CLASSES if self.classes is None else LabelClasses.parse(self.classes)
+        if self.point_radius != POINT_RADIUS_M and not self.sparse:
+            raise ParameterError(
+                f"--point-radius {self.point_radius:g} is for sparse labels: give "
+                "--sparse too, or leave it out"
+            )
+        return label_classes(
+            self.classes,
+            self.class_field,
+            self.label_layer,
+            labelled_area=self.labelled_area,
+            radius_m=self.point_radius if self.sparse else None,
         )
-        return replace(found, field=self.class_field, layer=self.label_layer)
 
     @property
     def label_options(self) -> dict[str, str]:
         """The options that say what labels mean, as given, for the model's card."""
         given = {name: getattr(self, name) for name in LABEL_OPTIONS}
+        if self.sparse:
+            given["point_radius"] = str(self.point_radius)
         return {name: value for name, value in given.items() if value is not None}
 
     def command(self) -> str:
@@ -199,6 +216,48 @@ class RunSettings:
             TypeError: If a name is unknown.
         """
         return cls(**values)
+
+
+def label_classes(
+    classes: str | None,
+    field: str | None,
+    layer: str | None,
+    *,
+    labelled_area: str | None,
+    radius_m: float | None,
+) -> "LabelClasses":
+    """Return what the options of labels mean together.
+
+    Args:
+        classes: As ``--classes`` has them.
+        field: Attribute of the class.
+        layer: Of files that have several.
+        labelled_area: A file, ``all`` or ``touched``.
+        radius_m: Of sparse points; None where labels are not sparse.
+
+    Raises:
+        ParameterError: If they cannot be understood, or contradict each other.
+    """
+    from geoseg.classes import (
+        SPARSE_CLASSES,
+        SPARSE_FIELD,
+        TWO_CLASSES,
+        LabelClasses,
+    )
+
+    if radius_m is None:
+        found = TWO_CLASSES if classes is None else LabelClasses.parse(classes)
+    elif labelled_area in ("all", "touched"):
+        raise ParameterError(
+            f"--labelled-area {labelled_area} says that whole tiles are labelled, and "
+            "--sparse that only what is drawn is: leave one of them out"
+        )
+    else:
+        found = LabelClasses.parse(classes or SPARSE_CLASSES)
+        field = field or SPARSE_FIELD
+    return replace(
+        found, field=field, layer=layer, area=labelled_area, radius_m=radius_m
+    )
 
 
 def source_name(path: Path) -> str:

@@ -14,6 +14,7 @@ SECTIONS = {
     "Tiles and labels": (
         *("images", "labels", "aoi", "data", "bands", "nodata", "blocks"),
         *("classes", "class_field", "label_layer"),
+        *("labelled_area", "sparse", "point_radius"),
     ),
     "The leaderboard": (
         "methods",
@@ -204,7 +205,7 @@ def command(
             --methods iic,picie,color_kmeans,supervised,finetune:iic -p width=8
     """
     options.need_one_source(given["images"], given["aoi"], given["labels"])
-    need_tiles(given["images"], given["labels"], given["aoi"])
+    need_tiles(*(given[name] for name in ("images", "labels", "aoi", "labelled_area")))
     pairs = options.parse_parameters(parameters)
     from geoseg.benchmarking.plan import Plan, parse_rows, split_parameters
     from geoseg.methods import METHODS

@@ -72,7 +72,9 @@ def command(
         refuse_existing(output / SCORES_NAME, overwrite)
     if report is not None:
         refuse_existing(report, overwrite)
-    need_tiles(labelled["images"], labelled["labels"], labelled["aoi"])
+    need_tiles(
+        *(labelled[name] for name in ("images", "labels", "aoi", "labelled_area"))
+    )
     need_map(prediction)
     path = None if model is None else newest_model(model)
     options.set_threads(threads)

@@ -66,7 +66,9 @@ def command(
     options.need_one_source(labelled["images"], labelled["aoi"], labelled["labels"])
     if output is not None:
         check_output(output, overwrite=overwrite)
-    need_tiles(labelled["images"], labelled["labels"], labelled["aoi"])
+    need_tiles(
+        *(labelled[name] for name in ("images", "labels", "aoi", "labelled_area"))
+    )
     path = newest_model(model or named)
     options.set_threads(threads)
     from geoseg import run_matching  # heavy: after the checks

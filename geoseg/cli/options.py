@@ -10,12 +10,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from geoseg.settings import POINT_RADIUS_M
+
 if TYPE_CHECKING:
     from geoseg.model import Model
 
 log = logging.getLogger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A range of floats without NaN, which click lets through, and infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
 
 images_opt = click.option(
     "--images",
@@ -43,6 +58,26 @@ class_field_opt = click.option(
 )
 label_layer_opt = click.option(
     "--label-layer", metavar="NAME", help="Layer of label files that have several."
+)
+labelled_area_opt = click.option(
+    "--labelled-area",
+    metavar="PATH|touched|all",
+    help="Where the labels hold; outside, nothing is labelled: a vector file of polygons, "
+    "the tiles that labels touch, or everywhere; default: the polygons of the layer "
+    "labelled in the labels' own file, if it has one, else everywhere.",
+)
+sparse_opt = click.option(
+    "--sparse",
+    is_flag=True,
+    help="Labels are points, lines and polygons with a class each (--class-field, by "
+    "default class), background among them; what they do not touch is unlabelled.",
+)
+point_radius_opt = click.option(
+    "--point-radius",
+    type=FiniteRange(0, min_open=True),
+    default=POINT_RADIUS_M,
+    show_default=True,
+    help="Metres around a point of sparse labels, and to either side of a line.",
 )
 footprint_class_opt = click.option(
     "--footprint-class",
@@ -151,18 +186,6 @@ def parse_parameters(given: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-class FiniteRange(click.FloatRange):
-    """A range of floats without NaN, which click lets through, and infinity."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is no finite number", param, ctx)
-        return number
-
-
 class Duration(click.ParamType):  # type: ignore[type-arg]
     """A time as ``HH:MM:SS`` or ``DD:HH:MM:SS``."""
 
@@ -230,7 +253,10 @@ test_tiles_opt = click.option(
 
 def label_options(command: F) -> F:
     """Add the options that say what labels mean."""
-    for option in (label_layer_opt, class_field_opt, classes_opt, labels_opt):
+    for option in (
+        *(point_radius_opt, sparse_opt, labelled_area_opt),
+        *(label_layer_opt, class_field_opt, classes_opt, labels_opt),
+    ):
         command = option(command)
     return command
 

@@ -27,6 +27,7 @@ SECTIONS = {
     "Tiles and labels": (
         *("images", "labels", "aoi", "data", "bands", "nodata", "blocks"),
         *("classes", "class_field", "label_layer"),
+        *("labelled_area", "sparse", "point_radius"),
     ),
     "The run": ("output", "resume", "seed", "restarts"),
     "How long": ("max_steps", "max_epochs", "max_time", "stop_on_collapse"),

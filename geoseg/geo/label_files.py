@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 WKT_COLUMNS = ("PolygonWKT_Geo", "WKT", "geometry")
 
 
+#: Layer beside the labels whose polygons say where those hold.
+AREA_LAYER = "labelled"
+
 _NO_AREA = {*("Point", "MultiPoint", "LineString", "MultiLineString", "LinearRing")}
 
 
@@ -60,7 +63,8 @@ def read_shapes(path: str, classes: LabelClasses) -> Shapes:
     reader = _READERS.get(_suffix(path), _read_fiona)
     with _named_errors(path):
         found = reader(path, classes)
-    _check_kinds(path, found.geometries)
+    if not classes.sparse:
+        _check_kinds(path, found.geometries)
     return found
 
 
@@ -89,7 +93,8 @@ def _check_kinds(path: str, geometries: Sequence[shapely.Geometry]) -> None:
     if kinds and kinds <= _NO_AREA:
         raise LabelError(
             f"labels {path} hold {', '.join(sorted(kinds))} and no polygon, expected "
-            "the outlines of buildings: name another file, or buffer them first"
+            "the outlines of buildings: name another file, or give --sparse if each has "
+            "a class"
         )
 
 
@@ -242,11 +247,19 @@ def _suffix(path: str) -> str:
 
 
 def _check_field(path: str, classes: LabelClasses, names: Iterable[str]) -> None:
-    if classes.field is not None and classes.field not in names:
+    if classes.field is None or classes.field in names:
+        return
+    there = ", ".join(names) or "none at all"
+    if classes.sparse:
         raise LabelError(
-            f"labels {path} have no attribute {classes.field!r}, expected one of "
-            f"{', '.join(names) or 'none at all'}: give --class-field"
+            f"labels {path} have no attribute {classes.field!r} (found: {there}), and of "
+            "sparse labels each feature has a class, those on the background too: name "
+            "it with --class-field"
         )
+    raise LabelError(
+        f"labels {path} have no attribute {classes.field!r}, expected one of {there}: "
+        "give --class-field"
+    )
 
 
 def _layer_name(path: str, wanted: str | None) -> str | None:
@@ -264,12 +277,46 @@ def _layer_name(path: str, wanted: str | None) -> str | None:
             )
         return wanted
     found = [name for name in names if _has_geometries(path, name)]
+    if len(found) > 1:  # a file named labelled.gpkg has its labels in such a layer
+        found = [name for name in found if name.casefold() != AREA_LAYER]
     if len(found) > 1:
         raise LabelError(
             f"labels {path} have {len(found)} layers ({', '.join(found)}), expected one: "
             "name it with --label-layer"
         )
     return str(found[0] if found else names[0])
+
+
+def area_layer(path: str, labels_layer: str | None, *, named: bool) -> str | None:
+    """Return the layer of a file that says where labels hold; None if none does.
+
+    Args:
+        path: Of the labels, or a file that somebody named for the area alone.
+        labels_layer: The layer of the labels, where it was named.
+        named: Whether it is such a file, whose only layer may have any name.
+
+    Raises:
+        LabelError: If that one has several layers and none is called ``labelled``.
+    """
+    import fiona
+
+    if _suffix(path) != ".gpkg":
+        return None
+    with _named_errors(path), remote_access(path) as name:
+        try:
+            layers = [x for x in fiona.listlayers(name) if _has_geometries(name, x)]
+        except fiona.errors.FionaError as error:
+            raise OSError(str(error.__cause__ or error)) from error
+    for layer in layers:
+        own = layer.casefold() == AREA_LAYER and layer != labels_layer
+        if own and (named or len(layers) > 1):
+            return str(layer)
+    if named and len(layers) > 1:
+        raise LabelError(
+            f"labelled area {path} has layers {', '.join(layers)}, expected one, or one "
+            f"called {AREA_LAYER}: rename it"
+        )
+    return None
 
 
 def _has_geometries(path: str, layer: str) -> bool:

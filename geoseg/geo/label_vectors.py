@@ -20,6 +20,7 @@ from geoseg.geo.georeference import shift, warp_all
 from geoseg.geo.label_files import Shapes, read_shapes
 from geoseg.geo.raster import PixelWindow, RasterDescription, warp_advice
 from geoseg.geo.remote import is_remote
+from geoseg.geo.sparse_shapes import simple_parts, widened
 from geoseg.metrics import BUILDING
 from geoseg.patches import IGNORE
 
@@ -35,6 +36,8 @@ class Layer(NamedTuple):
         features: ``(n,)`` number of the feature in the file that each is a part of.
         tree: Of the polygons.
         unknown: How many features have each value that belongs to no class.
+        cores: ``(n,)`` the points and lines that sparse polygons were drawn around, and
+            polygons that are their own; None where labels are not sparse.
     """
 
     polygons: Array
@@ -42,6 +45,7 @@ class Layer(NamedTuple):
     features: Array
     tree: shapely.STRtree
     unknown: Mapping[str, int]
+    cores: Array | None = None
 
 
 def read_layer(tile: Tile, grid: RasterDescription) -> Layer:
@@ -107,6 +111,27 @@ def burn(
     return np.asarray(burnt, np.uint8)
 
 
+def burn_sparse(
+    tile: Tile, grid: RasterDescription, window: PixelWindow
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Burn sparse labels, IGNORE elsewhere; later features lie over earlier ones.
+
+    A pixel is labelled if its centre is inside, or if a point or a line lies in it.
+    """
+    layer = read_layer(tile, grid)
+    drawn = []
+    for number in meeting(tile, grid).tolist():
+        drawn.append((layer.polygons[number], layer.class_ids[number]))
+        if layer.cores is not None and layer.cores[number].area == 0:
+            drawn.append((layer.cores[number], layer.class_ids[number]))
+    burnt = np.full((window.height, window.width), IGNORE, np.uint8)
+    if drawn:
+        features.rasterize(
+            drawn, out=burnt, transform=shift(grid.transform, window.col, window.row)
+        )
+    return burnt
+
+
 def outline_of(
     grid: RasterDescription, window: PixelWindow | None = None
 ) -> shapely.Polygon:
@@ -157,12 +182,13 @@ def _cached_layer(
     pairs = [
         (part, number)
         for number, item in enumerate(found.geometries)
-        for part in polygon_parts(item)
+        for part in (simple_parts(item) if classes.sparse else polygon_parts(item))
     ]
     flat = shapely.force_2d(np.array([part for part, _ in pairs], object))
     polygons = np.atleast_1d(flat)
     numbers = np.array([number for _, number in pairs], np.intp)
     class_ids = np.array(ids, np.uint8)[numbers]
+    cores = None
     if len(polygons):
         target = CRS.from_wkt(wkt) if wkt else None
         if advice is not None and found.crs is not None:
@@ -171,7 +197,11 @@ def _cached_layer(
         class_ids, numbers = class_ids[finite], numbers[finite]
         broken = ~shapely.is_valid(polygons)
         polygons[broken] = shapely.make_valid(polygons[broken])
-    return Layer(polygons, class_ids, numbers, shapely.STRtree(polygons), unknown)
+        if classes.radius_m is not None:
+            cores, radius = polygons, classes.radius_m
+            polygons = widened(path, cores, target, radius)
+    tree = shapely.STRtree(polygons)
+    return Layer(polygons, class_ids, numbers, tree, unknown, cores)
 
 
 def _need_field(path: str, classes: LabelClasses) -> None:

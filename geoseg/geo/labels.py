@@ -19,6 +19,7 @@ from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import shift, warp
 from geoseg.geo.inspection import sample
+from geoseg.geo.label_areas import inside_area
 from geoseg.geo.label_files import read_shapes
 from geoseg.geo.label_masks import (
     check_mask,
@@ -29,6 +30,7 @@ from geoseg.geo.label_masks import (
 )
 from geoseg.geo.label_vectors import (
     burn,
+    burn_sparse,
     outline_of,
     polygon_parts,
     polygons_of,
@@ -60,6 +62,7 @@ def read_labels(
     pixel is building if its centre lies in a polygon; of several polygons the smallest
     says which class. A GeoJSON without a ``crs`` member is in longitude and latitude
     (RFC 7946). A mask on another grid or in another CRS is taken by its nearest pixels.
+    Of sparse labels the latest in the file says which class.
 
     Args:
         tile: A labelled tile; its ``classes`` say what values mean.
@@ -67,17 +70,24 @@ def read_labels(
 
     Returns:
         ``(height, width)`` class ids of the tile's window: 0 background, 255 (IGNORE)
-        where the mask has no data or a value belongs to no class. Where the *image* has
-        none is for the caller to know.
+        where the mask has no data, a value belongs to no class, outside the labelled area
+        and where sparse labels are not. Where the *image* has no data is for the caller
+        to know.
 
     Raises:
         LabelError: If the labels are absent, unreadable or do not fit the image.
     """
     window = tile.extent(grid)
     if not is_vector(tile):
-        return read_mask(tile, grid, window)
-    polygons, class_ids = polygons_of(tile, grid)
-    return burn(polygons, class_ids, grid.transform, window)
+        classes = read_mask(tile, grid, window)
+    elif tile.classes.sparse:
+        classes = burn_sparse(tile, grid, window)
+    else:
+        classes = burn(*polygons_of(tile, grid), grid.transform, window)
+    inside = inside_area(tile, grid, window)
+    if inside is not None:
+        classes[~inside] = IGNORE
+    return classes
 
 
 def read_footprints(

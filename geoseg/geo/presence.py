@@ -25,12 +25,17 @@ def need_image(path: str | Path) -> None:
 SAMPLE = "sample"
 
 
-def need_tiles(images: str | None, labels: str | None, aoi: str | None) -> None:
+def need_tiles(
+    images: str | None,
+    labels: str | None,
+    aoi: str | None,
+    labelled_area: str | None = None,
+) -> None:
     """Refuse tiles whose area, images or labels are named and not there.
 
     Raises:
         DatasetError: If the images are absent, or the area is unknown.
-        LabelError: If the labels are absent.
+        LabelError: If the labels are absent, or the file that says where they hold.
     """
     if aoi is not None:
         need_aoi(aoi)
@@ -38,6 +43,11 @@ def need_tiles(images: str | None, labels: str | None, aoi: str | None) -> None:
         need_images(images)
     if labels is not None:
         need_labels(labels)
+    if labelled_area is not None and _is_absent_area(labelled_area):
+        raise LabelError(
+            f"labelled area {labelled_area} does not exist, expected a vector file of "
+            "polygons, all or touched"
+        )
 
 
 def need_aoi(name: str) -> None:
@@ -96,3 +106,8 @@ def need_map(path: Path) -> None:
 
 def _is_absent(path: str | Path) -> bool:
     return not is_remote(path) and not Path(path).exists()
+
+
+def _is_absent_area(area: str) -> bool:
+    """Tell whether it is neither a word that stands for an area nor a file."""
+    return area not in ("all", "touched") and _is_absent(area)

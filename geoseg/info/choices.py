@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from geoseg.settings import POINT_RADIUS_M
+
 if TYPE_CHECKING:
     from geoseg.settings import RunSettings
 
@@ -16,6 +18,9 @@ class Choices:
         classes: Of the labels, as ``--classes`` has them; None: building or not.
         class_field: Attribute of label polygons that holds the class.
         label_layer: Layer of label files that have several.
+        labelled_area: Vector file of the area that is labelled, ``all`` or ``touched``.
+        sparse: Only what the labels' features touch is labelled.
+        point_radius: Of sparse points, in metres.
         bands: Preset, names or numbers, or None for the usual ones.
         nodata: The nodata rule.
     """
@@ -24,6 +29,9 @@ class Choices:
     classes: str | None = None
     class_field: str | None = None
     label_layer: str | None = None
+    labelled_area: str | None = None
+    sparse: bool = False
+    point_radius: float = POINT_RADIUS_M
     bands: str | None = None
     nodata: str = "auto"
 
