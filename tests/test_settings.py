@@ -25,6 +25,9 @@ from geoseg.settings import RunSettings, count_of, source_name
 ALL = {
     "images": "my tiles/",
     "labels": "labels.gpkg",
+    "labelled_area": "area.gpkg",
+    "sparse": True,
+    "point_radius": 2.5,
     "data": "/data",
     "method": "color_kmeans",
     "parameters": {"clusters": "7", "pixels": "1000"},

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pyproj
 import shapely
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
 from geoseg.errors import LabelError, RasterError
-from geoseg.geo.georeference import metres_per_unit, warp_all
+from geoseg.geo.georeference import warp_all
 
 Array = np.ndarray[Any, Any]
 
@@ -61,7 +62,7 @@ def widened(path: str, shapes: Array, crs: CRS | None, radius_m: float) -> Array
     for members, local in _local_systems(path, shapes[thin], crs):
         chosen = thin[members]
         if local is None:
-            wide[chosen] = _zone(shapes[chosen], radius_m / (metres_per_unit(crs) or 1))
+            wide[chosen] = _zone(shapes[chosen], radius_m / _unit_m(path, crs))
             continue
         there = shapely.transform(shapes[chosen], _mover(crs, local))
         wide[chosen] = shapely.transform(_zone(there, radius_m), _mover(local, crs))
@@ -82,9 +83,7 @@ def _local_systems(
     middles = shapely.get_coordinates(shapely.centroid(shapes))
     try:
         x, y = warp_all(middles[:, 0], middles[:, 1], crs, CRS.from_epsg(4326))
-    except (CRSError, RasterError) as error:
-        if metres_per_unit(crs) is None:
-            raise LabelError(f"labels {path}: {error}") from error
+    except (CRSError, RasterError):
         yield np.arange(len(shapes)), None
         return
     cells = np.floor(np.column_stack((x, y)) / _CELL)
@@ -96,6 +95,17 @@ def _local_systems(
         yield members, CRS.from_proj4(
             f"+proj=aeqd +lat_0={lat} +lon_0={lon} +datum=WGS84"
         )
+
+
+def _unit_m(path: str, crs: CRS) -> float:
+    """Return the length of a unit of a CRS that has no place on the Earth."""
+    axis, *_ = pyproj.CRS.from_wkt(crs.to_wkt()).axis_info
+    if not axis.unit_conversion_factor or "degree" in axis.unit_name:
+        raise LabelError(
+            f"labels {path} hold points or lines, and {crs.to_string()} does not say how "
+            "long a metre is: give image and labels another CRS, or draw polygons"
+        )
+    return float(axis.unit_conversion_factor)
 
 
 def _mover(source: CRS, target: CRS) -> Callable[[Array], Array]:
