@@ -22,6 +22,7 @@ from geoseg.geo.right_angles import (
     turn,
 )
 from geoseg.geo.simplify import Extent, on_border, soften
+from geoseg.geo.sound_outlines import each_or_before, sound
 from geoseg.geo.wall_search import cut_into_walls
 
 _Floats = npt.NDArray[np.float64]
@@ -77,6 +78,17 @@ def draw_regular(
     """
     if tolerance_m <= 0 or not len(outlines):
         return simple
+    how = metres, tolerance_m, extent
+    return each_or_before(lambda it: _draw(outlines[it], simple[it], *how), simple)
+
+
+def _draw(
+    outlines: _Outlines,
+    simple: _Outlines,
+    metres: _Floats,
+    tolerance_m: float,
+    extent: Extent,
+) -> _Outlines:
     result = simple.copy()
     soft = soften(outlines, extent)
     walls_m = WALL_TOLERANCE * tolerance_m
@@ -135,7 +147,7 @@ def supported(
         outlines: ``(N,)`` along the pixels.
         soft: ``(N,)`` along the pixels, their steps cut.
     """
-    good = shapely.is_valid(regular) & ~shapely.is_empty(regular)
+    good = sound(regular)
     good &= shapely.get_num_coordinates(regular) <= shapely.get_num_coordinates(simple)
     good &= regular != simple
     place = np.flatnonzero(good)

@@ -27,6 +27,7 @@ from geoseg.geo.regular import (
 )
 from geoseg.geo.shared_walls import ON, SharedWalls, find_walls, follow
 from geoseg.geo.simplify import Extent
+from geoseg.geo.sound_outlines import all_or_before, sound
 from geoseg.geo.wall_corners import share_corners
 
 _Floats = npt.NDArray[np.float64]
@@ -64,11 +65,15 @@ def draw_group(
     """
     if tolerance_m <= 0:
         return simple
-    shared = find_walls(share_corners(simple, ON), extent)
-    group = _Group(shared, soft, area, metres, tolerance_m, extent)
-    ways = [_draw(group, around_first=it) for it in (False, True)]
-    able, _, result = max(ways, key=lambda way: way[:2])
-    return result if able else simple
+
+    def draw() -> _Outlines:
+        shared = find_walls(share_corners(simple, ON), extent)
+        group = _Group(shared, soft, area, metres, tolerance_m, extent)
+        ways = [_draw(group, around_first=it) for it in (False, True)]
+        able, _, result = max(ways, key=lambda way: way[:2])
+        return result if able else simple
+
+    return all_or_before(draw, simple)
 
 
 def _draw(group: "_Group", *, around_first: bool) -> tuple[int, float, _Outlines]:
@@ -91,6 +96,8 @@ def _draw(group: "_Group", *, around_first: bool) -> tuple[int, float, _Outlines
                 drawing.draw(group.shared.around(members), angle)
         for i in group.in_order(able):
             able[i] = drawing.draw(group.shared.rings[i], group.angles[i] or 0.0)
+        if not able.any():
+            break
         result = drawing.polygons()
         bad = group.unsupported(result, able)
         if not bad.any():
@@ -143,7 +150,7 @@ class _Group:
 
     def _sound(self, polygons: _Outlines) -> _Outlines:
         """Replace polygons that are not valid by the simplified ones."""
-        return np.where(shapely.is_valid(polygons), polygons, self._simple)
+        return np.where(sound(polygons), polygons, self._simple)
 
     def alike(self, able: npt.NDArray[np.bool_]) -> Iterator[tuple[set[int], float]]:
         """Yield neighbours that have one direction, and that, the largest first."""
@@ -215,7 +222,12 @@ class _Group:
         ]
         good[good] = speaks_for_right_angles(pixels[good], drawn[good], few[good])
         bad[mine[~good]] = True
-        return self._some_of(bad if bad.any() else self._spoiled(result) & regular)
+        if bad.any():
+            return self._some_of(bad)
+        spoiled = self._spoiled(result)
+        # Of what a neighbour spoiled by a corner alone, nobody knows which one it was.
+        known = spoiled & regular
+        return self._some_of(known) if known.any() else regular & spoiled.any()
 
     def _some_of(self, bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return the smallest of bad buildings that are neighbours.
@@ -230,7 +242,7 @@ class _Group:
 
     def _spoiled(self, result: _Outlines) -> npt.NDArray[np.bool_]:
         """Tell which buildings are drawn badly for one of them, or have neighbours that are."""
-        valid = shapely.is_valid(result) & ~_repeats(result)
+        valid = sound(result) & ~_repeats(result)
         bad = ~valid | (self._off(result) & (result != self._simple))
         place = np.flatnonzero(valid)
         tree = shapely.STRtree(result[place])

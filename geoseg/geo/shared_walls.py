@@ -215,7 +215,8 @@ def follow(line: _Floats, outline: Polygon, reach: float) -> _Floats:
         way[[0, -1]] = line[[0, -1]]
         off = shapely.hausdorff_distance(*map(shapely.linestrings, (line, way)))
         found.append((off, way))
-    off, way = min(found, key=lambda it: it[0])
+    # Around a ring that its steps left flat there is no way.
+    off, way = min(found, key=lambda it: it[0], default=(np.inf, line))
     return way if off <= reach else line
 
 

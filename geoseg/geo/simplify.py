@@ -13,6 +13,7 @@ from shapely import Polygon
 
 from geoseg.geo.refit import fit_corners
 from geoseg.geo.rings import Rings, build, split
+from geoseg.geo.sound_outlines import all_or_before, each_or_before
 from geoseg.geo.tracing import closing
 
 _Points = npt.NDArray[np.float64]
@@ -91,6 +92,16 @@ def smooth_alone(
     """
     if tolerance_m <= 0 or not len(outlines):
         return outlines
+    how = metres, tolerance_m, extent
+    return each_or_before(lambda it: _smooth(outlines[it], *how), outlines)
+
+
+def _smooth(
+    outlines: npt.NDArray[np.object_],
+    metres: npt.NDArray[np.float64],
+    tolerance_m: float,
+    extent: Extent,
+) -> npt.NDArray[np.object_]:
     rings = _cut_steps(split(outlines), extent)
     fixed = on_border(rings.points, extent)
     cut = _from_corner(rings, fixed)
@@ -101,8 +112,7 @@ def smooth_alone(
         inside = broken[~border]
         whole = build(cut.some(np.isin(cut.polygon, inside)))
         smooth[inside] = [_simplify_carefully(it, metres, tolerance_m) for it in whole]
-        good = shapely.is_valid(smooth[broken]) & (shapely.area(smooth[broken]) > 0)
-        smooth[broken] = np.where(good & ~border, smooth[broken], outlines[broken])
+        smooth[broken[border]] = outlines[broken[border]]
     return smooth
 
 
@@ -133,10 +143,12 @@ def smooth_together(
     # Where a wall meets the border, three polygons meet: such points are never dropped.
     neighbours = _beyond(outlines[_at_border(outlines, extent)], extent)
     every = np.concatenate((outlines, neighbours))
-    result = shapely.coverage_simplify(every, tolerance)[: len(outlines)]
-    if not (shapely.is_valid(result) & (shapely.area(result) > 0)).all():
-        return outlines
-    return np.asarray(result, dtype=object)
+
+    def draw() -> npt.NDArray[np.object_]:
+        result = shapely.coverage_simplify(every, tolerance)[: len(outlines)]
+        return np.asarray(result, dtype=object)
+
+    return all_or_before(draw, outlines)
 
 
 def overlap(polygons: npt.NDArray[np.object_]) -> bool:

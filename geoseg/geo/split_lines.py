@@ -5,6 +5,7 @@ import numpy.typing as npt
 import shapely
 from shapely import LineString, Polygon
 
+from geoseg.geo.sound_outlines import sound
 from geoseg.geo.wall_corners import with_corners
 
 _Floats = npt.NDArray[np.float64]
@@ -81,6 +82,8 @@ def _cut(
     across = np.stack((-along[:, 1], along[:, 0]), axis=1)
     off = np.sqrt((((points - middle) @ metres.T @ across.T) ** 2).mean(axis=0))
     best = int(np.argmin(reach[1] - reach[0] + _OFF * off))
+    if not np.isfinite(reach[:, best]).all():
+        return None
     cut = shapely.linestrings(middle + reach[:, best, None] * steps[best])
     return _settle(part, cut, metres, tolerance_m)
 
@@ -137,4 +140,4 @@ def _faces(part: Polygon, cuts: list[LineString]) -> list[Polygon]:
     found = faces[inside]
     area = shapely.area(part)
     whole = abs(shapely.area(found).sum() - area) <= 1e-9 * area
-    return list(found) if whole and shapely.is_valid(found).all() else [part]
+    return list(found) if whole and sound(found).all() else [part]

@@ -8,6 +8,7 @@ import shapely
 from shapely import LineString, Polygon
 
 from geoseg.geo.pixel_runs import SCORE_UNITS, ScoredRuns
+from geoseg.geo.sound_outlines import all_or_before
 from geoseg.geo.split_lines import ON, cut_along
 from geoseg.geo.split_touching import split_touching
 from geoseg.geo.split_valleys import find_valleys, relief_of, tells
@@ -75,7 +76,7 @@ def split_objects(
     """
     rules = {"min_area_m2": min_area_m2, "tolerance_m": tolerance_m}
     parts = [
-        _scored(_parts(outline, pixels, metres, **rules), pixels)
+        _scored(_sound_parts(outline, pixels, metres, **rules), pixels)
         for outline, pixels in zip(objects.outline, runs, strict=True)
     ]
     count = np.array([len(group) for group in parts])
@@ -90,6 +91,21 @@ def split_objects(
         np.concatenate((objects.outline[kept], [it.outline for it in found])),
         np.arange(kept.sum() + len(found)) >= kept.sum(),
     )
+
+
+def _sound_parts(
+    outline: Polygon,
+    pixels: ScoredRuns,
+    metres: npt.NDArray[np.float64],
+    **rules: float,
+) -> list[Polygon]:
+    """Return the parts of an object; the object where one could not be drawn."""
+    before = np.array([outline], dtype=object)
+
+    def draw() -> npt.NDArray[np.object_]:
+        return np.array(_parts(outline, pixels, metres, **rules), dtype=object)
+
+    return list(all_or_before(draw, before))
 
 
 def _parts(
@@ -117,9 +133,7 @@ def _parts(
     ]
     if len(sides) == 1:
         return parts
-    parts = list(share_corners(np.array(parts, dtype=object), ON))
-    # Rounded coordinates, too, make no footprint invalid.
-    return parts if shapely.is_valid(parts).all() else [outline]
+    return list(share_corners(np.array(parts, dtype=object), ON))
 
 
 def _scored(parts: list[Polygon], pixels: ScoredRuns) -> list[_Part]:

@@ -26,6 +26,7 @@ import shapely
 from shapely import Polygon
 
 from geoseg.geo.disjoint_sets import DisjointSets
+from geoseg.geo.sound_outlines import sound
 from geoseg.geo.split_valleys import DIP, Relief
 
 _Floats = npt.NDArray[np.float64]
@@ -94,11 +95,13 @@ def split_touching(
     Returns:
         Valid polygons that cover the outline, share their walls corner by corner and
         overlap nowhere, from the top, then from the left; the outline itself if it has
-        no neck.
+        no neck, or cannot be cut.
     """
     if not _may_have_necks(outline, metres, min_area_m2):
         return [outline]
     mesh = _triangulate(outline, metres)
+    if mesh is None:
+        return [outline]
     part = _join(mesh, min_area_m2, relief)
     necks = np.flatnonzero(part[mesh.sides[:, 0]] != part[mesh.sides[:, 1]])
     if not len(necks):
@@ -119,14 +122,19 @@ def _may_have_necks(outline: Polygon, metres: _Floats, min_area_m2: float) -> bo
     return bool(shapely.area(shapely.convex_hull(outline)) > area)
 
 
-def _triangulate(outline: Polygon, metres: _Floats) -> _Mesh:
+def _triangulate(outline: Polygon, metres: _Floats) -> _Mesh | None:
+    """Return the triangles of an outline; None where rounding makes it meet itself."""
     pixel_m = float(np.sqrt(abs(np.linalg.det(metres))))
     dense = shapely.segmentize(outline, max(SPACING_M / pixel_m, 1.0))
+    if not sound(dense):
+        return None
     _, points, (ring_ends, _) = shapely.to_ragged_array([dense])
     ring = np.repeat(np.arange(len(ring_ends) - 1), np.diff(ring_ends))
     given = _keys(shapely.get_coordinates(outline))
     metric = points @ metres.T
     triangles = _delaunay(dense, metric)
+    if triangles is None:
+        return None
     edges = _edges(triangles)
     corners = metric[triangles]
     steps = np.roll(corners, -1, axis=1) - corners
@@ -172,17 +180,22 @@ def _edges(triangles: _Index) -> _Edges:
     return _Edges(ends[both[:, 0]], both // 3, apexes, both[:, 0])
 
 
-def _delaunay(dense: Polygon, metric: _Floats) -> _Index:
+def _delaunay(dense: Polygon, metric: _Floats) -> _Index | None:
     """Return ``(T, 3)`` points of the Delaunay triangles of a polygon.
 
-    GEOS stops before all edges are flipped that should be: the rest follows here.
+    GEOS stops before all edges are flipped that should be: the rest follows here. None
+    where rounding makes it meet itself, GEOS puts in points, or edges flip to and fro.
     """
     ground = shapely.transform(dense, lambda _: metric)
+    if not sound(ground):
+        return None
     found = shapely.get_parts(shapely.constrained_delaunay_triangles(ground))
     keys, first = np.unique(_keys(metric), return_index=True)
     corners = shapely.get_coordinates(found).reshape(-1, 4, 2)[:, :3]
+    if not np.isin(_keys(corners), keys).all():
+        return None
     triangles = first[np.searchsorted(keys, _keys(corners))]
-    while True:
+    for _ in range(len(metric)):
         edges = _edges(triangles)
         wrong = np.flatnonzero(_angles(metric, edges) > np.pi + _ANGLE)
         if not len(wrong):
@@ -195,6 +208,7 @@ def _delaunay(dense: Polygon, metric: _Floats) -> _Index:
         (low, high), (left, right) = edges.ends[wrong].T, edges.apexes[wrong].T
         triangles[one] = np.stack((low, left, right), axis=1)
         triangles[other] = np.stack((high, left, right), axis=1)
+    return None
 
 
 def _angles(metric: _Floats, edges: _Edges) -> _Floats:
@@ -340,4 +354,4 @@ def _cover(parts: list[Polygon], outline: Polygon) -> bool:
     """Tell whether parts are valid and make up an outline."""
     area = shapely.area(outline)
     apart = abs(shapely.area(parts).sum() - area)
-    return bool(shapely.is_valid(parts).all() and apart <= 1e-9 * area)
+    return bool(sound(np.array(parts)).all() and apart <= 1e-9 * area)

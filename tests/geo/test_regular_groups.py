@@ -161,6 +161,18 @@ def test_parts_of_a_row_have_right_angles_of_their_own() -> None:
     assert len(one & other) == 2
 
 
+def test_walls_drawn_around_two_buildings_that_leave_nothing_of_one() -> None:
+    classes = np.zeros((10, 6), dtype=np.uint8)
+    classes[8:, 2] = 2
+    classes[8, 3:5] = 1
+    least = {"min_area_m2": 2, "min_hole_area_m2": 1}
+    found = drawn(classes, regularize=True, **least)
+    assert [it.geometry for it in found] == [
+        it.geometry for it in drawn(classes, **least)
+    ]
+    assert_sound(found)
+
+
 @st.composite
 def blocks(draw: st.DrawFn) -> np.ndarray:
     """Rows of houses of three classes, back to back, turned, perhaps with noise."""

@@ -138,6 +138,15 @@ def test_parts_of_ragged_pixels(mask: np.ndarray, tolerance: float) -> None:
         check(outline, parts, 0)
 
 
+def test_a_wall_that_touches_its_own_corner_leaves_the_building_whole() -> None:
+    # Points put onto the last wall are rounded: some lie beyond the corner (3, 21).
+    walls = "13 17, 12 17, 12 16, 11 16, 11 13, 1.9999999999999991 22, 3 22, 3 21"
+    steps = "5 21, 5 22, 4 22, 4 23, 3 23, 3 26, 1 26, 1 27, 0 27, 0 29, 13 29, 13 17"
+    outline = shapely.normalize(shapely.from_wkt(f"POLYGON (({walls}, {steps}))"))
+    assert shapely.segmentize(outline, 1).geom_type == "MultiPolygon"
+    assert split(outline) == [outline]
+
+
 def test_a_long_row_of_houses_touching_at_corners() -> None:
     houses = [
         box(10 * i, 8 * (i % 2), 10 * i + 10, 8 * (i % 2) + 10) for i in range(40)
