@@ -143,4 +143,5 @@ def _place(folder: Path, seed: int) -> Path:
 def _plan_of(plan: Plan, seed: int) -> Plan:
     """Return the plan with the weights, patches and views of a seed, on the same split."""
     settings = replace(plan.settings, seed=seed, restarts=1)
-    return plan_run(settings, plan.split, plan.card.normalization)
+    keys = plan.card.provenance.get("tile_keys")
+    return plan_run(settings, plan.split, plan.card.normalization, keys)

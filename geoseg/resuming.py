@@ -16,6 +16,7 @@ from geoseg.geo.remote import is_redacted
 from geoseg.methods import method_class
 from geoseg.normalization import Normalization
 from geoseg.run_folders import need_run
+from geoseg.run_roles import TileRole, read_roles
 from geoseg.settings import BESIDE_TRAINING, RunSettings
 from geoseg.training import Limits
 
@@ -28,12 +29,14 @@ class StoredRun(NamedTuple):
         settings: Of the run.
         normalization: Of the values of its tiles.
         fingerprint: Of its tiles.
+        roles: Of its tiles; None where a former version began the run.
     """
 
     values: dict[str, Any]
     settings: RunSettings
     normalization: Normalization
     fingerprint: str
+    roles: list[TileRole] | None
 
     def limited(self, limits: Limits) -> "StoredRun":
         """Return the run as if it had been begun with these limits."""
@@ -84,6 +87,7 @@ def read_run(folder: Path) -> StoredRun:
             RunSettings.from_json(values["settings"]),
             Normalization.from_json(values["normalization"]),
             values["fingerprint"],
+            read_roles(values),
         )
     except (
         *(ValueError, KeyError, TypeError, AttributeError),

@@ -9,8 +9,10 @@ from geoseg.geo.aoi import Tile
 from geoseg.geo.contingency import ALL_ALIKE, largest_cluster, match_model
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.geo.splits import MATCH_TILES, split_tiles
-from geoseg.model import Model
+from geoseg.geo.tile_keys import tile_keys
+from geoseg.model import Model, ModelCard
 from geoseg.run_tiles import split_seed, tiles_of
+from geoseg.seen_tiles import MATCHED, seen_tiles
 from geoseg.settings import RunSettings, count_of
 from geoseg.words import counted
 
@@ -38,9 +40,13 @@ def match_again(model: Model, settings: RunSettings) -> Model:
         )
     say_objective(settings)
     tiles = _some_of(tiles, settings)
+    _warn_of_test(model.card, tiles)
+    keys = {**model.card.provenance.get("tile_keys", {})}
+    keys[MATCHED] = [key.to_json() for key in tile_keys(tiles)]
     provenance = {
         **model.card.provenance,
         "matched_on": [tile.id for tile in tiles],
+        "tile_keys": keys,
         "labels": settings.label_options,
     }
     matched = match_model(model, tiles, objective=settings.objective)
@@ -63,6 +69,17 @@ def _some_of(tiles: list[Tile], settings: RunSettings) -> list[Tile]:
         *(len(split.match), len(tiles) - len(split.match)),
     )
     return list(split.match)
+
+
+def _warn_of_test(card: ModelCard, tiles: Sequence[Tile]) -> None:
+    """Say which tiles can no longer be tested on once their labels name the clusters."""
+    test = seen_tiles(card, tiles).test
+    if test:
+        log.warning(
+            "%d of the %s to match on were kept for the model's test: geoseg evaluate "
+            "--model leaves them out from now on",
+            *(len(test), counted(len(tiles), "tile")),
+        )
 
 
 def refuse_worse(model: Model) -> None:

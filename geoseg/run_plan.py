@@ -1,10 +1,10 @@
 """All that a run needs before it has a folder, and the training that follows from it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geoseg.fitting import check_schedule, train_method
 from geoseg.geo.splits import Split
@@ -37,13 +37,24 @@ class Plan(NamedTuple):
         return math.ceil(len(self.loader) / self.settings.devices)
 
 
-def plan_run(settings: RunSettings, split: Split, normalization: Normalization) -> Plan:
+def plan_run(
+    settings: RunSettings,
+    split: Split,
+    normalization: Normalization,
+    keys: Mapping[str, Any] | None,
+) -> Plan:
     """Judge the settings of a run by its tiles; nothing is written yet.
+
+    Args:
+        settings: Of the run.
+        split: The roles of its tiles.
+        normalization: Of their values.
+        keys: Role → what its tiles are known by; None where that was not written down.
 
     Raises:
         ParameterError: If the method, its parameters or its schedule do not fit them.
     """
-    card = new_card(settings, split, normalization)
+    card = new_card(settings, split, normalization, keys)
     tiles = patch_tiles(settings, split)
     loaders = partial(loader_of, settings, tiles, normalization)
     plan = Plan(settings, split, card, loaders(0, 1), loaders)

@@ -6,14 +6,13 @@ or of labels that came or went meanwhile.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from geoseg.errors import TrainingError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.former_splits import former_split
-from geoseg.geo.remote import is_remote, redact
-from geoseg.geo.splits import ROLES, Split, without_labels
+from geoseg.geo.splits import MATCH_TILES, ROLES, Split, without_labels
+from geoseg.geo.tile_keys import TileKey, image_address, tile_keys
 from geoseg.run_tiles import label_order, say_split, split_seed
 from geoseg.settings import RunSettings, count_of
 
@@ -21,93 +20,132 @@ from geoseg.settings import RunSettings, count_of
 LABELLED_ROLES = ("match", "select", "test")
 
 
-def roles_to_json(split: Split, source: str) -> list[dict[str, Any]]:
-    """Return the role of each tile as plain JSON values.
+class TileRole(NamedTuple):
+    """The role of a tile in a run.
+
+    Attributes:
+        role: One of :data:`geoseg.geo.splits.ROLES`.
+        source: Short name of where the tile comes from.
+        image: Where its image was when the run began, without secrets.
+        tile: Its id.
+        key: What it is known by, its window included.
+    """
+
+    role: str
+    source: str
+    image: str
+    tile: str
+    key: TileKey
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        place, content, window = self.key.to_json()
+        values = self._asdict() | {"window": window, "place": place, "content": content}
+        del values["key"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Any) -> "TileRole":
+        """Rebuild a role.
+
+        Raises:
+            KeyError: If a value is missing.
+            TypeError: If one is of another kind.
+            ValueError: If there is no such role.
+        """
+        names = ("role", "source", "image", "tile")
+        role, source, image, tile = texts = [values[name] for name in names]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"{texts!r} are no texts")
+        if role not in ROLES:
+            raise ValueError(f"role {role!r} is none of {', '.join(ROLES)}")
+        key = TileKey.from_json([values[n] for n in ("place", "content", "window")])
+        return cls(role, source, image, tile, key)
+
+
+def roles_of(split: Split, source: str) -> list[TileRole]:
+    """Return the role of each tile, role by role.
 
     Args:
         split: The roles.
         source: Short name of where the tiles come from.
     """
+    tiles = [(role, tile) for role in ROLES for tile in getattr(split, role)]
+    keys = tile_keys([tile for _, tile in tiles])
     return [
-        {
-            "role": role,
-            "source": source,
-            "image": image_address(tile.image),
-            "tile": tile.id,
-            "window": None if tile.window is None else list(tile.window),
-        }
-        for role in ROLES
-        for tile in getattr(split, role)
+        TileRole(role, source, image_address(tile.image), tile.id, key)
+        for (role, tile), key in zip(tiles, keys, strict=True)
     ]
 
 
-def image_address(image: str) -> str:
-    """Return where an image is, the same from any folder and without secrets."""
-    return redact(image) if is_remote(image) else str(Path(image).resolve())
+def read_roles(values: Mapping[str, Any]) -> list[TileRole] | None:
+    """Read the roles in ``run.json``; None of a run that a former version began.
+
+    Raises:
+        TrainingError: If they are damaged.
+    """
+    if "roles" not in values:
+        return None
+    stored = values["roles"]
+    try:
+        if not isinstance(stored, list):
+            raise TypeError(f"found {type(stored).__name__}")
+        return [TileRole.from_json(entry) for entry in stored]
+    except (TypeError, KeyError, ValueError) as error:
+        raise TrainingError(
+            f"the roles in run.json are damaged ({type(error).__name__}: {error}), "
+            "expected a list of tiles with their roles: start a new run"
+        ) from error
+
+
+def keys_by_role(roles: Sequence[TileRole]) -> dict[str, list[Any]]:
+    """Return what the tiles of each role are known by, as a model's card has it."""
+    keys: dict[str, list[Any]] = {}
+    for entry in roles:
+        keys.setdefault(entry.role, []).append(entry.key.to_json())
+    return keys
 
 
 def split_of_run(
-    values: Mapping[str, Any], settings: RunSettings, tiles: Sequence[Tile]
+    roles: Sequence[TileRole] | None, settings: RunSettings, tiles: Sequence[Tile]
 ) -> Split:
-    """Return the roles that a run was begun with.
+    """Return the split that a run was begun with.
 
     Args:
-        values: What ``run.json`` says.
+        roles: Those in ``run.json``; None: by the rule of the former version.
         settings: Of the run, with the places where its tiles are now.
         tiles: Those that its fingerprint is of.
 
     Raises:
         TrainingError: If a tile has no role there, or has lost its labels since.
     """
-    if "roles" not in values:
+    if roles is None:
         return _former(settings, tiles)
-    roles = _role_of_each(values["roles"], tiles)
-    for tile in tiles:
-        if tile.labels is None and roles[tile.id] in LABELLED_ROLES:
+    by_id = {tile.id: tile for tile in tiles}
+    if by_id.keys() != {entry.tile for entry in roles} or len(roles) != len(tiles):
+        raise TrainingError(
+            f"run.json has the roles of {len(roles)} tiles, expected one for each of "
+            f"the {len(tiles)} tiles of the run: start a new run"
+        )
+    dealt: dict[str, list[Tile]] = {role: [] for role in ROLES}
+    for entry in roles:
+        tile = by_id[entry.tile]
+        if tile.labels is None and entry.role in LABELLED_ROLES:
             raise TrainingError(
                 f"tile {tile.id} had labels when the run began and has none now: put "
                 "them back, or start a new run"
             )
-    order = {entry["tile"]: number for number, entry in enumerate(values["roles"])}
-    by_role = {
-        role: sorted(
-            (tile for tile in tiles if roles[tile.id] == role),
-            key=lambda tile: order[tile.id],
-        )
-        for role in ROLES
-    }
+        dealt[entry.role].append(tile)
     split = Split(
-        match=tuple(by_role["match"]),
-        select=tuple(by_role["select"]),
-        test=tuple(by_role["test"]),
-        hidden=without_labels(by_role["hidden"]),
-        unlabelled=without_labels(by_role["unlabelled"]),
+        match=tuple(dealt["match"]),
+        select=tuple(dealt["select"]),
+        test=tuple(dealt["test"]),
+        hidden=without_labels(dealt["hidden"]),
+        unlabelled=without_labels(dealt["unlabelled"]),
         transductive=settings.transductive,
     )
     say_split(settings, split)
     return split
-
-
-def _role_of_each(stored: Any, tiles: Sequence[Tile]) -> dict[str, str]:
-    """Read the role of each tile id.
-
-    Raises:
-        TrainingError: If what is stored is of another form, or of other tiles.
-    """
-    try:
-        roles = {str(entry["tile"]): str(entry["role"]) for entry in stored}
-    except (TypeError, KeyError) as error:
-        raise TrainingError(
-            f"the roles in run.json are damaged ({type(error).__name__}), expected a "
-            "list of tiles with their roles: start a new run"
-        ) from error
-    for tile in tiles:
-        if roles.get(tile.id) not in ROLES:
-            raise TrainingError(
-                f"run.json gives tile {tile.id} the role {roles.get(tile.id)!r}, "
-                f"expected one of {', '.join(ROLES)}: start a new run"
-            )
-    return roles
 
 
 def _former(settings: RunSettings, tiles: Sequence[Tile]) -> Split:
@@ -119,7 +157,7 @@ def _former(settings: RunSettings, tiles: Sequence[Tile]) -> Split:
     labelled = sum(tile.labels is not None for tile in tiles)
     split = former_split(
         tiles,
-        match=count_of(settings.match_tiles or 50, labelled),
+        match=count_of(settings.match_tiles or MATCH_TILES, labelled),
         select=settings.select_tiles,
         seed=split_seed(settings),
     )

@@ -37,7 +37,7 @@ from geoseg.run_folders import new_run_folder, refuse_filled, write_json
 from geoseg.run_matching import say_objective, select_head
 from geoseg.run_plan import Plan, plan_run
 from geoseg.run_result import RunResult
-from geoseg.run_roles import roles_to_json, split_of_run
+from geoseg.run_roles import keys_by_role, roles_of, split_of_run
 from geoseg.run_tiles import (
     check_labelled,
     fingerprint,
@@ -86,7 +86,8 @@ def start(
         if init is None
         else init.normalization
     )
-    plan = plan_run(settings, split, normalization)
+    roles = roles_of(split, settings.source)
+    plan = plan_run(settings, split, normalization, keys_by_role(roles))
     folder = new_run_folder(run, f"{settings.source}-{settings.method}")
     refuse_filled(folder)  # again: another run may have taken it meanwhile
     write_json(
@@ -96,7 +97,7 @@ def start(
             "settings": settings.to_json(),
             "normalization": normalization.to_json(),
             "fingerprint": fingerprint(tiles),
-            "roles": roles_to_json(split, settings.source),
+            "roles": [entry.to_json() for entry in roles],
         },
     )
     with locked(folder), _going_on(folder):
@@ -149,8 +150,9 @@ def resume(
             "were, or start a new run"
         )
     made = max(map(read_checkpoint, checkpoints(settings, folder)))
-    split = split_of_run(stored.values, settings, tiles)
-    plan = plan_run(settings, split, stored.normalization)
+    split = split_of_run(stored.roles, settings, tiles)
+    keys = None if stored.roles is None else keys_by_role(stored.roles)
+    plan = plan_run(settings, split, stored.normalization, keys)
     if limits is not None:
         check_extension(begun.settings, settings, made, plan.steps_per_epoch)
     with locked(folder), _going_on(folder):

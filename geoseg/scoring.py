@@ -18,6 +18,7 @@ from geoseg.geo.outputs import check_output
 from geoseg.geo.presence import need_map
 from geoseg.geo.score_tables import markdown_table
 from geoseg.geo.scores import Scores, majority_scores, write_scores
+from geoseg.geo.splits import without_labels
 from geoseg.matching import Objective, one_to_one
 from geoseg.methods import build_method
 from geoseg.methods.base import Batches
@@ -28,6 +29,7 @@ from geoseg.report.verdict import Maker, verdict
 from geoseg.reporting import Material, page_title, write_report_page
 from geoseg.run_files import PANEL_NAME, SCORES_NAME
 from geoseg.run_tiles import loader_of, tiles_of
+from geoseg.seen_tiles import seen_tiles
 from geoseg.settings import LABEL_OPTIONS, RunSettings
 from geoseg.words import counted
 
@@ -166,7 +168,7 @@ class Judged(NamedTuple):
     entries: list[Scores]
     test: list[Tile]
     match: list[Tile]
-    training: list[Tile]
+    training: Sequence[Tile]
     batches: Batches | None
 
     def material(
@@ -295,16 +297,16 @@ def _judge_unseen(
     Beside a map that is drawn, as footprints, the controls are drawn too.
     """
     labelled = [tile for tile in tiles if tile.labels is not None]
-    roles = model.card.provenance.get("tiles", {})
-    seen = _seen_by(model)
-    test = [tile for tile in labelled if tile.id not in seen]
+    seen = seen_tiles(model.card, tiles)
+    test = [tile for tile in labelled if tile.id not in seen.images]
     if not test:
         raise DatasetError(
             f"the model has seen all that is labelled ({counted(len(labelled), 'tile')}) of "
             f"{settings.source}: name others, or score without --model"
         )
-    match = [tile for tile in labelled if tile.id in roles.get("match", ())]
-    training = [tile for tile in tiles if tile.id in seen]
+    match = [tile for tile in labelled if tile.id in seen.matched]
+    # the controls see of the labels what the model has seen: those to match on
+    training = without_labels([tile for tile in tiles if tile.id in seen.images])
     log.info(
         "scoring %d of %s; left out are the %d that the model was trained or matched on",
         *(
@@ -333,13 +335,6 @@ def _judge_unseen(
     return Judged(
         [*entries, majority_scores(entries[0])], test, match, training, batches
     )
-
-
-def _seen_by(model: Model) -> set[str]:
-    """Return the ids of the tiles that a model was trained or matched on."""
-    roles = model.card.provenance.get("tiles", {})
-    trained = {name for role in roles if role != "test" for name in roles[role]}
-    return trained | set(model.card.provenance.get("matched_on", ()))
 
 
 def write_report(

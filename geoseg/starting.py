@@ -1,7 +1,7 @@
 """What a run begins with: the parameters that follow from its data, and a former model."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from geoseg.geo.splits import Split
 
 log = logging.getLogger(__name__)
-
-#: Roles whose images a training sees.
-TRAINING_ROLES = ("match", "select", "hidden", "unlabelled")
 
 
 def check_start(settings: RunSettings) -> None:
@@ -94,20 +91,22 @@ def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None
 
     Its images alone make the scores transductive; its labels make them worthless.
     """
-    if init.provenance.get("source") != settings.source:
-        return
-    roles = init.provenance.get("tiles", {})
+    from geoseg.seen_tiles import seen_tiles  # not where settings alone are judged
+
+    former = "tile_keys" not in init.provenance
+    if former and init.provenance.get("source") != settings.source:
+        return  # equal ids mean nothing then
+    seen = seen_tiles(init, split.test)
     learned = init.provenance.get("learns_from_labels", False)
-    test = {tile.id for tile in split.test}
-    images = test & {id for role in TRAINING_ROLES for id in roles.get(role, ())}
-    labels = test & set(roles.get("match", ())) if learned else set()
-    if images:
+    labels = seen.labels if learned else set()
+    if seen.images:
         what = "the labels of" if labels else "without their labels"
-        seen = f"{len(labels or images)} of {counted(len(test), 'test tile')}"
+        count = len(labels or seen.images)
+        tiles = f"{count} of {counted(len(split.test), 'test tile')}"
         log.warning(
             "the model to start from was trained on %s: the scores flatter; take the "
-            "same --split-seed (or --seed) and --match-tiles as its run",
-            f"{what} {seen}" if labels else f"{seen}, {what}",
+            "same --split-seed (or --seed), --match-tiles and --test-tiles as its run",
+            f"{what} {tiles}" if labels else f"{tiles}, {what}",
         )
 
 
@@ -168,9 +167,19 @@ def _trunk_parameters(card: ModelCard, known: dict[str, Any]) -> dict[str, Any]:
 
 
 def new_card(
-    settings: RunSettings, split: "Split", normalization: Normalization
+    settings: RunSettings,
+    split: "Split",
+    normalization: Normalization,
+    keys: Mapping[str, Any] | None,
 ) -> ModelCard:
-    """Return the card of the model that a run is going to train."""
+    """Return the card of the model that a run is going to train.
+
+    Args:
+        settings: Of the run.
+        split: The roles of its tiles.
+        normalization: Of their values.
+        keys: Role → what its tiles are known by; None where that was not written down.
+    """
     from geoseg.geo import raster  # not where settings alone are judged
 
     tiles = training_tiles(split)
@@ -190,6 +199,7 @@ def new_card(
             "source": settings.source,
             "labels": settings.label_options,
             "tiles": ids_by_role(split),
+            **({} if keys is None else {"tile_keys": dict(keys)}),
             "image_bands": image.count,
             "learns_from_labels": method.uses_labels,
             "transductive": settings.transductive,

@@ -18,6 +18,7 @@ LAYERS |= {
     "settings": 7,
     "run_tiles": 7,
     "run_roles": 7,
+    "seen_tiles": 7,
     "report": 7,
     "pictures": 8,
     "scoring": 8,

@@ -12,7 +12,7 @@ from geoseg import runs
 from geoseg.errors import TrainingError
 from geoseg.model import file_sha256, load_card
 from geoseg.run_files import MODEL_NAME, SETTINGS_NAME
-from geoseg.run_roles import roles_to_json, split_of_run
+from geoseg.run_roles import TileRole, read_roles, roles_of, split_of_run
 from geoseg.run_tiles import split_of, tiles_of
 
 
@@ -48,9 +48,10 @@ def test_a_run_says_which_tile_of_which_image_has_which_role(begun, town):
 
 def test_windows_of_blocks_are_written_down(town):
     settings = settings_of(town, blocks=2)
-    entries = roles_to_json(split_of(settings, tiles_of(settings)), "town")
-    (own,) = (entry for entry in entries if entry["tile"] == "tile0#r1c0")
-    assert own["window"] == [40, 0, 24, 24]
+    roles = roles_of(split_of(settings, tiles_of(settings)), "town")
+    (own,) = (entry for entry in roles if entry.tile == "tile0#r1c0")
+    assert own.to_json()["window"] == [40, 0, 24, 24]
+    assert TileRole.from_json(json.loads(json.dumps(own.to_json()))) == own
 
 
 def test_a_run_goes_on_with_its_roles_whatever_the_rule_says_now(
@@ -67,29 +68,42 @@ def test_a_run_goes_on_with_its_roles_whatever_the_rule_says_now(
 
 
 def test_labels_that_came_later_stay_hidden_and_lost_ones_are_asked_for(begun, town):
-    values = stored(begun)
+    roles = read_roles(stored(begun))
     settings = settings_of(town, SMALL)
     tiles = tiles_of(settings)
-    split = split_of_run(values, settings, tiles)
+    split = split_of_run(roles, settings, tiles)
     assert [tile.labels for tile in split.hidden] == [None]
     lost = [replace(t, labels=None) if t == split.test[0] else t for t in tiles]
     with pytest.raises(TrainingError, match=f"tile {split.test[0].id} had labels when"):
-        split_of_run(values, settings, lost)
+        split_of_run(roles, settings, lost)
+    with pytest.raises(
+        TrainingError, match="roles of 6 tiles, expected .* the 5 tiles"
+    ):
+        split_of_run(roles, settings, tiles[1:])
 
 
 @pytest.mark.parametrize(
-    ("roles", "message"),
+    "change",
     [
-        (7, "roles in run.json are damaged .TypeError., expected a list"),
-        ([{"tile": "tile0"}], "damaged .KeyError."),
-        ([], "gives tile tile0 the role None, expected one of match, select"),
-        ([{"tile": "tile0", "role": "judge"}], "gives tile tile0 the role 'judge'"),
+        lambda roles: 7,
+        lambda roles: {},
+        lambda roles: [{}],
+        lambda roles: [[]],
+        lambda roles: [roles[0] | {"role": "judge"}],
+        lambda roles: [roles[0] | {"tile": 3}],
+        lambda roles: [roles[0] | {"image": None}],
+        lambda roles: [roles[0] | {"window": [1, 2, 3]}],
+        lambda roles: [roles[0] | {"window": [1, 2, 3, "4"]}],
+        lambda roles: [roles[0] | {"window": {"a": 1}}],
+        lambda roles: [roles[0] | {"place": 1}],
+        lambda roles: [roles[0] | {"content": 1}],
     ],
 )
-def test_damaged_roles_are_named(town, roles, message):
-    settings = settings_of(town)
-    with pytest.raises(TrainingError, match=message):
-        split_of_run({"roles": roles}, settings, tiles_of(settings))
+def test_damaged_roles_are_named(begun, change):
+    roles = stored(begun)["roles"]
+    assert len(read_roles({"roles": roles})) == 6
+    with pytest.raises(TrainingError, match="the roles in run.json are damaged"):
+        read_roles({"roles": change(roles)})
 
 
 @pytest.mark.parametrize(
@@ -108,7 +122,7 @@ def test_a_run_without_stored_roles_goes_on_with_those_that_it_had(
 ):
     """The former version dealt the tiles of this town out like this."""
     settings = settings_of(town, **{"match_tiles": 2} | changes)
-    split = split_of_run({}, settings, tiles_of(settings))
+    split = split_of_run(None, settings, tiles_of(settings))
     found = (split.match, split.select, split.test, split.unlabelled)
     assert tuple(map(numbers, found)) == (match, select, test, unlabelled)
     assert not split.hidden

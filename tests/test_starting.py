@@ -166,9 +166,18 @@ def test_tiles_of_the_test_that_the_first_model_saw_are_said(
     learned = replace(card, provenance={**card.provenance, "learns_from_labels": True})
     warn_of_seen(settings, learned, swapped)
     assert f"the labels of {count} of {count}" in caplog.messages[-1]
-    elsewhere = replace(card, provenance={**card.provenance, "source": "other"})
+    caplog.clear()
+    renamed = replace(card, provenance={**card.provenance, "source": "other"})
+    warn_of_seen(settings, renamed, swapped)
+    assert len(caplog.messages) == 1  # the images are the same
+    provenance = {k: v for k, v in card.provenance.items() if k != "tile_keys"}
+    former = replace(card, provenance=provenance)
+    warn_of_seen(settings, former, swapped)
+    assert "names its tiles by id alone" in caplog.messages[1]
+    assert "trained on 3 of 3 test tiles" in caplog.messages[2]
+    elsewhere = replace(card, provenance={**provenance, "source": "other"})
     warn_of_seen(settings, elsewhere, swapped)
-    assert len(caplog.messages) == 2
+    assert len(caplog.messages) == 3
 
 
 def test_another_trunk_than_the_models_is_refused(iic_run, town):
