@@ -5,6 +5,7 @@ A tile gives a confusion matrix of its labelled pixels and the counts of its foo
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from geoseg.geo.aoi import Tile
 from geoseg.geo.heads import ClassView, Onlooker
 from geoseg.geo.judged_maps import Classes, JudgedMap, warn_of_unmapped
 from geoseg.geo.labels import read_footprints, read_labels
-from geoseg.geo.polygon_scores import polygon_counts
+from geoseg.geo.polygon_scores import mostly_inside, polygon_counts
 from geoseg.geo.predictor import ClassModel, predict_strips
 from geoseg.geo.raster import (
     PixelWindow,
@@ -46,7 +47,8 @@ class _Place(NamedTuple):
     grid: RasterDescription
     extent: PixelWindow
     reference: Classes
-    footprints: Mapping[int, list[Polygon]]  # of the classes whose footprints count
+    drawn: tuple[int, ...]  # classes that become footprints
+    footprints: Mapping[int, list[Polygon]]  # of the labels; none where not counted
 
 
 def evaluate_model(
@@ -174,12 +176,18 @@ def _evaluate(
         for found, parts in zip(counted, zip(*called, strict=True), strict=True):
             predicted = np.concatenate(parts)
             known = np.where(predicted == IGNORE, np.uint8(IGNORE), place.reference)
-            mapped = _mapped(place, predicted, known)
+            mapped = _mapped(place, predicted)
             if drawn:
                 predicted = draw_classes(mapped, place.extent)
             found.append(_counts(place, predicted, known, targets[0], mapped))
     return [
-        Scores(name, class_names, tuple(found), target=targets[0])
+        Scores(
+            name,
+            class_names,
+            tuple(found),
+            target=targets[0],
+            sparse=_are_sparse(tiles),
+        )
         for name, found in zip(names, counted, strict=True)
     ]
 
@@ -195,7 +203,8 @@ def evaluate_output(
 ) -> Scores:
     """Score class rasters or footprints against the labels of tiles.
 
-    Pixels where the image has no data or the labels have none are left out. Labelled
+    Pixels where the image has no data or the labels have none are left out, and so are
+    footprints of which half lies there. Sparse labels have no footprints. Labelled
     pixels where a class raster has no data count as background: nothing was predicted.
 
     Args:
@@ -236,11 +245,15 @@ def evaluate_output(
         mapped = (
             {targets[0]: judged.footprints(place.tile, place.grid)}
             if judged.vector
-            else _mapped(place, predicted, known)
+            else _mapped(place, np.where(valid, predicted, np.uint8(IGNORE)))
         )
         counted.append(_counts(place, predicted, known, targets[0], mapped))
     scores = Scores(
-        name or prediction.name, classes.names, tuple(counted), target=targets[0]
+        name or prediction.name,
+        classes.names,
+        tuple(counted),
+        target=targets[0],
+        sparse=classes.sparse,
     )
     if judged.vector:
         there, found = scores.confusions[:, 1].sum(1), scores.confusions[:, :, 1].sum(1)
@@ -310,20 +323,25 @@ def _labelled(
                 "give --classes"
             )
         grid = describe(tile.image)
+        # What is sparse does not say where a building ends.
         footprints = {
-            k: read_footprints(tile, grid, pixels=True, class_id=k) for k in targets
+            k: read_footprints(tile, grid, pixels=True, class_id=k)
+            for k in (() if tile.classes.sparse else targets)
         }
-        yield _Place(tile, grid, tile.extent(grid), read_labels(tile, grid), footprints)
+        reference = read_labels(tile, grid)
+        extent = tile.extent(grid)
+        yield _Place(tile, grid, extent, reference, tuple(targets), footprints)
 
 
-def _mapped(
-    place: _Place, predicted: Classes, known: Classes
-) -> Mapping[int, list[Polygon]]:
-    """Return the footprints of what is predicted, of each class that has some counted."""
-    if not place.footprints:
+def _are_sparse(tiles: Sequence[Tile]) -> bool:
+    return any(tile.classes.sparse for tile in tiles)
+
+
+def _mapped(place: _Place, predicted: Classes) -> Mapping[int, list[Polygon]]:
+    """Return the footprints of what is predicted, IGNORE where there is no data."""
+    if not place.drawn:
         return {}
-    seen = np.where(known == IGNORE, np.uint8(IGNORE), predicted)
-    return tile_footprints(seen, place.grid, place.extent, place.footprints)
+    return tile_footprints(predicted, place.grid, place.extent, place.drawn)
 
 
 def _counts(
@@ -333,12 +351,18 @@ def _counts(
     target: int,
     mapped: Mapping[int, list[Polygon]],
 ) -> TileCounts:
-    """Count pixels and footprints."""
+    """Count pixels, and the footprints whose ground is labelled for the most part."""
     confusion = count_classes(
         predicted, known, num_classes=len(place.tile.classes.names)
     )
+    labelled = partial(
+        mostly_inside,
+        inside=known != IGNORE,
+        row=place.extent.row,
+        col=place.extent.col,
+    )
     counts = {
-        k: polygon_counts(mapped[k], reference)
+        k: polygon_counts(labelled(mapped[k]), labelled(reference))
         for k, reference in place.footprints.items()
     }
     return TileCounts(place.tile.id, confusion, counts.pop(target, None), counts)

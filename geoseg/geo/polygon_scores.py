@@ -4,6 +4,7 @@ Everything happens in pixel coordinates (x = column, y = row), where SpaceNet's 
 area of 20 pixels means what it says. IoU does not depend on the unit.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,6 +97,61 @@ def _greedy_matches(
             matched.add(proposal)
             taken.add(choice)
     return len(matched)
+
+
+def mostly_inside(
+    polygons: Sequence[Polygon],
+    inside: npt.NDArray[np.bool_],
+    *,
+    row: int = 0,
+    col: int = 0,
+) -> list[Polygon]:
+    """Return the polygons more than half of whose area lies where a mask is true.
+
+    Areas are counted in pixels whose centres are in the polygon; of one without any, in
+    those that it meets.
+
+    Args:
+        polygons: In pixel coordinates of an image.
+        inside: ``(H, W)``, the mask.
+        row: Of the mask's first pixel in the image.
+        col: Likewise.
+    """
+    if inside.all():
+        return list(polygons)
+    sums = np.pad(inside.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    kept = []
+    for polygon in polygons:
+        left, top, right, bottom = polygon.bounds
+        x0, x1 = _pixel_range(left - col, right - col, inside.shape[1])
+        y0, y1 = _pixel_range(top - row, bottom - row, inside.shape[0])
+        count = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]
+        if count == 0:
+            continue
+        corner = Affine.translation(col + x0, row + y0)
+        if (
+            count == (y1 - y0) * (x1 - x0)
+            or _share(polygon, inside[y0:y1, x0:x1], corner) > 0.5
+        ):
+            kept.append(polygon)
+    return kept
+
+
+def _pixel_range(low: float, high: float, size: int) -> tuple[int, int]:
+    """Return the pixels that a range of coordinates meets, one at least."""
+    first = min(max(math.floor(low), 0), size - 1)
+    return first, min(max(math.ceil(high), first + 1), size)
+
+
+def _share(polygon: Polygon, inside: npt.NDArray[np.bool_], transform: Affine) -> float:
+    """Return the share of a polygon's pixels where a mask is true."""
+    for all_touched in (False, True):
+        covered = rasterio.features.geometry_mask(
+            [polygon], inside.shape, transform, all_touched=all_touched, invert=True
+        )
+        if covered.any():
+            return float(inside[covered].mean())
+    return 0.0
 
 
 def mask_polygons(

@@ -19,6 +19,10 @@ TABLE_COLUMNS = (
     ("κ", "kappa", False),
     ("footprint F1", "polygon_f1", True),
 )
+#: Why sparse labels have no score of footprints.
+SPARSE_NOTE = (
+    " Footprints are not counted: sparse labels do not say where a building ends."
+)
 #: With more than two classes: the scores over all of them …
 OVERALL_COLUMNS = (
     ("mean IoU", "mean_iou", True),
@@ -96,7 +100,7 @@ def _note(entry: Scores) -> str:
         f"\n{counted(len(entry.tiles), 'tile')}, {100 * float(shares):.1f} % of the labelled pixels "
         f"are {entry.class_names[entry.target]}; calling every pixel the commonest class "
         f"scores {majority:.3f} accuracy. In brackets: 95 % interval over resampled "
-        "tiles.\n"
+        f"tiles.{SPARSE_NOTE if entry.sparse else ''}\n"
     )
 
 

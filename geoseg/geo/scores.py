@@ -57,6 +57,7 @@ class Scores:
         clusters: K, where it is known.
         target: Id of the class that scores of one class are of: IoU, F1, precision,
             recall, shares and footprints.
+        sparse: Whether the labels were sparse, so that there are no footprints to count.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Scores:
     role: Literal["model", "control"] = "model"
     clusters: int | None = None
     target: int = BUILDING
+    sparse: bool = False
 
     @property
     def confusions(self) -> npt.NDArray[np.int64]:
@@ -120,6 +122,7 @@ class Scores:
             "clusters": self.clusters,
             "class_names": list(self.class_names),
             "num_tiles": len(self.tiles),
+            **({"sparse_labels": True} if self.sparse else {}),
             "metrics": _metrics_json(self.metrics(**options)),
             **self._classes_json(options),
             "class_iou": {
@@ -146,6 +149,7 @@ class Scores:
             role=values["role"],
             clusters=values["clusters"],
             target=BUILDING if target is None else names.index(target),
+            sparse=values.get("sparse_labels", False),
         )
 
     def _classes_json(self, options: Mapping[str, int]) -> dict[str, Any]:

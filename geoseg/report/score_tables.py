@@ -3,7 +3,12 @@
 import math
 from collections.abc import Sequence
 
-from geoseg.geo.score_tables import CLASS_COLUMNS, OVERALL_COLUMNS, TABLE_COLUMNS
+from geoseg.geo.score_tables import (
+    CLASS_COLUMNS,
+    OVERALL_COLUMNS,
+    SPARSE_NOTE,
+    TABLE_COLUMNS,
+)
 from geoseg.geo.scores import Scores
 from geoseg.metrics import Interval, class_iou
 from geoseg.palette import class_colours, hex_colour
@@ -11,6 +16,12 @@ from geoseg.report.charts import interval_bar
 from geoseg.report.contents import Contents
 from geoseg.report.html import Html, element, join
 from geoseg.words import counted
+
+#: When a footprint counts as found.
+FOUND_NOTE = (
+    "A footprint counts as found when its IoU with one of the reference is at least one "
+    "half."
+)
 
 Columns = Sequence[tuple[str, str, bool]]
 
@@ -132,7 +143,7 @@ def _note(entry: Scores, read: str) -> Html:
         f"{counted(len(entry.tiles), 'tile')}; {100 * shares[said]:.1f} % of the labelled pixels "
         f"are {entry.class_names[said]}. Calling every pixel "
         f"{entry.class_names[winner]} scores {shares[winner]:.3f} accuracy: read {read}. "
-        "Intervals come from resampling tiles. A footprint counts as found when its IoU "
-        "with one of the reference is at least one half."
+        "Intervals come from resampling tiles. "
     )
+    text += SPARSE_NOTE.strip() if entry.sparse else FOUND_NOTE
     return element("p", text, class_="note")
