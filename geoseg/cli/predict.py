@@ -11,7 +11,7 @@ from geoseg.geo.formats import check_format
 from geoseg.geo.layouts import images_in
 from geoseg.geo.outputs import check_one_file, check_raster_format, refuse_existing
 from geoseg.geo.presence import need_image
-from geoseg.geo.unfinished import is_unfinished
+from geoseg.geo.unfinished import made_outputs
 from geoseg.run_folders import newest_model
 from geoseg.words import counted
 
@@ -182,7 +182,7 @@ def command(
     rasters = [path for path in (raster, probability, raster_clusters) if path]
     for path in rasters:
         check_raster_format(path)
-    refuse_existing(output, overwrite or is_unfinished(output))
+    refuse_existing(output, overwrite or output in made_outputs(output))
     for name in images:
         need_image(name)
     file = newest_model(model)

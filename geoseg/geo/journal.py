@@ -5,26 +5,40 @@ run of the same manifest takes the blocks that are there and computes the others
 the map is complete, the folder goes.
 """
 
-import json
 import logging
-import os
-import shutil
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geoseg.aside import own_folder
 from geoseg.errors import OutputError, OutputExistsError
 from geoseg.geo.blocks import Block, read_block, write_block
 from geoseg.geo.identity import signature_of
+from geoseg.geo.outputs import remove_stale, witnessed
 from geoseg.geo.stitching import WindowRow
-from geoseg.geo.unfinished import MANIFEST, Manifest, parts_folder, read_manifest
+from geoseg.geo.unfinished import (
+    MADE,
+    MANIFEST,
+    Manifest,
+    made_outputs,
+    note_made,
+    parts_folder,
+    read_manifest,
+    write_manifest,
+)
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
+#: Names of what lies in the folder of a map's parts: finished, or written aside.
+_OURS = re.compile(
+    rf"\d+-\d+\.block(\..*\.aside)?|(mosaic|network)(-\d+)?\.vrt(\.aside)?|{re.escape(MADE)}"
+    rf"|model\.safetensors|\.(model\.safetensors|{re.escape(MANIFEST)})\..*\.aside"
+)
 #: Predicts rows of windows of an image.
 Predict = Callable[[range], Generator[WindowRow]]
 
@@ -43,7 +57,7 @@ class Journal:
 
     def has(self, block: Block) -> bool:
         """Tell whether there is a file of a block, whatever is in it."""
-        return self._path(block).exists()
+        return self._path(block).is_file()
 
     def write(self, block: Block, rows: Sequence[WindowRow]) -> None:
         """Keep a block.
@@ -138,31 +152,65 @@ def journal(
     Raises:
         OutputExistsError: If there is a stopped run of another identity and
             ``overwrite`` is False.
-        OutputError: If the folder cannot be written.
+        OutputError: If the folder cannot be written, or what it says is damaged and
+            ``overwrite`` is False.
     """
     folder = parts_folder(output)
-    stopped = read_manifest(output)
-    if stopped is not None and stopped.identity != identity:
-        if not overwrite:
-            raise OutputExistsError(
-                f"{output} was begun with {_differences(stopped.identity, identity)}: "
-                "give the command of then to go on, or --overwrite to start anew"
-            )
-        stopped = None
+    stopped = _stopped(output, identity, outputs, overwrite=overwrite)
+    mark = {} if stopped is None else {"mark": stopped.mark}
+    manifest = Manifest(identity, tuple(map(str, outputs)), **mark)
     with _writable(output, folder):
         if stopped is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-        _write_manifest(folder, identity, outputs, stopped)
+            _remove(folder)
+        own_folder(folder)
+        write_manifest(output, manifest)
+        made = made_outputs(output)
+        for path in outputs:
+            if path in made:
+                path.unlink()
     if stopped is not None:
         count = sum(1 for _ in folder.glob("*.block"))
         log.info("going on with %s: %s done", output, counted(count, "block"))
     try:
-        yield Journal(folder, signature_of(identity))
+        with witnessed(lambda file, _: note_made(output, file), manifest.mark):
+            yield Journal(folder, signature_of(identity))
     except BaseException as error:
         _leave(folder, error)
         raise
     _remove(folder)
+
+
+def _stopped(
+    output: Path,
+    identity: Mapping[str, Any],
+    outputs: Sequence[Path],
+    *,
+    overwrite: bool,
+) -> Manifest | None:
+    """Return the run to go on with, if there is one; remove what it left half written.
+
+    Raises:
+        OutputExistsError: If it has another identity and ``overwrite`` is False.
+        OutputError: If what it wrote down is damaged and ``overwrite`` is False.
+    """
+    try:
+        stopped = read_manifest(output)
+    except OutputError:
+        if not overwrite:
+            raise
+        return None
+    if stopped is None:
+        return None
+    if stopped.identity == identity:
+        remove_stale(outputs, stopped.mark)
+        return stopped
+    if not overwrite:
+        raise OutputExistsError(
+            f"{output} was begun with {_differences(stopped.identity, identity)}: "
+            "give the command of then to go on, or --overwrite to start anew"
+        )
+    remove_stale(outputs, stopped.mark)
+    return None
 
 
 @contextmanager
@@ -175,26 +223,6 @@ def _writable(output: Path, folder: Path) -> Iterator[None]:
             _remove(folder)
         reason = f"{error.strerror} in {folder.name}"
         raise OutputError.unwritable(output, reason) from error
-
-
-def _write_manifest(
-    folder: Path,
-    identity: Mapping[str, Any],
-    outputs: Sequence[Path],
-    stopped: Manifest | None,
-) -> None:
-    """Write down what decides the map and which files will be its own."""
-    own = [] if stopped is None else stopped.outputs
-    for path in own:
-        path.unlink(missing_ok=True)
-    new = [path.absolute() for path in outputs if not path.exists()]
-    values = {
-        "identity": dict(identity),
-        "outputs": sorted({str(path) for path in (*own, *new)}),
-    }
-    aside = folder / f"{MANIFEST}.aside"
-    aside.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    os.replace(aside, folder / MANIFEST)
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -244,6 +272,13 @@ def _leave(folder: Path, error: BaseException) -> None:
 
 
 def _remove(folder: Path) -> None:
+    """Remove what a map's run keeps in its folder, and the folder if that was all."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
     # first the manifest: half a folder must not pass for a map to go on with
     (folder / MANIFEST).unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()

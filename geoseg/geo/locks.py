@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from geoseg.aside import NO_LINK
 from geoseg.errors import OutputError
 
 if sys.platform == "win32":
@@ -30,8 +31,8 @@ else:
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes from writing the same output, or into the same folder.
 
-    A hidden file beside the output is locked, inside it where it is a folder. It goes
-    away with the lock; a killed process leaves it behind, unlocked.
+    A hidden file beside the output is locked, inside it where it is a folder. It is
+    empty, goes away with the lock, and a killed process leaves it behind, unlocked.
 
     Raises:
         OutputError: If another process holds the lock, or the file cannot be made.
@@ -56,7 +57,8 @@ def locked(path: Path) -> Iterator[None]:
             os.close(descriptor)
             lock.unlink(missing_ok=True)
         else:
-            lock.unlink(missing_ok=True)
+            if not os.fstat(descriptor).st_size:  # else it was there, and no lock
+                lock.unlink(missing_ok=True)
             os.close(descriptor)
 
 
@@ -98,7 +100,7 @@ def _lock_of(path: Path) -> Path:
 def _open_locked(lock: Path) -> int:
     """Return a locked file that still has its name: its last holder may remove it."""
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
         try:
             _try_lock(descriptor)
             if os.path.samestat(os.fstat(descriptor), os.stat(lock)):

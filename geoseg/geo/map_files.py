@@ -8,7 +8,12 @@ from xml.etree.ElementTree import Element
 from geoseg.errors import ParameterError
 from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
-from geoseg.geo.outputs import check_one_file, check_raster_format, refuse_existing
+from geoseg.geo.outputs import (
+    check_one_file,
+    check_raster_format,
+    refuse_existing,
+    with_sidecars,
+)
 from geoseg.geo.remote import file_name
 from geoseg.geo.styles import plan_styles, styled_outputs
 from geoseg.model import Model
@@ -78,8 +83,8 @@ def plan_files(
     tables = [path.with_name(path.name + SUFFIX) for path in rasters]
     files = [output, *rasters, *tables, *styles, *beside]
     _refuse_clashes(files, images)
-    for path in files:
-        refuse_existing(path, overwrite or path.absolute() in own)
+    for path in dict.fromkeys(part for file in files for part in with_sidecars(file)):
+        refuse_existing(path, overwrite or path in own)
     return MapFiles(places, styles, files)
 
 

@@ -29,7 +29,7 @@ from geoseg.geo.raster import RasterDescription
 from geoseg.geo.stac_maps import MapContents, item_path, write_map_item
 from geoseg.geo.strips import keep_classes
 from geoseg.geo.styles import layer_style, write_style
-from geoseg.geo.unfinished import own_outputs, parts_folder
+from geoseg.geo.unfinished import made_outputs, parts_folder
 from geoseg.geo.vectorize import Footprint, footprints
 from geoseg.geo.writer import write_footprints
 from geoseg.inference import Inference, Precision
@@ -157,7 +157,7 @@ def map_buildings(
         overwrite=options.overwrite,
         one=len(grids) == 1,
         beside=[item_path(output)] if options.stac else [],
-        own=own_outputs(output),
+        own=made_outputs(output),
     )
     warn_of_adjoining(grids)
     warn_of_unlike(described, model.card.normalization, nodata=model.card.nodata)

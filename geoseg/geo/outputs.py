@@ -5,8 +5,10 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
+from geoseg.aside import flush
 from geoseg.errors import OutputError, OutputExistsError, ParameterError
 from geoseg.geo.locks import locked
 
@@ -17,6 +19,12 @@ GEOTIFF = (".tif", ".tiff")
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 _JOURNALS = ("-wal", "-journal")
 
+#: Takes a complete file, and the path of the output that it is about to become.
+Witness = Callable[[Path, Path], None]
+_witnesses: ContextVar[tuple[Witness, ...]] = ContextVar("witnesses", default=())
+#: What the temporary names of a run have in common, so that it knows them again.
+_mark: ContextVar[str] = ContextVar("mark", default="")
+
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Refuse an output that exists, unless it may be replaced.
@@ -24,10 +32,15 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     Raises:
         OutputExistsError: If it exists and ``overwrite`` is False.
     """
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:
         raise OutputExistsError(
             f"{path} exists already: give --overwrite or another name"
         )
+
+
+def with_sidecars(path: Path) -> tuple[Path, ...]:
+    """Return an output, and what GDAL would take for a part of it if it lay beside it."""
+    return (path, *(_beside(path, suffix) for suffix in _SIDECARS))
 
 
 def check_raster_format(path: Path) -> None:
@@ -58,8 +71,10 @@ def check_one_file(path: Path, images: int) -> None:
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Refuse an output that exists or whose folder does not, before any work is done.
 
+    So are files beside it that would be taken for a part of it.
+
     Raises:
-        OutputExistsError: If the file exists and ``overwrite`` is False.
+        OutputExistsError: If a file exists and ``overwrite`` is False.
         OutputError: If its folder is absent, or the path is a folder.
     """
     if not path.name:
@@ -71,7 +86,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
             f"folder {path.parent} does not exist, expected one for {path.name}; create "
             "it"
         )
-    refuse_existing(path, overwrite)
+    for output in with_sidecars(path):
+        refuse_existing(output, overwrite)
     for suffix in _JOURNALS:
         journal = _beside(path, suffix)
         if journal.exists():
@@ -113,23 +129,27 @@ def write_aside(
     outputs = [path] if sidecar is None else [path, _beside(path, sidecar)]
     for output in outputs:
         check_output(output, overwrite=overwrite)
-    token = secrets.token_hex(4)
+    token = _mark.get() + secrets.token_hex(4)
     temporary = path.with_name(f".{path.stem}.{token}{path.suffix}")
     try:
         try:
             yield temporary
             verify(temporary)
-            _flush(temporary)
+            complete = [temporary]
             if sidecar is not None:
-                _flush(_beside(temporary, sidecar))
+                complete.append(_beside(temporary, sidecar))
+            for file in complete:
+                flush(file)
             for output in outputs:
                 check_output(output, overwrite=overwrite)
-            for suffix in _SIDECARS:
+            for witness in _witnesses.get():
+                for file, output in zip(complete, outputs, strict=True):
+                    witness(file, output)
+            for suffix in _SIDECARS if overwrite else ():
                 # Before the rename: at no time does an old one describe the new file.
                 _beside(path, suffix).unlink(missing_ok=True)
-            os.replace(temporary, path)
-            if sidecar is not None:
-                os.replace(_beside(temporary, sidecar), _beside(path, sidecar))
+            for file, output in zip(complete, outputs, strict=True):
+                os.replace(file, output)
         except OSError as error:
             raise OutputError.unwritable(path, error) from error
     finally:
@@ -139,11 +159,29 @@ def write_aside(
 
 
 @contextmanager
+def witnessed(witness: Witness, mark: str = "") -> Iterator[None]:
+    """Let all outputs be seen as they are complete, before they take their places.
+
+    Args:
+        witness: is shown each of them.
+        mark: hexadecimal digits in the names of what is written aside meanwhile.
+    """
+    watching = _witnesses.set((*_witnesses.get(), witness))
+    marking = _mark.set(mark or _mark.get())
+    try:
+        yield
+    finally:
+        _mark.reset(marking)
+        _witnesses.reset(watching)
+
+
+@contextmanager
 def all_or_none(paths: Sequence[Path], own: Sequence[Path] = ()) -> Iterator[None]:
     """Make the folders of outputs, and keep other runs off them.
 
-    When the block fails, the outputs that were not there before go away, and so do the
-    folders that were made for them. What was replaced stays replaced.
+    When the block fails, the outputs go away that it has put where nothing was, and so do
+    the folders that were made for them. What was replaced stays replaced; what somebody
+    else has put there meanwhile stays too.
 
     Args:
         paths: all outputs.
@@ -153,23 +191,34 @@ def all_or_none(paths: Sequence[Path], own: Sequence[Path] = ()) -> Iterator[Non
     Raises:
         OutputError: If a folder cannot be made, or another run writes what is ours.
     """
-    new = [path for path in paths if not path.exists()]
+    new: list[tuple[Path, os.stat_result]] = []
+
+    def note(file: Path, output: Path) -> None:
+        if not os.path.lexists(output):
+            new.append((output, file.stat()))
+
     with folders([path.parent for path in paths]), ExitStack() as locks:
         for path in dict.fromkeys((paths[0], *own)):
             locks.enter_context(locked(path))
-        _remove_stale(paths)
         try:
-            yield
+            with witnessed(note):
+                yield
         except BaseException:
-            for path in new:
-                path.unlink(missing_ok=True)
+            for path, made in new:
+                if os.path.lexists(path) and os.path.samestat(path.lstat(), made):
+                    path.unlink()
             raise
 
 
-def _remove_stale(paths: Sequence[Path]) -> None:
-    """Remove what a killed run wrote aside; nobody writes the paths but us."""
+def remove_stale(paths: Sequence[Path], mark: str) -> None:
+    """Remove what a killed run wrote aside on the way to its outputs.
+
+    Args:
+        paths: the outputs, which nobody writes but us.
+        mark: of the names that the run gave.
+    """
     # FlatGeobuf's features wait in a file of _temp until they are sorted
-    aside = re.compile(r"\.(.+)\.[0-9a-f]{8}(?:_temp)?(\..*)")
+    aside = re.compile(rf"\.(.+)\.{re.escape(mark)}[0-9a-f]{{8}}(?:_temp)?(\..*)")
     suffixes: dict[tuple[Path, str], list[str]] = {}
     for path in paths:
         suffixes.setdefault((path.parent, path.stem), []).append(path.suffix)
@@ -218,12 +267,6 @@ def make_folder(folder: Path) -> list[Path]:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
-
-
-def _flush(path: Path) -> None:
-    """Make the file survive a power cut before it takes the place of another."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def _escape(name: str) -> str:

@@ -28,7 +28,7 @@ from geoseg.geo.judged_maps import JudgedMap
 from geoseg.geo.label_files import read_shapes
 from geoseg.geo.labels import read_footprints
 from geoseg.geo.mapping import map_buildings
-from geoseg.geo.outputs import all_or_none
+from geoseg.geo.outputs import remove_stale
 from geoseg.geo.raster import describe
 from geoseg.geo.vector_inspection import inspect_vector
 from geoseg.geo.vectorize import Footprint
@@ -298,11 +298,12 @@ def test_a_map_can_be_in_any_format(tmp_path, write_tiff, bright_model, suffix):
 
 
 def test_what_a_killed_run_left_aside_goes_away(tmp_path):
-    path = tmp_path / "b.fgb"
-    left = [tmp_path / name for name in (".b.0123abcd.fgb", ".b.0123abcd_temp.fgb")]
-    others = [tmp_path / name for name in (".c.0123abcd_temp.fgb", "b_temp.fgb")]
+    names = (".b.0123abcd89abcdef.fgb", ".b.0123abcd89abcdef_temp.fgb")
+    left = [tmp_path / name for name in names]
+    foreign = (".c.0123abcd89abcdef_temp.fgb", ".b.deadbeef89abcdef.fgb", "b_temp.fgb")
+    others = [tmp_path / name for name in foreign]
     for it in (*left, *others):
         it.write_text("")
-    with all_or_none([path]):
-        assert not any(it.exists() for it in left)
+    remove_stale([tmp_path / "b.fgb"], "0123abcd")
+    assert not any(it.exists() for it in left)
     assert all(it.exists() for it in others)

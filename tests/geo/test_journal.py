@@ -241,23 +241,6 @@ def test_what_is_made_of_blocks_may_be_chosen_anew(
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
-def test_files_that_a_killed_run_had_finished_are_made_again(
-    tmp_path, image, bright_model, stop_after
-):
-    model = bright_model(BANDS)
-    make(model, image, tmp_path / "whole")
-    folder = tmp_path / "parts"
-    stop_after(8)
-    with pytest.raises(Stop):
-        make(model, image, folder)
-    # as a kill between two renames leaves it
-    (folder / "c.tif").write_text("finished")
-    (folder / ".p.0123abcd.tif").write_text("half")
-    stop_after(100)
-    make(model, image, folder)
-    assert contents(folder) == contents(tmp_path / "whole")
-
-
 def test_a_file_that_was_there_before_is_no_own_one(
     tmp_path, image, bright_model, stop_after
 ):
