@@ -5,26 +5,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from geoseg.classes import footprint_ids
-from geoseg.errors import DatasetError, LabelError, MatchingError, ParameterError
+from geoseg.controls import score_controls
+from geoseg.errors import DatasetError, LabelError, ParameterError
 from geoseg.geo.aoi import VECTOR_SUFFIXES, Tile
-from geoseg.geo.contingency import match_model
-from geoseg.geo.evaluation import evaluate_model, evaluate_models, evaluate_output
+from geoseg.geo.evaluation import evaluate_models, evaluate_output
 from geoseg.geo.heads import Onlooker
 from geoseg.geo.labels import check_footprints
 from geoseg.geo.outputs import check_output
 from geoseg.geo.presence import need_map
 from geoseg.geo.score_tables import markdown_table
-from geoseg.geo.scores import Scores, majority_scores, write_scores
+from geoseg.geo.scores import Scores, constant_controls, write_scores
 from geoseg.geo.splits import without_labels
 from geoseg.matching import Objective, one_to_one
-from geoseg.methods import build_method
 from geoseg.methods.base import Batches
 from geoseg.model import Model
 from geoseg.pictures import draw_panel
-from geoseg.progress import say_stage, track
+from geoseg.progress import say_stage
 from geoseg.report.verdict import Maker, verdict
 from geoseg.reporting import Material, page_title, write_report_page
 from geoseg.run_files import PANEL_NAME, SCORES_NAME
@@ -34,9 +33,6 @@ from geoseg.settings import LABEL_OPTIONS, RunSettings
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
-
-#: Name in tables → method that is fitted as a control.
-CONTROLS = {"colour k-means": "color_kmeans", "untrained network": "random_trunk"}
 
 
 def score_heads(
@@ -71,77 +67,6 @@ def score_heads(
     ]
 
 
-def score_controls(
-    model: Model,
-    test: Sequence[Tile],
-    match: Sequence[Tile],
-    batches: Batches,
-    *,
-    objective: Objective,
-    drawn: bool = False,
-) -> list[Scores]:
-    """Fit, match and score the controls exactly as the model was.
-
-    Colour k-means and an untrained network of the model's own trunk have as many
-    clusters as the model's head, see the same patches, are matched on the same tiles.
-    A model that is itself one of them is not scored a second time.
-
-    Args:
-        model: The matched model that they are compared with.
-        test: Labelled tiles to score on.
-        match: Labelled tiles to match on.
-        batches: Patches of the training tiles.
-        objective: Of the matching.
-        drawn: Score the pixels in their footprints, beside a file of footprints.
-    """
-    found = []
-    for name, method in CONTROLS.items():
-        if method == model.card.method:
-            continue
-        say_stage(f"control: {name}")
-        control = build_control(model, method, batches)
-        try:
-            control = match_model(control, match, objective=objective)
-        except MatchingError as error:
-            log.warning("no score of %s: %s", name, error)
-            continue
-        clusters = control.method.heads[control.card.head]
-        scores = evaluate_model(
-            control,
-            test,
-            name=f"{name} (K={clusters})",
-            match_tiles=match,
-            drawn=drawn,
-        )
-        found.append(replace(scores, role="control", clusters=clusters))
-    return found
-
-
-def build_control(model: Model, method: str, batches: Batches) -> Model:
-    """Fit a control with as many clusters, and the same trunk, as a model.
-
-    Beside a model that has learned its classes it has as many as it has by default: so
-    few clusters as there are classes would be a rival of straw.
-    """
-    parameters: dict[str, Any] = {}
-    if not model.learned_classes:
-        parameters["clusters"] = model.method.heads[model.card.head]
-    if method == "random_trunk":
-        parameters |= {
-            key: model.card.parameters[key]
-            for key in ("trunk", "width")
-            if key in model.card.parameters
-        }
-    built = build_method(
-        method, model.card.normalization.channels, parameters, seed=model.card.seed
-    )
-    built.whiten(model.card.normalization.whitening)
-    built.finish(lambda: track(batches(), f"fitting {method}", None, unit="batch"))
-    return Model(built.eval(), model.card).with_card(
-        method=method, parameters=parameters, head=built.default_head, matchings={}
-    )
-
-
 def score_all(
     model: Model,
     test: Sequence[Tile],
@@ -159,7 +84,7 @@ def score_all(
     entries = score_heads(model, test, match, onlooker=onlooker)
     if batches is not None:
         entries += score_controls(model, test, match, batches, objective=objective)
-    return [*entries, majority_scores(entries[0])]
+    return [*entries, *constant_controls(entries[0])]
 
 
 class Judged(NamedTuple):
@@ -277,7 +202,7 @@ def _judge(
             counted(len(labelled), "tile"),
         )
         own = output(prediction, labelled)
-        return Judged([own, majority_scores(own)], labelled, [], [], None)
+        return Judged([own, *constant_controls(own)], labelled, [], [], None)
     vector = prediction.suffix.lower() in VECTOR_SUFFIXES
     return _judge_unseen(
         partial(output, prediction), settings, model, tiles, drawn=vector
@@ -333,7 +258,7 @@ def _judge_unseen(
             drawn=drawn,
         )
     return Judged(
-        [*entries, majority_scores(entries[0])], test, match, training, batches
+        [*entries, *constant_controls(entries[0])], test, match, training, batches
     )
 
 

@@ -24,6 +24,7 @@ LAYERS |= {
     "scoring": 8,
 }
 LAYERS |= {
+    "controls": 8,
     "fitting": 8,
     "resuming": 8,
     "checks": 8,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from geoseg import runs
+from geoseg.controls import build_control
 from geoseg.errors import LabelError, MatchingError, ParameterError
 from geoseg.geo.contingency import contingency_tables, match_model
 from geoseg.geo.dataset import PatchSampler, TileDataset
@@ -18,7 +19,6 @@ from geoseg.run_tiles import (
     split_of,
     tiles_of,
 )
-from geoseg.scoring import build_control
 from geoseg.settings import RunSettings
 from geoseg.starting import check_start, parameters_of, warn_of_seen
 

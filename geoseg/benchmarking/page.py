@@ -19,7 +19,7 @@ from geoseg.benchmarking.tables import (
     shown,
 )
 from geoseg.benchmarking.trial import MAPS_NAME
-from geoseg.benchmarking.verdict import sentence, winners
+from geoseg.benchmarking.verdict import sentences, winners
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.outputs import write_aside
@@ -108,7 +108,7 @@ def write_page(path: Path, board: Board, gallery: Gallery) -> None:
         OutputError: If it cannot be written.
     """
     parts = [
-        section("scores", "Scores", *_families(board), lead=LEADS["scores"]),
+        section("scores", "Scores", _scores(board), lead=LEADS["scores"]),
         section("cost", "What each row took", _costs(board.lines), lead=LEADS["cost"]),
         *_curves(board),
         *_maps(board, gallery),
@@ -123,7 +123,7 @@ def write_page(path: Path, board: Board, gallery: Gallery) -> None:
 
 #: How to read a section.
 LEADS = {
-    "scores": "The best of each family stands first. Methods are compared within a "
+    "scores": "The best row of each family has a star. Methods are compared within a "
     "family: references learn from the very labels that otherwise only name clusters.",
     "cost": "Means over the runs. Memory is the most that a run's process held.",
     "labels": "With fewer labelled tiles. Where labels only name clusters, the network is "
@@ -137,7 +137,7 @@ LEADS = {
 
 def _top(board: Board) -> Html:
     words = " · ".join(board.budget.values()).replace("**", "")
-    said = sentence(board.lines)
+    said = [element("p", text, class_="result") for text in sentences(board.lines)]
     left = None
     if board.left:
         left = element("p", f"{board.left} runs are not finished yet.", class_="lead")
@@ -145,33 +145,26 @@ def _top(board: Board) -> Html:
         "header",
         element("p", words, class_="over"),
         element("h1", board.title),
-        (
-            element("div", element("p", said, class_="result"), class_="verdict alone")
-            if said
-            else None
-        ),
+        element("div", *said, class_="verdict alone") if said else None,
         left,
     )
 
 
-def _families(board: Board) -> list[Html]:
-    best = winners(board.lines)
-    parts = []
-    for family, heading in FAMILIES.items():
-        own = [line for line in board.lines if line.row.family == family]
-        if own:
-            parts += [element("h3", heading), _table(own, best)]
-    return parts or [element("p", "No run is finished yet.", class_="absent")]
+def _scores(board: Board) -> Html:
+    if not board.lines:
+        return element("p", "No run is finished yet.", class_="absent")
+    return join(
+        _table(board.lines, winners(board.lines)),
+        element("p", FAMILIES, class_="note"),
+    )
 
 
 def _table(lines: Sequence[Line], best: Sequence[Line]) -> Html:
     main = lines[0].main
-    heads = [f"{MAIN[main]}, 0 to 1", MAIN[main], *(h for h, _ in COLUMNS)]
-    header = [element("th", "", scope="col")]
-    header += [
-        element("th", head, scope="col", class_="num" if number else None)
-        for number, head in enumerate(heads)
-    ]
+    heads = [MAIN[main], *(head for head, _ in COLUMNS)]
+    words = ("", "family", f"{MAIN[main]}, 0 to 1")
+    header = [element("th", word, scope="col") for word in words]
+    header += [element("th", head, scope="col", class_="num") for head in heads]
     table = element(
         "table",
         element("thead", element("tr", *header)),
@@ -195,6 +188,7 @@ def _row(line: Line, best: bool) -> Html:
     return element(
         "tr",
         element("th", f"{name} ★" if best else name, scope="row"),
+        element("td", line.row.family),
         element("td", bar),
         *cells,
         class_=role,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from geoseg.errors import ParameterError
 from geoseg.fitting import outline_method
+from geoseg.geo.scores import EVERYTHING_NAME
 from geoseg.methods import (
     METHODS,
     TRUNK_PARAMETERS,
@@ -42,7 +43,9 @@ class Row(NamedTuple):
 
     @property
     def family(self) -> Family:
-        """Of the method."""
+        """Of the method; a constant map that is no method is a control."""
+        if self.method == EVERYTHING_NAME:
+            return "control"
         return METHODS[self.method].family
 
     @property

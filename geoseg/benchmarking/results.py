@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from geoseg.benchmarking.plan import Job, Row
 from geoseg.benchmarking.trial import BLIND_NAME, COUNTS_NAME, TRIAL_NAME
-from geoseg.geo.scores import Scores, majority_scores
+from geoseg.geo.scores import EVERYTHING_NAME, Scores, constant_scores
 from geoseg.metrics import (
+    BUILDING,
     PIXEL_METRICS,
     POLYGON_METRICS,
     Floats,
@@ -32,6 +33,8 @@ from geoseg.stopwatch import read_seconds
 
 #: The row that is always there: all is one cluster, which the matching tiles name.
 MAJORITY = Row("majority")
+#: Of two classes, this one too.
+EVERYTHING = Row(EVERYTHING_NAME)
 
 _NAME = re.compile(r"split(\d+)-seed(\d+)(?:-tiles(\d+))?")
 
@@ -107,19 +110,32 @@ def majority_trials(trials: Iterable[Trial]) -> list[Trial]:
 
     Nothing is run for it; it is one cluster of all pixels.
     """
-    first = {trial.job.split: trial for trial in reversed(list(trials))}
     return [
-        Trial(
-            Job(MAJORITY, split, 0),
-            trial.folder,
-            majority_scores(trial.scores, int(trial.matched.argmax())),
-            trial.tables.sum(1, keepdims=True),
-            trial.matched,
-            {"learns_from_labels": False},
-            {},
-        )
-        for split, trial in sorted(first.items())
+        _constant(trial, MAJORITY, int(trial.matched.argmax()))
+        for trial in _one_a_split(trials)
     ]
+
+
+def everything_trials(trials: Iterable[Trial]) -> list[Trial]:
+    """Return what a map scores on each split that calls every pixel building."""
+    return [_constant(trial, EVERYTHING, BUILDING) for trial in _one_a_split(trials)]
+
+
+def _one_a_split(trials: Iterable[Trial]) -> list[Trial]:
+    first = {trial.job.split: trial for trial in reversed(list(trials))}
+    return [trial for _, trial in sorted(first.items())]
+
+
+def _constant(trial: Trial, row: Row, class_id: int) -> Trial:
+    return Trial(
+        Job(row, trial.job.split, 0),
+        trial.folder,
+        constant_scores(trial.scores, class_id, row.name),
+        trial.tables.sum(1, keepdims=True),
+        trial.matched,
+        {"learns_from_labels": False},
+        {},
+    )
 
 
 class Summary(NamedTuple):
@@ -279,10 +295,10 @@ def _values(trials: Sequence[Trial], name: str) -> Floats:
 
 
 def read_lines(bench: Path, rows: Iterable[Row]) -> list[Line]:
-    """Return the rows that have a finished run, the best of each family first.
+    """Return the rows that have a finished run, the best first.
 
-    Rows that miss runs of the others come after those that do not. Majority is always
-    among them, once there is any.
+    Rows that miss runs of the others come after those that do not. The constant maps are
+    always among them, once there is any.
     """
     lines = []
     for row in rows:
@@ -291,9 +307,11 @@ def read_lines(bench: Path, rows: Iterable[Row]) -> list[Line]:
         fewer = [trial for trial in trials if trial.job.label_tiles is not None]
         if whole:
             lines.append(Line(row, whole, fewer, _blind(bench, row)))
+    every = [trial for line in lines for trial in line.trials]
     if lines and all(line.row != MAJORITY for line in lines):
-        every = [trial for line in lines for trial in line.trials]
         lines.append(Line(MAJORITY, majority_trials(every)))
+    if lines and lines[0].main == "iou":
+        lines.append(Line(EVERYTHING, everything_trials(every)))
     return sorted(compared(lines), key=_rank)
 
 
@@ -309,7 +327,6 @@ def compared(lines: Sequence[Line]) -> list[Line]:
     ]
 
 
-def _rank(line: Line) -> tuple[int, bool, float]:
+def _rank(line: Line) -> tuple[bool, float]:
     score = line.summaries[line.main].mean
-    order = ("unsupervised", "reference", "control").index(line.row.family)
-    return order, line.missing > 0, math.inf if math.isnan(score) else -score
+    return line.missing > 0, math.inf if math.isnan(score) else -score

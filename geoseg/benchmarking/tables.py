@@ -9,17 +9,16 @@ from typing import Any
 
 import geoseg
 from geoseg.benchmarking.results import Line, Summary
-from geoseg.benchmarking.verdict import sentence, winners
+from geoseg.benchmarking.verdict import sentence, sentences, winners
 from geoseg.metrics import to_json
 from geoseg.reporting.card import clock
 from geoseg.words import counted
 
-#: Family → heading of its table.
-FAMILIES = {
-    "unsupervised": "Unsupervised: trained without labels, clusters named by labels",
-    "reference": "References: trained with the labels of the matching tiles",
-    "control": "Controls",
-}
+#: What the families are that the rows are marked with.
+FAMILIES = (
+    "unsupervised: trained without labels, clusters named by labels; reference: trained "
+    "with the labels of the matching tiles; control: what is to be had for little."
+)
 #: Heading, score, whether its interval is shown.
 COLUMNS = (
     ("F1", "f1"),
@@ -52,7 +51,7 @@ class Board:
     Attributes:
         title: Of the page and the table.
         budget: Label → value: what every row was given.
-        lines: The rows that have a finished run, by family, the best first.
+        lines: The rows that have a finished run, the best first.
         command: The command line that makes it, or adds to it.
         notes: Sentences below the table.
         failures: Run → why there is none.
@@ -77,13 +76,9 @@ def markdown(board: Board) -> str:
     parts += ["", "```", board.command, "```", ""]
     if board.left:
         parts += [f"**{board.left} runs are not finished yet.**", ""]
-    if said := sentence(board.lines):
-        parts += [said, ""]
-    best = winners(board.lines)
-    for family, heading in FAMILIES.items():
-        own = [line for line in board.lines if line.row.family == family]
-        if own:
-            parts += [f"## {heading}", "", *_table(own, best), ""]
+    parts += [f"- {said}" for said in sentences(board.lines)]
+    if board.lines:
+        parts += ["", *_table(board.lines, winners(board.lines)), ""]
     parts += _points("Score and labelled tiles", "labelled tiles", board, "by_labels")
     parts += _points("Score and number of clusters", "K", board, "by_clusters")
     parts += [f"- {note}" for note in board.notes]
@@ -94,12 +89,16 @@ def markdown(board: Board) -> str:
 def _table(lines: Sequence[Line], best: Sequence[Line]) -> list[str]:
     main = lines[0].main
     heads = [MAIN[main], *(head for head, _ in COLUMNS), *FACTS]
-    rows = [f"| method | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    rows = [
+        f"| method | family | {' | '.join(heads)} |",
+        f"|---|---|{'---:|' * len(heads)}",
+    ]
     for line in lines:
         name = f"**{row_name(line)}**" if line in best else row_name(line)
         cells = [shown(line.summaries[main], interval=True)]
         cells += [shown(line.summaries.get(key)) for _, key in COLUMNS]
-        rows.append(f"| {name} | {' | '.join([*cells, *facts(line)])} |")
+        cells = [line.row.family, *cells, *facts(line)]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
     return rows
 
 

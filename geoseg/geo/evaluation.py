@@ -111,6 +111,7 @@ def evaluate_models(
     *,
     match_tiles: Sequence[Tile] = (),
     polygons: bool = True,
+    drawn: bool = False,
     onlooker: Onlooker | None = None,
 ) -> list[Scores]:
     """Score models of the same weights, other heads or matchings, in one prediction.
@@ -120,6 +121,7 @@ def evaluate_models(
         tiles: Labelled tiles.
         match_tiles: As :func:`evaluate_model`, of which every score is that.
         polygons: Count footprints too.
+        drawn: As :func:`evaluate_model`.
         onlooker: Sees what all matched heads of the first model say.
 
     Raises:
@@ -144,6 +146,7 @@ def evaluate_models(
         class_names=first.card.class_names,
         match_tiles=match_tiles,
         polygons=polygons,
+        drawn=drawn,
     )
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import geoseg
 from geoseg.geo.outputs import write_aside
 from geoseg.metrics import (
+    BACKGROUND,
     BUILDING,
     PIXEL_METRICS,
     POLYGON_METRICS,
@@ -214,38 +215,68 @@ def _metrics_json(scores: Mapping[str, Interval]) -> dict[str, Any]:
     }
 
 
+#: Names of the constant maps in tables.
+MAJORITY_NAME, EVERYTHING_NAME = "majority", "everything is building"
+
+
+def constant_controls(scores: Scores, commonest: int | None = None) -> list[Scores]:
+    """Return the controls that need no image: each calls every pixel the same class.
+
+    They are the commonest class and, of two classes, building everywhere where that is
+    another map.
+
+    Args:
+        scores: Of any map of the tiles.
+        commonest: As :func:`majority_scores`.
+    """
+    controls = [majority_scores(scores, commonest)]
+    background = int(controls[0].confusions.sum((0, 1)).argmax()) == BACKGROUND
+    if len(scores.class_names) == 2 and background:
+        controls.append(constant_scores(scores, BUILDING, EVERYTHING_NAME))
+    return controls
+
+
 def majority_scores(scores: Scores, commonest: int | None = None) -> Scores:
     """Return the control that calls every pixel of these tiles the commonest class.
-
-    It proposes no footprint where that is background.
 
     Args:
         scores: Of any map of these tiles.
         commonest: Id of the class that is commonest where labels may be looked at;
             None: on these very tiles, the best that a constant can do.
     """
-    confusions = scores.confusions
     winner = commonest
     if winner is None:
-        winner = int(confusions.sum((0, 2)).argmax())
+        winner = int(scores.confusions.sum((0, 2)).argmax())
+    return constant_scores(scores, winner, MAJORITY_NAME)
+
+
+def constant_scores(scores: Scores, class_id: int, name: str) -> Scores:
+    """Return the control that calls every pixel of these tiles one class.
+
+    It proposes no footprint where that is background; where it is another class, one
+    footprint would be the whole tile, and footprints are not counted.
+
+    Args:
+        scores: Of any map of these tiles.
+        class_id: The class.
+        name: In tables.
+    """
     tiles = []
-    for tile, confusion in zip(scores.tiles, confusions, strict=True):
+    for tile, confusion in zip(scores.tiles, scores.confusions, strict=True):
         constant = np.zeros_like(confusion)
-        constant[:, winner] = confusion.sum(1)
+        constant[:, class_id] = confusion.sum(1)
         missed = {
-            class_id: PolygonCounts(0, 0, counts.tp + counts.fn)
-            for class_id, counts in tile.other_polygons.items()
-            if class_id != winner
+            other: PolygonCounts(0, 0, counts.tp + counts.fn)
+            for other, counts in tile.other_polygons.items()
+            if other != class_id
         }
         own = tile.polygons
-        if own is not None and winner != scores.target:
+        if own is not None and class_id != scores.target:
             own = PolygonCounts(0, 0, own.tp + own.fn)
         else:
             own = None
         tiles.append(TileCounts(tile.tile, constant, own, missed))
-    return replace(
-        scores, name="majority", tiles=tuple(tiles), role="control", clusters=None
-    )
+    return replace(scores, name=name, tiles=tuple(tiles), role="control", clusters=None)
 
 
 def write_scores(

@@ -4,21 +4,26 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from geoseg.geo.scores import Scores
-from geoseg.metrics import (
-    Floats,
-    Interval,
-    Metric,
-    bootstrap_interval,
-    class_iou,
-    iou,
-    mean_iou,
+from geoseg.geo.comparison import (
+    SCORE_NAMES,
+    Gain,
+    gains,
+    main_key,
+    score_of,
+    standing,
 )
+from geoseg.geo.scores import EVERYTHING_NAME, MAJORITY_NAME, Scores
+from geoseg.metrics import Interval, class_iou
 from geoseg.model import Model
 from geoseg.words import counted
+
+#: Below this, in units of a score, two maps are called about equal.
+_EQUAL = 0.005
+#: Said where some interval holds zero.
+CHANCE = (
+    "Where the interval holds 0 the tiles are too few or too unequal to tell: the "
+    "difference may be chance."
+)
 
 
 class Maker(NamedTuple):
@@ -50,7 +55,7 @@ class Verdict(NamedTuple):
     Attributes:
         sentence: The result.
         comparison: How it stands against the best control.
-        standing: ``better``, ``worse``, ``open`` or ``alone``, for the colour.
+        standing: ``better``, ``worse``, ``mixed``, ``open`` or ``alone``, for the colour.
         advice: What to try next where it is worse, if its maker is known.
     """
 
@@ -67,10 +72,11 @@ class Verdict(NamedTuple):
 def verdict(
     entries: Sequence[Scores], maker: Maker | None = None, *, seed: int = 0
 ) -> Verdict:
-    """Judge the first entry by the best control among the others.
+    """Judge the first entry by the best control among the others, score by score.
 
-    The difference is resampled over tiles, the same tiles for both: tiles differ more
-    from one another than methods do.
+    Of two classes IoU and footprint F1 are weighed, each against the control that is
+    best in it. The differences are resampled over tiles, the same tiles for both: tiles
+    differ more from one another than methods do.
 
     Args:
         entries: Scores of the map, then of others on the same tiles.
@@ -78,33 +84,31 @@ def verdict(
         seed: Of the resampling.
     """
     own = entries[0]
-    name, measure = main_score(own)
-    score = own.metrics(seed=seed)[name]
     tiles = counted(len(own.tiles), "tile" if maker is None else "test tile")
-    if math.isnan(score.value):
+    main = main_key(own.class_names)
+    if math.isnan(score_of(own, main)):
         sentence = f"The {tiles} hold no building, and none was found: there is no IoU."
         return Verdict(sentence, "", "alone")
-    sentence = f"On {tiles} {_mapped(own, score)}"
-    controls = [e for e in entries[1:] if e.role == "control"]
-    rivals = [e for e in controls if not math.isnan(float(measure(_total(e))))]
-    if not rivals:
-        return Verdict(
-            sentence,
-            "No control was scored beside it, so the number says little"
-            + _unknown(maker),
-            "alone",
-        )
-    if all(entry.name == "majority" for entry in rivals):
-        return Verdict(
-            sentence,
-            "Only the majority class was scored beside it, so the number says little"
-            + _unknown(maker),
-            "alone",
-        )
-    best = max(rivals, key=lambda entry: float(measure(_total(entry))))
-    comparison, standing = _compare(own, best, len(rivals), seed)
-    advice = _advice(maker) if maker is not None and standing == "worse" else ""
-    return Verdict(sentence, comparison, standing, advice)
+    sentence = f"On {tiles} {_mapped(own, seed)}"
+    controls = [entry for entry in entries[1:] if entry.role == "control"]
+    rivals = [entry for entry in controls if not math.isnan(score_of(entry, main))]
+    if all(entry.name in (MAJORITY_NAME, EVERYTHING_NAME) for entry in rivals):
+        return Verdict(sentence, _beside(rivals) + _unknown(maker), "alone")
+    compared = gains([own], [[entry] for entry in rivals], seed=seed)
+    names = [entry.name for entry in rivals]
+    judged = standing(compared)
+    advice = _advice(maker) if maker is not None and judged == "worse" else ""
+    return Verdict(sentence, comparison(compared, names), judged, advice)
+
+
+def _beside(rivals: Sequence[Scores]) -> str:
+    """Say that nothing but constant maps was scored beside the map."""
+    what = "No control was"
+    if len(rivals) == 1:
+        what = "Only the majority class was"
+    elif rivals:
+        what = "Only constant maps were"
+    return f"{what} scored beside it, so the number says little"
 
 
 def _unknown(maker: Maker | None) -> str:
@@ -114,19 +118,66 @@ def _unknown(maker: Maker | None) -> str:
     return ": what colour alone reaches on these tiles is not known."
 
 
-def main_score(scores: Scores) -> tuple[str, Metric]:
-    """Return name and measure of what is judged: IoU of building, or the mean IoU.
+def comparison(compared: Sequence[Gain], names: Sequence[str]) -> str:
+    """Say in a sentence or two how a map stands against its rivals.
 
-    With more than two classes the IoU of one of them says nothing of the others.
+    Args:
+        compared: From :func:`geoseg.geo.comparison.gains`.
+        names: Of the rivals.
     """
-    if len(scores.class_names) == 2:
-        return "iou", iou
-    return "mean_iou", mean_iou
+    if not compared:
+        return ""
+    first = compared[0]
+    best = names[first.rival]
+    if len(names) > 1:
+        best += f", the best of {len(names)} controls,"
+    text = f"That {clause(first, best, by=len(compared) > 1)}"
+    for gain in compared[1:]:
+        but = "but" if gain.direction == -first.direction != 0 else "and"
+        text += f", {but} {clause(gain, names[gain.rival], by=True)}"
+    return f"{text}. {CHANCE}" if any(map(is_open, compared)) else f"{text}."
+
+
+def clause(gain: Gain, rival: str, *, by: bool) -> str:
+    """Compare one score: ``is better than k-means by IoU (0.43; difference …)``.
+
+    Args:
+        gain: In that score.
+        rival: Its name.
+        by: Name the score.
+    """
+    score = f" by {SCORE_NAMES[gain.key]}" if by else ""
+    if gain.gain.value == 0:
+        return f"equals {rival.rstrip(',')}{score} ({gain.score:.2f})"
+    numbers = f"{gain.score:.2f}; difference {_signed(gain.gain.value)}"
+    if math.isnan(gain.gain.low):
+        return f"cannot be told from {rival}{score} by one tile ({numbers})"
+    ends = f"{_signed(gain.gain.low)} to {_signed(gain.gain.high)}"
+    numbers += f", 95 % interval {ends}"
+    if not math.isnan(gain.spread):
+        numbers += f", spread over {counted(gain.runs, 'run')} {gain.spread:.2f}"
+    return (
+        f"is {_side(gain)} {rival if score else rival.rstrip(',')}{score} ({numbers})"
+    )
+
+
+def _side(gain: Gain) -> str:
+    """Say on which side of its rival a map is."""
+    if gain.direction:
+        return "better than" if gain.direction > 0 else "worse than"
+    if abs(gain.gain.value) < _EQUAL:
+        return "about equal to"
+    return "higher than" if gain.gain.value > 0 else "lower than"
+
+
+def is_open(gain: Gain) -> bool:
+    """Whether a difference may be chance."""
+    return not gain.direction and gain.gain.value != 0 and not math.isnan(gain.gain.low)
 
 
 def not_found(scores: Scores) -> list[str]:
     """Return the classes that the reference holds and whose IoU rounds to 0.00."""
-    total = _total(scores)
+    total = scores.confusions.sum(0)
     ious, real = class_iou(total), total.sum(1) > 0
     return [
         name
@@ -135,9 +186,15 @@ def not_found(scores: Scores) -> list[str]:
     ]
 
 
-def _mapped(own: Scores, score: Interval) -> str:
+def _mapped(own: Scores, seed: int) -> str:
+    found = own.metrics(seed=seed)
+    score = found[main_key(own.class_names)]
     if len(own.class_names) == 2:
-        return f"the buildings are mapped with IoU {score.value:.2f}{_between(score)}."
+        text = f"the buildings are mapped with IoU {score.value:.2f}{_between(score)}"
+        outlines = found.get("polygon_f1")
+        if outlines is not None and not math.isnan(outlines.value):
+            text += f" and footprint F1 {outlines.value:.2f}{_between(outlines)}"
+        return f"{text}."
     text = (
         f"the {len(own.class_names)} classes are mapped with mean IoU "
         f"{score.value:.2f}{_between(score)}."
@@ -147,10 +204,6 @@ def _mapped(own: Scores, score: Interval) -> str:
         named = f"{', '.join(first)} and {last}" if first else last
         text += f" Not found: {named} (IoU 0.00)."
     return text
-
-
-def _total(scores: Scores) -> NDArray[np.int64]:
-    return np.asarray(scores.confusions.sum(0))
 
 
 def _advice(maker: Maker) -> str:
@@ -165,43 +218,6 @@ def _advice(maker: Maker) -> str:
         ways.append("train longer (--max-steps)")
     text = ", or ".join(ways)
     return f"{text[0].upper()}{text[1:]}." if text else ""
-
-
-def _compare(own: Scores, best: Scores, count: int, seed: int) -> tuple[str, str]:
-    gain = difference(own, best, seed=seed)
-    rival = float(main_score(own)[1](_total(best)))
-    what = f"{best.name}, the best of {count} controls" if count > 1 else best.name
-    if gain.value == 0:
-        return f"That equals {what} ({rival:.2f}).", "open"
-    numbers = f"{rival:.2f}; difference {_signed(gain.value)}"
-    if math.isnan(gain.low):
-        text = f"One tile cannot tell it from {what} ({numbers})."
-        return text, "open"
-    numbers += f", 95 % interval {_signed(gain.low)} to {_signed(gain.high)}"
-    if gain.low > 0:
-        return f"That is better than {what} ({numbers}).", "better"
-    if gain.high < 0:
-        return f"That is worse than {what} ({numbers}).", "worse"
-    side = "higher than" if gain.value > 0 else "lower than"
-    if abs(gain.value) < 0.005:
-        side = "about equal to"
-    text = (
-        f"That is {side} {what} ({numbers}): on so few or so unequal tiles the "
-        "difference may be chance."
-    )
-    return text, "open"
-
-
-def difference(first: Scores, second: Scores, *, seed: int = 0) -> Interval:
-    """Return the gain in what is judged, with its interval over paired tiles."""
-    measure = main_score(first)[1]
-    pairs = np.stack([first.confusions, second.confusions], axis=1)  # (T, 2, C, C)
-
-    def gain(counts: NDArray[np.int64]) -> Floats:
-        scores = measure(counts)
-        return np.asarray(scores[..., 0] - scores[..., 1])
-
-    return bootstrap_interval(pairs, gain, seed=seed)
 
 
 def _between(score: Interval) -> str:

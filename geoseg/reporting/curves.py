@@ -8,10 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from geoseg.geo.comparison import main_key
 from geoseg.label_efficiency import label_efficiency
+from geoseg.metrics import PIXEL_METRICS
 from geoseg.report.contents import Areas, Curve
 from geoseg.report.figures import series
-from geoseg.report.verdict import main_score
 from geoseg.reporting.k_curve import MOST_TILES, k_curves
 from geoseg.reporting.material import Material
 from geoseg.run_files import AREAS_NAME, METRICS_NAME
@@ -93,7 +94,8 @@ def _rows(run: Path | None, name: str) -> list[dict[str, Any]]:
 def k_section(material: Material, absent: dict[str, str]) -> tuple[list[Curve], str]:
     """Return the scores against K: the entries as points, k-means as curves."""
     seed, curves = material.seed, list[Curve]()
-    judged, measure = main_score(material.entries[0])
+    judged = main_key(material.entries[0].class_names)
+    measure = PIXEL_METRICS[judged]
     for entry in material.entries:
         score = entry.metrics(seed=seed)[judged]
         if entry.clusters is None or math.isnan(score.value):
@@ -168,7 +170,7 @@ def label_section(
         objective=model.card.matchings[model.card.head].objective,
         draws=DRAWS,
         seed=material.seed,
-        metric=main_score(material.entries[0])[1],
+        metric=PIXEL_METRICS[main_key(material.entries[0].class_names)],
     )
     curve = Curve(
         f"{model.card.method} ({model.card.head})",

@@ -13,12 +13,13 @@ import torch
 from geoseg.classes import renamed
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
-from geoseg.metrics import BACKGROUND, BUILDING
+from geoseg.geo.comparison import main_key
+from geoseg.metrics import BACKGROUND, BUILDING, PIXEL_METRICS
 from geoseg.model import Model
 from geoseg.progress import track
 from geoseg.report.contents import Contents, HeadTable, Picture
 from geoseg.report.page import write_page
-from geoseg.report.verdict import Maker, main_score
+from geoseg.report.verdict import Maker
 from geoseg.reporting import card
 from geoseg.reporting.curves import (
     area_curves,
@@ -194,7 +195,7 @@ def _worst(material: Material) -> list[Tile]:
     """
     by_id = {tile.id: tile for tile in material.test}
     first = material.entries[0]
-    measure = main_score(first)[1]
+    measure = PIXEL_METRICS[main_key(first.class_names)]
     scored = []
     for counts in first.tiles:
         table = counts.confusion

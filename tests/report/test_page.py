@@ -26,7 +26,6 @@ from geoseg.report.contents import (
 from geoseg.report.html import VOID, check_html, element
 from geoseg.report.images import PLACE_SIDE, data_uri, picture
 from geoseg.report.page import SECTIONS, render, write_page
-from geoseg.report.verdict import Maker, difference, verdict
 
 HOSTILE = '<script>alert("&")</script>'
 
@@ -170,15 +169,6 @@ def test_equal_contents_give_equal_bytes():
     assert render(full_contents()) == render(full_contents())
 
 
-def test_the_majority_alone_is_no_control_to_be_better_than():
-    own, *others = entries()
-    majority = [entry for entry in others if entry.name == "majority"]
-    assert majority
-    found = verdict([own, *majority])
-    assert found.standing == "alone"
-    assert found.comparison.startswith("Only the majority class was scored beside it")
-
-
 def test_missing_pieces_are_said_in_their_place():
     reasons = {
         key: f"No {key} here, because." for key in SECTIONS if key not in ("scores",)
@@ -247,59 +237,6 @@ def test_large_images_are_reduced_and_flat_ones_keep_their_colours():
     }
 
 
-def test_the_verdict_says_better_worse_or_open_by_the_paired_interval():
-    good, bad = scores((60, 70, 65)), scores((30, 45, 35), "k", role="control")
-    assert verdict([good, bad]).standing == "better"
-    worse = verdict([replace(bad, role="model"), replace(good, role="control")])
-    assert worse.standing == "worse" and "That is worse than" in worse.comparison
-    mixed = scores((30, 90, 65), "k", role="control")
-    unclear = verdict([good, mixed])
-    assert unclear.standing == "open" and "may be chance" in unclear.comparison
-    gain = difference(good, bad)
-    assert f"difference +{gain.value:.2f}" in verdict([good, bad]).comparison
-    assert gain.low <= gain.value <= gain.high
-
-
-def test_what_is_worse_than_its_control_is_advised_the_same_on_every_page():
-    good, bad = scores((60, 70, 65)), scores((30, 45, 35))
-    worse = [bad, replace(good, role="control")]
-    iic = Maker("iic", clusters=7)
-    said = str(verdict(worse, iic))
-    assert "That is worse than" in said and "\n" not in said
-    advice = "Try --method color_kmeans -p clusters=7, or train longer (--max-steps)."
-    assert said.endswith(f" {advice}")
-    page = render(Contents(title="t", subtitle="s", entries=worse, maker=iic))
-    assert f"<p>{advice}</p>" in page
-    learned = verdict(worse, Maker("probe", learned=True, steps=False))
-    assert learned.advice == "Label more tiles (--match-tiles)."
-    better = [good, replace(bad, role="control")]
-    for entries, maker in (
-        (worse, None),
-        (worse, Maker("color_kmeans")),
-        (better, iic),
-    ):
-        assert verdict(entries, maker).advice == ""
-
-
-def test_advice_on_a_model_knows_its_head(bright_model):
-    assert Maker.of(bright_model()) == Maker("color_kmeans", False, False, 2)
-
-
-def test_the_verdict_calls_equal_what_is_equal():
-    own = scores((30, 45, 35))
-    same = [own, replace(own, name="k", role="control")]
-    assert verdict(same)[1:3] == ("That equals k (0.31).", "open")
-    near = verdict([own, scores((29, 45, 35), "k", role="control")])
-    assert "That is about equal to k (0.30; difference" in near.comparison
-
-
-def test_the_verdict_knows_one_tile_and_no_building():
-    one, other = scores((60,)), scores((30,), "k", role="control")
-    assert "One tile cannot tell it from k" in verdict([one, other]).comparison
-    empty = Scores("x", ("a", "b"), (TileCounts("t", np.diag([9, 0])),))
-    assert "no building" in verdict([empty, majority_scores(empty)]).sentence
-
-
 def several(roads=0, **changes) -> Scores:
     """Return scores of three tiles with background, building and road."""
     table = np.array([[500, 20, 5], [40, 60, 0], [60 - roads, 0, roads]])
@@ -349,18 +286,6 @@ def test_pictures_and_clusters_of_several_classes_have_their_colours():
     assert len(keys) == 5  # two tables of scores, two legends, the cluster
 
 
-def test_the_verdict_of_several_classes_is_of_all_and_names_those_not_found():
-    own = several()
-    sentence = verdict([own, majority_scores(own)]).sentence
-    mean = own.metrics()["mean_iou"].value
-    assert f"the 3 classes are mapped with mean IoU {mean:.2f}" in sentence
-    assert sentence.endswith("Not found: road (IoU 0.00).")
-    assert "Not found" not in verdict([several(roads=30)]).sentence
-    gain = difference(several(roads=30), own)
-    better = several(roads=30).metrics()["mean_iou"].value
-    assert gain.value == pytest.approx(better - mean)
-
-
 def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -386,19 +311,3 @@ def test_a_browser_draws_it_without_complaint(tmp_path, width):
     inked = (np.abs(seen - seen[2, 2]) > 0.2).any(-1)
     assert inked.any(1).mean() > 0.4  # rows with something on them
     assert not inked[:, -2:].any()  # nothing sticks out at the right
-
-
-def test_tiles_that_may_have_been_trained_on_are_not_called_test_tiles():
-    entries = [scores((60, 70, 65)), scores((30, 45, 35), "k", role="control")]
-    known = str(verdict(entries, Maker("iic")))
-    assert known.startswith("On 3 test tiles the buildings")
-    assert str(verdict(entries)).startswith("On 3 tiles the buildings")
-
-
-def test_what_colour_alone_reaches_is_known_of_colour_k_means():
-    entries = [scores((30, 45, 35)), replace(scores((0, 0, 0)), role="control")]
-    entries[1] = replace(entries[1], name="majority")
-    alone = "Only the majority class was scored beside it, so the number says little"
-    colours = verdict(entries, Maker("color_kmeans")).comparison
-    assert colours == f"{alone}."
-    assert verdict(entries, Maker("iic")).comparison.startswith(f"{alone}: what colour")
