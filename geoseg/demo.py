@@ -11,6 +11,7 @@ from geoseg.geo.aoi import aoi_tiles
 from geoseg.geo.mapping import MapOptions, map_buildings
 from geoseg.geo.sample import write_sample
 from geoseg.pictures import draw_overlay
+from geoseg.run_files import REPORT_NAME
 from geoseg.run_tiles import split_of, tiles_of
 from geoseg.settings import RunSettings
 from geoseg.words import counted
@@ -77,4 +78,9 @@ def run_demo(folder: Path, settings: RunSettings = DEMO) -> str:
         summary.areas,
     )
     draw_overlay(folder / "buildings.png", result.model, test[0], output)
+    log.info(
+        "open %s, and %s in QGIS; then your own tiles: geoseg train --images tiles/ "
+        "--labels labels/",
+        *(result.run / REPORT_NAME, output),
+    )
     return result.table

@@ -1,5 +1,6 @@
 """How good a map is with fewer labelled tiles: from counts made once, no prediction."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -58,7 +59,8 @@ def label_efficiency(
         metric: Of the summed confusion ``(..., C, C)``.
 
     Returns:
-        Ascending numbers of tiles, the last one T.
+        Ascending numbers of tiles, the last one T; scores are those of the draws where
+        the metric is defined, ``nan`` where it is in none.
 
     Raises:
         ParameterError: If there is no tile or no draw.
@@ -88,8 +90,12 @@ def label_efficiency(
 
 
 def _point(size: int, scores: Sequence[float], blind: float) -> LabelPoint:
-    low, high = np.quantile(scores, [0.05, 0.95])
-    mean = float(np.mean(scores))
+    # where the test tiles hold no building, a map without one has no IoU
+    known = [score for score in scores if not math.isnan(score)]
+    if not known:
+        return LabelPoint(size, math.nan, math.nan, math.nan, len(scores), blind)
+    low, high = np.quantile(known, [0.05, 0.95])
+    mean = float(np.mean(known))
     return LabelPoint(size, mean, float(low), float(high), len(scores), blind)
 
 

@@ -18,6 +18,7 @@ from geoseg.errors import LabelError
 from geoseg.geo.contingency import match_model
 from geoseg.metrics import iou, mean_iou
 from geoseg.model import Model
+from geoseg.presets import PRESETS
 from geoseg.progress import say_stage
 from geoseg.run_files import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME, RESTARTS_NAME
 from geoseg.run_plan import Plan, plan_run, train_plan
@@ -47,18 +48,27 @@ def checkpoints(settings: RunSettings, folder: Path) -> list[Path]:
     return [_place(folder, seed) / CHECKPOINT_NAME for seed in _seeds(settings)]
 
 
-def check_judges(settings: RunSettings, split: "Split") -> None:
-    """Refuse restarts without labels.
+def judged_restarts(settings: RunSettings, split: "Split") -> RunSettings:
+    """Return the settings with one training where no labels can choose among several.
 
     Raises:
-        LabelError: If there is no tile to match on.
+        LabelError: If several were asked for by ``--restarts``, not by a preset, and
+            there is no tile to match on.
     """
-    if settings.restarts > 1 and not split.match:
+    if settings.restarts == 1 or split.match:
+        return settings
+    preset = PRESETS.get(settings.preset or "")
+    if preset is None or preset.settings.get("restarts") != settings.restarts:
         raise LabelError(
             f"--restarts {settings.restarts} keeps the training that matches the labelled "
             f"tiles best, but no tile of {settings.source} has labels: name them with "
             "--labels, or leave --restarts out"
         )
+    log.info(
+        "no tile has labels to choose among the %d trainings of --preset %s: training once",
+        *(settings.restarts, settings.preset),
+    )
+    return replace(settings, restarts=1)
 
 
 def train_best(

@@ -7,6 +7,7 @@ from pathlib import Path
 from geoseg.model import Model
 from geoseg.run_files import MODEL_NAME, REPORT_NAME, TIMES_NAME
 from geoseg.stopwatch import read_seconds
+from geoseg.terminal_tables import drawn
 from geoseg.words import counted
 
 
@@ -52,14 +53,15 @@ class RunResult:
         if self.interrupted:
             lines.append(f"stopped early; go on with: geoseg train --resume {self.run}")
         if self.table:
-            lines.append(self.table)
+            lines.append(drawn(self.table))
         report = self.run / REPORT_NAME
         if self.table and report.exists():
-            lines.append(f"report: {report}")
+            lines.append(f"open {report}")
         if not self.model.card.matchings and not self.model.learned_classes:
             lines.append(
-                "the clusters have no classes yet: say which are buildings with "
-                f"geoseg match {self.run}"
+                "the clusters have no classes yet: name them from labelled tiles with "
+                f"geoseg match {self.run} --images tiles/ --labels labels/, then map with "
+                f"geoseg predict IMAGE.tif -o buildings.geojson --model {self.run}"
             )
         else:
             lines.append(

@@ -22,7 +22,7 @@ from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked, refuse_busy
 from geoseg.model import Model, load_model, save_model
 from geoseg.progress import say_stage
-from geoseg.restarts import check_judges, checkpoints, train_best
+from geoseg.restarts import checkpoints, judged_restarts, train_best
 from geoseg.resuming import check_extension, located, read_checkpoint, read_run
 from geoseg.run_files import (
     CURVES_NAME,
@@ -78,7 +78,7 @@ def start(
     split = split_of(settings, tiles)
     check_tells_apart(split.match)
     check_labelled(settings, split)
-    check_judges(settings, split)
+    settings = judged_restarts(settings, split)
     if init is not None:
         warn_of_seen(settings, init, split)
     normalization = (

@@ -1,5 +1,7 @@
 """Tests of geoseg.label_efficiency."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -63,3 +65,14 @@ def test_equal_seeds_draw_equal_tiles():
 def test_no_tile_is_refused():
     with pytest.raises(ParameterError, match="0 matching tiles, 3 test tiles"):
         label_efficiency(tables(0), tables(3), objective="f1")
+
+
+def test_without_a_building_on_the_test_tiles_a_point_can_be_undefined():
+    matching = np.array([[[90, 0], [0, 10]]])
+    test = np.array([[[100, 0], [0, 0]]])  # and the map finds none
+    (point,) = label_efficiency(matching, test, objective="f1")
+    assert math.isnan(point.mean) and math.isnan(point.low) and math.isnan(point.high)
+    invented = label_efficiency(
+        matching, np.array([[[90, 0], [10, 0]]]), objective="f1"
+    )
+    assert invented[0].mean == 0.0

@@ -123,6 +123,20 @@ def test_without_labels_nothing_can_be_kept(town, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_without_labels_a_preset_with_restarts_trains_once(town, tmp_path, caplog):
+    """Nobody asked for several, so there is no error about them."""
+    small = {"trunk": "vgg", "width": 2, "clusters": 3}
+    base = settings_of(town, restarts=3, method="picie", parameters=small)
+    settings = replace(base, preset="unsupervised", labels=None)
+    with caplog.at_level("INFO"):
+        result = runs.start(settings, tmp_path / "run")
+    assert "no tile has labels to choose among the 3 trainings" in caplog.text
+    assert not (tmp_path / "run/restarts").exists()
+    assert "geoseg match" in result.summary() and "--labels" in result.summary()
+    stored = json.loads((tmp_path / "run/run.json").read_text())["settings"]
+    assert stored["restarts"] == 1
+
+
 def test_the_command_says_how_many(town):
     assert "--restarts 3" in settings_of(town, restarts=3).command()
     stored = json.loads(json.dumps(settings_of(town, restarts=3).to_json()))

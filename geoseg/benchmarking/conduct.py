@@ -43,8 +43,8 @@ PAGE_NAME = "leaderboard.html"
 BOARD_NAMES = ("leaderboard.md", "leaderboard.csv", "leaderboard.json")
 
 
-def run_benchmark(plan: Plan, folder: Path, command: str) -> str:
-    """Train and score all that is not there yet; return the leaderboard in Markdown.
+def run_benchmark(plan: Plan, folder: Path, command: str) -> Board:
+    """Train and score all that is not there yet; return the leaderboard.
 
     A run that fails does not stop the others; it is tried again the next time.
 
@@ -82,7 +82,18 @@ def run_benchmark(plan: Plan, folder: Path, command: str) -> str:
             f"{first}: {why}; {folder / BOARD_NAMES[0]} has the others, and the same "
             "command tries again"
         )
-    return (folder / BOARD_NAMES[0]).read_text(encoding="utf-8")
+    log.info("%s", _next_steps(plan, folder, state.board))
+    return state.board
+
+
+def _next_steps(plan: Plan, folder: Path, board: Board) -> str:
+    """Say which page to open, and how to train the best method that is no control."""
+    said = f"open {folder / PAGE_NAME}"
+    rows = [line.row for line in board.lines if line.row in plan.rows]
+    best = next((row for row in rows if row.family != "control"), None) or rows[0]
+    settings = plan.settings(Job(best, 0, plan.base.seed), folder)
+    settings = replace(settings, controls=True, report="quick")
+    return f"{said}\ntrain {best.name} for maps: {settings.command()}"
 
 
 @contextmanager
@@ -217,13 +228,13 @@ class _Progress:
         done = [job for job in self.jobs if self._finished(job)]
         if done:
             log.info("%d of %d runs are there already", len(done), len(self.jobs))
-        self.write()
+        self.board = self.write()
         for number, job in enumerate(self.jobs, 1):
             if job in done:
                 continue
             log.info("run %d of %d: %s", number, len(self.jobs), job)
             self._one(job)
-            self.write()
+            self.board = self.write()
             if self._finished(job):
                 self._say(job)
 
@@ -282,8 +293,8 @@ class _Progress:
         folder = run_folder(self.folder, job)
         return any((folder / name).exists() for name in (TRIAL_NAME, BLIND_NAME))
 
-    def write(self) -> None:
-        """Write the leaderboard of what there is."""
+    def write(self) -> Board:
+        """Write the leaderboard of what there is, and return it."""
         left = sum(not self._finished(job) for job in self.jobs)
         board = Board(
             title=f"Leaderboard of {self.plan.base.source}",
@@ -299,6 +310,7 @@ class _Progress:
         for name, text in zip(BOARD_NAMES, texts, strict=True):
             write_text(self.folder / name, text)
         write_page(self.folder / PAGE_NAME, board, self.gallery)
+        return board
 
     def _budget(self) -> dict[str, str]:
         base, plan = self.plan.base, self.plan

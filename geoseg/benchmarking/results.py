@@ -216,28 +216,28 @@ class Line:
 
     def by_labels(self) -> list[tuple[int, Floats]]:
         """Return the score of every run by the number of labelled tiles."""
-        found: dict[int, list[float]] = {}
+        points: list[tuple[int, float | None]] = []
         for trial in self.trials:
-            for point in trial.numbers.get("labels", ()):
-                found.setdefault(point["tiles"], []).append(point["mean"])
+            own = trial.numbers.get("labels", ())
+            points += [(point["tiles"], point["mean"]) for point in own]
         if self.learns_from_labels:
             for trial in (*self.fewer, *self.trials):
                 score = float(_values([trial], self.main)[0])
-                found.setdefault(trial.numbers["labelled"], []).append(score)
+                points.append((trial.numbers["labelled"], score))
         for tiles, split in self.blind:
             # As where clusters cannot be named: the map is empty, and its score counts.
-            own = [trial for trial in self.trials if trial.job.split == split]
-            empty = _values(majority_trials(own), self.main)
-            found.setdefault(tiles, []).extend(map(float, empty))
-        return [(tiles, np.array(found[tiles])) for tiles in sorted(found)]
+            trials = [trial for trial in self.trials if trial.job.split == split]
+            empty = _values(majority_trials(trials), self.main)
+            points += [(tiles, float(score)) for score in empty]
+        return _by_number(points)
 
     def by_clusters(self) -> list[tuple[int, Floats]]:
         """Return the score of k-means of every run's features by K."""
-        found: dict[int, list[float]] = {}
-        for trial in self.trials:
-            for point in trial.numbers.get("k", ()):
-                found.setdefault(point["clusters"], []).append(point["value"])
-        return [(k, np.array(found[k])) for k in sorted(found)]
+        return _by_number(
+            (point["clusters"], point["value"])
+            for trial in self.trials
+            for point in trial.numbers.get("k", ())
+        )
 
     def _summary(self, name: str) -> Summary:
         values = _values(self.trials, name)
@@ -254,6 +254,15 @@ class Line:
             *ends(np.asarray(mean)),
             tuple(map(float, values)),
         )
+
+
+def _by_number(points: Iterable[tuple[int, float | None]]) -> list[tuple[int, Floats]]:
+    """Gather the scores that are defined, by number in ascending order."""
+    gathered: dict[int, list[float]] = {}
+    for number, score in points:
+        if score is not None and not math.isnan(score):
+            gathered.setdefault(number, []).append(score)
+    return [(number, np.array(gathered[number])) for number in sorted(gathered)]
 
 
 def _resampled(trials: Sequence[Trial], name: str, seed: int) -> Floats:

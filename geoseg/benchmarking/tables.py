@@ -40,6 +40,11 @@ FACTS = (
     "scoring",
     "memory",
 )
+#: Of those, what the terminal has room for.
+SHORT_COLUMNS = tuple(
+    column for column in COLUMNS if column[0] in ("F1", "footprint F1")
+)
+SHORT_FACTS = ("K", "runs", "training")
 #: Heading of the score that rows are ordered by.
 MAIN = {"iou": "IoU", "mean_iou": "mean IoU"}
 
@@ -86,18 +91,34 @@ def markdown(board: Board) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _table(lines: Sequence[Line], best: Sequence[Line]) -> list[str]:
+def summary(board: Board) -> str:
+    """Return what the terminal shows of a leaderboard, in Markdown: fewer columns."""
+    parts = [*sentences(board.lines), ""]
+    if board.lines:
+        best = winners(board.lines)
+        parts += [*_table(board.lines, best, SHORT_COLUMNS, SHORT_FACTS), ""]
+    parts += [f"- No run of {job}: {why}" for job, why in board.failures.items()]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _table(
+    lines: Sequence[Line],
+    best: Sequence[Line],
+    columns: Sequence[tuple[str, str]] = COLUMNS,
+    known: Sequence[str] = FACTS,
+) -> list[str]:
     main = lines[0].main
-    heads = [MAIN[main], *(head for head, _ in COLUMNS), *FACTS]
+    heads = [MAIN[main], *(head for head, _ in columns), *known]
     rows = [
         f"| method | family | {' | '.join(heads)} |",
         f"|---|---|{'---:|' * len(heads)}",
     ]
     for line in lines:
         name = f"**{row_name(line)}**" if line in best else row_name(line)
-        cells = [shown(line.summaries[main], interval=True)]
-        cells += [shown(line.summaries.get(key)) for _, key in COLUMNS]
-        cells = [line.row.family, *cells, *facts(line)]
+        cells = [line.row.family, shown(line.summaries[main], interval=True)]
+        cells += [shown(line.summaries.get(key)) for _, key in columns]
+        values = dict(zip(FACTS, facts(line), strict=True))
+        cells += [values[fact] for fact in known]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return rows
 

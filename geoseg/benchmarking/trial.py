@@ -21,7 +21,7 @@ from geoseg.geo.predictor import predict_strips
 from geoseg.geo.splits import Split
 from geoseg.geo.strips import classify
 from geoseg.label_efficiency import SIZES, label_efficiency
-from geoseg.metrics import BACKGROUND, Metric, iou, mean_iou
+from geoseg.metrics import BACKGROUND, Metric, iou, mean_iou, to_json
 from geoseg.model import Model
 from geoseg.progress import say_stage
 from geoseg.reporting.k_curve import k_curves
@@ -132,7 +132,10 @@ def _label_points(
         seed=order.settings.seed,
         metric=_measure_of(model),
     )
-    return [point._asdict() for point in points]
+    return [
+        {k: to_json(v) if isinstance(v, float) else v for k, v in p._asdict().items()}
+        for p in points
+    ]
 
 
 def _measure_of(model: Model) -> Metric:
@@ -156,7 +159,7 @@ def _k_points(order: Order, model: Model, split: Split) -> list[dict[str, Any]]:
         metric=_measure_of(model),
     )
     return [
-        {"clusters": int(k), "value": value}
+        {"clusters": int(k), "value": to_json(value)}
         for k, value in zip(features.x, features.y, strict=True)
     ]
 

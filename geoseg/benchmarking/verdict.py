@@ -37,6 +37,8 @@ def sentences(lines: Sequence[Line]) -> list[str]:
     all runs; with several runs they must exceed their spread, too.
     """
     known = _comparable(lines)
+    if lines and not any(line.is_run for line in known):
+        return ["The test tiles hold no building, and none was found: there is no IoU."]
     said = []
     for family, name in FAMILY_NAMES.items():
         own = sorted(

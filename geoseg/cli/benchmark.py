@@ -8,6 +8,7 @@ import click
 from geoseg.cli import options
 from geoseg.cli.sections import SectionedCommand
 from geoseg.geo.presence import need_tiles
+from geoseg.terminal_tables import drawn
 
 #: Heading in the help → options below it.
 SECTIONS = {
@@ -214,6 +215,7 @@ def command(
     shared, own = split_parameters(pairs, tuple(METHODS))
     given["device"] = options.found_device(given["device"])
     from geoseg.benchmarking.conduct import run_benchmark  # heavy: after the checks
+    from geoseg.benchmarking.tables import summary
     from geoseg.settings import RunSettings
 
     plan = Plan(
@@ -227,4 +229,5 @@ def command(
         clusters=clusters,
         threads=threads,
     )
-    click.echo(run_benchmark(plan, output, options.command_line(ctx)), nl=False)
+    board = run_benchmark(plan, output, options.command_line(ctx))
+    click.echo(drawn(summary(board)), nl=False)

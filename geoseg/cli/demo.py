@@ -6,6 +6,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.geo.outputs import refuse_existing
+from geoseg.terminal_tables import drawn
 
 
 @click.command("demo")
@@ -30,4 +31,4 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     options.set_threads(threads)
     from geoseg.demo import run_demo  # heavy: after the checks
 
-    click.echo(run_demo(output))
+    click.echo(drawn(run_demo(output)))

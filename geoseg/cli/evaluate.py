@@ -10,6 +10,7 @@ from geoseg.geo.outputs import refuse_existing
 from geoseg.geo.presence import need_map, need_tiles
 from geoseg.run_files import SCORES_NAME
 from geoseg.run_folders import newest_model
+from geoseg.terminal_tables import drawn
 
 
 @click.command("evaluate")
@@ -96,4 +97,4 @@ def command(
         command=options.command_line(ctx),
         overwrite=overwrite,
     )
-    click.echo(table)
+    click.echo(drawn(table))

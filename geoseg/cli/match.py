@@ -11,6 +11,7 @@ from geoseg.geo.outputs import check_output
 from geoseg.geo.presence import need_tiles
 from geoseg.run_files import SCORES_NAME
 from geoseg.run_folders import newest_model
+from geoseg.terminal_tables import drawn
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ def command(
     if output is None:
         run_matching.refuse_worse(matched)
     save_model(output or path, matched)
-    click.echo(matching_table(matched))
+    click.echo(drawn(matching_table(matched)))
     log.info("the matched model is in %s", output or path)
     if output is None and (path.parent / SCORES_NAME).exists():
         log.warning(

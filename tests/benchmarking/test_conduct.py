@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import from_origin
 
 from geoseg.benchmarking import conduct
 from geoseg.benchmarking.conduct import run_benchmark
 from geoseg.benchmarking.plan import Plan, parse_rows
+from geoseg.benchmarking.tables import markdown
 from geoseg.benchmarking.trial import carry_out
 from geoseg.errors import (
     GeosegError,
@@ -22,6 +25,7 @@ from geoseg.errors import (
 from geoseg.geo.locks import locked
 from geoseg.model import load_card
 from geoseg.report.html import check_html
+from geoseg.run_tiles import split_of, tiles_of
 from geoseg.settings import RunSettings
 
 pytestmark = pytest.mark.slow
@@ -68,7 +72,8 @@ def bench(town, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         _stay(patch, done := [])
         plan = plan_of(town, label_tiles=(1,), clusters=(2, 3))
-        text = run_benchmark(plan, folder, "geoseg benchmark …")
+        board = run_benchmark(plan, folder, "geoseg benchmark …")
+    text = markdown(board)
     return folder, text, done
 
 
@@ -204,7 +209,7 @@ def test_transductive_runs_say_so_in_every_table(town, tmp_path, here):
     plan = plan_of(
         town, "color_kmeans", seeds=1, shared={}, base={"transductive": True}
     )
-    text = run_benchmark(plan, tmp_path / "b", "c")
+    text = markdown(run_benchmark(plan, tmp_path / "b", "c"))
     assert "**transductive**: seen in training, without labels" in text
     assert board_of(tmp_path / "b")["transductive"] is True
     assert "True" in (tmp_path / "b/leaderboard.csv").read_text()
@@ -253,3 +258,42 @@ def test_splits_differ_and_are_the_same_for_all_rows(town, tmp_path, here):
     assert tested["color_kmeans", 1] == tested["random_trunk", 1]
     majority = board_of(tmp_path / "b")["rows"][-1]
     assert [run["split"] for run in majority["runs"]] == [0, 1]
+
+
+def write_pair(folder, number, mask):
+    """Write an image whose buildings are brighter, and its mask."""
+    noise = np.random.default_rng(number).normal(0, 5, (3, 32, 32))
+    image = (80 + 80 * mask + noise).clip(1, 255)
+    for kind, pixels in (("images", image), ("labels", mask[None])):
+        path = folder / kind / f"t{number}.tif"
+        path.parent.mkdir(exist_ok=True)
+        options = {"width": 32, "height": 32, "count": len(pixels), "dtype": "uint8"}
+        grid = from_origin(5e5 + 16 * number, 5.4e6, 0.5, 0.5)
+        with rasterio.open(
+            path, "w", driver="GTiff", crs="EPSG:32633", transform=grid, **options
+        ) as file:
+            file.write(pixels.astype(np.uint8))
+
+
+def test_tiles_without_a_building_leave_scores_undefined_and_no_run_fails(
+    tmp_path, here
+):
+    empty = np.zeros((32, 32), np.uint8)
+    for number in range(2):
+        write_pair(tmp_path, number, empty)
+    places = {"images": str(tmp_path / "images"), "labels": str(tmp_path / "labels")}
+    base = RunSettings(
+        **places, method="color_kmeans", patch_size=16, controls=False, report="none"
+    )
+    matched = split_of(replace(base, split_seed=0), tiles_of(base)).match[0]
+    built = empty.copy()
+    built[8:16, 8:16] = 1
+    write_pair(tmp_path, int(matched.id[-1]), built)
+
+    plan = Plan(base=base, rows=parse_rows("color_kmeans"), seeds=1)
+    board = run_benchmark(plan, tmp_path / "b", "c")
+    assert not board.failures
+    assert "there is no IoU" in markdown(board)
+    row = next(r for r in board_of(tmp_path / "b")["rows"] if r["name"] != "majority")
+    assert row["name"] == "color_kmeans" and row["metrics"]["iou"]["mean"] is None
+    assert row["by_labelled_tiles"] == []

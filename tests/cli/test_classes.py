@@ -29,8 +29,8 @@ def test_a_run_with_several_classes_from_training_to_scores(geoseg, there, tmp_p
 
     matched = geoseg("match", run, *labels, "--classes", NAMES, "--tiles", 3)
     assert matched.exit_code == 0, matched.output
-    head = "| cluster | class | one-to-one | share of pixels | other | building | road"
-    assert head in matched.stdout
+    for head in ("cluster", "class", "one-to-one", "other", "building", "road"):
+        assert head in matched.stdout
 
     roads, rasters = tmp_path / "roads.gpkg", tmp_path / "classes"
     mapped = geoseg(
@@ -44,13 +44,14 @@ def test_a_run_with_several_classes_from_training_to_scores(geoseg, there, tmp_p
     # the model knows its classes; without it they have to be named
     known = geoseg("evaluate", rasters, *labels, "--model", run)
     assert known.exit_code == 0, known.output
-    assert "| vegetation | " in known.stdout
+    assert "\nvegetation " in known.stdout
     unnamed = geoseg("evaluate", rasters, *labels)
     assert unnamed.exit_code == 1 and "--classes" in unnamed.output
     scored = geoseg(
         *("evaluate", roads, *labels, "--classes", NAMES, "--footprint-class", "road")
     )
-    assert scored.exit_code == 0 and "pixels are road" in scored.stdout
+    assert scored.exit_code == 0
+    assert "pixels are road" in " ".join(scored.stdout.split())
 
 
 def test_classes_that_are_not_there_are_wrong_usage(geoseg, there, tmp_path):
