@@ -164,8 +164,10 @@ def test_evaluate_beside_the_controls(geoseg, there, tmp_path):
     words = ["evaluate", classes, "--aoi", "sample", "--model", there.run]
     result = geoseg(*words, "-o", tmp_path / "scores")
     assert result.exit_code == 0, result.output
-    for name in ("colour k-means (K=24)", "untrained network (K=24)", "majority"):
-        assert name in result.stdout
+    entries = json.loads((tmp_path / "scores/scores.json").read_text())["entries"]
+    names = " ".join(entry["name"] for entry in entries)
+    for name in ("colour k-means (K=24", "untrained network (K=24", "majority"):
+        assert name in names and name.split()[0] in result.stdout
     lines = result.stderr.splitlines()
     assert "scoring 3 of 6 labelled tiles; left out are the 3" in lines[0]
     stages = ["control: colour k-means", "control: untrained network", "panel.png"]
