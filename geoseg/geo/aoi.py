@@ -26,6 +26,7 @@ from geoseg.geo.layouts import (
 from geoseg.geo.presence import SAMPLE, need_aoi, need_images, need_labels
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
 from geoseg.geo.remote import file_name, is_remote, list_remote
+from geoseg.geo.text_files import read_text
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
@@ -179,16 +180,22 @@ def _named_images(name: str) -> list[str]:
         return [name] if whole else list_remote(name, IMAGE_SUFFIXES)
     if suffix != ".txt":
         return [name]
-    lines = [line.strip() for line in Path(name).read_text().splitlines()]
+    lines = [line.strip().strip('"') for line in read_text(name).splitlines()]
     folder = Path(name).parent
     listed = [
-        line if is_remote(line) else str(folder / line)
+        line if is_remote(line) else _beside(folder, line)
         for line in lines
         if line and not line.startswith("#")
     ]
     if not listed:
         raise DatasetError(f"{name} names no image, expected one path or URL per line")
     return listed
+
+
+def _beside(folder: Path, line: str) -> str:
+    r"""The file that a line of a list names, where need be with / for Windows' \."""
+    path, other = folder / line, folder / line.replace("\\", "/")
+    return str(other if other.exists() and not path.exists() else path)
 
 
 def _chosen(labels: Path | str | None, layout: Path | None) -> Path | str | None:

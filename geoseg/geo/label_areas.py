@@ -49,7 +49,7 @@ def inside_area(
     area = area_tile(replace(tile, window=window))
     if area is None:
         return None
-    polygons, _ = polygons_of(area, grid)
+    polygons, *_ = polygons_of(area, grid)
     shape = (window.height, window.width)
     if not polygons:
         return np.zeros(shape, bool)

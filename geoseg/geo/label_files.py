@@ -1,36 +1,26 @@
 """Vector files of labels, whatever their format: geometries, values and CRS."""
 
-import csv
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import shapely
 from rasterio.crs import CRS
-from shapely.geometry import shape
 
 from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError
-from geoseg.geo.remote import (
-    explain,
-    file_name,
-    is_remote,
-    remote_access,
-    user_name,
-)
+from geoseg.geo.label_tables import Columns, named_errors, read_columns, suffix_of
+from geoseg.geo.loose_geometries import each_feature, readable_geometry
+from geoseg.geo.remote import remote_access
 
 if TYPE_CHECKING:
     import fiona
-
-#: Columns of a CSV that may hold WKT in longitude and latitude; SpaceNet's first.
-WKT_COLUMNS = ("PolygonWKT_Geo", "WKT", "geometry")
-
 
 #: Layer beside the labels whose polygons say where those hold.
 AREA_LAYER = "labelled"
 
 _NO_AREA = {*("Point", "MultiPoint", "LineString", "MultiLineString", "LinearRing")}
+#: Formats of which GDAL decodes chosen attributes alone.
+_SELECTIVE = ("GPKG", "FlatGeobuf", "ESRI Shapefile")
 
 
 class Shapes(NamedTuple):
@@ -40,17 +30,24 @@ class Shapes(NamedTuple):
         geometries: Of the features that have one, in the file's order; may have Z.
         values: Of the class field, one a geometry; None without a field.
         crs: None if the file names none.
+        numbers: Of the features in the file, one a geometry: the fid of a GeoPackage, of
+            others their place from 1.
+        unreadable: Number of a feature → what is wrong with it; parts of it may have
+            been read all the same.
     """
 
     geometries: list[shapely.Geometry]
     values: list[Any]
     crs: CRS | None
+    numbers: list[int]
+    unreadable: dict[int, str]
 
 
 def read_shapes(path: str, classes: LabelClasses) -> Shapes:
     """Read a vector file that is not empty.
 
-    Curves come as fine polygons, features without a geometry are left out.
+    Curves come as fine polygons, features without a geometry are left out. Of the
+    attributes the class field alone is looked at.
 
     Args:
         path: GeoJSON, also a feature a line, GeoPackage, FlatGeobuf, Shapefile,
@@ -58,33 +55,40 @@ def read_shapes(path: str, classes: LabelClasses) -> Shapes:
         classes: Name the field and the layer.
 
     Raises:
-        LabelError: If the file cannot be read, or has no such layer, field or column.
+        LabelError: If the file or all of its features cannot be read, or it has no such
+            layer, field or column.
     """
-    reader = _READERS.get(_suffix(path), _read_fiona)
-    with _named_errors(path):
-        found = reader(path, classes)
-    if not classes.sparse:
-        _check_kinds(path, found.geometries)
-    return found
-
-
-@contextmanager
-def _named_errors(path: str) -> Iterator[None]:
-    """Turn what readers raise into errors that name the file."""
-    try:
-        yield
-    except (
-        *(OSError, ValueError, RecursionError),
-        *(csv.Error, shapely.errors.ShapelyError),
-    ) as error:
-        reason = " ".join(str(error).split())
-        remote = explain(path, reason)
-        if remote is not None:
-            raise LabelError(f"labels {remote}") from error
+    columns = read_columns(path)
+    if columns is not None:
+        shapes = _with_geometry(path, columns, classes)
+    else:
+        with named_errors(path):
+            shapes = _read_fiona(path, classes)
+    if shapes.unreadable and not shapes.geometries:
+        number, wrong = next(iter(shapes.unreadable.items()))
         raise LabelError(
-            f"labels {path} cannot be read ({reason}), expected a vector file: check "
+            f"labels {path} cannot be read: of {len(shapes.unreadable)} features none is "
+            f"readable, the first is feature {number} ({wrong}), expected polygons: check "
             "it with ogrinfo"
-        ) from error
+        )
+    if not classes.sparse:
+        _check_kinds(path, shapes.geometries)
+    return shapes
+
+
+def _with_geometry(path: str, columns: Columns, classes: LabelClasses) -> Shapes:
+    """Take the rows of a table that have a geometry."""
+    rows = [i for i, item in enumerate(columns.geometries) if item is not None]
+    if rows:
+        _check_field(path, classes, columns.values)
+    values = columns.values.get(classes.field or "", [None] * len(columns.geometries))
+    return Shapes(
+        [item for item in columns.geometries if item is not None],
+        [values[row] for row in rows],
+        columns.crs,
+        [row + 1 for row in rows],
+        {row + 1: wrong for row, wrong in columns.unreadable.items()},
+    )
 
 
 def _check_kinds(path: str, geometries: Sequence[shapely.Geometry]) -> None:
@@ -103,23 +107,49 @@ def _read_fiona(path: str, classes: LabelClasses) -> Shapes:
     import fiona
 
     try:
-        with (
-            remote_access(path) as name,
-            fiona.open(name, layer=_layer_name(name, classes.layer)) as source,
-        ):
-            wkt = source.crs_wkt
-            everything = list(source)
-            _need_all(source, len(everything))
-            items = [item for item in everything if item.geometry]
-            if items:
-                _check_field(path, classes, source.schema["properties"])
-            return Shapes(
-                [shape(item.geometry) for item in items],
-                [item.properties.get(classes.field) for item in items],
-                CRS.from_wkt(wkt) if wkt else None,
-            )
+        with remote_access(path) as name:
+            layer = _layer_name(name, classes.layer)
+            with fiona.open(name, layer=layer) as source:
+                fields = list(source.schema["properties"])
+                chosen = _chosen_fields(source, classes)
+            with fiona.open(name, layer=layer, **chosen) as source:
+                shapes = _read_features(source, classes)
     except fiona.errors.FionaError as error:
         raise OSError(str(error.__cause__ or error)) from error
+    if shapes.geometries:
+        _check_field(path, classes, fields)
+    return shapes
+
+
+def _chosen_fields(source: "fiona.Collection", classes: LabelClasses) -> dict[str, Any]:
+    """Return the options that make GDAL decode the class field alone, if it can."""
+    if source.driver not in _SELECTIVE:
+        return {}
+    names = source.schema["properties"]
+    return {"include_fields": [name for name in names if name == classes.field]}
+
+
+def _read_features(source: "fiona.Collection", classes: LabelClasses) -> Shapes:
+    """Read the features of an open file one by one; what cannot be read is named."""
+    wkt = source.crs_wkt
+    shapes = Shapes([], [], CRS.from_wkt(wkt) if wkt else None, [], {})
+    count = 0
+    for count, item in enumerate(each_feature(source), start=1):
+        if isinstance(item, Exception):
+            shapes.unreadable[count] = " ".join(str(item).split())
+            continue
+        if item.geometry is None:
+            continue
+        number = int(item.id) if source.driver == "GPKG" else count
+        geometry, wrong = readable_geometry(item.geometry.__geo_interface__)
+        if wrong:
+            shapes.unreadable[number] = wrong
+        if geometry is not None:
+            shapes.geometries.append(geometry)
+            shapes.values.append(item.properties.get(classes.field))
+            shapes.numbers.append(number)
+    _need_all(source, count)
+    return shapes
 
 
 def _need_all(source: "fiona.Collection", found: int) -> None:
@@ -130,120 +160,6 @@ def _need_all(source: "fiona.Collection", found: int) -> None:
         return
     if found != promised:
         raise OSError(f"{found} of {promised} features are there")
-
-
-def _read_json(path: str, classes: LabelClasses) -> Shapes:
-    # GDAL reads what it can of a truncated GeoJSON; half the labels would be missing
-    if not is_remote(path):
-        with open(path, encoding="utf-8") as file:
-            json.load(file)
-    return _read_fiona(path, classes)
-
-
-def _read_lines(path: str, classes: LabelClasses) -> Shapes:
-    # likewise: GDAL leaves out lines that it cannot read
-    if not is_remote(path):
-        with open(path, encoding="utf-8") as file:
-            for line in file:
-                json.loads(line.lstrip("\x1e") or "null")
-    return _read_fiona(path, classes)
-
-
-class Columns(NamedTuple):
-    """All that a table holds.
-
-    Attributes:
-        geometries: One a row, or None.
-        values: Name of each other column → a value a row.
-        types: Name of each other column → type.
-        crs: None if the file names none.
-    """
-
-    geometries: list[shapely.Geometry | None]
-    values: dict[str, list[Any]]
-    types: dict[str, str]
-    crs: CRS | None
-
-
-def read_columns(path: str) -> Columns:
-    """Read a whole table: GeoParquet, or CSV with WKT.
-
-    Raises:
-        LabelError: If it cannot be read, or has no column of geometries.
-    """
-    with _named_errors(path):
-        return _TABLES[_suffix(path)](path)
-
-
-def _parquet_columns(path: str) -> Columns:
-    import geopandas
-
-    try:
-        table = geopandas.read_parquet(path)
-    except ImportError as error:
-        raise LabelError(
-            f"labels {path} are GeoParquet, which needs pyarrow: pip install pyarrow, or "
-            "convert them with ogr2ogr labels.gpkg"
-        ) from error
-    rest = table.drop(columns=table.geometry.name)
-    return Columns(
-        list(table.geometry),
-        {
-            name: list(column.astype(object).where(column.notna(), None))
-            for name, column in rest.items()
-        },
-        {name: str(dtype) for name, dtype in rest.dtypes.items()},
-        CRS.from_wkt(table.crs.to_wkt()) if table.crs else None,
-    )
-
-
-def _csv_columns(path: str) -> Columns:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        names = list(rows.fieldnames or [])
-        column = next((name for name in WKT_COLUMNS if name in names), None)
-        if column is None:
-            raise LabelError(
-                f"labels {path} have columns {', '.join(names) or 'none'}, expected "
-                f"WKT in longitude and latitude in one of {', '.join(WKT_COLUMNS)}"
-            )
-        items = list(rows)
-    names.remove(column)
-    return Columns(
-        [shapely.from_wkt(row[column]) if row[column] else None for row in items],
-        {name: [row[name] for row in items] for name in names},
-        dict.fromkeys(names, "str"),
-        CRS.from_epsg(4326),
-    )
-
-
-def _read_table(path: str, classes: LabelClasses) -> Shapes:
-    """Read the rows of a table that have a geometry."""
-    found = _TABLES[_suffix(path)](path)
-    there = [number for number, item in enumerate(found.geometries) if item is not None]
-    if there:
-        _check_field(path, classes, found.values)
-    values = found.values.get(classes.field or "", [None] * len(found.geometries))
-    return Shapes(
-        [item for item in found.geometries if item is not None],
-        [values[number] for number in there],
-        found.crs,
-    )
-
-
-_TABLES: dict[str, Callable[[str], Columns]] = {
-    **dict.fromkeys((".parquet", ".geoparquet"), _parquet_columns),
-    ".csv": _csv_columns,
-}
-_READERS: dict[str, Callable[[str, LabelClasses], Shapes]] = {
-    **dict.fromkeys((".geojson", ".json"), _read_json),
-    **dict.fromkeys((".geojsonl", ".ndjson"), _read_lines),
-    **dict.fromkeys(_TABLES, _read_table),
-}
-
-
-def _suffix(path: str) -> str:
-    return file_name(user_name(path)).suffix.lower()
 
 
 def _check_field(path: str, classes: LabelClasses, names: Iterable[str]) -> None:
@@ -266,7 +182,7 @@ def _layer_name(path: str, wanted: str | None) -> str | None:
     """The layer to read: the one that is wanted, or the only one with geometries."""
     import fiona
 
-    if _suffix(path) != ".gpkg":
+    if suffix_of(path) != ".gpkg":
         return None
     names = fiona.listlayers(path)
     if wanted is not None:
@@ -300,9 +216,9 @@ def area_layer(path: str, labels_layer: str | None, *, named: bool) -> str | Non
     """
     import fiona
 
-    if _suffix(path) != ".gpkg":
+    if suffix_of(path) != ".gpkg":
         return None
-    with _named_errors(path), remote_access(path) as name:
+    with named_errors(path), remote_access(path) as name:
         try:
             layers = [x for x in fiona.listlayers(name) if _has_geometries(name, x)]
         except fiona.errors.FionaError as error:

@@ -10,7 +10,7 @@ import numpy as np
 
 from geoseg.geo.aoi import Tile
 from geoseg.geo.inspection import WHOLE_PIXELS, sample, spread
-from geoseg.geo.label_files import read_shapes
+from geoseg.geo.label_layers import read_file
 from geoseg.geo.label_masks import same_grid
 from geoseg.geo.label_vectors import meeting, read_layer
 from geoseg.geo.labels import is_vector, read_labels
@@ -46,6 +46,7 @@ class LabelFacts:
         polygons: Features with polygons in all files, those of several parts once;
             None for masks.
         inside: Those that meet a tile; None for masks.
+        left_out: What is wrong → features that are left out for it, whole or in part.
         crs: Short name of the first file's CRS, or None.
         other_crs: Whether that is not the CRS of the first image.
         other_grid: Masks looked at that lie on another grid than their image.
@@ -64,6 +65,7 @@ class LabelFacts:
     looked_at: int
     polygons: int | None
     inside: int | None
+    left_out: dict[str, int]
     crs: str | None
     other_crs: bool
     other_grid: int
@@ -104,8 +106,9 @@ def inspect_labels(tiles: Sequence[Tile], *, nodata: NodataRule = "auto") -> Lab
         files=len(files),
         tiles=len(tiles),
         looked_at=len(near),
-        polygons=_polygons(tiles, grids) if vector else None,
+        polygons=_polygons(tiles) if vector else None,
         inside=_inside(tiles, grids) if vector else None,
+        left_out=_left_out(tiles) if vector else {},
         crs=crs.to_string() if crs else None,
         other_crs=crs is not None and crs != grids[0].crs,
         other_grid=0 if vector else _other_grids(near),
@@ -147,12 +150,20 @@ def _windows(tile: Tile, grid: RasterDescription) -> Iterator[PixelWindow]:
 
 def _crs_of(tile: Tile, vector: bool) -> Any:
     path = str(tile.labels)
-    return read_shapes(path, tile.classes).crs if vector else describe(path).crs
+    return read_file(tile).crs if vector else describe(path).crs
 
 
-def _polygons(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:
-    first = {tile.labels: (tile, grid) for tile, grid in zip(tiles, grids, strict=True)}
-    return sum(len(np.unique(read_layer(*pair).features)) for pair in first.values())
+def _polygons(tiles: Sequence[Tile]) -> int:
+    first = {tile.labels: tile for tile in tiles}
+    return sum(len(np.unique(read_file(tile).features)) for tile in first.values())
+
+
+def _left_out(tiles: Sequence[Tile]) -> dict[str, int]:
+    found = Counter[str]()
+    for tile in {tile.labels: tile for tile in tiles}.values():
+        for wrong, numbers in read_file(tile).left_out.items():
+            found[wrong] += len(numbers)
+    return dict(found.most_common())
 
 
 def _inside(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:

@@ -14,8 +14,9 @@ import shapely
 from geoseg.errors import LabelError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.label_areas import TOUCHED, area_tile
+from geoseg.geo.label_layers import read_file
 from geoseg.geo.label_masks import ROWS
-from geoseg.geo.label_vectors import outline_of, polygons_of, read_layer
+from geoseg.geo.label_vectors import outline_of, polygons_of
 from geoseg.geo.labels import is_vector, read_labels
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
 from geoseg.metrics import BACKGROUND
@@ -106,11 +107,13 @@ def _has_label(
 
 def _touches(tile: Tile, grid: RasterDescription) -> tuple[bool, bool]:
     """Tell whether a polygon of the labels lies in a tile, and one mostly there."""
-    polygons = np.array(polygons_of(tile, grid)[0], object)
+    polygons, _, sizes = polygons_of(tile, grid)
     shared = shapely.area(
-        shapely.intersection(polygons, outline_of(grid, tile.extent(grid)))
+        shapely.intersection(
+            np.array(polygons, object), outline_of(grid, tile.extent(grid))
+        )
     )
-    mostly = 2 * shared >= shapely.area(polygons)
+    mostly = 2 * shared >= np.array(sizes)
     return bool((shared > 0).any()), bool((mostly & (shared > 0)).any())
 
 
@@ -143,7 +146,7 @@ def _need_background(tiles: Sequence[Tile]) -> None:
                 f"labels {path} are a mask, expected points, lines and polygons where "
                 "--sparse is given: leave it out, a mask's nodata is unlabelled"
             )
-        seen |= set(read_layer(tile, describe(tile.image)).class_ids.tolist())
+        seen |= set(read_file(tile).class_ids.tolist())
     name = tiles[0].classes.names[BACKGROUND]
     if BACKGROUND not in seen:
         raise LabelError(

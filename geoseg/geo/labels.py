@@ -1,7 +1,6 @@
 """Reference labels on a tile's own grid, from vector files and mask files."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import shapely
 from affine import Affine
 from rasterio import features
+from rasterio.crs import CRS
 from shapely import affinity
 from shapely.geometry import shape
 
@@ -18,9 +18,8 @@ from geoseg.classes import TWO_CLASSES
 from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import shift, warp
-from geoseg.geo.inspection import sample
 from geoseg.geo.label_areas import inside_area
-from geoseg.geo.label_files import read_shapes
+from geoseg.geo.label_layers import read_file
 from geoseg.geo.label_masks import (
     check_mask,
     covers,
@@ -32,13 +31,14 @@ from geoseg.geo.label_vectors import (
     burn,
     burn_sparse,
     outline_of,
-    polygon_parts,
     polygons_of,
     read_layer,
     rectangle,
     shapely_affine,
 )
+from geoseg.geo.label_warnings import warn_of_left_out, warn_of_merged, warn_of_unknown
 from geoseg.geo.layouts import IMAGE_SUFFIXES
+from geoseg.geo.loose_geometries import polygon_parts
 from geoseg.geo.raster import RasterDescription, describe
 from geoseg.geo.remote import file_name
 from geoseg.metrics import BUILDING
@@ -46,11 +46,6 @@ from geoseg.patches import IGNORE
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
-
-#: Values named in one line of the log.
-SHOWN = 10
-#: Masks whose values are looked at where no classes are named.
-LOOKED_AT = 8
 
 
 def read_labels(
@@ -119,7 +114,7 @@ def read_footprints(
         frame = rectangle(window)
         clipped = [
             affinity.affine_transform(polygon, back).intersection(frame)
-            for polygon, own in zip(*polygons_of(tile, grid), strict=True)
+            for polygon, own, _ in zip(*polygons_of(tile, grid), strict=True)
             if own == class_id
         ]
     else:
@@ -152,26 +147,23 @@ def check_labels(tiles: Sequence[Tile]) -> None:
         LabelError: If a mask does not fit its image; or if the labels lie somewhere, but
             none meets any tile.
     """
-    inside, elsewhere = 0, []
+    inside, elsewhere = 0, ""
     resampled: list[str] = []
     unknown: dict[str, Mapping[str, int]] = {}
     for tile in tiles:
         if tile.labels is None:
             continue
         grid = describe(tile.image)
-        meets, bounds = _meet(tile, grid, resampled)
+        meets, where = _meet(tile, grid, resampled)
         inside += meets
-        if not meets and bounds is not None:
-            elsewhere.append((tile, grid, bounds))
+        elsewhere = elsewhere or where
         if not tile.classes.any_building and tile.labels not in unknown:
             unknown[tile.labels] = _unknown(tile, grid)
     if elsewhere and not inside:
-        tile, grid, bounds = elsewhere[0]
         others = f", and none of the {len(tiles)} tiles meets its labels"
         raise LabelError(
-            f"labels elsewhere: {tile.labels} covers {_corners(bounds)} in the CRS of "
-            f"{tile.image}, which covers {_corners(outline_of(grid).bounds)}"
-            f"{others if len(tiles) > 1 else ''}; check the labels' CRS"
+            f"labels elsewhere: {elsewhere}{others if len(tiles) > 1 else ''}; check the "
+            "labels' CRS"
         )
     if resampled:
         log.info(
@@ -179,8 +171,10 @@ def check_labels(tiles: Sequence[Tile]) -> None:
             "by the nearest pixel",
             *(counted(len(resampled), "tile"), resampled[0]),
         )
-    _report_unknown(unknown)
-    _report_merged(tiles)
+    vectors = {tile.labels: tile for tile in tiles if tile.labels and is_vector(tile)}
+    warn_of_left_out(vectors.values())
+    warn_of_unknown(unknown)
+    warn_of_merged([tile for tile in tiles if tile.labels and not is_vector(tile)])
 
 
 def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
@@ -201,10 +195,11 @@ def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
     grids = [describe(image) for image in dict.fromkeys(tile.image for tile in tiles)]
     called = replace(tiles[0], labels=str(path), classes=TWO_CLASSES)
     read_layer(called, grids[0])  # says what is wrong
-    found = read_shapes(str(path), TWO_CLASSES)
-    bounds = shapely.GeometryCollection(found.geometries).bounds
-    if not np.isfinite(bounds).all():
+    warn_of_left_out([called])
+    found = read_file(called)
+    if not len(found.polygons):
         return
+    bounds = shapely.total_bounds(found.polygons)
     corners: list[tuple[float, float]] = []
     for grid in grids:
         outline = list(outline_of(grid).exterior.coords)
@@ -255,68 +250,41 @@ def check_tells_apart(tiles: Sequence[Tile]) -> None:
 
 def _meet(
     tile: Tile, grid: RasterDescription, resampled: list[str]
-) -> tuple[bool, Sequence[float] | None]:
-    """Tell whether labels meet their tile, and what they cover; None: nothing."""
+) -> tuple[bool, str]:
+    """Tell whether labels meet their tile, and if not where both are, or "" of none."""
     if not is_vector(tile):
         mask = check_mask(tile, grid)
         if not same_grid(mask, grid):
             resampled.append(str(tile.labels))
-        corners = outline_of(mask).exterior.coords
-        placed = warp(list(corners), mask.crs, grid.crs) if mask.crs else corners
-        return covers(mask, grid, tile), shapely.Polygon(placed).bounds
+        if covers(mask, grid, tile):
+            return True, ""
+        return False, _apart(tile, outline_of(mask), mask.crs, grid)
     if polygons_of(tile, grid)[0]:
-        return True, None
-    polygons = read_layer(tile, grid).polygons
-    return False, shapely.total_bounds(polygons) if len(polygons) else None
+        return True, ""
+    layer = read_file(tile)
+    if not len(layer.polygons):
+        return False, ""
+    covered = shapely.box(*shapely.total_bounds(layer.polygons))
+    return False, _apart(tile, covered, layer.crs, grid)
+
+
+def _apart(
+    tile: Tile, covered: shapely.Polygon, crs: CRS | None, grid: RasterDescription
+) -> str:
+    """Say where labels lie and where their tile does, in the CRS of the labels."""
+    try:
+        corners = warp(list(outline_of(grid).exterior.coords), grid.crs, crs)
+        own = f"covers {_corners(shapely.MultiPoint(corners).bounds)}"
+    except RasterError:
+        own = "has no place in it"
+    said = crs.to_string() if crs else "no CRS"
+    return f"{tile.labels} covers {_corners(covered.bounds)} in {said}, where {tile.image} {own}"
 
 
 def _unknown(tile: Tile, grid: RasterDescription) -> Mapping[str, int]:
     if is_vector(tile):
-        return read_layer(tile, grid).unknown
+        return read_file(tile).unknown
     return unknown_values(tile)
-
-
-def _report_unknown(found: Mapping[str, Mapping[str, int]]) -> None:
-    total = Counter[str]()
-    files = [path for path, values in found.items() if values]
-    for values in found.values():
-        total.update(values)
-    if not total:
-        return
-    named = [f"{value} ({count})" for value, count in total.most_common(SHOWN)]
-    rest = (
-        f" and {counted(len(total) - SHOWN, 'more value')}"
-        if len(total) > SHOWN
-        else ""
-    )
-    log.warning(
-        "label values of no class count as unlabelled: %s%s in %d of %s, %s first; "
-        "name them with --classes",
-        *(", ".join(named), rest, len(files), counted(len(found), "file"), files[0]),
-    )
-
-
-def _report_merged(tiles: Sequence[Tile]) -> None:
-    """Say which values of masks are one class because nobody named them."""
-    masks = {
-        tile.labels: None
-        for tile in tiles
-        if tile.labels is not None and tile.classes.any_building and not is_vector(tile)
-    }
-    values: set[float] = set()
-    for path in list(masks)[:LOOKED_AT]:
-        pixels, valid = sample(describe(path))
-        values |= set(np.unique(pixels[0][valid]).tolist()) - {0, IGNORE}
-    if len(values) > 1:
-        named = [f"{value:g}" for value in sorted(values)]
-        more = len(named) - SHOWN
-        log.warning(
-            "label values %s%s all count as building: name them with --classes, as in "
-            "background=*,building=%s",
-            ", ".join(named[:SHOWN]),
-            f" and {more} more" if more > 0 else "",
-            named[0],
-        )
 
 
 def _corners(bounds: Sequence[float]) -> str:

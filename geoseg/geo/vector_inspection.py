@@ -4,18 +4,27 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import shapely
 from rasterio.crs import CRS
-from shapely.geometry import shape
 
 from geoseg.errors import LabelError
-from geoseg.geo.layouts import TABLE_SUFFIXES
+from geoseg.geo.label_tables import Columns, read_columns
+from geoseg.geo.loose_geometries import each_feature, readable_geometry
 
+if TYPE_CHECKING:
+    import fiona
+
+_DRIVERS = {
+    **dict.fromkeys((".parquet", ".geoparquet"), "Parquet"),
+    **dict.fromkeys((".geojson", ".json"), "GeoJSON"),
+    **dict.fromkeys((".geojsonl", ".ndjson"), "GeoJSONSeq"),
+    ".csv": "CSV",
+}
 #: Where GeoPackages keep QGIS's styles.
 _STYLES = "layer_styles"
-_PARQUET = (".parquet", ".geoparquet")
 #: Values of an attribute that are counted, at most: more are no classes.
 FEW = 12
 
@@ -31,7 +40,8 @@ class LayerFacts:
         crs: Short name of the CRS, or None.
         attributes: Name → type.
         values: Name → value → features, of attributes with few values, and no fraction.
-        geometries: Geometry type → count; ``none`` counts features without geometry.
+        geometries: Geometry type → count; ``none`` counts features without geometry, and
+            ``unreadable`` those of whose geometry nothing can be read.
         invalid: How many geometries cross themselves or are otherwise invalid.
         why: What is wrong with the first of them.
         bounds: West, south, east, north in the CRS; None without geometries.
@@ -49,6 +59,14 @@ class LayerFacts:
     bounds: tuple[float, ...] | None
 
 
+class _Row(NamedTuple):
+    """A feature: its geometry, what is wrong with that, and its attributes."""
+
+    geometry: Any
+    wrong: str
+    properties: Mapping[str, Any]
+
+
 def inspect_vector(path: Path) -> list[LayerFacts]:
     """Look at the layers of a vector file, but for the table of their styles.
 
@@ -57,8 +75,9 @@ def inspect_vector(path: Path) -> list[LayerFacts]:
     """
     if not path.is_file():
         raise LabelError(f"{path} does not exist, expected a vector file")
-    if path.suffix.lower() in (*_PARQUET, *TABLE_SUFFIXES):
-        return [_inspect_table(path)]
+    columns = read_columns(str(path))
+    if columns is not None:
+        return [_inspect_table(path, columns)]
     # fiona brings a GDAL of its own and takes a while to import
     import fiona
 
@@ -77,40 +96,68 @@ def _inspect_layer(path: Path, name: str) -> LayerFacts:
     import fiona
 
     with fiona.open(path, layer=name) as source:
-        rows = (
-            (shape(item.geometry) if item.geometry else None, item.properties)
-            for item in source
-        )
-        return _facts(
-            rows,
-            name=name,
-            driver=source.driver,
-            crs=CRS.from_wkt(source.crs_wkt) if source.crs_wkt else None,
-            attributes=dict(source.schema["properties"]),
-        )
+        fields = {
+            field: str(kind) for field, kind in source.schema["properties"].items()
+        }
+        if not any(isinstance(item, Exception) for item in each_feature(source)):
+            return _facts_of_layer(source, name, fields)
+    readable = [field for field in fields if _decodes(path, name, field)]
+    with fiona.open(path, layer=name, include_fields=readable) as source:
+        fields |= {field: "unreadable" for field in fields if field not in readable}
+        return _facts_of_layer(source, name, fields)
 
 
-def _inspect_table(path: Path) -> LayerFacts:
-    """Look at GeoParquet, or a CSV of WKT, which fiona does not read."""
-    from geoseg.geo.label_files import read_columns  # imports torch
+def _decodes(path: Path, name: str, field: str) -> bool:
+    """Tell whether the values of an attribute can be read: dates may be none."""
+    import fiona
 
-    columns = read_columns(str(path))
+    with fiona.open(path, layer=name, include_fields=[field]) as source:
+        return not any(isinstance(item, Exception) for item in each_feature(source))
+
+
+def _facts_of_layer(
+    source: "fiona.Collection", name: str, fields: dict[str, str]
+) -> LayerFacts:
+    rows = []
+    for item in each_feature(source):
+        if isinstance(item, Exception):
+            rows.append(_Row(None, " ".join(str(item).split()), {}))
+        elif item.geometry is None:
+            rows.append(_Row(None, "", item.properties))
+        else:
+            geometry = readable_geometry(item.geometry.__geo_interface__)
+            rows.append(_Row(*geometry, item.properties))
+    return _facts(
+        rows,
+        name=name,
+        driver=source.driver,
+        crs=CRS.from_wkt(source.crs_wkt) if source.crs_wkt else None,
+        attributes=fields,
+    )
+
+
+def _inspect_table(path: Path, columns: Columns) -> LayerFacts:
+    """Look at a file that is not read by fiona."""
     values = list(columns.values.items())
     rows = (
-        (geometry, {name: column[number] for name, column in values})
+        _Row(
+            geometry,
+            columns.unreadable.get(number, ""),
+            {name: column[number] for name, column in values},
+        )
         for number, geometry in enumerate(columns.geometries)
     )
     return _facts(
         rows,
-        name=path.stem,
-        driver="Parquet" if path.suffix.lower() in _PARQUET else "CSV",
+        name=columns.name or path.stem,
+        driver=_DRIVERS[path.suffix.lower()],
         crs=columns.crs,
         attributes=columns.types,
     )
 
 
 def _facts(
-    rows: Iterable[tuple[Any, Mapping[str, Any]]],
+    rows: Iterable[_Row],
     *,
     name: str,
     driver: str,
@@ -122,15 +169,18 @@ def _facts(
     values: dict[str, Counter[str]] = {field: Counter() for field in attributes}
     invalid, why = 0, None
     boxes: list[tuple[float, ...]] = []
-    for geometry, properties in rows:
+    for geometry, wrong, properties in rows:
         _count(values, properties)
-        kinds["none" if geometry is None else _kind(geometry)] += 1
-        if geometry is None or geometry.is_empty:
-            continue
-        boxes.append(geometry.bounds)
-        if not geometry.is_valid:
+        if geometry is None:
+            kinds["unreadable" if wrong else "none"] += 1
+        else:
+            kinds[_kind(geometry)] += 1
+            if not geometry.is_empty and np.isfinite(geometry.bounds).all():
+                boxes.append(geometry.bounds)
+            wrong = wrong or _what_is_wrong(geometry)
+        if wrong:
             invalid += 1
-            why = why or shapely.is_valid_reason(geometry)
+            why = why or wrong
     return LayerFacts(
         name=name,
         driver=driver,
@@ -164,6 +214,13 @@ def may_be_classes(values: Mapping[str, int]) -> bool:
         (True, False)
     """
     return 1 < len(values) <= FEW and sum(values.values()) >= 2 * len(values)
+
+
+def _what_is_wrong(geometry: Any) -> str:
+    """Say what is wrong with a geometry, or nothing."""
+    if not np.isfinite(shapely.get_coordinates(geometry)).all():
+        return "coordinates that are not finite"
+    return "" if geometry.is_valid else str(shapely.is_valid_reason(geometry))
 
 
 def _kind(geometry: Any) -> str:

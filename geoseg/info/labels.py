@@ -36,6 +36,10 @@ def say_labels(sheet: Sheet, tiles: Sequence[Tile], nodata: str) -> None:
     if facts.values and not classes.colours:
         sheet.say("", *wrapped(f"values {share_words(facts.values)}"))
     sheet.say("", *wrapped(_class_words(facts), 84))
+    for wrong, count in facts.left_out.items():
+        sheet.say(
+            "", f"left out, whole or in part: {counted(count, 'feature')} ({wrong})"
+        )
     if facts.unlabelled:
         sheet.say("", f"{percent(facts.unlabelled)} of the pixels are unlabelled")
     sheet.say("", *_hints(facts, classes))

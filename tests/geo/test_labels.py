@@ -265,7 +265,8 @@ def test_labels_elsewhere_are_refused_before_the_run(image, write_geojson, recta
 
 def test_labels_and_image_must_both_have_a_crs(write_tiff, write_geojson, rectangle):
     bare = write_tiff("bare.tif", np.ones((1, 4, 4), np.uint8), crs=None)
-    path = write_geojson("l.geojson", [rectangle(1, 1, 2, 2)])
+    moved = transform_geom(UTM, "EPSG:4326", rectangle(1, 1, 2, 2))
+    path = write_geojson("l.geojson", [json.loads(json.dumps(moved))])
     with pytest.raises(LabelError, match="have no CRS"):
         labels_of(bare, path)
 

@@ -1,0 +1,88 @@
+"""What is said once, before a long run, of labels that are not taken as they are."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from geoseg.geo.aoi import Tile
+from geoseg.geo.inspection import sample
+from geoseg.geo.label_layers import read_file
+from geoseg.geo.raster import describe
+from geoseg.patches import IGNORE
+from geoseg.words import counted
+
+log = logging.getLogger(__name__)
+
+#: Values named in one line of the log.
+SHOWN = 10
+#: Masks whose values are looked at where no classes are named.
+LOOKED_AT = 8
+
+
+def warn_of_left_out(tiles: Iterable[Tile]) -> None:
+    """Count the features of vector files that cannot be read or burnt; name the first.
+
+    Args:
+        tiles: One of each file.
+    """
+    files = [(str(tile.labels), read_file(tile).left_out) for tile in tiles]
+    some = [(path, left_out) for path, left_out in files if left_out]
+    if not some:
+        return
+    path, first = some[0]
+    wrong, numbers = next(iter(first.items()))
+    count = sum(len(own) for _, left_out in some for own in left_out.values())
+    log.warning(
+        "labels: %s left out, whole or in part, in %d of %s: the first is feature %d of "
+        "%s (%s)",
+        counted(count, "feature"),
+        len(some),
+        counted(len(files), "file"),
+        *(numbers[0], path, wrong),
+    )
+
+
+def warn_of_unknown(found: Mapping[str, Mapping[str, int]]) -> None:
+    """Name the values that belong to no class: file → value → how often it occurs."""
+    total = Counter[str]()
+    files = [path for path, values in found.items() if values]
+    for values in found.values():
+        total.update(values)
+    if not total:
+        return
+    named = [f"{value} ({count})" for value, count in total.most_common(SHOWN)]
+    rest = (
+        f" and {counted(len(total) - SHOWN, 'more value')}"
+        if len(total) > SHOWN
+        else ""
+    )
+    log.warning(
+        "label values of no class count as unlabelled: %s%s in %d of %s, %s first; "
+        "name them with --classes",
+        *(", ".join(named), rest, len(files), counted(len(found), "file"), files[0]),
+    )
+
+
+def warn_of_merged(tiles: Sequence[Tile]) -> None:
+    """Say which values of masks are one class because nobody named them.
+
+    Args:
+        tiles: Whose labels are masks.
+    """
+    masks = {str(tile.labels): None for tile in tiles if tile.classes.any_building}
+    values: set[float] = set()
+    for path in list(masks)[:LOOKED_AT]:
+        pixels, valid = sample(describe(path))
+        values |= set(np.unique(pixels[0][valid]).tolist()) - {0, IGNORE}
+    if len(values) > 1:
+        named = [f"{value:g}" for value in sorted(values)]
+        more = len(named) - SHOWN
+        log.warning(
+            "label values %s%s all count as building: name them with --classes, as in "
+            "background=*,building=%s",
+            ", ".join(named[:SHOWN]),
+            f" and {more} more" if more > 0 else "",
+            named[0],
+        )
