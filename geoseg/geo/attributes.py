@@ -13,13 +13,14 @@ class Attribute(NamedTuple):
         name: Of the field.
         kind: Of its values.
         meaning: For people, with the unit.
-        value: Reads it from a footprint, rounded to what it is known to.
+        value: Reads it from a footprint, rounded to what it is known to; None if there
+            is none.
     """
 
     name: str
     kind: Literal["str", "float"]
     meaning: str
-    value: Callable[[Footprint], str | float]
+    value: Callable[[Footprint], str | float | None]
 
 
 #: Number of a footprint in its file, from 1.
@@ -31,8 +32,9 @@ ATTRIBUTES = (
     Attribute(
         "score",
         "float",
-        "mean probability of the class over the footprint, 0 to 1",
-        lambda it: round(it.score, 4),
+        "mean probability of the class over the footprint, 0 to 1; null where the method "
+        "has no probabilities",
+        lambda it: None if it.score is None else round(it.score, 4),
     ),
     Attribute(
         "area_m2",

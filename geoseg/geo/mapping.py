@@ -392,4 +392,6 @@ def _map_one(
             regularize=options.regularize,
             split_touching=options.split_touching,
         )
+        if not job.model.method.has_probabilities:
+            found = (replace(footprint, score=None) for footprint in found)
         yield from tally.footprints(found)

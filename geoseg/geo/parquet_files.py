@@ -104,7 +104,8 @@ def _schema() -> "pyarrow.Schema":
         (_GEOMETRY, pyarrow.binary()),
     ]
     return pyarrow.schema(
-        [pyarrow.field(name, kind, nullable=False) for name, kind in fields]
+        # a method without probabilities gives no score
+        [pyarrow.field(name, kind, nullable=name == "score") for name, kind in fields]
     )
 
 

@@ -23,7 +23,7 @@ _CASING = "255,255,255,220"
 
 _MAP_TIP = (
     '<b>[% "class" %]</b><br>[% format_number("area_m2", 0) %] m²<br>'
-    'score [% format_number("score", 2) %]'
+    "[% coalesce('score ' || format_number(\"score\", 2), '') %]"
 )
 
 # Probability, the class colour's way to black (or, below 0, to white), and opacity:

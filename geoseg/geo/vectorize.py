@@ -43,7 +43,8 @@ class Footprint:
         geometry: in the raster's own CRS; valid, not empty, exterior first.
         class_id: 1 to C - 1.
         class_name: name of the class.
-        score: mean probability of the class over the footprint's pixels, in [0, 1].
+        score: mean probability of the class over the footprint's pixels, in [0, 1]; None
+            where the method has no probabilities.
         area_m2: area of the polygon in the local metric CRS (UTM), square metres.
         perimeter_m: length of its outlines, holes included, metres.
         orientation: direction of its main axis, the long side of the smallest rectangle
@@ -53,7 +54,7 @@ class Footprint:
     geometry: Polygon
     class_id: int
     class_name: str
-    score: float
+    score: float | None
     area_m2: float
     perimeter_m: float
     orientation: float

@@ -73,6 +73,8 @@ class Method(nn.Module):
         couples_batch: Whether its loss is one of the whole batch, and not a mean over
             patches: then parts of a batch do not add up to it.
         has_features: Whether a trunk computes features, see :meth:`features`.
+        has_probabilities: Whether :meth:`predict` tells how sure it is; if not, one
+            cluster has all of each pixel, and footprints have no score.
         labelled_share: Share of the patches that come from the labelled tiles: 1 for
             training on those alone. None: tiles count by their area, labelled or not.
         start: Whether training may or must start from another model's trunk, see
@@ -93,6 +95,7 @@ class Method(nn.Module):
     gradient: ClassVar[bool] = True
     couples_batch: ClassVar[bool] = False
     has_features: ClassVar[bool] = False
+    has_probabilities: ClassVar[bool] = True
     labelled_share: ClassVar[float | None] = None
     start: ClassVar[Start] = "never"
     label_free_choice: ClassVar[str] = "nothing to choose"

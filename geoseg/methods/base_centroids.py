@@ -28,6 +28,7 @@ class CentroidMethod(Method):
     """
 
     has_features = True
+    has_probabilities = False
     jumps = True
     unit_length: ClassVar[bool] = True
     final: str = "distance"

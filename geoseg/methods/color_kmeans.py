@@ -24,6 +24,7 @@ class ColorKMeans(Method):
     """
 
     gradient = False
+    has_probabilities = False
     jumps = True
 
     def __init__(

@@ -36,6 +36,7 @@ class Threshold(Method):
     """
 
     gradient = False
+    has_probabilities = False
     jumps = True
 
     def __init__(

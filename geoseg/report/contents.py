@@ -147,8 +147,8 @@ class Areas:
 class Contents:
     """All that a page shows.
 
-    What is empty is named in :attr:`absent` with its reason: the page says so in its
-    place.
+    What is empty has no section; where that can be mended, :attr:`absent` names it with
+    the reason.
 
     Attributes:
         title: Of the page.

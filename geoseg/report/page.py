@@ -1,5 +1,6 @@
 """The page: one file that needs nothing else, written aside and checked."""
 
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -24,6 +25,7 @@ SECTIONS = {
     "training": "Training",
     "card": "Run card",
     "caveats": "How far to trust this",
+    "absent": "Not on this page",
 }
 
 
@@ -45,8 +47,12 @@ def write_page(path: Path, contents: Contents, *, overwrite: bool = False) -> Pa
 
 def render(contents: Contents) -> str:
     """Return the page as text."""
-    parts = element("main", *_parts(contents))
-    return whole_page(f"{contents.title}: geoseg report", _top(contents), parts)
+    parts = _parts(contents)
+    return whole_page(
+        f"{contents.title}: geoseg report",
+        _top(contents, parts),
+        element("main", *_laid_out(parts)),
+    )
 
 
 def whole_page(title: str, *children: Html) -> str:
@@ -72,11 +78,10 @@ def whole_page(title: str, *children: Html) -> str:
     return "<!DOCTYPE html>\n" + element("html", head, body, lang="en") + "\n"
 
 
-def _top(contents: Contents) -> Html:
+def _top(contents: Contents, shown: Iterable[str]) -> Html:
     judged = verdict(contents.entries, contents.maker, seed=contents.seed)
     links = [
-        element("li", element("a", title, href=f"#{key}"))
-        for key, title in SECTIONS.items()
+        element("li", element("a", SECTIONS[key], href=f"#{key}")) for key in shown
     ]
     warning = None
     if count := len(contents.caveats):
@@ -100,8 +105,8 @@ def _top(contents: Contents) -> Html:
     )
 
 
-def _parts(contents: Contents) -> list[Html]:
-    """Return all sections; one without contents says why."""
+def _parts(contents: Contents) -> dict[str, Html]:
+    """Return the sections that have contents, and why others that could have are not there."""
     names = contents.entries[0].class_names
     made = {
         "scores": scores_section(contents),
@@ -128,22 +133,35 @@ def _parts(contents: Contents) -> list[Html]:
         "caveats": (
             sections.caveat_list(contents.caveats) if contents.caveats else None
         ),
+        "absent": _reasons(contents.absent),
     }
     leads = LEADS | MANY_LEADS if len(names) > 2 else LEADS
     if any(head.learned for head in contents.heads):
         leads |= LEARNED_LEADS
-    parts = {
-        key: sections.section(
-            key,
-            title,
-            sections.or_absent(contents, key, made[key]),
-            lead="" if made[key] is None else leads[key],
-        )
+    return {
+        key: sections.section(key, title, made[key], lead=leads[key])
         for key, title in SECTIONS.items()
+        if made[key] is not None
     }
-    pair = element("div", parts.pop("k"), parts.pop("labels"), class_="pair")
-    before = list(SECTIONS).index("k")
-    return [*list(parts.values())[:before], pair, *list(parts.values())[before:]]
+
+
+def _reasons(absent: Mapping[str, str]) -> Html | None:
+    """List the sections that are missing for a reason that can be mended."""
+    rows = [
+        join(element("dt", SECTIONS[key]), element("dd", absent[key]))
+        for key in SECTIONS
+        if absent.get(key)
+    ]
+    return element("dl", *rows) if rows else None
+
+
+def _laid_out(parts: Mapping[str, Html]) -> list[Html]:
+    """Put the two charts beside each other where both are there."""
+    if not {"k", "labels"} <= parts.keys():
+        return list(parts.values())
+    pair = element("div", parts["k"], parts["labels"], class_="pair")
+    keys = [key for key in parts if key != "labels"]
+    return [pair if key == "k" else parts[key] for key in keys]
 
 
 #: How to read a section.
@@ -159,11 +177,12 @@ LEADS = {
     "each cluster is. Typical places are the windows that a cluster fills most, "
     "one per tile where there are enough tiles.",
     "k": "More clusters fit more detail, and need more labelled tiles to be named.",
-    "labels": "Labels name the clusters; the network is the same at every point.",
+    "labels": "Labels only name the clusters, which are the same at every point.",
     "training": "Entropy tells how evenly the clusters share the pixels (0: one has "
     "taken all), confidence how sure the pixels are.",
     "card": "",
     "caveats": "What follows from how this run was made.",
+    "absent": "",
 }
 #: Where it is another with more than two classes.
 #: Those of a model that has learned its classes.

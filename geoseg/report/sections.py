@@ -28,14 +28,6 @@ def section(key: str, title: str, *children: Html | None, lead: str = "") -> Htm
     )
 
 
-def or_absent(contents: Contents, key: str, shown: Html | None) -> Html:
-    """Return what is shown, or the reason why it is not."""
-    if shown is not None:
-        return shown
-    reason = contents.absent.get(key, "There is nothing to show.")
-    return element("p", reason, class_="absent")
-
-
 def picture(shown: Picture) -> Html:
     """A figure: the image, what is drawn over it, its caption."""
     image = element(

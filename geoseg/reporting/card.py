@@ -191,8 +191,8 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
     learned = material.model is not None and material.model.learned_classes
     if learned:
         found.append(
-            f"This is a reference: the network itself learned from the labels of "
-            f"{counted(labelled, 'tile')}. Compare it with methods that see none."
+            f"This model itself learned from the labels of {counted(labelled, 'tile')}. "
+            "Compare it with others that do."
         )
     elif card.matchings and labelled < FEW_MATCHING:
         found.append(

@@ -24,14 +24,13 @@ FIRST = ("loss", "entropy", "confidence", "lr")
 DRAWS = 100
 
 
-def training_curves(run: Path | None, absent: dict[str, str]) -> list[Curve]:
+def training_curves(material: Material, absent: dict[str, str]) -> list[Curve]:
     """Read ``metrics.csv`` of a run: a curve for each number that was logged."""
-    rows = _rows(run, METRICS_NAME)
-    found = series(rows, "step")
-    if not found:
+    found = series(_rows(material.run, METRICS_NAME), "step")
+    model = material.model
+    if not found and model is not None and model.method.gradient:
         absent["training"] = (
-            "There is no training log: this method learns without optimiser steps, or "
-            "the model lies outside its run folder."
+            "There is no training log, as the model lies outside its run folder."
         )
     if found.get("loss_at_one") == found.get("loss"):
         found.pop("loss_at_one", None)
@@ -148,14 +147,11 @@ def label_section(
 ) -> tuple[Curve | None, str]:
     """Return the score against the number of labelled tiles, and how it was made."""
     model = material.model
+    if model is not None and model.learned_classes:
+        return None, ""  # every number of labelled tiles takes a training of its own
     reason = None
     if model is None:
         reason = "The model that made this map is not known: name it with --model."
-    elif model.learned_classes:
-        reason = (
-            "The network has learned its classes from the labels, so that every number "
-            "of labelled tiles takes a training of its own: see --match-tiles."
-        )
     elif matching is None or test is None or len(matching) < 2:
         reason = "There are fewer than two matching tiles here to draw from."
     elif not test[..., 1:].sum():

@@ -90,12 +90,6 @@ def gather(material: Material) -> Contents:
         for tile in track(shown, "report, pictures", len(shown))
     }
     everything = len(material.test) <= RANDOM
-    if not chosen.worst:
-        absent["worst"] = (
-            "All test tiles are shown above."
-            if everything
-            else "No test tile has labels that tell how well it is mapped."
-        )
     k_curves, k_note = k_section(material, absent)
     label_curve, label_note = label_section(
         material,
@@ -119,7 +113,7 @@ def gather(material: Material) -> Contents:
         k_note=k_note,
         label_curve=label_curve,
         label_note=label_note,
-        training=training_curves(material.run, absent),
+        training=training_curves(material, absent),
         training_note=training_note(material.run, areas),
         areas=areas,
         card=card.run_card(material),
@@ -313,8 +307,6 @@ def _heads(
             "its clusters."
         )
         return []
-    if not surveys:
-        absent["clusters"] = "This method gives classes, not clusters."
     model = material.model
     return [
         head_table(model, head, [s.places for s in by_tile.values()])

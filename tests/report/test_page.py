@@ -61,6 +61,7 @@ def full_contents(**changes) -> Contents:
     row = ClusterRow(3, HOSTILE, 1, 0.25, 0.7, [place])
     story = TileStory(HOSTILE, [shown, shown], ["40 % is missed."])
     steps = [1.0, 2.0, 3.0]
+    absent = {"areas": "The areas were not logged.", "k": "Name the model."}
     contents = Contents(
         title=f"Buildings in {HOSTILE}",
         subtitle="iic",
@@ -79,6 +80,7 @@ def full_contents(**changes) -> Contents:
         card={"Data": [("source", HOSTILE)]},
         command=f"geoseg train --images '{HOSTILE}'",
         caveats=["3 test tiles are few."],
+        absent=absent,
     )
     return replace(contents, **changes)
 
@@ -169,14 +171,20 @@ def test_equal_contents_give_equal_bytes():
     assert render(full_contents()) == render(full_contents())
 
 
-def test_missing_pieces_are_said_in_their_place():
-    reasons = {
-        key: f"No {key} here, because." for key in SECTIONS if key not in ("scores",)
-    }
+def test_what_is_missing_has_no_section_and_a_reason_where_it_can_be_mended():
+    reasons = {"k": "Name the model.", "training": "The log lies elsewhere."}
     bare = Contents(title="t", subtitle="s", entries=entries()[:1], absent=reasons)
     page = Page(render(bare))
+    shown = [attributes["id"] for attributes in page.all("section")]
+    assert shown == ["scores", "absent"]
+    links = [a["href"] for a in page.all("a") if a["href"].startswith("#")]
+    assert links == ["#scores", "#absent"]
     assert all(reason in page.text for reason in reasons.values())
     assert "No control was scored beside it" in page.text
+
+    whole = render(full_contents(absent={}))
+    shown = [attributes["id"] for attributes in Page(whole).all("section")]
+    assert shown == [key for key in SECTIONS if key != "absent"]
 
 
 def test_a_page_is_written_once_unless_it_may_be_replaced(tmp_path):
