@@ -2,26 +2,37 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from geoseg.run_files import (
     MODEL_NAME,
     PANEL_NAME,
+    REFITTED_NAME,
     REPORT_NAME,
+    SCORED_NAME,
     SCORES_NAME,
     SETTINGS_NAME,
 )
 
 
 def is_finished(run: Path) -> bool:
+    """Return whether a run was trained, matched, scored, reported and refitted.
+
+    Refitted only where its settings say so.
+    """
+    settings = _settings(run)
+    return is_scored(run) and (not settings.get("refit") or is_refitted(run))
+
+
+def is_scored(run: Path) -> bool:
     """Return whether a run was trained to its end, matched, scored and reported.
 
     Scores are of a matched model whose training no signal ended, and they go as soon as
     the training goes on (:func:`forget_scores`). A run without test tiles has none and
     never counts as finished; nor does one whose settings are damaged.
     """
-    try:
-        report = json.loads((run / SETTINGS_NAME).read_text())["settings"]["report"]
-    except (OSError, ValueError, KeyError, TypeError):
+    report = _settings(run).get("report")
+    if report is None:
         return False
     names = [MODEL_NAME, SCORES_NAME, PANEL_NAME]
     if report != "none":
@@ -29,7 +40,20 @@ def is_finished(run: Path) -> bool:
     return all((run / name).is_file() for name in names)
 
 
+def is_refitted(run: Path) -> bool:
+    """Return whether the refit of a run is over, whichever model it left in place."""
+    return (run / REFITTED_NAME).is_file()
+
+
 def forget_scores(run: Path) -> None:
     """Remove what was made of the model that training now replaces."""
-    for name in (SCORES_NAME, PANEL_NAME, REPORT_NAME):
+    for name in (SCORES_NAME, PANEL_NAME, REPORT_NAME, REFITTED_NAME, SCORED_NAME):
         (run / name).unlink(missing_ok=True)
+
+
+def _settings(run: Path) -> dict[str, Any]:
+    """Return the settings of a run as JSON has them; none where they are damaged."""
+    try:
+        return dict(json.loads((run / SETTINGS_NAME).read_text())["settings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

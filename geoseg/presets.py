@@ -70,14 +70,14 @@ PRESETS: dict[str, Preset] = {
         "the best network with a dozen labelled tiles",
         "docs/results.md, Leaderboard",
         _SMALL,
-        {"patch_size": 96, "max_steps": 100},
+        {"patch_size": 96, "max_steps": 100, "refit": True},
     ),
     "semisup": Preset(
         "semisup",
         "learns from tiles with labels and from those without",
         "docs/results.md, Leaderboard",
         {**_SMALL, "half_width": 5},
-        {"patch_size": 96, "max_steps": 100},
+        {"patch_size": 96, "max_steps": 100, "refit": True},
     ),
     "colors": Preset(
         "color_kmeans",
@@ -88,7 +88,8 @@ PRESETS: dict[str, Preset] = {
         "forest",
         "the best map if few tiles have labels",
         "docs/results.md, Leaderboard",
-        settings={"objective": "accuracy"},  # footprints part better than for F1
+        # for accuracy footprints part better than for F1
+        settings={"objective": "accuracy", "refit": True},
     ),
 }
 
@@ -167,7 +168,7 @@ def in_options(settings: Mapping[str, Any]) -> str:
         '--max-steps 9 -p width=8'
     """
     words = [
-        f"--{name.replace('_', '-')} {value}"
+        f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}")
         for name, value in settings.items()
         if name != "parameters"
     ]

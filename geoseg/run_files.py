@@ -7,6 +7,11 @@ RUNS = Path("runs")
 
 SETTINGS_NAME = "run.json"
 MODEL_NAME = "model.safetensors"
+#: The model that the scores are of, once another was refitted with all labels.
+SCORED_NAME = "scored.safetensors"
+#: Folder of that training, and what says that it is over.
+REFIT_NAME = "refit"
+REFITTED_NAME = "refitted.json"
 SCORES_NAME = "scores.json"
 METRICS_NAME = "metrics.csv"
 AREAS_NAME = "areas.csv"

@@ -43,8 +43,9 @@ def match_again(model: Model, settings: RunSettings) -> Model:
     _warn_of_test(model.card, tiles)
     keys = {**model.card.provenance.get("tile_keys", {})}
     keys[MATCHED] = [key.to_json() for key in tile_keys(tiles)]
+    former = {k: v for k, v in model.card.provenance.items() if k != "refit"}
     provenance = {
-        **model.card.provenance,
+        **former,
         "matched_on": [tile.id for tile in tiles],
         "tile_keys": keys,
         "labels": settings.label_options,

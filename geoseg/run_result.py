@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from geoseg.model import Model
-from geoseg.run_files import MODEL_NAME, REPORT_NAME, TIMES_NAME
+from geoseg.run_files import MODEL_NAME, REPORT_NAME, SCORED_NAME, TIMES_NAME
 from geoseg.stopwatch import read_seconds
 from geoseg.terminal_tables import drawn
 from geoseg.words import counted
@@ -57,6 +57,13 @@ class RunResult:
         report = self.run / REPORT_NAME
         if self.table and report.exists():
             lines.append(f"open {report}")
+        refit = self.model.card.provenance.get("refit")
+        if refit is not None:
+            again = refit["match_tiles"] + refit["test_tiles"]
+            lines.append(
+                f"{MODEL_NAME} is made of all {counted(again, 'labelled tile')}; the "
+                f"scores are of {SCORED_NAME}, which has not seen the test tiles"
+            )
         if not self.model.card.matchings and not self.model.learned_classes:
             lines.append(
                 "the clusters have no classes yet: name them from labelled tiles with "

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import geoseg
 from geoseg.checks import check_settings
 from geoseg.errors import MatchingError, TrainingError
-from geoseg.finished import forget_scores, is_finished
+from geoseg.finished import forget_scores, is_refitted, is_scored
 from geoseg.geo.contingency import match_model
 from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked, refuse_busy
 from geoseg.model import Model, load_model, save_model
 from geoseg.progress import say_stage
+from geoseg.refitting import refit, set_refit
 from geoseg.restarts import checkpoints, judged_restarts, train_best
 from geoseg.resuming import check_extension, located, read_checkpoint, read_run
 from geoseg.run_files import (
@@ -135,9 +136,11 @@ def resume(
     begun = read_run(folder)
     refuse_busy(folder)
     stored = begun.beside_training(beside_training)
+    scored = limits is None and stop_on_collapse is None and is_scored(folder)
+    scored = scored and begun.scored_as(stored)
     if limits is not None:
         stored = stored.limited(limits)
-    elif stop_on_collapse is None and is_finished(folder) and begun.scored_as(stored):
+    elif scored and is_refitted(folder) == stored.settings.refit:
         return RunResult(folder, load_model(folder / MODEL_NAME), finished=True)
     settings = located(stored.settings, folder, images, labels)
     if stop_on_collapse is not None:
@@ -157,8 +160,11 @@ def resume(
         check_extension(begun.settings, settings, made, plan.steps_per_epoch)
     with locked(folder), _going_on(folder):
         if stored.values != begun.values:
-            forget_scores(folder)  # first: they are not those of the new settings
+            if not scored:
+                forget_scores(folder)  # first: they are not those of the new settings
             write_json(folder / SETTINGS_NAME, stored.values)
+        if scored:
+            return set_refit(plan, folder)
         return _train_match_score(plan, folder, resume=True, profile=profile)
 
 
@@ -199,7 +205,8 @@ def _train_match_score(
     result = replace(result, model=model)
     if not split.test or result.interrupted:
         return result
-    return _score(plan, result, seen)
+    result = _score(plan, result, seen)
+    return refit(plan, result) if plan.settings.refit else result
 
 
 def _surveyor(plan: Plan, model: Model, *, test: bool) -> "Surveyor | None":
@@ -235,13 +242,13 @@ def _score(plan: Plan, result: RunResult, matched: "Surveyor | None") -> RunResu
     table = scoring.write_report(
         folder, entries, command=command, seed=settings.seed, model=model
     )
-    pictures.draw_panel(folder / PANEL_NAME, model, split.test, seed=settings.seed)
     if model.method.gradient:
         with (folder / METRICS_NAME).open(newline="") as file:
             report.curves_figure(folder / CURVES_NAME, list(csv.DictReader(file)))
     scores = entries[0].to_json(seed=settings.seed)["metrics"]
     model = model.with_card(metrics={"test_tiles": len(split.test), **scores})
     save_model(folder / MODEL_NAME, model)
+    pictures.draw_panel(folder / PANEL_NAME, model, split.test, seed=settings.seed)
     if settings.report != "none":
         say_stage(REPORT_NAME)
         material = reporting.Material(

@@ -227,7 +227,7 @@ def _judge_unseen(
     if not test:
         raise DatasetError(
             f"the model has seen all that is labelled ({counted(len(labelled), 'tile')}) of "
-            f"{settings.source}: name others, or score without --model"
+            f"{settings.source}: {_other_way(model)}"
         )
     match = [tile for tile in labelled if tile.id in seen.matched]
     # the controls see of the labels what the model has seen: those to match on
@@ -259,6 +259,17 @@ def _judge_unseen(
         )
     return Judged(
         [*entries, *constant_controls(entries[0])], test, match, training, batches
+    )
+
+
+def _other_way(model: Model) -> str:
+    """Say how to score a map all of whose labelled tiles its model has seen."""
+    refit = model.card.provenance.get("refit")
+    if refit is None:
+        return "name others, or score without --model"
+    return (
+        f"it was refitted on the test tiles too; map and evaluate with "
+        f"{refit['scored_model']} beside it, the model before that, or name other tiles"
     )
 
 

@@ -23,7 +23,7 @@ LABEL_OPTIONS = ("classes", "class_field", "label_layer")
 #: Metres around a point of sparse labels.
 POINT_RADIUS_M = 1.0
 #: Settings that do not alter the training: a run may go on with others.
-BESIDE_TRAINING = {"controls", "report", "loader_workers", "checkpoint_steps"}
+BESIDE_TRAINING = {"controls", "report", "loader_workers", "checkpoint_steps", "refit"}
 #: Names of folders that say what kind of files they hold, such as those of SpaceNet.
 _KIND = re.compile(r"(images?|tiffs?|tifs?|ps|mul|pan|rgb|ms)($|[-_])", re.IGNORECASE)
 
@@ -80,6 +80,8 @@ class RunSettings:
         tensorboard: Write events for TensorBoard too.
         controls: Whether to score the controls beside the model.
         report: ``quick``; ``full`` adds k-means of the features for several K; ``none``.
+        refit: After the scoring, learn or match once more, with the matching and the
+            test tiles together.
         checkpoint_steps: Save a checkpoint every so many steps; else every minute.
     """
 
@@ -128,6 +130,7 @@ class RunSettings:
     controls: bool = True
     report: Literal["none", "quick", "full"] = "quick"
     checkpoint_steps: int | None = None
+    refit: bool = False
 
     @property
     def source(self) -> str:

@@ -42,7 +42,7 @@ SECTIONS = {
     ),
     "Matching and scores": (
         *("match_tiles", "test_tiles", "select_tiles", "label_tiles", "split_seed"),
-        *("transductive", "objective", "controls", "report"),
+        *("transductive", "objective", "controls", "report", "refit"),
     ),
 }
 
@@ -82,7 +82,7 @@ SECTIONS = {
     type=click.Path(path_type=Path),
     help="Go on with a run that was stopped, with its settings; other limits of steps, "
     "epochs or time replace its own, and a finished run goes on too. --images and "
-    "--labels may say where its tiles are now; --report, --controls, --loader-workers "
+    "--labels may say where its tiles are now; --report, --controls, --refit, --loader-workers "
     "and --checkpoint-steps may differ.",
 )
 @click.option(
@@ -259,6 +259,14 @@ SECTIONS = {
     show_default=True,
     help="Score colour k-means and an untrained network on the test tiles too; majority "
     "always stands there.",
+)
+@click.option(
+    "--refit/--no-refit",
+    default=False,
+    help="After the scoring, learn once more from the matching and the test tiles "
+    "together: model.safetensors is then that model, scored.safetensors the one that the "
+    "scores are of. Where labels only name clusters, these are named again, without "
+    "another training. Default: as the preset; without one, no refit.",
 )
 @click.option(
     "--report",

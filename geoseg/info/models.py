@@ -9,6 +9,7 @@ from geoseg.info.sheet import Sheet, columns, percent, wrapped
 from geoseg.matching import Matching
 from geoseg.methods.base import CLASS_HEAD
 from geoseg.model import ModelCard, file_sha256, load_card
+from geoseg.run_files import SCORED_NAME
 from geoseg.words import counted
 
 
@@ -138,6 +139,15 @@ def _say_scores(sheet: Sheet, card: ModelCard) -> None:
     sheet.say(
         "scores", f"on {tiles}, 95 % interval", *(columns(parts) if parts else ())
     )
+    if "refit" in card.provenance:
+        own = counted(sum(_refit_tiles(card)), "tile")
+        sheet.say("", f"of {SCORED_NAME}, the model before the refit on {own}")
+
+
+def _refit_tiles(card: ModelCard) -> tuple[int, int]:
+    """Return how many matching and test tiles a model was refitted on."""
+    refit = card.provenance["refit"]
+    return refit["match_tiles"], refit["test_tiles"]
 
 
 def _score(value: float | None) -> str:
@@ -154,6 +164,12 @@ def _say_provenance(sheet: Sheet, card: ModelCard) -> None:
     tried = len(origin.get("restarts", ()))
     best = f", the best of {tried} on the matching tiles" if tried else ""
     sheet.say("training", f"{steps}seed {card.seed}{best}{preset}")
+    if "refit" in origin:
+        again = "trained again" if _learns(card) else "matched again"
+        matched, tested = _refit_tiles(card)
+        sheet.say(
+            "", f"{again} with {matched} matching and {tested} test tiles together"
+        )
     versions = origin.get("versions", {})
     sheet.say(
         "versions", ", ".join(f"{k} {v}" for k, v in versions.items()) or "unknown"

@@ -3,6 +3,7 @@
 import shlex
 from pathlib import Path
 
+from geoseg.finished import is_scored
 from geoseg.info.models import model_sheet
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, wrapped
@@ -48,6 +49,8 @@ def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
         sheet.say("", f"should it stop, {run.go_on}")
     elif run.finished:
         sheet.say("state", f"finished: {made}{numbers}")
+    elif is_scored(run.folder):
+        sheet.say("state", f"{made}, scored, not refitted yet; {run.go_on}")
     elif has_model:
         sheet.say("state", f"{made}{numbers}")
     else:
