@@ -197,7 +197,7 @@ def test_evaluate_says_which_model_to_score(town, tmp_path):
             )
         else:
             assert done.exit_code == 0, done.stderr
-            assert "| IoU |" in done.output
+            assert "scoring 3 of 6 labelled tiles" in done.stderr
 
 
 def test_info_says_which_is_which(town, tmp_path):
