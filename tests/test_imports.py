@@ -35,6 +35,7 @@ LAYERS |= {
     "run_matching": 8,
     "run_plan": 8,
     "run_result": 8,
+    "refitting": 8,
     "restarts": 8,
     "runs": 9,
     "demo": 10,
