@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from geoseg.errors import ParameterError
 from geoseg.metrics import BACKGROUND, BUILDING
 from geoseg.patches import IGNORE
+from geoseg.plain_text import acts
 
 #: Stands for every value that is not named.
 REST = "*"
@@ -209,7 +210,22 @@ def _number(key: str) -> float | None:
         return None
 
 
+def check_printable(names: Iterable[str]) -> None:
+    """Refuse names that no style can hold, and that would act on a terminal.
+
+    Raises:
+        ParameterError: If one is empty, or holds control characters or line breaks.
+    """
+    for name in names:
+        if not name.strip() or acts(name):
+            raise ParameterError(
+                f"class {name!r} has no name that can be printed, expected letters "
+                "without control characters and line breaks: rename it"
+            )
+
+
 def _check_names(names: list[str], text: str) -> None:
+    check_printable(names)
     if not 2 <= len(names) <= IGNORE:
         raise ParameterError(
             f"{len(names)} classes in {text!r}, expected 2 to {IGNORE}, background first"

@@ -5,12 +5,12 @@ import multiprocessing
 import os
 import signal
 import sys
-import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from geoseg.benchmarking.trial import Order, carry_out
 from geoseg.errors import GeosegError, TrainingError
+from geoseg.plain_text import PlainFormatter
 from geoseg.spawned import end_with_leader
 
 #: How long a run may take to end its step and save its state when it is stopped.
@@ -65,7 +65,9 @@ def _work(order: Order, log_path: Path, connection: Connection) -> None:
     with log_path.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 2)
     logger = logging.getLogger("geoseg")
-    logger.handlers[:] = [logging.StreamHandler(sys.stderr)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter())
+    logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
@@ -74,7 +76,7 @@ def _work(order: Order, log_path: Path, connection: Connection) -> None:
         logger.error("%s", error)
         connection.send(str(error))
     except Exception as error:
-        logger.error("%s", traceback.format_exc())
+        logger.exception("%s", error)
         said = " ".join(str(error).split())
         connection.send(f"{type(error).__name__}: {said}; see {log_path}")
     else:

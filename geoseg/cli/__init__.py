@@ -11,6 +11,7 @@ import click
 
 from geoseg import __version__
 from geoseg.errors import GeosegError
+from geoseg.plain_text import PlainFormatter, one_line
 from geoseg.words import did_you_mean
 
 #: Command → short help, in pipeline order; the module of the same name is imported
@@ -62,6 +63,10 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            if not isinstance(error, click.MissingParameter):  # which lists choices
+                error.message = one_line(error.message)
+            raise
         except (GeosegError, OSError) as error:
             # The frames hold readers in threads, which cannot be closed at the exit.
             traceback.clear_frames(error.__traceback__)
@@ -71,9 +76,8 @@ class _Commands(click.Group):
         except (KeyboardInterrupt, _Terminated) as stop:
             traceback.clear_frames(stop.__traceback__)
             number = getattr(stop, "number", signal.SIGINT)
-            click.echo(
-                "; ".join(["stopped", *getattr(stop, "__notes__", ())]), err=True
-            )
+            notes = ["stopped", *getattr(stop, "__notes__", ())]
+            click.echo(one_line("; ".join(notes)), err=True)
             ctx.exit(128 + number)
 
 
@@ -89,7 +93,7 @@ def _text(error: GeosegError | OSError) -> str:
 
 class _OneLine(click.ClickException):
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(" ".join(message.split())))
         self.exit_code = exit_code  # type: ignore[misc]  # click reads the instance's
 
 
@@ -111,15 +115,15 @@ def cli(verbose: bool, quiet: bool) -> None:
 
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(PlainFormatter("%(message)s"))
     logger = logging.getLogger("geoseg")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
-    if not verbose:
-        # else Python writes what GDAL warns of, which becomes an error or does not matter
-        for name in ("rasterio", "fiona"):
-            logging.getLogger(name).addHandler(logging.NullHandler())
+    # what GDAL warns of becomes an error or does not matter
+    others = handler if verbose else logging.NullHandler()
+    for name in ("rasterio", "fiona"):
+        logging.getLogger(name).handlers[:] = [others]
 
 
 class _Terminated(SystemExit):

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+from geoseg.cli.printing import echo
 from geoseg.cli.sections import SectionedCommand
 from geoseg.geo.presence import need_tiles
 from geoseg.terminal_tables import drawn
@@ -230,4 +231,4 @@ def command(
         threads=threads,
     )
     board = run_benchmark(plan, output, options.command_line(ctx))
-    click.echo(drawn(summary(board)), nl=False)
+    echo(drawn(summary(board)), nl=False)

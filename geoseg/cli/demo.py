@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.printing import echo
 from geoseg.geo.outputs import refuse_existing
 from geoseg.terminal_tables import drawn
 
@@ -31,4 +32,4 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     options.set_threads(threads)
     from geoseg.demo import run_demo  # heavy: after the checks
 
-    click.echo(drawn(run_demo(output)))
+    echo(drawn(run_demo(output)))

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.printing import echo
 
 log = logging.getLogger(__name__)
 
@@ -84,4 +85,4 @@ def command(
         overwrite=overwrite,
     )
     log.info("to train on it: geoseg train --aoi %s --data %s", aoi, data)
-    click.echo(folder)
+    echo(folder)

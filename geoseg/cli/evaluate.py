@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+from geoseg.cli.printing import echo
 from geoseg.geo.outputs import refuse_existing
 from geoseg.geo.presence import need_map, need_tiles
 from geoseg.run_files import SCORES_NAME
@@ -97,4 +98,4 @@ def command(
         command=options.command_line(ctx),
         overwrite=overwrite,
     )
-    click.echo(drawn(table))
+    echo(drawn(table))

@@ -1,6 +1,5 @@
 """``geoseg info``."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+from geoseg.cli.printing import echo, echo_json
 from geoseg.geo.presence import need_aoi
+from geoseg.plain_text import one_line
 from geoseg.run_folders import newest_model
 
 
@@ -85,12 +86,12 @@ def command(
             if len(paths) == 1:
                 raise
             failed.append(error)
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {one_line(error)}", err=True)
     if as_json:
         found = [sheet.to_json() for sheet in sheets]
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        echo_json(found)
     elif sheets:
-        click.echo("\n\n".join(sheet.text() for sheet in sheets))
+        echo("\n\n".join(sheet.text() for sheet in sheets))
     if failed:
         raise click.exceptions.Exit(max(error.exit_code for error in failed))
 
@@ -112,7 +113,7 @@ def _print_item(paths: tuple[str, ...]) -> None:
     file = newest_model(Path(paths[0]))
     from geoseg.geo.stac_models import model_item  # heavy: after the check
 
-    click.echo(json.dumps(model_item(file), indent=2, ensure_ascii=False))
+    echo_json(model_item(file))
 
 
 def _folders_of(aoi: str, data: Path | None) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+from geoseg.cli.printing import echo
 from geoseg.geo.outputs import check_output
 from geoseg.geo.presence import need_tiles
 from geoseg.run_files import SCORES_NAME
@@ -81,7 +82,7 @@ def command(
     if output is None:
         run_matching.refuse_worse(matched)
     save_model(output or path, matched)
-    click.echo(drawn(matching_table(matched)))
+    echo(drawn(matching_table(matched)))
     log.info("the matched model is in %s", output or path)
     if output is None and (path.parent / SCORES_NAME).exists():
         log.warning(

@@ -1,8 +1,8 @@
 """``geoseg methods``."""
 
-import json
-
 import click
+
+from geoseg.cli.printing import echo, echo_json
 
 #: Family of methods → heading of its section.
 FAMILIES = {
@@ -39,7 +39,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
             name: {**preset._asdict(), "family": preset.family}
             for name, preset in presets.items()
         }
-        click.echo(json.dumps(table, indent=2, ensure_ascii=False, default=dict))
+        echo_json(table, default=dict)
         return
     formatter = click.HelpFormatter(max_width=88)
     for family, heading in FAMILIES.items():
@@ -56,7 +56,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
                 formatter.write_text(f"{name:14} {preset.method}: {preset.purpose}")
                 if names:
                     _write_settings(formatter, name)
-    click.echo(formatter.getvalue().strip())
+    echo(formatter.getvalue().strip())
 
 
 def _write_parameters(formatter: click.HelpFormatter, name: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from geoseg.cli import options
+from geoseg.cli.printing import echo
 
 
 @click.command("sample")
@@ -34,4 +35,4 @@ def command(output: Path, tiles: int, size: int, seed: int, overwrite: bool) -> 
     from geoseg.geo.sample import write_sample  # heavy: after the checks
 
     write_sample(output, tiles=tiles, size=size, seed=seed, overwrite=overwrite)
-    click.echo(output)
+    echo(output)

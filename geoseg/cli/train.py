@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli import options
+from geoseg.cli.printing import echo
 from geoseg.cli.sections import SectionedCommand
 from geoseg.run_folders import need_run
 from geoseg.settings import BESIDE_TRAINING
@@ -328,7 +329,7 @@ def command(
         given["parameters"] = pairs
         result = _start(options.with_preset(ctx, given), output, threads, profile)
     log.info("%s", result.summary())
-    click.echo(result.model_path)
+    echo(result.model_path)
     if result.signal is not None:
         ctx.exit(128 + result.signal)  # as shells and schedulers expect
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from geoseg.geo.scores import Scores
 from geoseg.metrics import PIXEL_METRICS, Interval, class_iou, target_first
+from geoseg.plain_text import one_line
 from geoseg.words import counted
 
 #: Columns of the table: heading, score, whether its interval is shown.
@@ -55,7 +56,7 @@ def markdown_table(entries: Sequence[Scores], *, seed: int = 0) -> str:
     classes = [first.of_class(k) for k in range(len(first.class_names))]
     parts = [
         _table(OVERALL_COLUMNS, entries, [entry.name for entry in entries], seed),
-        f"{first.name}, class by class:\n",
+        f"{one_line(first.name)}, class by class:\n",
         _table(CLASS_COLUMNS, classes, first.class_names, seed),
         "IoU of every class:\n",
         _iou_table(entries),
@@ -74,14 +75,14 @@ def _table(
     for name, row in zip(names, rows, strict=True):
         scores = row.metrics(seed=seed)
         cells = [_cell(scores.get(key), shown) for _, key, shown in columns]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+        lines.append(f"| {one_line(name)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _iou_table(entries: Sequence[Scores]) -> str:
     """Tabulate classes in rows and entries in columns: classes may be many."""
     lines = [
-        f"| | {' | '.join(entry.name for entry in entries)} |",
+        f"| | {' | '.join(one_line(entry.name) for entry in entries)} |",
         f"|---|{'---:|' * len(entries)}",
     ]
     ious = [class_iou(entry.confusions.sum(0)) for entry in entries]

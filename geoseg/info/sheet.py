@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from geoseg.plain_text import one_line
+
 #: Columns before the values.
 _LABEL = 12
 
@@ -38,7 +40,7 @@ class Sheet:
     def text(self) -> str:
         """Return aligned text."""
         lines = [f"  {label:<{_LABEL}}{text}".rstrip() for label, text in self.rows]
-        return "\n".join([f"{self.path}: {self.kind}", *lines])
+        return "\n".join(map(one_line, [f"{self.path}: {self.kind}", *lines]))
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -48,6 +50,7 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
         >>> columns([("1", "red"), ("12", "nir")])
         ['1   red', '12  nir']
     """
+    rows = [tuple(map(one_line, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
