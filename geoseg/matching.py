@@ -5,7 +5,7 @@ each cluster becomes the class it mostly falls on (many-to-one), unless it was s
 too few pixels to tell.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from geoseg.errors import MatchingError, ParameterError, ShapeError
 from geoseg.metrics import BACKGROUND, BUILDING
 from geoseg.patches import IGNORE
+from geoseg.stored import StoredError, typed
 from geoseg.words import counted
 
 Objective = Literal["accuracy", "f1"]
@@ -152,7 +153,7 @@ class Matching:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Matching":
+    def from_json(cls, values: Any) -> "Matching":
         """Rebuild what :meth:`to_json` returned.
 
         Raises:
@@ -160,20 +161,10 @@ class Matching:
                 not belong together.
         """
         try:
-            threshold = values["threshold"]
-            matching = cls(
-                cluster_to_class=tuple(int(c) for c in values["cluster_to_class"]),
-                scores=tuple(tuple(float(s) for s in row) for row in values["scores"]),
-                threshold=None if threshold is None else float(threshold),
-                objective=_checked_objective(values["objective"]),
-                shrinkage=float(values["shrinkage"]),
-                counts=tuple(tuple(int(n) for n in row) for row in values["counts"]),
-                tiles=int(values["tiles"]),
-                prior=tuple(float(p) for p in values["prior"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
+            matching = typed(values, cls)
+        except StoredError as error:
             raise MatchingError(
-                f"the stored matching is damaged ({error!r}): run `geoseg match` again"
+                f"the stored matching is damaged ({error}): run `geoseg match` again"
             ) from error
         matching._check()
         return matching

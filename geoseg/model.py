@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,103 +14,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-import geoseg
+from geoseg.aside import replacing
 from geoseg.decisions import move_threshold
 from geoseg.errors import (
-    GeosegError,
     MatchingError,
     ModelFileError,
     OutputError,
     ParameterError,
 )
 from geoseg.inference import Inference, in_parts, joined
-from geoseg.matching import Matching
 from geoseg.methods import build_method
 from geoseg.methods.base import Method
-from geoseg.normalization import Normalization
-from geoseg.run_folders import need_model
+from geoseg.model_card import CARD_KEY as CARD_KEY
+from geoseg.model_card import ModelCard as ModelCard
+from geoseg.model_card import load_card as load_card
 
-FORMAT_VERSION = 1
 #: Widths and numbers of clusters up to this are built without a second thought.
 MODEST_SIZE = 256
-#: The one metadata key: several would make the bytes of equal models vary.
-CARD_KEY = "geoseg"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelCard:
-    """All that prediction needs beside the weights, and where the model comes from.
-
-    Attributes:
-        method: Name in ``METHODS``.
-        parameters: The method's parameters, all of them.
-        normalization: Bands and how their values become channels.
-        nodata: The nodata rule of the training images.
-        gsd_m: Ground sampling distance of the training images in metres, or None.
-        patch_size: Side of the training patches in pixels.
-        class_names: Name of each class id, ``background`` first.
-        head: The head that prediction takes.
-        matchings: Head → what its clusters mean; empty before matching.
-        seed: Of weights, patches and views.
-        provenance: Steps, tiles of each role, data fingerprint, versions.
-        metrics: Scores on the test tiles, if there were any.
-    """
-
-    method: str
-    parameters: Mapping[str, Any]
-    normalization: Normalization
-    nodata: str = "auto"
-    gsd_m: float | None = None
-    patch_size: int = 128
-    class_names: tuple[str, ...] = ("background", "building")
-    head: str
-    matchings: Mapping[str, Matching] = field(default_factory=dict)
-    seed: int = 0
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {
-            "format_version": FORMAT_VERSION,
-            "geoseg_version": geoseg.__version__,
-            "method": self.method,
-            "parameters": dict(self.parameters),
-            "normalization": self.normalization.to_json(),
-            "nodata": self.nodata,
-            "gsd_m": self.gsd_m,
-            "patch_size": self.patch_size,
-            "class_names": list(self.class_names),
-            "head": self.head,
-            "matchings": {k: v.to_json() for k, v in self.matchings.items()},
-            "seed": self.seed,
-            "provenance": dict(self.provenance),
-            "metrics": dict(self.metrics),
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "ModelCard":
-        """Rebuild a card from :meth:`to_json`'s values.
-
-        Raises:
-            KeyError, TypeError, ValueError: If a value is missing or malformed.
-        """
-        return cls(
-            method=str(values["method"]),
-            parameters=dict(values["parameters"]),
-            normalization=Normalization.from_json(values["normalization"]),
-            nodata=str(values["nodata"]),
-            gsd_m=None if values["gsd_m"] is None else float(values["gsd_m"]),
-            patch_size=int(values["patch_size"]),
-            class_names=tuple(map(str, values["class_names"])),
-            head=str(values["head"]),
-            matchings={
-                str(k): Matching.from_json(v) for k, v in values["matchings"].items()
-            },
-            seed=int(values["seed"]),
-            provenance=dict(values["provenance"]),
-            metrics=dict(values["metrics"]),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,65 +181,14 @@ def save_model(path: Path, model: Model) -> None:
         name: tensor.detach().cpu().contiguous()
         for name, tensor in model.method.state_dict().items()
     }
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        # safetensors gives its files to their owner alone, whatever the umask says
-        aside.touch()
-        mode = aside.stat().st_mode
-        save_file(weights, aside, metadata={CARD_KEY: card})
-        aside.chmod(mode)
-        os.replace(aside, path)
+        with replacing(path) as aside:
+            # safetensors gives its files to their owner alone, whatever the umask says
+            mode = aside.stat().st_mode
+            save_file(weights, aside, metadata={CARD_KEY: card})
+            aside.chmod(mode)
     except (SafetensorError, OSError) as error:
         raise OutputError.unwritable(path, error) from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def load_card(path: Path) -> ModelCard:
-    """Read the card of a model file, not its weights.
-
-    Raises:
-        ModelFileError: If the file is absent, damaged or not geoseg's.
-    """
-    need_model(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(
-            f"{path} is not a readable safetensors file ({error}): expected a model "
-            "written by geoseg train"
-        ) from error
-    if CARD_KEY not in metadata:
-        raise ModelFileError(
-            f"{path} has no geoseg card: expected a model written by geoseg train"
-        )
-    try:
-        values = json.loads(metadata[CARD_KEY], parse_constant=_no_constant)
-        version = values["format_version"]
-        card = ModelCard.from_json(values) if version == FORMAT_VERSION else None
-    except (*_MALFORMED, GeosegError) as error:
-        raise ModelFileError(
-            f"the card of {path} is malformed ({type(error).__name__}: {error}): "
-            "expected a model written by geoseg train"
-        ) from error
-    if card is None:
-        raise ModelFileError(
-            f"{path} has format version {version}, this geoseg reads "
-            f"{FORMAT_VERSION}: train again or use the geoseg that wrote it"
-        )
-    return card
-
-
-#: What reading values of wrong kinds out of JSON may raise.
-_MALFORMED = (
-    *(KeyError, TypeError, ValueError, AttributeError),
-    *(OverflowError, RecursionError),
-)
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
 
 
 def load_model(path: Path) -> Model:

@@ -5,7 +5,6 @@ model file, so that prediction sees exactly what training saw.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from geoseg.errors import ModelFileError, ParameterError, ShapeError
+from geoseg.stored import typed
 from geoseg.whitening import Whitening
 
 
@@ -132,7 +132,7 @@ class Normalization:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Normalization":
+    def from_json(cls, values: Any) -> "Normalization":
         """Read what :meth:`to_json` wrote; cards from before whitening have none.
 
         Raises:
@@ -140,15 +140,11 @@ class Normalization:
                 expected.
         """
         try:
-            whitening = values.get("whitening")
-            return cls(
-                bands=tuple(str(name) for name in values["bands"]),
-                low=tuple(float(value) for value in values["low"]),
-                high=tuple(float(value) for value in values["high"]),
-                fill=tuple(float(value) for value in values["fill"]),
-                whitening=None if whitening is None else Whitening.from_json(whitening),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            stretch = typed(values, cls)
+            if stretch.whitening is not None:
+                Whitening.from_json(values["whitening"])
+            return stretch
+        except ValueError as error:
             raise ModelFileError(
                 f"the normalization on the model card is damaged ({error}), "
                 "expected bands, low, high and fill"

@@ -10,7 +10,6 @@ whitening has the very weights that one with it has.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg.errors import ParameterError, ShapeError
+from geoseg.stored import typed
 
 #: How a run whitens: not at all, or by zero-phase component analysis.
 WhitenMode = Literal["none", "zca"]
@@ -106,22 +106,24 @@ class Whitening:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Whitening":
+    def from_json(cls, values: Any) -> "Whitening":
         """Read what :meth:`to_json` wrote.
 
         Raises:
-            ParameterError: If the numbers do not fit together.
-            KeyError, TypeError, ValueError: If a value is missing or malformed.
+            ParameterError: If it is of another method, or the numbers do not fit.
+            StoredError: If a value is missing or malformed.
         """
-        if values["method"] != "zca":
+        whitening, method = typed(values, cls), typed(values, _Stored).method
+        if method != "zca":
             raise ParameterError(
-                f"whitening is by {values['method']!r}, expected 'zca': use a newer "
-                "geoseg"
+                f"whitening is by {method!r}, expected 'zca': use a newer geoseg"
             )
-        return cls(
-            tuple(float(value) for value in values["mean"]),
-            tuple(tuple(float(v) for v in row) for row in values["matrix"]),
-        )
+        return whitening
+
+
+@dataclass(frozen=True)
+class _Stored:
+    method: str
 
 
 class WhiteningLayer(nn.Module):

@@ -76,7 +76,7 @@ def make(name: str = "iic", seed: int = 0) -> Model:
         },
         seed=seed,
         provenance={"steps": 7, "tiles": {"match": ["img1"]}},
-        metrics={"iou": 0.25},
+        metrics={"iou": {"value": 0.25, "interval": [0.2, 0.3]}},
     )
     return Model(method, card)
 
@@ -242,7 +242,7 @@ BAD_CARDS = {
     "unknown matched head": (unknown_matched_head, "of head 'roof'"),
     "other C": (change(class_names=["a", "b", "c"]), "to 2 classes, .* 3 classes"),
     "matching without counts": (edit_matching(counts=[]), "malformed.*do not fit"),
-    "matching of text": (edit_matching(prior="ab"), "malformed.*damaged"),
+    "matching of text": (edit_matching(prior="ab"), "malformed.*over.prior is 'ab'"),
     "matching out of range": (edit_matching(cluster_to_class=[7] * 5), "malformed"),
     "matchings are a list": (change(matchings=[]), "malformed"),
     "no bands": (inner("normalization", bands=[]), "malformed"),

@@ -65,7 +65,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except click.UsageError as error:
             if not isinstance(error, click.MissingParameter):  # which lists choices
-                error.message = one_line(error.message)
+                error.message = one_line(error.message)  # type: ignore[misc]
             raise
         except (GeosegError, OSError) as error:
             # The frames hold readers in threads, which cannot be closed at the exit.
