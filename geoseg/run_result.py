@@ -1,5 +1,6 @@
 """What a run left behind, and how to say so."""
 
+import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from geoseg.model import Model
 from geoseg.run_files import MODEL_NAME, REPORT_NAME, SCORED_NAME, TIMES_NAME
 from geoseg.stopwatch import read_seconds
-from geoseg.terminal_tables import drawn
+from geoseg.terminal_tables import for_stream
 from geoseg.words import counted
 
 
@@ -53,7 +54,7 @@ class RunResult:
         if self.interrupted:
             lines.append(f"stopped early; go on with: geoseg train --resume {self.run}")
         if self.table:
-            lines.append(drawn(self.table))
+            lines.append(for_stream(self.table, sys.stderr))
         report = self.run / REPORT_NAME
         if self.table and report.exists():
             lines.append(f"open {report}")

@@ -4,10 +4,19 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable
+from typing import TextIO
 
 #: Widest text that is printed, in columns.
 WIDTH = 100
 _CELLS = re.compile(r"(?<!\\)\|")
+
+
+def for_stream(markdown: str, stream: TextIO) -> str:
+    """Return a Markdown text as a stream should get it: drawn if it is a terminal.
+
+    Files and pipes get the Markdown itself.
+    """
+    return drawn(markdown) if stream.isatty() else markdown
 
 
 def drawn(markdown: str, width: int | None = None) -> str:

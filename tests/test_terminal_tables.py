@@ -1,6 +1,8 @@
 """Tests of geoseg.terminal_tables: Markdown drawn for the terminal."""
 
-from geoseg.terminal_tables import WIDTH, drawn
+import io
+
+from geoseg.terminal_tables import WIDTH, drawn, for_stream
 
 NAMES = (
     "iic (over, K=24)",
@@ -34,3 +36,12 @@ def test_text_between_tables_is_wrapped_and_kept():
     assert text.startswith("Title\n\nOn 25 test tiles")
     assert long in " ".join(text.split("\n\n")[1].split())
     assert text.endswith("- Bold: a point\n")
+
+
+def test_files_and_pipes_get_markdown_and_terminals_tables():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    assert for_stream(table(), io.StringIO()) == table()
+    assert for_stream(table(), Terminal()) == drawn(table())

@@ -1,5 +1,6 @@
 """``geoseg benchmark``."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.cli.sections import SectionedCommand
 from geoseg.geo.presence import need_tiles
-from geoseg.terminal_tables import drawn
+from geoseg.terminal_tables import for_stream
 
 #: Heading in the help → options below it.
 SECTIONS = {
@@ -231,4 +232,4 @@ def command(
         threads=threads,
     )
     board = run_benchmark(plan, output, options.command_line(ctx))
-    echo(drawn(summary(board)), nl=False)
+    echo(for_stream(summary(board), sys.stdout), nl=False)

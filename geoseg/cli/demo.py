@@ -1,5 +1,6 @@
 """``geoseg demo``."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -7,7 +8,7 @@ import click
 from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.geo.outputs import refuse_existing
-from geoseg.terminal_tables import drawn
+from geoseg.terminal_tables import for_stream
 
 
 @click.command("demo")
@@ -32,4 +33,4 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     options.set_threads(threads)
     from geoseg.demo import run_demo  # heavy: after the checks
 
-    echo(drawn(run_demo(output)))
+    echo(for_stream(run_demo(output), sys.stdout))

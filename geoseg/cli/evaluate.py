@@ -1,5 +1,6 @@
 """``geoseg evaluate``."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from geoseg.geo.outputs import refuse_existing
 from geoseg.geo.presence import need_map, need_tiles
 from geoseg.run_files import SCORES_NAME
 from geoseg.run_folders import newest_model
-from geoseg.terminal_tables import drawn
+from geoseg.terminal_tables import for_stream
 
 
 @click.command("evaluate")
@@ -98,4 +99,4 @@ def command(
         command=options.command_line(ctx),
         overwrite=overwrite,
     )
-    echo(drawn(table))
+    echo(for_stream(table, sys.stdout))

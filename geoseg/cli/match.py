@@ -1,6 +1,7 @@
 """``geoseg match``."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from geoseg.geo.outputs import check_output
 from geoseg.geo.presence import need_tiles
 from geoseg.run_files import SCORES_NAME
 from geoseg.run_folders import newest_model
-from geoseg.terminal_tables import drawn
+from geoseg.terminal_tables import for_stream
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ def command(
     if output is None:
         run_matching.refuse_worse(matched)
     save_model(output or path, matched)
-    echo(drawn(matching_table(matched)))
+    echo(for_stream(matching_table(matched), sys.stdout))
     log.info("the matched model is in %s", output or path)
     if output is None and (path.parent / SCORES_NAME).exists():
         log.warning(

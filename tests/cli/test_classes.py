@@ -44,7 +44,7 @@ def test_a_run_with_several_classes_from_training_to_scores(geoseg, there, tmp_p
     # the model knows its classes; without it they have to be named
     known = geoseg("evaluate", rasters, *labels, "--model", run)
     assert known.exit_code == 0, known.output
-    assert "\nvegetation " in known.stdout
+    assert "\n| vegetation " in known.stdout
     unnamed = geoseg("evaluate", rasters, *labels)
     assert unnamed.exit_code == 1 and "--classes" in unnamed.output
     scored = geoseg(

@@ -186,7 +186,7 @@ def test_match_prints_its_table_and_writes_the_model(geoseg, there, tmp_path):
     matching = load_model(output).card.matchings["over"]
     assert matching.objective == "accuracy"
     assert before.matchings["over"].objective == "f1"
-    rows = re.findall(r"^ *\d+ +(\w+) ", result.stdout, flags=re.MULTILINE)
+    rows = re.findall(r"^\| \d+ \| (\w+) \|", result.stdout, flags=re.MULTILINE)
     total = sum(map(sum, matching.counts))
     names = ("background", "building")
     pairs = zip(matching.cluster_to_class, matching.counts, strict=True)
