@@ -14,6 +14,7 @@ from geoseg.classes import TWO_CLASSES, LabelClasses, value_key
 from geoseg.errors import RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import grids_agree, locate, shift
+from geoseg.geo.label_masks import only_0_and_255
 from geoseg.geo.labels import read_footprints, read_labels
 from geoseg.geo.layouts import IMAGE_SUFFIXES, VECTOR_SUFFIXES
 from geoseg.geo.provenance import read_provenance
@@ -217,6 +218,8 @@ def _checked_classes(
         pixels, valid = read_window(dataset, raster.band_indexes, area)
         ids = _meanings(dataset.tags(), classes)
     values = pixels[0]
+    if raster.nodata != IGNORE and IGNORE not in ids:
+        _check_not_255(raster, values)
     found = np.full(values.shape, IGNORE, np.uint8)
     known = ~valid | (values == IGNORE)
     for value, class_id in ids.items():
@@ -229,6 +232,17 @@ def _checked_classes(
             f"{IGNORE} for nodata: name the classes with --classes"
         )
     return found
+
+
+def _check_not_255(raster: RasterDescription, values: npt.NDArray[np.generic]) -> None:
+    """Refuse a map of 0 and 255, as other tools write them, for which 255 is nodata."""
+    if only_0_and_255(raster.path, values):
+        raise RasterError(
+            f"{raster.path} holds 0 and 255 alone and does not say that 255 is nodata, "
+            f"expected {BUILDING} for buildings: if 255 is building, write "
+            f"{BUILDING} in its place (gdal_translate -ot Byte -scale 0 255 0 1), else "
+            "declare it (gdal_edit.py -a_nodata 255)"
+        )
 
 
 def _meanings(tags: Mapping[str, str], classes: LabelClasses) -> dict[int, int]:

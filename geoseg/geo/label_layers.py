@@ -53,20 +53,29 @@ class Layer(NamedTuple):
 
 
 def version_of(tile: Tile) -> tuple[int, int]:
-    """Return a label file's time of change and size; a remote one counts as unchanging.
+    """Return a label file's time of change and size.
 
     Raises:
         LabelError: If it is not there.
     """
     path = str(tile.labels)
-    if is_remote(path):
-        return 0, 1
     try:
-        status = os.stat(path)
+        return file_version(path)
     except OSError:
         raise LabelError(
             f"labels {path} of tile {tile.id} do not exist, expected a vector file"
         ) from None
+
+
+def file_version(path: str) -> tuple[int, int]:
+    """Return a file's time of change and size; a remote one counts as unchanging.
+
+    Raises:
+        OSError: If it is not there.
+    """
+    if is_remote(path):
+        return 0, 1
+    status = os.stat(path)
     return status.st_mtime_ns, status.st_size
 
 

@@ -1,15 +1,20 @@
 """Reference labels in mask files: values made classes on the grid of an image."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from pyproj import Transformer
+from rasterio.windows import Window
 
 from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError, RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import grids_agree
+from geoseg.geo.label_layers import file_version
+from geoseg.geo.nodata import FLOAT_LIMIT, is_nodata
 from geoseg.geo.raster import (
     PixelWindow,
     RasterDescription,
@@ -36,7 +41,7 @@ def check_mask(tile: Tile, grid: RasterDescription) -> RasterDescription:
         mask = describe(str(tile.labels))
     except RasterError as error:
         raise LabelError(f"labels of tile {tile.id}: {error}") from error
-    if tile.classes.colours and len(mask.band_indexes) < 3:
+    if tile.classes.colours and mask.count < 3 and mask.colours != ("palette",):
         raise LabelError(
             f"mask {tile.labels} has {len(mask.band_indexes)} bands and the classes are "
             "colours, expected red, green and blue: give numbers with --classes"
@@ -167,30 +172,63 @@ def _read_values(
     tile: Tile, mask: RasterDescription, window: PixelWindow
 ) -> tuple[Array, Array]:
     """Return a window's values, colours as numbers, and where nothing is known."""
-    row, col, height, width = window
-    slices = ((row, row + height), (col, col + width))
     classes = tile.classes
+    area = Window(window.col, window.row, window.width, window.height)
     with open_raster(str(tile.labels)) as dataset:
-        bands = describe_open(dataset).band_indexes
         try:
-            if classes.colours:
-                values = colour_numbers(dataset.read(bands[:3], window=slices))
-            else:
-                values = dataset.read(bands[0], window=slices)
+            pixels = dataset.read(list(mask.band_indexes), window=area)
+            unknown = _hidden(dataset, mask, area)
+            palette = dataset.colormap(1) if classes.colours and mask.count == 1 else {}
         except OSError as error:
             raise LabelError(
                 f"mask {tile.labels} cannot be read ({error.__cause__ or error}); the "
                 "file may be truncated"
             ) from error
-        if classes.any_building and mask.nodata != IGNORE:
-            _check_not_255(dataset, bands[0], values)
-    unknown = ~np.isfinite(values)
+    values = _values(tile, pixels, palette)
+    named = named_values(classes)
+    measured = (np.abs(pixels) < FLOAT_LIMIT).all(axis=0)
+    unknown |= ~np.isfinite(pixels).all(axis=0) | ~measured
+    gaps = is_nodata(pixels, mask.nodata_values)
     if not classes.colours:
-        named = any(number == IGNORE for number, _ in classes.numbers)
-        unknown |= (values == IGNORE) & (not named)
-        if mask.nodata is not None:
-            unknown |= values == mask.nodata
-    return values, unknown
+        gaps |= values == IGNORE
+        if classes.any_building and mask.nodata != IGNORE:
+            _check_not_255(tile, mask, values)
+    return values, unknown | (gaps & ~np.isin(values, named))
+
+
+def _values(tile: Tile, pixels: Array, palette: Mapping[int, Sequence[int]]) -> Array:
+    """Return the values that say which class: of a band, or colours as numbers.
+
+    Raises:
+        LabelError: If the bands differ and the classes are no colours.
+    """
+    if palette:
+        table = np.zeros((256, 3), np.uint8)
+        table[list(palette)] = [colour[:3] for colour in palette.values()]
+        return colour_numbers(np.moveaxis(table[pixels[0]], -1, 0))
+    if tile.classes.colours:
+        return colour_numbers(pixels[:3])
+    if (pixels[1:] != pixels[0]).any():
+        raise LabelError(
+            f"mask {tile.labels} has {len(pixels)} bands that differ, expected one of "
+            "class values: name its colours with --classes background=#rrggbb,"
+            "building=#rrggbb, or choose a band with gdal_translate -b 1"
+        )
+    return np.asarray(pixels[0])
+
+
+def _hidden(dataset: Any, mask: RasterDescription, area: Window) -> Array:
+    """Tell where a mask's alpha band, or the mask that comes with it, hides it."""
+    if mask.alpha is not None:
+        return np.asarray(dataset.read(mask.alpha, window=area) == 0)
+    if mask.masked:
+        return np.asarray(dataset.read_masks(mask.band_indexes[0], window=area) == 0)
+    return np.zeros((area.height, area.width), bool)
+
+
+def named_values(classes: LabelClasses) -> list[float]:
+    """The values that somebody named: they mean their class, also if they are nodata."""
+    return [] if classes.any_building else [number for number, _ in classes.numbers]
 
 
 def _to_classes(
@@ -204,14 +242,40 @@ def _to_classes(
     return found
 
 
-def _check_not_255(dataset: Any, number: int, values: Array) -> None:
+def _check_not_255(tile: Tile, mask: RasterDescription, values: Array) -> None:
     """Refuse a mask of 0 and 255 that does not say what 255 means."""
-    if not (values == IGNORE).any() or ((values > 0) & (values < IGNORE)).any():
-        return
-    everything = dataset.read(number)
-    if not ((everything > 0) & (everything < IGNORE)).any():
+    if only_0_and_255(mask.path, values):
         raise LabelError(
-            f"mask {dataset.name} holds 255 and no other class, expected 1 for "
+            f"mask {tile.labels} holds 255 and no other class, expected 1 for "
             "buildings: say what 255 is by --classes background=0,building=255, or "
             "declare it as nodata (gdal_edit.py -a_nodata 255)"
         )
+
+
+def only_0_and_255(path: str, values: Array) -> bool:
+    """Tell whether a raster holds 255, and nothing else but 0.
+
+    Args:
+        path: Of the raster.
+        values: Of a part of it.
+    """
+    if not (values == IGNORE).any() or _is_class(values).any():
+        return False
+    return not _holds_class(path, file_version(path))
+
+
+def _is_class(values: Array) -> Array:
+    return np.asarray((values > 0) & (values != IGNORE))
+
+
+@lru_cache(maxsize=4096)
+def _holds_class(path: str, _version: tuple[int, int]) -> bool:
+    """Tell whether a raster holds another class than 0 and 255, read until one is seen."""
+    with open_raster(path) as dataset:
+        first = describe_open(dataset).band_indexes[0]
+        for top in range(0, dataset.height, ROWS):
+            rows = min(ROWS, dataset.height - top)
+            part = dataset.read(first, window=Window(0, top, dataset.width, rows))
+            if _is_class(part).any():
+                return True
+    return False

@@ -9,7 +9,9 @@ import numpy as np
 from geoseg.geo.aoi import Tile
 from geoseg.geo.inspection import sample
 from geoseg.geo.label_layers import read_file
+from geoseg.geo.label_masks import named_values
 from geoseg.geo.raster import describe
+from geoseg.metrics import BACKGROUND
 from geoseg.patches import IGNORE
 from geoseg.words import counted
 
@@ -65,6 +67,61 @@ def warn_of_unknown(found: Mapping[str, Mapping[str, int]]) -> None:
     )
 
 
+def warn_of_nodata(tiles: Sequence[Tile]) -> None:
+    """Say where a mask's nodata value has a name, or may be the background.
+
+    Args:
+        tiles: Whose labels are masks.
+    """
+    named: dict[str, float] = {}
+    open_ground: dict[str, str] = {}
+    for path, tile in {str(tile.labels): tile for tile in tiles}.items():
+        nodata = describe(path).nodata
+        if nodata is not None and nodata in named_values(tile.classes):
+            named[path] = nodata
+        elif nodata == 0 and hidden_ground(tile):
+            open_ground[path] = hidden_ground(tile)
+    if named:
+        path, value = next(iter(named.items()))
+        log.warning(
+            "the value %g, which --classes names, is nodata in %d of %s (%s first): it "
+            "counts as the class that it names",
+            *(value, len(named), counted(len(tiles), "mask"), path),
+        )
+    if open_ground:
+        log.warning(
+            "%s (%d of %s)",
+            next(iter(open_ground.values())),
+            *(len(open_ground), counted(len(tiles), "mask")),
+        )
+
+
+def hidden_ground(tile: Tile) -> str:
+    """Say what a mask hides that may be the background, and how to name that; or "".
+
+    Args:
+        tile: Whose labels are a mask.
+    """
+    classes = tile.classes
+    if not classes.any_building and classes.rest != BACKGROUND:
+        return ""
+    mask = describe(str(tile.labels))
+    if mask.alpha is not None:
+        where = "its alpha band is 0"
+        how = "drop that band (gdal_translate -b 1)"
+    elif mask.masked:
+        where = "the mask that comes with it is 0"
+        how = "drop that (gdal_translate -mask none)"
+    elif mask.nodata is not None:
+        where = f"it holds {mask.nodata:g}, its nodata value"
+        values = set(np.unique(sample(mask, nodata="none")[0])) - {mask.nodata}
+        other = f"{min(values):g}" if values else "…"
+        how = f"say so by --classes background={mask.nodata:g},building={other}"
+    else:
+        return ""
+    return f"mask {tile.labels} is unlabelled where {where}: if that is the background, {how}"
+
+
 def warn_of_merged(tiles: Sequence[Tile]) -> None:
     """Say which values of masks are one class because nobody named them.
 
@@ -73,9 +130,19 @@ def warn_of_merged(tiles: Sequence[Tile]) -> None:
     """
     masks = {str(tile.labels): None for tile in tiles if tile.classes.any_building}
     values: set[float] = set()
+    undeclared = []
     for path in list(masks)[:LOOKED_AT]:
-        pixels, valid = sample(describe(path))
+        mask = describe(path)
+        pixels, valid = sample(mask)
         values |= set(np.unique(pixels[0][valid]).tolist()) - {0, IGNORE}
+        if mask.nodata != IGNORE and (pixels[0] == IGNORE).any():
+            undeclared.append(path)
+    if undeclared:
+        log.warning(
+            "the value %d counts as unlabelled, though %s does not declare it as nodata: "
+            "if it is a class, name it with --classes",
+            *(IGNORE, undeclared[0]),
+        )
     if len(values) > 1:
         named = [f"{value:g}" for value in sorted(values)]
         more = len(named) - SHOWN

@@ -36,7 +36,13 @@ from geoseg.geo.label_vectors import (
     rectangle,
     shapely_affine,
 )
-from geoseg.geo.label_warnings import warn_of_left_out, warn_of_merged, warn_of_unknown
+from geoseg.geo.label_warnings import (
+    hidden_ground,
+    warn_of_left_out,
+    warn_of_merged,
+    warn_of_nodata,
+    warn_of_unknown,
+)
 from geoseg.geo.layouts import IMAGE_SUFFIXES
 from geoseg.geo.loose_geometries import polygon_parts
 from geoseg.geo.raster import RasterDescription, describe
@@ -174,7 +180,9 @@ def check_labels(tiles: Sequence[Tile]) -> None:
     vectors = {tile.labels: tile for tile in tiles if tile.labels and is_vector(tile)}
     warn_of_left_out(vectors.values())
     warn_of_unknown(unknown)
-    warn_of_merged([tile for tile in tiles if tile.labels and not is_vector(tile)])
+    masks = [tile for tile in tiles if tile.labels and not is_vector(tile)]
+    warn_of_nodata(masks)
+    warn_of_merged(masks)
 
 
 def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
@@ -241,10 +249,15 @@ def check_tells_apart(tiles: Sequence[Tile]) -> None:
     if tiles:
         names = tiles[0].classes.names
         found = f"nothing but {names[seen.pop()]}" if seen else "no labelled pixel"
+        advice = "" if is_vector(tiles[0]) else hidden_ground(tiles[0])
         raise LabelError(
             f"the labels of the {counted(len(tiles), 'matching tile')} hold {found}, so clusters "
-            "cannot be told apart: give --match-tiles more of them or another --seed, "
-            "or train without labels and match later"
+            "cannot be told apart: "
+            + (
+                advice
+                or "give --match-tiles more of them or another --seed, or train without "
+                "labels and match later"
+            )
         )
 
 

@@ -16,7 +16,7 @@ from geoseg.geo.bands import alpha_band
 NodataRule = str
 
 #: No measurement: many programs fill gaps with the limits of float32 and say nothing.
-_FLOAT_LIMIT = 3.4e38
+FLOAT_LIMIT = 3.4e38
 
 
 def check_nodata(rule: NodataRule) -> NodataRule:
@@ -58,7 +58,7 @@ def declared_valid(
         if pixels.dtype.itemsize > 1:
             valid &= pixels.any(axis=0)
         if pixels.dtype.kind == "f":
-            valid &= (np.abs(pixels) < _FLOAT_LIMIT).all(axis=0)
+            valid &= (np.abs(pixels) < FLOAT_LIMIT).all(axis=0)
         return valid
     return np.asarray(valid & ~is_nodata(pixels, values))
 

@@ -108,7 +108,7 @@ def value_hints(values: Iterable[str]) -> list[str]:
         first, *others = colours
         pairs = "".join(f",NAME={colour}" for colour in others[:_SHOWN])
         return [
-            "the first band alone counts, unless the colours are named:",
+            "as labels, its colours are to be named:",
             f"  --classes background={first}{pairs}",
         ]
     if len(named) < 2:

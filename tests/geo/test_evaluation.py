@@ -109,6 +109,23 @@ def test_a_class_raster_is_scored_pixel_by_pixel_and_house_by_house(tile, tmp_pa
     assert scores.metrics()["polygon_f1"].value == pytest.approx(2 / 3)
 
 
+def test_a_map_of_0_and_255_must_say_what_255_is(tile, tmp_path):
+    """Most other tools write 255 for building, and geoseg for nodata."""
+    raster = write(tmp_path / "classes.tif", 255 * one_house())
+    said = "holds 0 and 255 alone .*expected 1 .*-scale 0 255 0 1.*-a_nodata 255"
+    with pytest.raises(RasterError, match=said):
+        evaluate_output(raster, [tile])
+    named = replace(tile, classes=LabelClasses.parse("background=0,building=255"))
+    scores = evaluate_output(raster, [named])
+    assert scores.confusions.tolist() == [ONE_FOUND]
+    # a part without a building, of a map that has one, says enough by itself
+    classes = one_house()
+    classes[20:] = 255
+    raster = write(tmp_path / "gaps.tif", classes)
+    part = replace(tile, window=PixelWindow(16, 0, SIZE - 16, SIZE))
+    assert evaluate_output(raster, [part]).confusions.sum() == (SIZE - 16) * SIZE
+
+
 def test_footprints_are_scored_like_the_raster_they_cover(tile, tmp_path):
     footprints = write_houses(tmp_path / "footprints.geojson", (5, 5, 10, 10))
     scores = evaluate_output(footprints, [tile])

@@ -2,12 +2,19 @@
 
 import numpy as np
 import pytest
+import rasterio
 
 from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError
+from geoseg.geo import label_masks
 from geoseg.geo.aoi import Tile
-from geoseg.geo.labels import check_labels, read_footprints, read_labels
-from geoseg.geo.raster import describe
+from geoseg.geo.labels import (
+    check_labels,
+    check_tells_apart,
+    read_footprints,
+    read_labels,
+)
+from geoseg.geo.raster import PixelWindow, describe, open_raster
 
 VALUES = np.array([[0, 1, 2, 3], [6, 7, 17, 255]], np.uint8)
 
@@ -31,8 +38,11 @@ def test_values_become_the_classes_that_name_them(image, write_tiff):
     # 255 is a value like others where it is named
     named = "background=*,building=255"
     assert labels_of(image, path, named) == [[0, 0, 0, 0], [0, 0, 0, 1]]
-    declared = write_tiff("n.tif", VALUES[None], nodata=6)
-    assert labels_of(image, declared, coarse) == [[0, 0, 0, 0], [255, 2, 1, 255]]
+    declared = write_tiff("n.tif", VALUES[None], nodata=3)
+    assert labels_of(image, declared, coarse) == [[0, 0, 0, 255], [2, 2, 1, 255]]
+    # a name says more than the file: with nodata 0, 0 may be the background all the same
+    declared = write_tiff("o.tif", VALUES[None], nodata=6)
+    assert labels_of(image, declared, coarse) == [[0, 0, 0, 0], [2, 2, 1, 255]]
 
 
 @pytest.mark.parametrize("kind", [np.int16, np.uint32, np.float32])
@@ -99,3 +109,124 @@ def test_values_that_nobody_named_are_said_to_be_building(
         message.startswith(f"label values {found} all count as building")
         for message in caplog.messages
     )
+
+
+def mask_of(values, *, classes=None, **profile):
+    """Return ``read(image, write_tiff)`` of a mask, and its tile."""
+    pixels = np.asarray(values)
+    pixels = pixels if pixels.ndim == 3 else pixels[None]
+    classes = LabelClasses() if classes is None else LabelClasses.parse(classes)
+
+    def read(image, write_tiff):
+        path = write_tiff("m.tif", pixels, **profile)
+        tile = Tile("a", image, path, None, classes)
+        return tile, read_labels(tile, describe(image)).tolist()
+
+    return read
+
+
+HOUSE = np.array([[0, 1, 1, 0], [0, 1, 0, 0]], np.uint8)
+GAP = np.array([[1, 1, 1, 0], [1, 1, 1, 1]], np.uint8)  # the last of the first row
+PARTLY = [[0, 1, 1, 255], [0, 1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        (mask_of(np.stack([HOUSE, 255 * GAP]), alpha=True), PARTLY),
+        (mask_of(HOUSE, mask=255 * GAP), PARTLY),
+        (mask_of(np.where(GAP, HOUSE, 9), nodata=9), PARTLY),
+        (mask_of(np.where(GAP, HOUSE, np.nan).astype("float32")), PARTLY),
+        (mask_of(np.where(GAP, 1.0 * HOUSE, -3.4028235e38).astype("float32")), PARTLY),
+        (
+            mask_of(np.where(GAP, 1.0 * HOUSE, -9999).astype("float32"), nodata=-9999),
+            PARTLY,
+        ),
+        (mask_of(np.where(GAP, 1.0 * HOUSE, -1).astype("int16"), nodata=-1), PARTLY),
+        (mask_of(np.where(GAP, HOUSE, 255)), PARTLY),
+        # 0 in more than 8 bit is no gap, as it is in images
+        (mask_of(HOUSE.astype("uint16")), HOUSE.tolist()),
+        (mask_of(HOUSE.astype("float64")), HOUSE.tolist()),
+        (mask_of(HOUSE, nbits=1), HOUSE.tolist()),
+        (mask_of(np.stack([HOUSE] * 3), photometric="rgb"), HOUSE.tolist()),
+        (
+            mask_of(
+                255 * np.stack([HOUSE, HOUSE, HOUSE, GAP]),
+                classes="ground=#000000,house=#ffffff",
+                photometric="rgb",
+                alpha=True,
+            ),
+            PARTLY,
+        ),
+        (mask_of(255 * HOUSE, nodata=0, classes="land=0,house=255"), HOUSE.tolist()),
+        (mask_of(HOUSE, nodata=0, classes="background,house"), HOUSE.tolist()),
+    ],
+)
+def test_masks_have_the_gaps_that_images_have(image, write_tiff, read, expected):
+    _, found = read(image, write_tiff)
+    assert found == expected
+
+
+def test_a_palette_names_the_colours_of_a_mask(image, write_tiff):
+    path = write_tiff("m.tif", HOUSE[None] * 7)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {0: (0, 0, 0, 255), 7: (255, 0, 16, 255)})
+    assert labels_of(image, path, "ground=#000000,house=#ff0010") == HOUSE.tolist()
+    assert labels_of(image, path, "ground=0,house=7") == HOUSE.tolist()
+
+
+def test_bands_that_differ_are_no_class_values(image, write_tiff):
+    read = mask_of(np.stack([HOUSE, 1 - HOUSE]))
+    with pytest.raises(LabelError, match="2 bands that differ, expected one of class"):
+        read(image, write_tiff)
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (
+            mask_of(HOUSE * 3, nodata=0),
+            "where it holds 0, its nodata value: if that is the background, say so by "
+            "--classes background=0,building=3",
+        ),
+        (mask_of(np.stack([HOUSE, 255 * HOUSE]), alpha=True), "drop that band"),
+        (mask_of(HOUSE, mask=255 * HOUSE), "gdal_translate -mask none"),
+    ],
+)
+def test_what_hides_the_background_is_said_where_building_is_left(
+    image, write_tiff, read, said, caplog
+):
+    tile, _ = read(image, write_tiff)
+    with pytest.raises(LabelError, match="nothing but building, so clusters") as error:
+        check_tells_apart([tile])
+    assert said in str(error.value)
+    check_labels([tile])
+    assert ("nodata" in caplog.text) == (" 0, its nodata" in said)
+
+
+def test_a_name_for_nodata_and_an_undeclared_255_are_said(image, write_tiff, caplog):
+    tile, _ = mask_of(HOUSE, nodata=0, classes="background,house")(image, write_tiff)
+    check_labels([tile])
+    assert "the value 0, which --classes names, is nodata in 1 of 1 mask" in caplog.text
+    caplog.clear()
+    tile, _ = mask_of(np.where(GAP, HOUSE, 255))(image, write_tiff)
+    check_labels([tile])
+    assert "the value 255 counts as unlabelled, though" in caplog.text
+
+
+def test_an_undeclared_255_reads_a_mask_once(write_tiff, monkeypatch):
+    """A window without a class asks the rest of the mask, and not each time."""
+    values = np.zeros((1, 64, 64), np.uint8)
+    values[0, 32:], values[0, 1, 1] = 255, 1
+    image = write_tiff("big.tif", values)
+    tile = Tile("a", image, write_tiff("m.tif", values), PixelWindow(40, 40, 8, 8))
+    opened = []
+    monkeypatch.setattr(
+        label_masks,
+        "open_raster",
+        lambda path: opened.append(path) or open_raster(path),
+    )
+    grid = describe(image)
+    for _ in range(5):
+        assert (read_labels(tile, grid) == 255).all()
+    assert len(opened) == 5 + 1
