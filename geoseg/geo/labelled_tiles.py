@@ -5,18 +5,20 @@ One file of labels says so by itself alone where it touches most tiles.
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import shapely
+from shapely import affinity
 
 from geoseg.errors import LabelError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.label_areas import TOUCHED, area_tile
 from geoseg.geo.label_layers import read_file
 from geoseg.geo.label_masks import ROWS
-from geoseg.geo.label_vectors import outline_of, polygons_of
+from geoseg.geo.label_vectors import outline_of, polygons_of, shapely_affine
 from geoseg.geo.labels import is_vector, read_labels
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
 from geoseg.metrics import BACKGROUND
@@ -106,15 +108,36 @@ def _has_label(
 
 
 def _touches(tile: Tile, grid: RasterDescription) -> tuple[bool, bool]:
-    """Tell whether a polygon of the labels lies in a tile, and one mostly there."""
+    """Tell whether a polygon of the labels lies in a tile, and one mostly there.
+
+    One that ends at the tile's edge may lie in it by a rounding error: what covers no
+    pixel's centre lies there only if it does mostly.
+    """
     polygons, _, sizes = polygons_of(tile, grid)
-    shared = shapely.area(
-        shapely.intersection(
-            np.array(polygons, object), outline_of(grid, tile.extent(grid))
-        )
+    shared = shapely.intersection(
+        np.array(polygons, object), outline_of(grid, tile.extent(grid))
     )
-    mostly = 2 * shared >= np.array(sizes)
-    return bool((shared > 0).any()), bool((mostly & (shared > 0)).any())
+    areas = shapely.area(shared)
+    if ((areas > 0) & (2 * areas >= np.array(sizes))).any():
+        return True, True
+    to_pixels = shapely_affine(~grid.transform)
+    return (
+        any(
+            _holds_centre(affinity.affine_transform(part, to_pixels))
+            for part in shared[areas > 0]
+        ),
+        False,
+    )
+
+
+def _holds_centre(polygon: shapely.Geometry) -> bool:
+    """Tell whether the centre of a pixel lies in a polygon in pixel coordinates."""
+    left, top, right, bottom = polygon.bounds
+    x, y = np.meshgrid(
+        np.arange(math.floor(left), math.ceil(right)) + 0.5,
+        np.arange(math.floor(top), math.ceil(bottom)) + 0.5,
+    )
+    return bool(shapely.contains_xy(polygon, x, y).any())
 
 
 def _need_no_area(tiles: Sequence[Tile]) -> None:

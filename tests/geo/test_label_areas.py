@@ -236,9 +236,14 @@ def test_a_tile_that_labels_only_graze_is_named(
 def test_a_polygon_that_shares_but_an_edge_touches_no_tile(
     row_of_tiles, folder, tmp_path, at
 ):
-    beside = at(2, 90, 4, 10)  # ends where tile 1 begins
-    labels = write_layer(tmp_path / "l.gpkg", "buildings", [at(2, 3, 4, 5), beside])
-    assert labelled_of(folder, labels, area="touched") == ["tile0"]
+    """Nor does one that crosses its edge by a rounding error, or half a pixel."""
+    for width in (10, 10 + 1e-9, 10.4):
+        beside = at(2, 90, 4, width)  # tile 1 begins at column 100
+        labels = write_layer(tmp_path / "l.gpkg", "l", [at(2, 3, 4, 5), beside])
+        assert labelled_of(folder, labels, area="touched") == ["tile0"]
+    tiny = at(2.6, 105.6, 0.2, 0.2)  # between the centres of pixels
+    labels = write_layer(tmp_path / "l.gpkg", "l", [at(2, 3, 4, 5), tiny])
+    assert labelled_of(folder, labels, area="touched") == ["tile0", "tile1"]
 
 
 def test_windows_of_a_tile_have_the_labels_of_the_whole(image, tmp_path, at):
