@@ -23,6 +23,7 @@ from geoseg.geo.bands import alpha_band
 from geoseg.geo.bands import band_numbers as band_numbers  # noqa: F401
 from geoseg.geo.bands import choose_bands as choose_bands  # noqa: F401
 from geoseg.geo.bands import name_bands
+from geoseg.geo.gdal_limits import limit_rasters
 from geoseg.geo.georeference import GRID_TOLERANCE as GRID_TOLERANCE  # noqa: F401
 from geoseg.geo.georeference import (
     STEPS,
@@ -37,8 +38,16 @@ from geoseg.geo.nodata import NodataRule as NodataRule
 from geoseg.geo.nodata import check_nodata as check_nodata
 from geoseg.geo.nodata import declared_valid, has_mask, is_nodata
 from geoseg.geo.presence import need_image
-from geoseg.geo.remote import explain, file_name, is_remote, remote_access, user_name
-from geoseg.geo.vrt import check_open_vrt, check_vrt
+from geoseg.geo.remote import (
+    explain,
+    file_name,
+    is_remote,
+    on_network,
+    remote_access,
+    user_name,
+)
+from geoseg.geo.sidecars import check_overviews, check_sidecars
+from geoseg.geo.vrt import open_vrt
 
 
 class PixelWindow(NamedTuple):
@@ -108,25 +117,26 @@ class RasterDescription:
 def open_raster(path: str | Path) -> rasterio.DatasetReader:
     """Open a GeoTIFF (COG) or VRT for reading.
 
-    Other drivers are not tried: a file's content alone must not choose which of GDAL's
-    hundred parsers runs. VRTs that are more than mosaics are refused (``geo/vrt.py``).
+    Other drivers are off: a file's content must not choose which of GDAL's hundred
+    parsers runs (``gdal_limits.py``). VRTs that are more than mosaics are refused
+    (``vrt.py``), and so are masks and overviews beside an image that are no GeoTIFFs
+    (``sidecars.py``).
 
     Raises:
         RasterError: If the file is absent, unreadable, of another format or refused.
     """
     name = str(path)
+    limit_rasters()
     if not is_remote(name):
         need_image(name)
         if Path(name).is_dir():
             raise RasterError(f"{name} is a folder, expected a GeoTIFF or VRT file")
-        if name.lower().endswith(".vrt"):
-            check_vrt(Path(name))
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), remote_access(name) as gdal_name:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            driver = "VRT" if file_name(name).suffix.lower() == ".vrt" else "GTiff"
-            with remote_access(name) as gdal_name:
-                dataset = rasterio.open(gdal_name, driver=driver)
+            if file_name(name).suffix.lower() == ".vrt":
+                return open_vrt(gdal_name)
+            return _open_tiff(gdal_name)
     except UnicodeEncodeError as error:
         raise RasterError(
             f"{ascii(name)} is not in UTF-8, expected a name that is: rename the file"
@@ -138,8 +148,18 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
             or f"{name} cannot be opened as GeoTIFF or VRT ({reason}); check the file "
             "with gdalinfo or convert it with gdal_translate"
         ) from error
-    if driver == "VRT" and is_remote(name):
-        check_open_vrt(dataset)
+
+
+def _open_tiff(name: str) -> rasterio.DatasetReader:
+    """Open a GeoTIFF whose mask and overviews are in it or beside it."""
+    if not on_network(name):
+        check_sidecars(name)
+    dataset = rasterio.open(name, driver="GTiff")
+    try:
+        check_overviews(dataset)
+    except RasterError:
+        dataset.close()
+        raise
     return dataset
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import rasterio
 
 from geoseg.errors import DatasetError
+from geoseg.geo.gdal_limits import allow_network
 from geoseg.geo.layouts import is_remote as is_remote  # noqa: F401
 
 _SCHEMES = {"s3://": "/vsis3/", "gs://": "/vsigs/", "az://": "/vsiaz/"}
@@ -147,23 +148,29 @@ def vrt_name(file: Path, sources: Sequence[str]) -> str:
 
 def on_network(path: str | Path) -> bool:
     """Tell whether a path is read over a network; archives on this disk are not."""
-    return bool(_NETWORK.search(gdal_name(path)))
+    name = gdal_name(path)
+    return is_remote(name) and bool(_NETWORK.search(name))
+
+
+def is_own_network_vrt(name: str) -> bool:
+    """Tell whether a name is one of :func:`vrt_name` for remote sources."""
+    return bool(_NETWORK_VRT.match(name))
 
 
 @contextmanager
 def remote_access(path: str | Path) -> Iterator[str]:
-    """Give GDAL's name of a path; while open, GDAL looks for no files beside it.
+    """Give GDAL's name of a path; of one on a network, the network is open from here on.
 
-    That holds for the sources of a VRT of :func:`vrt_name`, too. A bucket with a million keys would be listed for an ``.aux.xml`` otherwise.
+    While this is open, GDAL looks for no files beside one on a network, nor beside the
+    sources of a VRT of :func:`vrt_name`. A bucket with a million keys would be listed
+    for an ``.aux.xml`` otherwise.
     """
     name = gdal_name(path)
-    if not (_NETWORK.search(name) or _NETWORK_VRT.search(name)):
+    if not (on_network(name) or is_own_network_vrt(name)):
         yield name
         return
     configure()
-    if "GDAL_DISABLE_READDIR_ON_OPEN" in os.environ:
-        yield name
-        return
+    allow_network()
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
         yield name
 
@@ -237,7 +244,7 @@ def explain(path: str, reason: str) -> str | None:
         path: As the user gave it.
         reason: GDAL's message.
     """
-    if not _NETWORK.search(gdal_name(path)):
+    if not on_network(path):
         return None
     if re.search(r"code: 404|does not exist|NoSuchKey", reason):
         return f"{path} does not exist (404): check the address"
