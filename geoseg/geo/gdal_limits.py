@@ -21,7 +21,10 @@ from geoseg.errors import DatasetError
 RASTER_DRIVERS = frozenset({"GTiff", "COG", "VRT", "MEM", "Memory"})
 #: The drivers that fiona keeps.
 VECTOR_DRIVERS = frozenset(
-    {"GeoJSON", "GeoJSONSeq", "GPKG", "FlatGeobuf", "ESRI Shapefile", "MEM", "Memory"}
+    {
+        *("GeoJSON", "GeoJSONSeq", "ESRIJSON", "TopoJSON"),
+        *("GPKG", "FlatGeobuf", "ESRI Shapefile", "MEM", "Memory"),
+    }
 )
 #: The one address that GDAL may open: none, as no name of its file systems begins so.
 _NETWORK = "CPL_VSIL_CURL_ALLOWED_FILENAME"
@@ -34,7 +37,6 @@ _OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
     # views of a GeoPackage call no functions that reach out of it
     "OGR_SQLITE_PRAGMA": "trusted_schema=0",
-    "OGR_SQLITE_LOAD_EXTENSIONS": "NO",
     "OGR_SQLITE_ALLOW_EXTERNAL_ACCESS": "NO",
     "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",
 }

@@ -11,6 +11,7 @@ from geoseg.errors import LabelError
 from geoseg.geo.label_tables import Columns, named_errors, read_columns, suffix_of
 from geoseg.geo.loose_geometries import each_feature, readable_geometry
 from geoseg.geo.remote import remote_access
+from geoseg.geo.vector_files import list_layers, open_vectors
 
 if TYPE_CHECKING:
     import fiona
@@ -109,10 +110,10 @@ def _read_fiona(path: str, classes: LabelClasses) -> Shapes:
     try:
         with remote_access(path) as name:
             layer = _layer_name(name, classes.layer)
-            with fiona.open(name, layer=layer) as source:
+            with open_vectors(name, layer) as source:
                 fields = list(source.schema["properties"])
                 chosen = _chosen_fields(source, classes)
-            with fiona.open(name, layer=layer, **chosen) as source:
+            with open_vectors(name, layer, **chosen) as source:
                 shapes = _read_features(source, classes)
     except fiona.errors.FionaError as error:
         raise OSError(str(error.__cause__ or error)) from error
@@ -180,11 +181,9 @@ def _check_field(path: str, classes: LabelClasses, names: Iterable[str]) -> None
 
 def _layer_name(path: str, wanted: str | None) -> str | None:
     """The layer to read: the one that is wanted, or the only one with geometries."""
-    import fiona
-
     if suffix_of(path) != ".gpkg":
         return None
-    names = fiona.listlayers(path)
+    names = list_layers(path)
     if wanted is not None:
         if wanted not in names:
             raise LabelError(
@@ -220,7 +219,7 @@ def area_layer(path: str, labels_layer: str | None, *, named: bool) -> str | Non
         return None
     with named_errors(path), remote_access(path) as name:
         try:
-            layers = [x for x in fiona.listlayers(name) if _has_geometries(name, x)]
+            layers = [x for x in list_layers(name) if _has_geometries(name, x)]
         except fiona.errors.FionaError as error:
             raise OSError(str(error.__cause__ or error)) from error
     for layer in layers:
@@ -236,7 +235,5 @@ def area_layer(path: str, labels_layer: str | None, *, named: bool) -> str | Non
 
 
 def _has_geometries(path: str, layer: str) -> bool:
-    import fiona
-
-    with fiona.open(path, layer=layer) as source:
+    with open_vectors(path, layer) as source:
         return bool(source.schema["geometry"] != "None")

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import fiona
 
-#: Formats with a place for it → GDAL's driver; GeoParquet is read without GDAL.
-_DRIVERS = {".gpkg": "GPKG", ".fgb": "FlatGeobuf"}
+from geoseg.geo.vector_files import open_vectors
+
+#: Formats with a place for it; GeoParquet is read without GDAL.
+_TAGGED = (".gpkg", ".fgb")
 _PARQUET = (".parquet", ".geoparquet")
 
 
@@ -19,8 +21,8 @@ def read_provenance(path: Path) -> dict[str, str]:
     try:
         if suffix in _PARQUET:
             found = _parquet_tags(path)
-        elif suffix in _DRIVERS:
-            with fiona.open(path, driver=_DRIVERS[suffix]) as collection:
+        elif suffix in _TAGGED:
+            with open_vectors(path) as collection:
                 found = collection.tags()
         else:
             return {}

@@ -13,6 +13,7 @@ from rasterio.crs import CRS
 from geoseg.errors import LabelError
 from geoseg.geo.label_tables import Columns, read_columns
 from geoseg.geo.loose_geometries import each_feature, readable_geometry
+from geoseg.geo.vector_files import list_layers, open_vectors
 
 if TYPE_CHECKING:
     import fiona
@@ -82,7 +83,7 @@ def inspect_vector(path: Path) -> list[LayerFacts]:
     import fiona
 
     try:
-        names = [name for name in fiona.listlayers(path) if name != _STYLES]
+        names = [name for name in list_layers(path) if name != _STYLES]
         return [_inspect_layer(path, name) for name in names]
     except (fiona.errors.FionaError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -93,25 +94,21 @@ def inspect_vector(path: Path) -> list[LayerFacts]:
 
 
 def _inspect_layer(path: Path, name: str) -> LayerFacts:
-    import fiona
-
-    with fiona.open(path, layer=name) as source:
+    with open_vectors(path, name) as source:
         fields = {
             field: str(kind) for field, kind in source.schema["properties"].items()
         }
         if not any(isinstance(item, Exception) for item in each_feature(source)):
             return _facts_of_layer(source, name, fields)
     readable = [field for field in fields if _decodes(path, name, field)]
-    with fiona.open(path, layer=name, include_fields=readable) as source:
+    with open_vectors(path, name, include_fields=readable) as source:
         fields |= {field: "unreadable" for field in fields if field not in readable}
         return _facts_of_layer(source, name, fields)
 
 
 def _decodes(path: Path, name: str, field: str) -> bool:
     """Tell whether the values of an attribute can be read: dates may be none."""
-    import fiona
-
-    with fiona.open(path, layer=name, include_fields=[field]) as source:
+    with open_vectors(path, name, include_fields=[field]) as source:
         return not any(isinstance(item, Exception) for item in each_feature(source))
 
 
