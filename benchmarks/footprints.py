@@ -32,10 +32,11 @@ from scipy import ndimage
 from shapely import Polygon
 
 from geoseg.geo.aoi import Tile, aoi_tiles, find_tiles
+from geoseg.geo.ground import metric_crs
 from geoseg.geo.labels import read_footprints
 from geoseg.geo.polygon_scores import polygon_counts
 from geoseg.geo.predictor import predict_strips
-from geoseg.geo.raster import RasterDescription, describe, metric_crs
+from geoseg.geo.raster import RasterDescription, describe
 from geoseg.geo.strips import ClassStrip, classify
 from geoseg.geo.vectorize import footprints
 from geoseg.metrics import PolygonCounts
@@ -242,7 +243,7 @@ def compare(
 def ground(grid: RasterDescription) -> Any:
     """Return the function from pixel coordinates to metres."""
     transformer = Transformer.from_crs(
-        grid.crs.to_wkt(), metric_crs(grid).to_wkt(), always_xy=True
+        grid.crs.to_wkt(), (metric_crs(grid) or grid.crs).to_wkt(), always_xy=True
     )
     a, b, c, d, e, f = grid.transform[:6]
 

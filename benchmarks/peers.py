@@ -51,7 +51,7 @@ from footprints import (
 )
 from shapely import Polygon
 
-from geoseg.geo.raster import metric_crs
+from geoseg.geo.ground import metric_crs
 
 #: What suits the pixels: of a simplification, of right angles (pixels).
 SIMPLIFY_PX, RIGHT_ANGLES_PX = 0.75, 2.5
@@ -115,7 +115,7 @@ def write_mask(path: Path, case: Case, affine: Affine) -> None:
     """Write the class raster on a metric grid."""
     height, width = case.strip.classes.shape
     how = {"driver": "GTiff", "count": 1, "dtype": "uint8", "transform": affine}
-    crs = metric_crs(case.grid).to_wkt()
+    crs = (metric_crs(case.grid) or case.grid.crs).to_wkt()
     with rasterio.open(path, "w", width=width, height=height, crs=crs, **how) as mask:
         mask.write(case.strip.classes, 1)
 
@@ -141,7 +141,7 @@ def regulariser_tool(tolerance_px: float | None) -> Tool:
         if tolerance_px is not None:
             reach = gsd(affine) * tolerance_px
             options = {"simplify_tolerance": reach, "parallel_threshold": 2 * reach}
-        crs = metric_crs(case.grid).to_wkt()
+        crs = (metric_crs(case.grid) or case.grid.crs).to_wkt()
         table = geopandas.GeoDataFrame(geometry=list(outlines), crs=crs)
         found = regularize_geodataframe(table, num_cores=1, **options)
         return in_pixels(found.explode(ignore_index=True), affine)

@@ -7,6 +7,7 @@ import numpy as np
 import shapely
 
 from geoseg.errors import RasterError
+from geoseg.geo.crs import crs_name, same_crs
 from geoseg.geo.georeference import locate
 from geoseg.geo.mosaic import misfit
 from geoseg.geo.raster import RasterDescription
@@ -55,9 +56,10 @@ def require_one_crs(grids: Sequence[RasterDescription]) -> None:
         RasterError: If two CRSs differ.
     """
     for grid in grids[1:]:
-        if grid.crs != grids[0].crs:
+        if not same_crs(grid.crs, grids[0].crs):
             raise RasterError(
-                f"{grid.path} is in {grid.crs}, {grids[0].path} in {grids[0].crs}: "
+                f"{grid.path} is in {crs_name(grid.crs)}, {grids[0].path} in "
+                f"{crs_name(grids[0].crs)}: "
                 "predict images of different CRSs into different outputs"
             )
 

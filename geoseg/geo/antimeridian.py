@@ -21,17 +21,21 @@ def to_globe(geometries: Geometries, locate: Callable[[Points], Points]) -> Geom
     """Bring polygons to longitude and latitude, cut where they cross the antimeridian.
 
     A cut polygon is a multipolygon of parts that lie within ±180° (RFC 7946, section
-    3.1.9). One around a pole goes along ±180° to it. Outlines that are wide in degrees
+    3.1.9). One without a place on Earth becomes empty. One around a pole goes along ±180° to it. Outlines that are wide in degrees
     follow the polygon's own edges, which are no straight lines there.
 
     Args:
         geometries: ``(n,)`` valid polygons in any CRS.
         locate: Maps ``(m, 2)`` x, y to longitude and latitude in degrees.
     """
-    placed = shapely.transform(geometries, locate)
+    placed = np.asarray(shapely.transform(geometries, locate))
     bounds = shapely.bounds(placed)
+    nowhere = ~np.isfinite(shapely.get_coordinates(placed)).all(axis=1)
+    _, owners = shapely.get_coordinates(placed, return_index=True)
+    placed[owners[nowhere]] = Polygon()
     west, east = bounds[:, 0], bounds[:, 2]
     odd = (east - west > WIDE) | (west < -180) | (east > 180)
+    odd &= ~shapely.is_empty(placed)
     for i in np.flatnonzero(odd):
         placed[i] = _cut(geometries[i], locate)
     return np.asarray(placed)

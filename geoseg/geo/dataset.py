@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
-from geoseg.errors import DatasetError, ParameterError
+from geoseg.errors import DatasetError, ParameterError, RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import locate, warp
 from geoseg.geo.raster import (
@@ -63,7 +63,9 @@ class PatchQuery(tuple[slice, slice, slice]):
 class TileDataset(GeoDataset):
     """Tiles as a TorchGeo dataset whose samples are exact windows of the files.
 
-    The index is TorchGeo's (one row per tile, in the CRS of the first tile); a query is
+    The index is TorchGeo's (one row per tile, in the CRS of the first tile; a tile that
+    has no place there, a quarter of the Earth away, has an empty outline: queries of
+    coordinates do not find it, those of patches do); a query is
     answered from the tile it overlaps most, at the nearest whole pixels of that tile's
     own grid, padded with invalid pixels beyond the tile. Its size in pixels is the
     query's in the dataset's resolution, so samples stack whatever the tiles' grids.
@@ -334,11 +336,15 @@ def _collate(samples: Sequence[Mapping[str, Any]]) -> PatchBatch:
 def _outline(
     description: RasterDescription, window: PixelWindow, reference: RasterDescription
 ) -> shapely.Polygon:
-    """A window's outline in the reference's CRS."""
+    """A window's outline in the reference's CRS; empty where it has no place there."""
     row, col, height, width = window
     corners = ((0, 0), (width, 0), (width, height), (0, height))
     points = [locate(description.transform, col + x, row + y) for x, y in corners]
-    return shapely.Polygon(warp(points, description.crs, reference.crs))
+    try:
+        moved = warp(points, description.crs, reference.crs)
+    except RasterError:  # no transformation
+        return shapely.Polygon()
+    return shapely.Polygon(moved if np.isfinite(moved).all() else None)
 
 
 def _index(

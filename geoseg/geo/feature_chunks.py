@@ -9,10 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import rasterio.crs
 import shapely
-from pyproj import Transformer
 
+from geoseg.errors import RasterError
 from geoseg.geo.antimeridian import Points, only_polygons, to_globe
 from geoseg.geo.attributes import ATTRIBUTES, ID
+from geoseg.geo.crs import (
+    WGS84,
+    crs_name,
+    has_longitude_latitude,
+    transform_points,
+)
 from geoseg.geo.vectorize import Footprint
 
 Geometries = npt.NDArray[np.object_]
@@ -85,11 +91,19 @@ def union(
 def to_longitude_latitude(
     crs: rasterio.crs.CRS,
 ) -> Callable[[Geometries], Geometries]:
-    """Return what brings polygons of a CRS to WGS 84, rounded as GeoJSON has them."""
-    transformer = Transformer.from_crs(crs.to_wkt(), "OGC:CRS84", always_xy=True)
+    """Return what brings polygons of a CRS to WGS 84, rounded as GeoJSON has them.
+
+    Raises:
+        RasterError: If its points have no longitudes and latitudes.
+    """
+    if not has_longitude_latitude(crs):
+        raise RasterError(
+            f"footprints in {crs_name(crs)} have no longitudes and latitudes, expected a "
+            "CRS that PROJ can place on Earth; write them in their own: take .gpkg"
+        )
 
     def locate(points: Points) -> Points:
-        return np.stack(transformer.transform(points[:, 0], points[:, 1]), axis=1)
+        return transform_points(points, crs, WGS84)
 
     def place(geometries: Geometries) -> Geometries:
         placed = to_globe(geometries, locate)

@@ -1,20 +1,23 @@
-"""Affine transforms and CRSs: where pixels lie, and how large they are on the ground."""
+"""Affine transforms: where pixels lie, and how large they are on the ground."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from affine import Affine
-from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.errors import CRSError, RasterioError
-from rasterio.warp import transform as warp_points
 
-from geoseg.errors import RasterError
+from geoseg.geo.crs import (
+    Points,
+    has_longitude_latitude,
+    metres_per_unit,
+    to_wgs84,
+    transform_points,
+)
+from geoseg.geo.ellipsoid import east_north
 
-Coordinates = npt.NDArray[np.float64]
-
+#: Share to which a projection must keep lengths to be taken at its word.
+LENGTHS = 0.002
 #: A pixel's origin and the neighbours that span it, as (column, row).
 STEPS = ((0, 0), (1, 0), (0, 1))
 #: Two grids are the same when their corners agree to this many pixels.
@@ -39,41 +42,13 @@ def locate(transform: Affine, col: float, row: float) -> tuple[float, float]:
 def warp(
     points: Sequence[tuple[float, float]], source: CRS | None, target: CRS | None
 ) -> list[tuple[float, float]]:
-    """Points from one CRS to another; unchanged where they are the same.
+    """Transform points from one CRS to another; infinite where they have no place there.
 
     Raises:
-        RasterError: If PROJ refuses a point.
+        RasterError: If no transformation leads from the one to the other.
     """
-    if source == target:
-        return list(points)
-    xs, ys = zip(*points, strict=True)
-    return list(zip(*warp_all(xs, ys, source, target), strict=True))
-
-
-def warp_all(
-    xs: Sequence[float] | Coordinates,
-    ys: Sequence[float] | Coordinates,
-    source: CRS | None,
-    target: CRS | None,
-) -> tuple[list[float], list[float]]:
-    """Many points from one CRS to another; infinite where they have no place there.
-
-    Raises:
-        RasterError: If PROJ refuses a point.
-    """
-    try:
-        moved = warp_points(source, target, xs, ys)
-    except CPLE_BaseError as error:  # rasterio lets some of PROJ's errors through
-        raise RasterError(
-            f"point ({xs[0]:.7g} {ys[0]:.7g}) has no place in {_short(target)} "
-            f"({error}), expected coordinates inside the area of {_short(source)}; "
-            "check the georeferencing"
-        ) from error
-    return moved[0], moved[1]
-
-
-def _short(crs: CRS | None) -> str:
-    return crs.to_string() if crs else "no CRS"
+    moved = transform_points(np.array(points, dtype=np.float64), source, target)
+    return [(x, y) for x, y in moved.tolist()]
 
 
 def shift(transform: Affine, col: int, row: int) -> Affine:
@@ -106,46 +81,92 @@ def ground_size_m(
     """
     if crs is None:
         return None
-    centre = (width / 2, height / 2)
-    points = [locate(transform, centre[0] + dx, centre[1] + dy) for dx, dy in STEPS]
-    planar = None if crs.is_geographic else metres_per_unit(crs)
+    centre = np.array([(width / 2, height / 2)])
+    planar = metres_per_unit(crs)
     if planar is not None:
-        planar *= mean_side(points)
-    try:
-        lon, lat = lon_lat(crs, points[0])
-        local = CRS.from_proj4(f"+proj=aeqd +lat_0={lat} +lon_0={lon} +datum=WGS84")
-        true = mean_side(warp(points, crs, local))
-    except (RasterioError, CRSError, RasterError):
+        planar *= float(_mean_sides(planar_sides(transform)))
+    if not has_longitude_latitude(crs):
         return planar
+    (true,) = _mean_sides(pixel_sides_m(crs, transform, centre)).tolist()
     if not math.isfinite(true) or true <= 0:
         return planar
-    return planar if planar and abs(true / planar - 1) < 0.002 else true
+    return planar if planar and abs(true / planar - 1) < LENGTHS else true
 
 
-def mean_side(points: Sequence[tuple[float, float]]) -> float:
-    """Geometric mean of a pixel's sides, given the three points of STEPS."""
-    origin, right, below = points
-    return math.sqrt(math.dist(origin, right) * math.dist(origin, below))
+def pixel_sides_m(crs: CRS, transform: Affine, pixels: Points) -> Points:
+    """Measure pixels on the ellipsoid.
 
+    Args:
+        crs: One whose points have longitudes and latitudes.
+        transform: Pixel to CRS coordinates.
+        pixels: ``(n, 2)`` column and row of a corner of each.
 
-def metres_per_unit(crs: CRS) -> float | None:
-    """Length of a projected CRS's unit; None if it has none."""
-    try:
-        return float(crs.linear_units_factor[1])
-    except CRSError:
-        return None
-
-
-def lon_lat(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
-    """Longitude and latitude (WGS 84) of a point.
-
-    Raises:
-        RasterError: If the point lies outside the CRS's area.
+    Returns:
+        ``(n, 2, 2)``: metres east (first row) and north (second row) of the next column
+        (first column) and the next row; not finite where a pixel has no place.
     """
-    ((lon, lat),) = warp([point], crs, CRS.from_epsg(4326))
-    if not (math.isfinite(lon) and math.isfinite(lat) and abs(lat) <= 90):
-        raise RasterError(
-            f"point {point} has no longitude and latitude in {crs.to_string()}, "
-            "expected coordinates inside the CRS's area; check the georeferencing"
-        )
-    return float(lon), float(lat)
+    placed = to_wgs84(locate_all(transform, _with_next(pixels)), crs).reshape(-1, 3, 2)
+    return _differences(east_north(placed, placed[:, 0]))
+
+
+def sides_on(
+    project: Callable[[Points], Points], transform: Affine, pixels: Points
+) -> Points:
+    """Measure pixels on a plane, as :func:`pixel_sides_m` does on the ellipsoid.
+
+    Args:
+        project: Maps ``(n, 2)`` coordinates of the CRS to metres on the plane.
+        transform: Pixel to CRS coordinates.
+        pixels: ``(n, 2)`` column and row of a corner of each.
+    """
+    moved = project(locate_all(transform, _with_next(pixels)))
+    return _differences(moved.reshape(-1, 3, 2))
+
+
+def planar_sides(transform: Affine) -> Points:
+    """What a column and a row are in the CRS itself, ``(2, 2)`` in its units."""
+    return np.array([(transform.a, transform.b), (transform.d, transform.e)])
+
+
+def keeps_lengths(planar: Points, true: Points) -> bool:
+    """Tell whether lengths on a plane are those on the ground, in every direction.
+
+    A mean of both sides of a pixel would not do: equal-area projections shrink the one as
+    they stretch the other.
+
+    Args:
+        planar: ``(n, 2, 2)`` or ``(2, 2)`` sides of pixels on the plane.
+        true: ``(n, 2, 2)`` those on the ellipsoid.
+    """
+    if not (np.isfinite(planar).all() and np.isfinite(true).all()):
+        return False
+    if not np.linalg.det(true).all():  # at a pole a pixel may have no width
+        return False
+    scales = np.linalg.svd(planar @ np.linalg.inv(true), compute_uv=False)
+    return bool((np.abs(scales - 1) < LENGTHS).all())
+
+
+def _with_next(pixels: Points) -> Points:
+    """Every pixel, its right neighbour and the one below: ``(3 n, 2)``."""
+    return (pixels[:, None] + np.array(STEPS, dtype=np.float64)).reshape(-1, 2)
+
+
+def _differences(corners: Points) -> Points:
+    """Sides from ``(n, 3, 2)``: pixel, right neighbour and the one below."""
+    with np.errstate(invalid="ignore"):
+        sides = corners[:, 1:] - corners[:, :1]
+    return np.swapaxes(sides, 1, 2)
+
+
+def locate_all(transform: Affine, pixels: Points) -> Points:
+    """Coordinates of points of the pixel grid, ``(n, 2)`` columns and rows."""
+    a, b, c, d, e, f = transform[:6]
+    column, row = pixels[:, 0], pixels[:, 1]
+    return np.stack((a * column + b * row + c, d * column + e * row + f), axis=1)
+
+
+def _mean_sides(sides: Points) -> Points:
+    """Geometric means of the two sides of pixels: ``(…, 2, 2)`` to ``(…)``."""
+    return np.asarray(
+        np.sqrt(np.prod(np.hypot(sides[..., 0, :], sides[..., 1, :]), -1))
+    )

@@ -13,6 +13,7 @@ from shapely import Polygon
 from geoseg.classes import TWO_CLASSES, LabelClasses, value_key
 from geoseg.errors import RasterError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.crs import same_crs
 from geoseg.geo.georeference import grids_agree, locate, shift
 from geoseg.geo.label_masks import only_0_and_255
 from geoseg.geo.labels import read_footprints, read_labels
@@ -193,7 +194,7 @@ def _shared_window(
     raster: RasterDescription, grid: RasterDescription, extent: PixelWindow
 ) -> PixelWindow | None:
     """Return where the tile lies in the raster; None if off its grid or outside."""
-    if raster.crs != grid.crs:
+    if not same_crs(raster.crs, grid.crs):
         return None
     row, col, height, width = extent
     corner = locate(grid.transform, col, row)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from geoseg.geo.aoi import Tile
+from geoseg.geo.crs import same_crs
 from geoseg.geo.inspection import WHOLE_PIXELS, sample, spread
 from geoseg.geo.label_layers import read_file
 from geoseg.geo.label_masks import same_grid
@@ -110,7 +111,7 @@ def inspect_labels(tiles: Sequence[Tile], *, nodata: NodataRule = "auto") -> Lab
         inside=_inside(tiles, grids) if vector else None,
         left_out=_left_out(tiles) if vector else {},
         crs=crs.to_string() if crs else None,
-        other_crs=crs is not None and crs != grids[0].crs,
+        other_crs=crs is not None and not same_crs(crs, grids[0].crs),
         other_grid=0 if vector else _other_grids(near),
         values={} if vector else _mask_values([tile for tile, _ in near]),
         fields=_fields(list(files), tiles[0]) if vector else {},

@@ -6,14 +6,15 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from pyproj import Transformer
 from rasterio.windows import Window
 
 from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError, RasterError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.crs import same_crs, transform_points
 from geoseg.geo.georeference import grids_agree
 from geoseg.geo.label_layers import file_version
+from geoseg.geo.longitudes import places_near
 from geoseg.geo.nodata import FLOAT_LIMIT, is_nodata
 from geoseg.geo.raster import (
     PixelWindow,
@@ -62,8 +63,8 @@ def same_grid(mask: RasterDescription, grid: RasterDescription) -> bool:
         return False
     if mask.crs is None and mask.transform.is_identity:
         return True
-    same_crs = mask.crs is None or grid.crs is None or mask.crs == grid.crs
-    return same_crs and grids_agree(
+    one_crs = mask.crs is None or grid.crs is None or same_crs(mask.crs, grid.crs)
+    return one_crs and grids_agree(
         grid.transform, mask.transform, grid.width, grid.height
     )
 
@@ -153,12 +154,11 @@ def _places(
     """Return row and column in the mask of points of the image, and whether inside."""
     x, y = np.meshgrid(cols, rows)
     a, b, c, d, e, f = grid.transform[:6]
-    x, y = a * x + b * y + c, d * x + e * y + f
-    if mask.crs != grid.crs and mask.crs is not None and grid.crs is not None:
-        source, target = grid.crs.to_wkt(), mask.crs.to_wkt()
-        warp = Transformer.from_crs(source, target, always_xy=True)
-        x, y = warp.transform(x, y)
+    points = np.stack((a * x + b * y + c, d * x + e * y + f), axis=-1).reshape(-1, 2)
+    if mask.crs is not None and grid.crs is not None:
+        points = places_near(transform_points(points, grid.crs, mask.crs), mask)
     a, b, c, d, e, f = (~mask.transform)[:6]
+    x, y = points.T.reshape(2, *x.shape)
     column, row = a * x + b * y + c, d * x + e * y + f
     inside = (column >= 0) & (row >= 0) & (column < mask.width) & (row < mask.height)
     return (

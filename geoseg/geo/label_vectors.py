@@ -11,8 +11,9 @@ from rasterio import features
 from shapely import affinity
 
 from geoseg.classes import LabelClasses
-from geoseg.errors import LabelError
+from geoseg.errors import LabelError, RasterError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.crs import full_turn, same_crs
 from geoseg.geo.georeference import shift
 from geoseg.geo.label_layers import Layer, read_file, read_version, version_of
 from geoseg.geo.polygon_warps import ImageGrid, move_points, place
@@ -39,7 +40,7 @@ def read_layer(tile: Tile, grid: RasterDescription) -> Layer:
     advice = warp_advice(grid)
     if advice is not None and layer.crs is not None:
         raise LabelError(f"labels {tile.labels} have a CRS, but {advice}")
-    if layer.crs == grid.crs and not (grid.crs and grid.crs.is_geographic):
+    if same_crs(layer.crs, grid.crs) and full_turn(grid.crs) is None:
         return layer
     if layer.crs is None or grid.crs is None:
         without, has = ("labels", "image") if layer.crs is None else ("image", "labels")
@@ -58,10 +59,13 @@ def _cached_layer(
     """Move the polygons of a file to an image, once for all its windows."""
     layer = read_version(path, version, classes)
     assert layer.crs is not None
-    polygons, rows, sizes = place(layer.polygons, layer.tree, layer.crs, image)
-    cores = None
-    if layer.cores is not None:
-        cores = move_points(layer.cores[rows], layer.crs, image)
+    try:
+        polygons, rows, sizes = place(layer.polygons, layer.tree, layer.crs, image)
+        cores = None
+        if layer.cores is not None:
+            cores = move_points(layer.cores[rows], layer.crs, image)
+    except RasterError as error:  # no transformation
+        raise LabelError(f"labels {path}: {error}") from error
     return layer._replace(
         polygons=polygons,
         class_ids=layer.class_ids[rows],

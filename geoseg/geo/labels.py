@@ -17,7 +17,9 @@ from shapely.geometry import shape
 from geoseg.classes import TWO_CLASSES
 from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.crs import full_turn
 from geoseg.geo.georeference import shift, warp
+from geoseg.geo.ground import Ground
 from geoseg.geo.label_areas import inside_area
 from geoseg.geo.label_layers import read_file
 from geoseg.geo.label_masks import (
@@ -44,6 +46,7 @@ from geoseg.geo.label_warnings import (
     warn_of_unknown,
 )
 from geoseg.geo.layouts import IMAGE_SUFFIXES
+from geoseg.geo.longitudes import Longitudes
 from geoseg.geo.loose_geometries import polygon_parts
 from geoseg.geo.raster import RasterDescription, describe
 from geoseg.geo.remote import file_name
@@ -143,7 +146,7 @@ def read_footprints(
 
 
 def check_labels(tiles: Sequence[Tile]) -> None:
-    """Check before a long run that the labels lie where the images lie.
+    """Check before a long run that labels lie where images lie, which can be scored.
 
     Says in one line each how many masks are brought to their images' grids, which
     values belong to no class where classes were named, and which count as building
@@ -152,6 +155,7 @@ def check_labels(tiles: Sequence[Tile]) -> None:
     Raises:
         LabelError: If a mask does not fit its image; or if the labels lie somewhere, but
             none meets any tile.
+        RasterError: If footprints of a labelled image could not be measured for scores.
     """
     inside, elsewhere = 0, ""
     resampled: list[str] = []
@@ -160,6 +164,8 @@ def check_labels(tiles: Sequence[Tile]) -> None:
         if tile.labels is None:
             continue
         grid = describe(tile.image)
+        if grid.crs is not None:
+            Ground(grid)  # scoring needs it to be measurable
         meets, where = _meet(tile, grid, resampled)
         inside += meets
         elsewhere = elsewhere or where
@@ -213,8 +219,9 @@ def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
         outline = list(outline_of(grid).exterior.coords)
         try:
             corners = warp(outline, grid.crs, found.crs)
-        except RasterError:  # no place in the map's CRS: not there, then
+        except RasterError:  # no way to the map's CRS: not there, then
             continue
+        corners = _near(corners, found.crs, bounds)
         if shapely.MultiPoint(corners).envelope.intersects(shapely.box(*bounds)):
             return
     tiles_cover = (
@@ -228,6 +235,18 @@ def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
         f"{tiles_cover} ({grids[-1].path} for one), and none of {counted(len(grids), 'image')} "
         "meets it: name the images that were mapped, or check the map's CRS"
     )
+
+
+def _near(
+    corners: Sequence[tuple[float, float]], crs: CRS | None, bounds: Sequence[float]
+) -> list[tuple[float, float]]:
+    """Move corners by whole turns around the Earth to where some bounds are."""
+    turn = full_turn(crs)
+    if turn is None:
+        return list(corners)
+    x, y = np.array(corners).T
+    x = Longitudes((bounds[0] + bounds[2]) / 2, turn).near(x)
+    return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
 def check_tells_apart(tiles: Sequence[Tile]) -> None:

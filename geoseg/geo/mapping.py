@@ -15,7 +15,9 @@ from geoseg.errors import ParameterError
 from geoseg.geo import raster
 from geoseg.geo.adjoining import require_one_crs, warn_of_adjoining
 from geoseg.geo.class_rasters import RasterTags
+from geoseg.geo.crs import crs_name, has_longitude_latitude
 from geoseg.geo.formats import check_format
+from geoseg.geo.ground import Ground
 from geoseg.geo.identity import device_of, model_digest, run_identity
 from geoseg.geo.inspection import assumed_bands, warn_of_gsd, warn_of_unlike
 from geoseg.geo.journal import Journal, journal
@@ -31,7 +33,7 @@ from geoseg.geo.strips import keep_classes
 from geoseg.geo.styles import layer_style, write_style
 from geoseg.geo.unfinished import made_outputs, parts_folder
 from geoseg.geo.vectorize import Footprint, footprints
-from geoseg.geo.writer import write_footprints
+from geoseg.geo.writer import try_writing, write_footprints
 from geoseg.inference import Inference, Precision
 from geoseg.model import Model
 from geoseg.patches import IGNORE
@@ -159,6 +161,7 @@ def map_buildings(
         beside=[item_path(output)] if options.stac else [],
         own=made_outputs(output),
     )
+    _try_writing(output, grids[0], options, tags)
     warn_of_adjoining(grids)
     warn_of_unlike(described, model.card.normalization, nodata=model.card.nodata)
     tallies = [
@@ -199,6 +202,18 @@ def _mosaic(
         require_one_crs(images)
         return None
     return lay_out(images, parts_folder(output), nodata=model.card.nodata)
+
+
+def _try_writing(
+    output: Path, grid: RasterDescription, options: MapOptions, tags: RasterTags
+) -> None:
+    """Refuse an output that cannot be written for its CRS, before the predicting."""
+    if options.stac and not has_longitude_latitude(raster.require_crs(grid)):
+        raise ParameterError(
+            f"--stac needs longitudes and latitudes, which {crs_name(grid.crs)} of "
+            f"{grid.path} has none of: leave it out"
+        )
+    try_writing(output, grid, tags=tags.items())
 
 
 def _write(
@@ -298,7 +313,7 @@ def _describe(model: Model, images: Sequence[str]) -> list[RasterDescription]:
     grids = [raster.describe(image) for image in images]
     bands = model.card.normalization.bands
     for grid in grids:
-        raster.require_crs(grid)
+        Ground(grid)  # says what keeps footprints from being measured
         raster.band_numbers(grid, bands)
         warn_of_gsd(grid, model.card.gsd_m)
     others = {grid.count: grid for grid in grids}

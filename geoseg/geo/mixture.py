@@ -13,6 +13,7 @@ import numpy as np
 
 from geoseg.errors import DatasetError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.crs import same_crs
 from geoseg.geo.inspection import sample
 from geoseg.geo.raster import NodataRule, RasterDescription, describe
 
@@ -41,8 +42,9 @@ def check_mixture(tiles: Sequence[Tile], nodata: NodataRule = "auto") -> None:
     if any(grid.crs for grid in grids) and not all(grid.crs for grid in grids):
         bare = [grid for grid in grids if grid.crs is None]
         raise DatasetError(
-            f"{len(bare)} of {len(grids)} images have no CRS, among them "
-            f"{bare[0].path}, expected all or none: set it with gdal_edit.py -a_srs"
+            f"{len(bare)} of {len(grids)} images have no CRS, or no geotransform, among "
+            f"them {bare[0].path}, expected all or none: set it with gdal_edit.py -a_srs "
+            "(-a_ullr)"
         )
     scalings = _groups(grids, lambda grid: grid.scaling)
     if len(scalings) > 1:
@@ -67,7 +69,7 @@ def mixture(grids: Sequence[RasterDescription]) -> list[str]:
     sizes = _gsd_classes(grids)
     differences = {
         "pixels of": _groups(grids, lambda grid: sizes.get(grid.gsd_m)),
-        "CRS": _groups(grids, lambda grid: grid.crs and grid.crs.to_string()),
+        "CRS": _groups_of_crs(grids),
         "type": _groups(grids, _types),
         "bands": _groups(grids, lambda grid: frozenset(grid.band_names)),
     }
@@ -137,6 +139,20 @@ def _groups(
     for grid in grids:
         found.setdefault(key(grid), []).append(grid)
     return sorted(found.values(), key=len, reverse=True)
+
+
+def _groups_of_crs(
+    grids: Sequence[RasterDescription],
+) -> list[list[RasterDescription]]:
+    """Images of one CRS together, however their files write it; the largest group first."""
+    found: list[list[RasterDescription]] = []
+    for group in _groups(grids, lambda grid: grid.crs and grid.crs.to_wkt()):
+        alike = [own for own in found if same_crs(own[0].crs, group[0].crs)]
+        if alike:
+            alike[0].extend(group)
+        else:
+            found.append(group)
+    return sorted(found, key=len, reverse=True)
 
 
 def _gsd_classes(grids: Sequence[RasterDescription]) -> dict[float | None, float]:

@@ -18,6 +18,7 @@ import shapely
 from affine import Affine
 
 from geoseg.errors import RasterError
+from geoseg.geo.crs import crs_name, same_crs
 from geoseg.geo.georeference import ground_size_m, locate, shift
 from geoseg.geo.identity import place_of
 from geoseg.geo.mosaic_files import (
@@ -92,13 +93,13 @@ class Mosaic:
         ]
         write_mosaic(self.file, self.grid, parts, self.validity)
         found = describe(self.grid.path)
-        if (found.width, found.height, found.band_names, found.crs) != (
+        if (found.width, found.height, found.band_names) != (
             *(self.grid.width, self.grid.height),
-            *(self.grid.band_names, self.grid.crs),
-        ):
+            self.grid.band_names,
+        ) or not same_crs(found.crs, self.grid.crs):
             raise RasterError(
                 f"{self.file} reads as {found.width} x {found.height} pixels of "
-                f"{', '.join(found.band_names)} in {found.crs}, expected "
+                f"{', '.join(found.band_names)} in {crs_name(found.crs)}, expected "
                 f"{self.name}: map the images one by one, without --mosaic"
             )
 
@@ -172,8 +173,9 @@ def _file_name(images: Sequence[RasterDescription]) -> str:
 
 def misfit(first: RasterDescription, other: RasterDescription) -> str | None:
     """Say what keeps two images from one mosaic, and what to do; None if nothing does."""
-    if first.crs != other.crs:
-        return f"CRS {other.crs}, expected {first.crs}; {_warp(first)}"
+    if not same_crs(first.crs, other.crs):
+        names = crs_name(other.crs), crs_name(first.crs)
+        return f"CRS {names[0]}, expected {names[1]}; {_warp(first)}"
     if other.band_names != first.band_names:
         return (
             f"bands {', '.join(other.band_names)}, expected "

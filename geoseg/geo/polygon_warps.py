@@ -13,8 +13,13 @@ import shapely
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.errors import RasterError
-from geoseg.geo.georeference import metres_per_unit, warp_all
+from geoseg.geo.crs import (
+    WGS84,
+    full_turn,
+    metres_per_unit,
+    same_crs,
+    transform_points,
+)
 from geoseg.geo.loose_geometries import valid_polygons
 
 Array = np.ndarray[Any, Any]
@@ -91,9 +96,9 @@ def _unwrapped(points: Array) -> Array:
     return points
 
 
-def _turn(degrees: Array) -> Array:
-    """Bring angles to between -180 and 180."""
-    return np.asarray((degrees + 180) % 360 - 180)
+def _turn(longitudes: Array, turn: float = 360.0) -> Array:
+    """Bring differences of longitudes to half a turn at most, either way."""
+    return np.asarray((longitudes + turn / 2) % turn - turn / 2)
 
 
 def place(
@@ -120,7 +125,7 @@ def place(
     for turn in np.unique(shifts[shifts != 0]):
         own = shifts == turn
         chosen[own] = shapely.transform(chosen[own], _shifted(turn))
-    if source == image.crs:
+    if same_crs(source, image.crs):
         return Placed(chosen, hits, shapely.area(chosen))
     return _move(chosen, hits, area, source, image)
 
@@ -168,7 +173,8 @@ def _hits(
     tree: shapely.STRtree, area: shapely.Geometry, source: CRS
 ) -> tuple[Array, Array]:
     """Find the polygons in an area, in the file's order, and the shift of each."""
-    turns = (0.0, -360.0, 360.0) if source.is_geographic else (0.0,)
+    turn = full_turn(source)
+    turns = (0.0,) if turn is None else (0.0, -turn, turn)
     found = [
         tree.query(shapely.transform(area, _shifted(-turn)), predicate="intersects")
         for turn in turns
@@ -197,20 +203,23 @@ def _search_area(image: ImageGrid, source: CRS) -> shapely.Geometry | None:
     In degrees it lies around the image's centre, and may reach beyond 180.
     """
     centre = np.array([_at(image, image.width / 2, image.height / 2)])
-    if source == image.crs:
+    if same_crs(source, image.crs):
         return shapely.Polygon(_around(image, 0))
     margin = 2 + 0.01 * max(image.width, image.height)
-    ring = _warped(np.vstack([_around(image, margin), centre]), image.crs, source)
+    ring = transform_points(
+        np.vstack([_around(image, margin), centre]), image.crs, source
+    )
     if not np.isfinite(ring).all():
         return _sampled_area(image, source)
     ring, middle = ring[:-1], ring[-1]
-    if source.is_geographic:
-        ring[:, 0] = middle[0] + _turn(ring[:, 0] - middle[0])
-        pole = _pole_in(image, source, margin)
+    if turn := full_turn(source):
+        ring[:, 0] = middle[0] + _turn(ring[:, 0] - middle[0], turn)
+    if turn and source.is_geographic:
+        pole = _pole_in(image, margin) * turn / 360
         if pole:
             edge = ring[:, 1].min() if pole > 0 else ring[:, 1].max()
             low, high = sorted((edge, pole))
-            return shapely.box(middle[0] - 180, low, middle[0] + 180, high)
+            return shapely.box(middle[0] - turn / 2, low, middle[0] + turn / 2, high)
     outline = shapely.Polygon(ring)
     inner = affine_box(outline.bounds, 0.8)
     if outline.is_valid and inner.contains(shapely.Point(middle)):
@@ -230,27 +239,30 @@ def _sampled_area(image: ImageGrid, source: CRS) -> shapely.Geometry | None:
     cols, rows = np.meshgrid(
         np.linspace(0, image.width, _SIDE + 1), np.linspace(0, image.height, _SIDE + 1)
     )
-    points = _warped(_at_all(image, cols.ravel(), rows.ravel()), image.crs, source)
+    points = transform_points(
+        _at_all(image, cols.ravel(), rows.ravel()), image.crs, source
+    )
     points = points[np.isfinite(points).all(axis=1)]
     if not len(points):
         return None
-    if source.is_geographic:
+    turn = full_turn(source)
+    if turn:
         middle = points[len(points) // 2, 0]
-        points[:, 0] = middle + _turn(points[:, 0] - middle)
+        points[:, 0] = middle + _turn(points[:, 0] - middle, turn)
     (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
     x, y = (east - west) / _SIDE, (north - south) / _SIDE
     area = (west - x, south - y, east + x, north + y)
-    if source.is_geographic and area[2] - area[0] > 300:
-        area = (middle - 180, area[1], middle + 180, area[3])
+    if turn and area[2] - area[0] > turn * 5 / 6:
+        area = (middle - turn / 2, area[1], middle + turn / 2, area[3])
     return shapely.box(*area)
 
 
-def _pole_in(image: ImageGrid, source: CRS, margin: float) -> int:
+def _pole_in(image: ImageGrid, margin: float) -> int:
     """Return the latitude of the pole that lies in a projected image, or 0."""
     if image.crs.is_geographic:
         return 0
     for latitude in (90, -90):
-        ((x, y),) = _warped(np.array([[0.0, latitude]]), source, image.crs)
+        ((x, y),) = transform_points(np.array([[0.0, latitude]]), WGS84, image.crs)
         if not np.isfinite([x, y]).all():
             continue
         a, b, c, d, e, f = (~image.transform)[:6]
@@ -289,20 +301,6 @@ def _around(image: ImageGrid, margin: float) -> Array:
     )
 
 
-def _warped(points: Array, source: CRS | None, target: CRS | None) -> Array:
-    """Move points ``(n, 2)``; those that PROJ refuses become infinite."""
-    if not len(points):
-        return points
-    try:
-        return np.column_stack(warp_all(points[:, 0], points[:, 1], source, target))
-    except RasterError:
-        if len(points) == 1:
-            return np.full((1, 2), np.inf)
-        half = len(points) // 2
-        parts = points[:half], points[half:]
-        return np.vstack([_warped(part, source, target) for part in parts])
-
-
 def _along_edges(polygons: Array, source: CRS, image: ImageGrid) -> Array:
     """Move polygons, with more points where an edge would stray from its curve."""
     pixel = np.sqrt(abs(image.transform.determinant))
@@ -329,11 +327,12 @@ def move_points(shapes: Array, source: CRS, image: ImageGrid) -> Array:
 
 def _in_image(points: Array, source: CRS, image: ImageGrid) -> Array:
     """Move points to the CRS of an image, longitudes to its side of the world."""
-    moved = _warped(points, source, image.crs)
-    if image.crs.is_geographic:
+    moved = transform_points(points, source, image.crs)
+    if turn := full_turn(image.crs):
         middle, _ = _at(image, image.width / 2, image.height / 2)
         with np.errstate(invalid="ignore"):
-            moved[:, 0] += 360 * np.round((middle - moved[:, 0]) / 360)
+            turns = np.round((middle - moved[:, 0]) / turn)
+        moved = moved + np.column_stack((turn * turns, np.zeros(len(turns))))
     return moved
 
 

@@ -4,7 +4,6 @@ Every read is an integer window of the file's own grid: nothing is resampled, so
 and sheared images are read like any other.
 """
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,17 +22,10 @@ from geoseg.geo.bands import alpha_band
 from geoseg.geo.bands import band_numbers as band_numbers  # noqa: F401
 from geoseg.geo.bands import choose_bands as choose_bands  # noqa: F401
 from geoseg.geo.bands import name_bands
+from geoseg.geo.crs import same_crs
 from geoseg.geo.gdal_limits import limit_rasters
 from geoseg.geo.georeference import GRID_TOLERANCE as GRID_TOLERANCE  # noqa: F401
-from geoseg.geo.georeference import (
-    STEPS,
-    grids_agree,
-    ground_size_m,
-    locate,
-    lon_lat,
-    mean_side,
-    metres_per_unit,
-)
+from geoseg.geo.georeference import grids_agree, ground_size_m
 from geoseg.geo.nodata import NodataRule as NodataRule
 from geoseg.geo.nodata import check_nodata as check_nodata
 from geoseg.geo.nodata import declared_valid, has_mask, is_nodata
@@ -69,7 +61,8 @@ class RasterDescription:
         height: Rows.
         count: Image bands; an alpha band is not one.
         dtypes: Type of each image band.
-        crs: None if the file has none; reading pixels works all the same.
+        crs: None if the file has none, or no geotransform beside it; reading pixels works
+            all the same.
         transform: Pixel (column, row) to CRS coordinates; (0, 0) is a corner.
         band_names: One name per image band, lower-case, words joined by ``_``.
         band_indexes: 1-based number in the file of each image band.
@@ -85,7 +78,8 @@ class RasterDescription:
         nodata_values: The nodata value of each image band.
         masked: Whether a mask for all bands comes with the file; alpha is none.
         block: Height and width of the blocks that the file is stored in.
-        located_by: ``grid``; or, where there is none, ``gcps``, ``rpcs`` or ``nothing``.
+        located_by: ``grid``; or, where there is none, ``gcps``, ``rpcs``, ``crs`` (one
+            without a geotransform) or ``nothing``.
     """
 
     path: str
@@ -191,21 +185,21 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
             "expected a georeferencing with an inverse: set it with gdal_edit.py -a_ullr"
         )
     names, named_by = name_bands(dataset, indexes)
+    located_by = _located_by(dataset)
+    crs = dataset.crs if located_by == "grid" else None
     return RasterDescription(
         path=user_name(dataset.name),
         width=dataset.width,
         height=dataset.height,
         count=len(indexes),
         dtypes=tuple(dataset.dtypes[number - 1] for number in indexes),
-        crs=dataset.crs,
+        crs=crs,
         transform=dataset.transform,
         band_names=names,
         band_indexes=indexes,
         nodata=dataset.nodata,
         alpha=alpha,
-        gsd_m=ground_size_m(
-            dataset.crs, dataset.transform, dataset.width, dataset.height
-        ),
+        gsd_m=ground_size_m(crs, dataset.transform, dataset.width, dataset.height),
         named_by=named_by,
         colours=tuple(dataset.colorinterp[number - 1].name for number in indexes),
         scaling=tuple(
@@ -215,16 +209,18 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
         nodata_values=tuple(dataset.nodatavals[number - 1] for number in indexes),
         masked=has_mask(dataset, indexes[0]),
         block=dataset.block_shapes[indexes[0] - 1],
-        located_by=_located_by(dataset),
+        located_by=located_by,
     )
 
 
 def _located_by(dataset: rasterio.DatasetReader) -> str:
-    if dataset.crs is not None or not dataset.transform.is_identity:
+    if not dataset.transform.is_identity:  # GDAL's for no geotransform at all
         return "grid"
     if dataset.gcps[0]:
         return "gcps"
-    return "nothing" if dataset.rpcs is None else "rpcs"
+    if dataset.rpcs is not None:
+        return "rpcs"
+    return "nothing" if dataset.crs is None else "crs"
 
 
 def block_cache(mib: int) -> rasterio.Env:
@@ -331,7 +327,7 @@ def same_grid(first: RasterDescription, second: RasterDescription) -> bool:
     """
     if (first.width, first.height) != (second.width, second.height):
         return False
-    return first.crs == second.crs and grids_agree(
+    return same_crs(first.crs, second.crs) and grids_agree(
         first.transform, second.transform, first.width, first.height
     )
 
@@ -351,7 +347,13 @@ _WARPS = {
 
 
 def warp_advice(description: RasterDescription) -> str | None:
-    """Say how to give an image a grid that has a place, but none; None for others."""
+    """Say how to give an image a grid that has half of one; None for others."""
+    if description.located_by == "crs":
+        return (
+            f"{description.path} has a CRS and no geotransform, expected both: nobody knows "
+            "which place its pixels show; set it with gdal_edit.py -a_ullr LEFT TOP RIGHT "
+            "BOTTOM FILE"
+        )
     if description.located_by not in _WARPS:
         return None
     what, how = _WARPS[description.located_by]
@@ -376,40 +378,3 @@ def require_crs(description: RasterDescription) -> CRS:
             "know the CRS, set it: gdal_edit.py -a_srs EPSG:… FILE"
         )
     return description.crs
-
-
-def metric_crs(description: RasterDescription) -> CRS:
-    """Choose a CRS for areas, lengths and angles near the image.
-
-    The image's own where that is projected and keeps lengths to 0.2 %; else UTM (WGS 84)
-    of the image's centre; near the poles (above 84° N, below 80° S) UPS.
-
-    Raises:
-        RasterError: If the image has no CRS, or lies outside its CRS's area.
-    """
-    crs = require_crs(description)
-    unit = None if crs.is_geographic else metres_per_unit(crs)
-    planar_matches = (
-        unit == 1.0
-        and description.gsd_m is not None
-        and math.isclose(
-            description.gsd_m,
-            mean_side([locate(description.transform, *step) for step in STEPS]),
-            rel_tol=1e-9,
-        )
-    )
-    if planar_matches:
-        return crs
-    centre = locate(
-        description.transform, description.width / 2, description.height / 2
-    )
-    try:
-        lon, lat = lon_lat(crs, centre)
-    except RasterError as error:
-        raise RasterError(f"{description.path}: {error}") from error
-    if lat > 84:
-        return CRS.from_epsg(32661)
-    if lat < -80:
-        return CRS.from_epsg(32761)
-    zone = int((lon + 180) // 6) % 60 + 1
-    return CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)

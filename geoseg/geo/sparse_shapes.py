@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import pyproj
 import shapely
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
 
-from geoseg.errors import LabelError, RasterError
-from geoseg.geo.georeference import warp_all
+from geoseg.errors import LabelError
+from geoseg.geo.crs import (
+    WGS84,
+    crs_name,
+    full_turn,
+    has_longitude_latitude,
+    metres_per_unit,
+    transform_points,
+)
+from geoseg.geo.longitudes import Longitudes
 
 Array = np.ndarray[Any, Any]
 
@@ -65,7 +71,14 @@ def widened(path: str, shapes: Array, crs: CRS | None, radius_m: float) -> Array
             wide[chosen] = _zone(shapes[chosen], radius_m / _unit_m(path, crs))
             continue
         there = shapely.transform(shapes[chosen], _mover(crs, local))
-        wide[chosen] = shapely.transform(_zone(there, radius_m), _mover(local, crs))
+        zones = shapely.transform(_zone(there, radius_m), _mover(local, crs))
+        if turn := full_turn(crs):
+            middle = float(shapely.get_coordinates(shapes[chosen])[0, 0])
+            near = Longitudes(middle, turn).near
+            zones = shapely.transform(
+                zones, lambda x, y: (near(x), y), interleaved=False
+            )
+        wide[chosen] = zones
     return wide
 
 
@@ -80,13 +93,11 @@ def _local_systems(
 
     None where the CRS has no place on the Earth: then its own units hold.
     """
-    middles = shapely.get_coordinates(shapely.centroid(shapes))
-    try:
-        x, y = warp_all(middles[:, 0], middles[:, 1], crs, CRS.from_epsg(4326))
-    except (CRSError, RasterError):
+    if not has_longitude_latitude(crs):
         yield np.arange(len(shapes)), None
         return
-    cells = np.floor(np.column_stack((x, y)) / _CELL)
+    middles = shapely.get_coordinates(shapely.centroid(shapes))
+    cells = np.floor(transform_points(middles, crs, WGS84) / _CELL)
     _, group = np.unique(cells, axis=0, return_inverse=True)
     for number in range(int(group.max()) + 1):
         members = np.flatnonzero(group.ravel() == number)
@@ -99,19 +110,19 @@ def _local_systems(
 
 def _unit_m(path: str, crs: CRS) -> float:
     """Return the length of a unit of a CRS that has no place on the Earth."""
-    axis, *_ = pyproj.CRS.from_wkt(crs.to_wkt()).axis_info
-    if not axis.unit_conversion_factor or "degree" in axis.unit_name:
+    unit = metres_per_unit(crs)
+    if unit is None:
         raise LabelError(
-            f"labels {path} hold points or lines, and {crs.to_string()} does not say how "
+            f"labels {path} hold points or lines, and {crs_name(crs)} does not say how "
             "long a metre is: give image and labels another CRS, or draw polygons"
         )
-    return float(axis.unit_conversion_factor)
+    return unit
 
 
 def _mover(source: CRS, target: CRS) -> Callable[[Array], Array]:
     """Return what brings ``(n, 2)`` coordinates from one CRS to another."""
 
     def move(points: Array) -> Array:
-        return np.column_stack(warp_all(points[:, 0], points[:, 1], source, target))
+        return transform_points(points, source, target)
 
     return move

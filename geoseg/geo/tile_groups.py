@@ -6,8 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 from rasterio.crs import CRS
+from shapely import affinity
 
+from geoseg.errors import RasterError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.crs import WGS84, full_turn, same_crs
 from geoseg.geo.disjoint_sets import DisjointSets
 from geoseg.geo.georeference import locate, warp
 from geoseg.geo.raster import RasterDescription, describe
@@ -50,15 +53,19 @@ Block = list[Group]
 
 
 def place_tiles(tiles: Sequence[Tile]) -> list[PlacedTile]:
-    """Outline each tile in a CRS shared by all that have one."""
+    """Outline each tile in a CRS shared by all that have a place in it.
+
+    A tile that has none, in a local CRS for one, shares a plane with those of its own CRS
+    or, without any, with the windows of its own image.
+    """
     grids = {image: describe(image) for image in dict.fromkeys(t.image for t in tiles)}
     systems = [grid.crs for grid in grids.values() if grid.crs]
-    same = all(crs == systems[0] for crs in systems)
-    shared = None if not systems or same else CRS.from_epsg(4326)
-    return [_place(tile, grids[tile.image], shared) for tile in tiles]
+    one = bool(systems) and all(same_crs(crs, systems[0]) for crs in systems)
+    shared = systems[0] if one else WGS84
+    return _in_one_turn([_place(t, grids[t.image], shared) for t in tiles], shared)
 
 
-def _place(tile: Tile, grid: RasterDescription, shared: CRS | None) -> PlacedTile:
+def _place(tile: Tile, grid: RasterDescription, shared: CRS) -> PlacedTile:
     row, col, height, width = tile.extent(grid)
     inset = min(OVERLAP_PIXELS / 2, height / 4, width / 4)
     top, left = row + inset, col + inset
@@ -68,9 +75,41 @@ def _place(tile: Tile, grid: RasterDescription, shared: CRS | None) -> PlacedTil
     if grid.crs is None:
         # no common coordinates but with other windows of the same image
         return PlacedTile(tile, shapely.Polygon(points), tile.image)
-    if shared is not None:
-        points = warp(points, grid.crs, shared)
-    return PlacedTile(tile, shapely.Polygon(points), "")
+    try:
+        moved = np.array(warp(points, grid.crs, shared))
+    except RasterError:  # no transformation
+        moved = np.full((1, 2), np.nan)
+    if not np.isfinite(moved).all():
+        return PlacedTile(tile, shapely.Polygon(points), grid.crs.to_wkt())
+    if turn := full_turn(shared):  # a tile across the end of longitudes is in one piece
+        first = moved[0, 0]
+        moved[:, 0] -= turn * np.round((moved[:, 0] - first) / turn)
+    return PlacedTile(tile, shapely.Polygon(moved), "")
+
+
+def _in_one_turn(placed: list[PlacedTile], shared: CRS) -> list[PlacedTile]:
+    """Move tiles by whole turns around the Earth, so that neighbours lie side by side."""
+    turn = full_turn(shared)
+    outlines = np.array([item.outline for item in placed if not item.plane], object)
+    if turn is None or not len(outlines):
+        return placed
+    west, _, east, _ = shapely.bounds(outlines).T
+    middles = (west + east) / 2
+    if np.ptp(middles) <= turn / 2:
+        return placed
+    # begin where the widest stretch without a tile ends
+    around = np.sort(middles % turn)
+    gaps = np.diff(around, append=around[0] + turn)
+    begin = around[(int(gaps.argmax()) + 1) % len(around)]
+
+    def moved(item: PlacedTile) -> PlacedTile:
+        left, _, right, _ = item.outline.bounds
+        middle = (left + right) / 2
+        # a rounding error before the beginning is no turn
+        off = begin + (middle - begin + 1e-9 * turn) % turn - 1e-9 * turn - middle
+        return item._replace(outline=affinity.translate(item.outline, off))
+
+    return [item if item.plane else moved(item) for item in placed]
 
 
 def overlapping_groups(placed: Sequence[PlacedTile]) -> list[Group]:

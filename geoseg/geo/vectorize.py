@@ -2,19 +2,18 @@
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import shapely
-from pyproj import Transformer
 from shapely import Polygon
 
 from geoseg.errors import ParameterError
-from geoseg.geo import raster
 from geoseg.geo.clearing import Clearing
+from geoseg.geo.ground import Ground
 from geoseg.geo.orientation import main_axes
 from geoseg.geo.pixel_runs import ScoredRuns
 from geoseg.geo.raster import RasterDescription
@@ -32,7 +31,6 @@ from geoseg.geo.split_objects import Buildings, split_objects, whole
 from geoseg.geo.strips import ClassStrip
 
 _Outlines = npt.NDArray[np.object_]
-_Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +43,11 @@ class Footprint:
         class_name: name of the class.
         score: mean probability of the class over the footprint's pixels, in [0, 1]; None
             where the method has no probabilities.
-        area_m2: area of the polygon in the local metric CRS (UTM), square metres.
+        area_m2: area of the polygon in the local metric CRS (the image's own, or UTM) or,
+            in images too wide for one, on the ellipsoid; square metres.
         perimeter_m: length of its outlines, holes included, metres.
         orientation: direction of its main axis, the long side of the smallest rectangle
-            around it, degrees clockwise from grid north, in [0, 180).
+            around it, degrees clockwise from the north of that CRS, in [0, 180).
     """
 
     geometry: Polygon
@@ -96,7 +95,7 @@ def footprints(
         Footprints in the raster's CRS.
 
     Raises:
-        RasterError: If the raster has no CRS, so that metres are unknown.
+        RasterError: If metres are unknown, as :class:`geoseg.geo.ground.Ground`.
         ParameterError: If an area or the tolerance makes no sense.
     """
     if min(min_area_m2, min_hole_area_m2, tolerance_m or 0) < 0:
@@ -106,7 +105,7 @@ def footprints(
             f"minimum hole area is {min_hole_area_m2:g} m², expected at most the "
             f"minimum area ({min_area_m2:g} m²); lower it"
         )
-    ground = _Ground(grid)
+    ground = Ground(grid)
     if tolerance_m is None:
         tolerance_m = 0.75 * float(np.sqrt(ground.pixel_area_m2))
     min_hole = min_hole_area_m2 / ground.pixel_area_m2
@@ -115,7 +114,8 @@ def footprints(
         regularize,
         split_touching,
     )
-    return _in_order(strips, _Finisher(ground, rules))
+    extent = Extent(grid.width, grid.height)
+    return _in_order(strips, _Finisher(ground, extent, rules))
 
 
 def _in_order(
@@ -148,52 +148,14 @@ class _Rules(NamedTuple):
     split_touching: bool
 
 
-class _Ground:
-    """Where pixels lie on the ground."""
-
-    def __init__(self, grid: RasterDescription) -> None:
-        raster.require_crs(grid)
-        self._transform = grid.transform
-        self.extent = Extent(grid.width, grid.height)
-        metric = raster.metric_crs(grid)
-        self._same = grid.crs == metric
-        self._to_metres = Transformer.from_crs(
-            grid.crs.to_wkt() if grid.crs else None, metric.to_wkt(), always_xy=True
-        )
-        column, row = grid.width / 2, grid.height / 2
-        points = np.array(
-            [(column, row), (column + 1, row), (column, row + 1)], dtype=np.float64
-        )
-        origin, right, down = self._metric(self._crs(points))
-        #: (2, 2) metres east and north per column and row, at the raster's centre.
-        self.metres = np.stack((right - origin, down - origin), axis=1)
-        self.pixel_area_m2 = float(abs(np.linalg.det(self.metres)))
-
-    def place(self, outlines: _Outlines) -> tuple[_Outlines, _Outlines]:
-        """Bring polygons from pixels to the raster's CRS, and to the metric one."""
-        located = _move(outlines, self._crs)
-        return located, located if self._same else _move(located, self._metric)
-
-    def _crs(self, points: _Points) -> _Points:
-        """Map (column, row) to the raster's CRS through the full affine."""
-        a, b, c, d, e, f = self._transform[:6]
-        column, row = points[:, 0], points[:, 1]
-        x, y = a * column + b * row + c, d * column + e * row + f
-        return np.stack((x, y), axis=1)
-
-    def _metric(self, points: _Points) -> _Points:
-        """Map coordinates of the raster's CRS to the metric one."""
-        return np.stack(self._to_metres.transform(points[:, 0], points[:, 1]), axis=1)
-
-
 class _Finisher:
     """Make footprints of objects as soon as they are complete."""
 
-    def __init__(self, ground: _Ground, rules: _Rules) -> None:
+    def __init__(self, ground: Ground, extent: Extent, rules: _Rules) -> None:
         self._ground = ground
         self._rules = rules
-        self._how = ground.metres, rules.tolerance_m, ground.extent
-        min_pixels = 0.5 * rules.min_area_m2 / ground.pixel_area_m2
+        self._how = ground.metres, rules.tolerance_m, extent
+        min_pixels = 0.5 * rules.min_area_m2 / ground.largest_pixel_m2
         self._merger = SeamMerger(
             min_pixels,
             AROUND if rules.regularize else 0,
@@ -279,9 +241,3 @@ class _Finisher:
             if end - begin > 1 and (found.shared[begin] or overlap(simple[part])):
                 simple[part] = smooth_together(outlines[part], *self._how)
         return simple
-
-
-def _move(polygons: _Outlines, to: Callable[[_Points], _Points]) -> _Outlines:
-    """Move all points; several times as fast as ``shapely.transform``."""
-    kind, points, rings = shapely.to_ragged_array(polygons)
-    return np.asarray(shapely.from_ragged_array(kind, to(points), rings), dtype=object)

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import rasterio.crs
+from shapely import Polygon
 
 from geoseg.errors import OutputError, RasterError
 from geoseg.geo.attributes import ATTRIBUTES, ID
+from geoseg.geo.crs import WGS84, crs_name, same_crs
 from geoseg.geo.feature_chunks import (
     Bounds,
     Chunk,
@@ -21,9 +24,11 @@ from geoseg.geo.feature_chunks import (
 )
 from geoseg.geo.fiona_files import open_features, read_features
 from geoseg.geo.formats import Format, check_format
+from geoseg.geo.georeference import locate
 from geoseg.geo.layer_styles import add_layer_style
 from geoseg.geo.outputs import write_aside
 from geoseg.geo.parquet_files import open_parquet, read_parquet
+from geoseg.geo.raster import RasterDescription
 from geoseg.geo.vectorize import Footprint
 
 
@@ -79,7 +84,7 @@ def write_footprints(
             f"{path.name}; assign it with gdal_edit -a_srs or rio edit-info --crs"
         )
     place = to_longitude_latitude(crs) if how.longitude_latitude else np.copy
-    target = _WGS84 if how.longitude_latitude else crs
+    target = WGS84 if how.longitude_latitude else crs
     written = _Written(how, target)
     with write_aside(path, verify=written.verify, overwrite=overwrite) as temporary:
         opened = _open(temporary, how, layer=path.stem, crs=target, tags=tags)
@@ -92,7 +97,30 @@ def write_footprints(
     return written.count
 
 
-_WGS84 = rasterio.crs.CRS.from_epsg(4326)
+def try_writing(
+    path: Path, grid: RasterDescription, *, tags: Mapping[str, str]
+) -> None:
+    """Write one footprint elsewhere, as those of an image will be, and read it back.
+
+    So a format that cannot hold the image's CRS, or has no way to it, is found out before
+    hours of predicting.
+
+    Args:
+        path: The output that is to come; it is left alone.
+        grid: An image with a CRS.
+        tags: Of the output.
+
+    Raises:
+        RasterError: If the format wants longitude and latitude, and there are none.
+        OutputError: If the footprint cannot be written or does not read back.
+    """
+    width, height = grid.width / 2, grid.height / 2
+    corners = [(0.5, 0.5), (1.5, 0.5), (1.5, 1.5), (0.5, 1.5)]
+    outline = [locate(grid.transform, x * width, y * height) for x, y in corners]
+    footprint = Footprint(Polygon(outline), 1, "building", 0.5, 1.0, 1.0, 0.0)
+    with TemporaryDirectory(prefix="geoseg-") as folder:
+        trial = Path(folder, path.name)
+        write_footprints(trial, [footprint], crs=grid.crs, tags=tags)
 
 
 def _open(
@@ -131,16 +159,20 @@ class _Written:
         found = self._read(path)
         fields = (ID, *(it.name for it in ATTRIBUTES))
         same_fields = found.fields == fields or self._says_nothing
+        if not same_crs(found.crs, self._crs):
+            raise OutputError(
+                f"{self._how.name} does not hold CRS {crs_name(self._crs)}: what was "
+                f"written reads back in {crs_name(found.crs)}; take .geojson, or warp the "
+                "image first with gdalwarp -t_srs EPSG:… FILE OUTPUT"
+            )
         if (
             found.count != self.count
-            or found.crs != self._crs
             or not same_fields
             or not _agree(found.bounds, self._bounds)
         ):
-            crs = found.crs.to_string()[:40] if found.crs else "no CRS"
             raise OutputError(
                 f"the footprints just written read back different: {found.count} of "
-                f"{self.count} in {crs}; check the free space"
+                f"{self.count}; check the free space"
             )
 
     def _read(self, path: Path) -> Contents:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from geoseg.errors import GeosegError
+from geoseg.geo.ground import Ground
 from geoseg.geo.inspection import assumed_bands, sample, stretch_mismatch
-from geoseg.geo.raster import RasterDescription, band_numbers, require_crs
+from geoseg.geo.raster import RasterDescription, band_numbers
 from geoseg.info.sheet import Sheet, wrapped
 from geoseg.info.training import LOOKED_AT
 from geoseg.model import ModelCard
@@ -15,7 +16,7 @@ def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -
     """Say whether a model can map images; of a folder's values, some are looked at."""
     bands = card.normalization.bands
     refusals = (
-        [refusal(partial(require_crs, grid)) for grid in grids],
+        [refusal(partial(Ground, grid)) for grid in grids],
         [refusal(partial(band_numbers, grid, bands)) for grid in grids],
     )
     problems = [_first_of(found) for found in refusals if any(found)]

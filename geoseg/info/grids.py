@@ -15,7 +15,11 @@ def crs_words(grid: RasterDescription) -> str:
     """Write the CRS, or what there is instead."""
     if grid.crs is not None:
         return str(grid.crs.to_string())
-    located = {"gcps": "; has ground control points", "rpcs": "; has RPCs"}
+    located = {
+        "gcps": "; has ground control points",
+        "rpcs": "; has RPCs",
+        "crs": "; has a CRS without a geotransform",
+    }
     return "none" + located.get(grid.located_by, "")
 
 

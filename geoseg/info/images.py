@@ -4,9 +4,9 @@ from dataclasses import asdict
 from typing import Any
 
 from geoseg.errors import GeosegError
+from geoseg.geo.ground import Ground
 from geoseg.geo.inspection import ImageFacts, inspect_image
 from geoseg.geo.nodata import NAME_GAPS
-from geoseg.geo.raster import require_crs
 from geoseg.info.choices import Choices
 from geoseg.info.fit import refusal, say_fit, say_problem
 from geoseg.info.grids import crs_words, size_words
@@ -63,7 +63,7 @@ def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> S
         if card is None and choices.bands is None:
             say_use(sheet, facts.kind, facts.values)
             return sheet
-    sheet.say("map", refusal(lambda: require_crs(grid)) or f"in {crs_words(grid)}")
+    sheet.say("map", refusal(lambda: Ground(grid)) or f"in {crs_words(grid)}")
     if choices.labels is not None and not _say_labels(sheet, choices, nodata):
         return sheet
     if card is None:

@@ -14,7 +14,6 @@ from geoseg.geo.raster import (
     band_numbers,
     choose_bands,
     describe,
-    metric_crs,
     open_raster,
     read_window,
     require_crs,
@@ -248,35 +247,6 @@ def test_gsd_of_utm_is_its_pixel_size_and_unknown_without_crs(write_tiff):
     assert bare.gsd_m is None and bare.crs is None
     with pytest.raises(RasterError, match="has no CRS, expected a georeferenced"):
         require_crs(bare)
-
-
-@pytest.mark.parametrize(
-    ("lon", "lat", "epsg"),
-    [
-        (-115.2, 36.2, 32611),
-        (121.4, 31.2, 32651),
-        (-43.2, -22.9, 32723),
-        (179.99, 10.0, 32660),
-        (25.0, 86.0, 32661),
-        (25.0, -85.0, 32761),
-    ],
-)
-def test_metric_crs_of_degrees_is_utm_or_polar(write_tiff, lon, lat, epsg):
-    path = write_tiff(
-        "a.tif",
-        np.ones((1, 4, 4), np.uint8),
-        crs="EPSG:4326",
-        transform=Affine(1e-6, 0, lon, 0, -1e-6, lat),
-    )
-    assert metric_crs(describe(path)).to_epsg() == epsg
-
-
-def test_metric_crs_keeps_a_true_projection_and_leaves_mercator(write_tiff):
-    pixels = np.ones((1, 4, 4), np.uint8)
-    assert metric_crs(describe(write_tiff("a.tif", pixels))).to_epsg() == 32611
-    grid = Affine(0.3, 0, 4368223, 0, -0.3, -673868)
-    mercator = write_tiff("b.tif", pixels, crs="EPSG:3857", transform=grid)
-    assert metric_crs(describe(mercator)).to_epsg() == 32737
 
 
 def test_grids_are_the_same_up_to_a_thousandth_of_a_pixel(write_tiff):
