@@ -26,8 +26,9 @@ Array = np.ndarray[Any, Any]
 
 #: How far an edge may stray from the curve that it is, in pixels.
 TOLERANCE = 0.05
-#: Edges shorter than this many pixels stray less than that in any usual projection.
-_SHORT = 20
+#: Edges shorter than this many pixels, and than this many metres or degrees, stray less
+#: than that in any usual projection.
+_SHORT, _SHORT_M, _SHORT_DEGREES = 20, 10_000, 0.1
 #: Where along an edge it is compared with the curve; a wave may cross it in the middle.
 _ALONG = (0.3, 0.5)
 #: Parts that an edge is cut into at a time, at most, and times.
@@ -188,13 +189,16 @@ def _hits(
 def _surroundings(area: shapely.Geometry, source: CRS) -> shapely.Polygon:
     """The rectangle in which polygons are moved whole."""
     west, south, east, north = area.bounds
-    most = _NEAR_DEGREES
-    if not source.is_geographic:
-        most = _NEAR_M / (metres_per_unit(source) or 1.0)
+    most = _in_units(source, _NEAR_M, _NEAR_DEGREES)
     pad = min(_NEAR * max(east - west, north - south), most)
     if source.is_geographic and east - west >= 360:
         return shapely.box(west, south - pad, east, north + pad)
     return shapely.box(west - pad, south - pad, east + pad, north + pad)
+
+
+def _in_units(crs: CRS, metres: float, degrees: float) -> float:
+    """Return a length in the units of a CRS."""
+    return degrees if crs.is_geographic else metres / (metres_per_unit(crs) or 1.0)
 
 
 def _search_area(image: ImageGrid, source: CRS) -> shapely.Geometry | None:
@@ -346,8 +350,7 @@ def _longest(polygons: Array, source: CRS, image: ImageGrid, pixel: float) -> Ar
     begin, end = moved[starts], moved[starts + 1]
     with np.errstate(invalid="ignore"):
         long = ~(np.hypot(*(end - begin).T) < _SHORT * pixel)
-    # an edge that goes around the world comes back to where it began
-    long |= np.hypot(*(last - first).T) > (1 if source.is_geographic else np.inf)
+    long |= np.hypot(*(last - first).T) > _in_units(source, _SHORT_M, _SHORT_DEGREES)
     strays = np.zeros(len(starts))
     for share in _ALONG:
         curve = _in_image(

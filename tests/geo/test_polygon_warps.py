@@ -173,11 +173,19 @@ def test_longitudes_may_run_to_360(write_tiff, write_geojson, x, east):
     assert footprint.centroid.x == pytest.approx(x)
 
 
-def test_a_world_of_pixels_takes_labels_of_any_crs(write_tiff, write_geojson):
+@pytest.mark.parametrize(
+    ("crs", "square"),
+    [
+        ("EPSG:3857", box(-12e6, -9e6, 15e6, 11e6)),
+        ("EPSG:32633", box(1e5, 0, 9e5, 9e6)),
+    ],
+)
+def test_a_world_of_pixels_takes_labels_of_any_crs(
+    write_tiff, write_geojson, crs, square
+):
     image = image_at(write_tiff, "EPSG:4326", 0, 0, 5.625, side=64)
-    x, y = centres(image, "EPSG:3857")
-    square = box(-12e6, -9e6, 15e6, 11e6)
-    path = write_geojson("l.geojson", [mapping(square)], crs="EPSG:3857")
+    x, y = centres(image, crs)
+    path = write_geojson("l.geojson", [mapping(square)], crs=crs)
     inside = shapely.contains_xy(square, x, y)
     assert np.count_nonzero(burnt(image, path) != inside) <= 8
 
