@@ -265,6 +265,10 @@ class PackedLoader:
         """Batches per epoch: as many as cover the tiles about once."""
         return self._batches
 
+    def thinned(self) -> "PackedLoader":
+        """Return itself: its tiles are few."""
+        return self
+
     def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
         """Yield the batches of an epoch from number ``start`` on."""
         count = self._batches * self.batch_size

@@ -1,6 +1,7 @@
 """Controls: what is to be had for little, fitted and scored beside a model."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,8 @@ from geoseg.matching import OBJECTIVES, Matching, Objective, match_clusters
 from geoseg.methods import build_method
 from geoseg.methods.base import Batches
 from geoseg.model import Model
-from geoseg.progress import say_stage, track
+from geoseg.passes import TimedPasses
+from geoseg.progress import say_stage
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ def score_controls(
     *,
     objective: Objective,
     drawn: bool = False,
+    seconds: float = math.inf,
 ) -> list[Scores]:
     """Fit, match and score the controls exactly as the model was.
 
@@ -47,13 +50,14 @@ def score_controls(
         batches: Patches of the training tiles.
         objective: Of the matching.
         drawn: Score the pixels in their footprints, beside a file of footprints.
+        seconds: For reading the patches, of each control.
     """
     found = []
     for name, method in CONTROLS.items():
         if method == model.card.method:
             continue
         say_stage(f"control: {name}")
-        control = build_control(model, method, batches)
+        control = build_control(model, method, batches, seconds)
         try:
             control = match_model(control, match, objective=objective)
         except MatchingError as error:
@@ -93,7 +97,9 @@ def _both_ways(control: Model, name: str) -> dict[str, Model]:
     }
 
 
-def build_control(model: Model, method: str, batches: Batches) -> Model:
+def build_control(
+    model: Model, method: str, batches: Batches, seconds: float = math.inf
+) -> Model:
     """Fit a control with as many clusters, and the same trunk, as a model.
 
     Beside a model that has learned its classes it has as many as it has by default: so
@@ -112,7 +118,7 @@ def build_control(model: Model, method: str, batches: Batches) -> Model:
         method, model.card.normalization.channels, parameters, seed=model.card.seed
     )
     built.whiten(model.card.normalization.whitening)
-    built.finish(lambda: track(batches(), f"fitting {method}", None, unit="batch"))
+    built.finish(TimedPasses(batches, f"fitting {method}", seconds))
     return Model(built.eval(), model.card).with_card(
         method=method, parameters=parameters, head=built.default_head, matchings={}
     )

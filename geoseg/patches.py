@@ -1,8 +1,8 @@
 """What flows from the tiles to the methods: batches of patches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -73,6 +73,35 @@ class PatchBatch:
                 for name in ("image", "valid", "mask", "index")
             )
         )
+
+
+class EpochLoader(Protocol):
+    """What fits and trainings need of a loader: epochs that can be entered anywhere."""
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
+        """Yield the batches of an epoch from number ``start`` on."""
+
+    def thinned(self) -> "EpochLoader":
+        """Return a loader whose epochs are short enough to be read for a fit."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The batches of one epoch of a loader, anew at each call."""
+
+    loader: EpochLoader
+    number: int = 0
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.loader)
+
+    def __call__(self) -> Iterator[PatchBatch]:
+        """Yield them from the first on."""
+        return self.loader.batches(self.number)
 
 
 def tile_chances(

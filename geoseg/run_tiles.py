@@ -235,6 +235,7 @@ def loader_of(
     """
     from geoseg.geo.dataset import PatchLoader  # torchgeo: only to train
 
+    method = method_class(settings.method)
     return PatchLoader(
         tiles,
         normalization,
@@ -246,7 +247,9 @@ def loader_of(
         num_workers=settings.loader_workers,
         rank=rank,
         world_size=world_size,
-        labelled_share=method_class(settings.method).labelled_share,
+        labelled_share=method.labelled_share,
+        fit_patches=settings.fit_patches,
+        whole_epochs=method.labels_epochs,
     )
 
 

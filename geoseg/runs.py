@@ -9,18 +9,21 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geoseg
 from geoseg.checks import check_settings
+from geoseg.controls import score_controls
 from geoseg.errors import MatchingError, TrainingError
 from geoseg.finished import forget_scores, is_refitted, is_scored
+from geoseg.fitting import limits_of
 from geoseg.geo.contingency import match_model
 from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked, refuse_busy
+from geoseg.geo.scores import constant_controls
 from geoseg.model import Model, load_model, save_model
+from geoseg.patches import Epoch
 from geoseg.progress import say_stage
 from geoseg.refitting import refit, set_refit
 from geoseg.restarts import checkpoints, judged_restarts, train_best
@@ -227,17 +230,19 @@ def _score(plan: Plan, result: RunResult, matched: "Surveyor | None") -> RunResu
 
     settings, split = plan.settings, plan.split
     folder, model = result.run, result.model
-    batches = partial(plan.loader.batches, 0)
+    batches = Epoch(plan.loader.thinned())
     seen = _surveyor(plan, model, test=True)
+    say_stage(f"scoring {counted(len(split.test), 'tile')}")
     with timed(folder / TIMES_NAME, "scoring"):
-        entries = scoring.score_all(
-            model,
-            split.test,
-            split.match,
-            batches if settings.controls else None,
-            objective=settings.objective,
-            onlooker=seen,
-        )
+        entries = scoring.score_heads(model, split.test, split.match, onlooker=seen)
+    if settings.controls:
+        with timed(folder / TIMES_NAME, "controls"):
+            entries += score_controls(
+                *(model, split.test, split.match, batches),
+                objective=settings.objective,
+                seconds=limits_of(settings).seconds,
+            )
+    entries += constant_controls(entries[0])
     command = settings.command()
     table = scoring.write_report(
         folder, entries, command=command, seed=settings.seed, model=model

@@ -19,9 +19,10 @@ from geoseg.geo.presence import need_map
 from geoseg.geo.score_tables import markdown_table
 from geoseg.geo.scores import Scores, constant_controls, write_scores
 from geoseg.geo.splits import without_labels
-from geoseg.matching import Objective, one_to_one
+from geoseg.matching import one_to_one
 from geoseg.methods.base import Batches
 from geoseg.model import Model
+from geoseg.patches import Epoch
 from geoseg.pictures import draw_panel
 from geoseg.progress import say_stage
 from geoseg.report.verdict import Maker, verdict
@@ -65,26 +66,6 @@ def score_heads(
         replace(entry, clusters=model.method.heads[models[entry.name].card.head])
         for entry in evaluate_models(models, test, match_tiles=match, onlooker=onlooker)
     ]
-
-
-def score_all(
-    model: Model,
-    test: Sequence[Tile],
-    match: Sequence[Tile],
-    batches: Batches | None,
-    *,
-    objective: Objective,
-    onlooker: Onlooker | None = None,
-) -> list[Scores]:
-    """Score the model's heads and, if patches are given, the controls.
-
-    An onlooker sees what the model's heads say.
-    """
-    say_stage(f"scoring {counted(len(test), 'tile')}")
-    entries = score_heads(model, test, match, onlooker=onlooker)
-    if batches is not None:
-        entries += score_controls(model, test, match, batches, objective=objective)
-    return [*entries, *constant_controls(entries[0])]
 
 
 class Judged(NamedTuple):
@@ -248,7 +229,7 @@ def _judge_unseen(
             training,
             card.normalization,
         )
-        batches = partial(loader.batches, 0)
+        batches = Epoch(loader.thinned())
         entries += score_controls(
             model,
             test,

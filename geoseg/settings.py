@@ -24,6 +24,9 @@ LABEL_OPTIONS = ("classes", "class_field", "label_layer")
 POINT_RADIUS_M = 1.0
 #: Settings that do not alter the training: a run may go on with others.
 BESIDE_TRAINING = {"controls", "report", "loader_workers", "checkpoint_steps", "refit"}
+#: Patches that a fit reads unless asked for more. It keeps some hundred thousand pixels
+#: of them, and more patches would only take longer.
+FIT_PATCHES = 4096
 #: Names of folders that say what kind of files they hold, such as those of SpaceNet.
 _KIND = re.compile(r"(images?|tiffs?|tifs?|ps|mul|pan|rgb|ms)($|[-_])", re.IGNORECASE)
 
@@ -54,7 +57,10 @@ class RunSettings:
         batch_size: Patches that go through the network at once on each device.
         accumulate: Batches whose gradients make one optimiser step.
         loader_workers: Processes that read patches, for each device; 0 for none.
-        patches_per_epoch: None for as many as cover the training tiles once.
+        patches_per_epoch: None for as many as cover the training tiles once; of methods
+            that label an epoch before its steps, ``fit_patches`` at most.
+        fit_patches: Patches that a fit reads at most: the last one of a method, the
+            controls, and what begins an epoch.
         max_steps: Or ``max_epochs``, or ``max_seconds``: when training stops.
         match_tiles: Labelled tiles for the matching, at most: a number, or a share of
             those that have labels, such as ``10%``; None: 50, if enough are left.
@@ -107,6 +113,7 @@ class RunSettings:
     accumulate: int = 1
     loader_workers: int = 0
     patches_per_epoch: int | None = None
+    fit_patches: int = FIT_PATCHES
     max_steps: int | None = None
     max_epochs: int | None = None
     max_seconds: float | None = None

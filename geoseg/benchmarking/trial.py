@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from geoseg.geo.strips import classify
 from geoseg.label_efficiency import SIZES, label_efficiency
 from geoseg.metrics import BACKGROUND, Metric, iou, mean_iou, to_json
 from geoseg.model import Model
+from geoseg.patches import Epoch
 from geoseg.progress import say_stage
 from geoseg.reporting.k_curve import k_curves
 from geoseg.reporting.survey import evenly, shown_part
@@ -152,7 +152,7 @@ def _k_points(order: Order, model: Model, split: Split) -> list[dict[str, Any]]:
         model,
         split.match,
         split.test,
-        partial(loader.batches, 0),
+        Epoch(loader.thinned()),
         objective=settings.objective,
         seed=settings.seed,
         clusters=order.clusters,

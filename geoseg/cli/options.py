@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from geoseg.settings import POINT_RADIUS_M
+from geoseg.settings import FIT_PATCHES, POINT_RADIUS_M
 
 if TYPE_CHECKING:
     from geoseg.model import Model
@@ -109,6 +109,15 @@ blocks_opt = click.option(
 )
 overwrite_opt = click.option(
     "--overwrite", is_flag=True, help="Replace outputs that exist."
+)
+fit_patches_opt = click.option(
+    "--fit-patches",
+    metavar="N",
+    type=click.IntRange(1),
+    default=FIT_PATCHES,
+    show_default=True,
+    help="Patches that a fit without steps reads at most, spread evenly over all "
+    "training tiles: k-means, forest, controls.",
 )
 seed_opt = click.option(
     "--seed",

@@ -36,7 +36,13 @@ SECTIONS = {
         *("preset", "method", "init", "parameters"),
         *("sobel", "whiten", "lr_schedule", "warmup_steps"),
     ),
-    "Patches": ("patch_size", "batch_size", "patches_per_epoch", "accumulate"),
+    "Patches": (
+        "patch_size",
+        "batch_size",
+        "patches_per_epoch",
+        "fit_patches",
+        "accumulate",
+    ),
     "Machine": (
         *("device", "devices", "threads", "loader_workers", "precision"),
         *("checkpoint_steps", "profile", "tensorboard"),
@@ -96,7 +102,10 @@ SECTIONS = {
     "--max-epochs", metavar="N", type=click.IntRange(1), help="Passes over the patches."
 )
 @click.option(
-    "--max-time", type=options.Duration(), help="Training time, such as 00:20:00."
+    "--max-time",
+    type=options.Duration(),
+    help="Training time, such as 00:20:00, with what begins epochs and the last fit; the "
+    "fit of each control has as much.",
 )
 @click.option(
     "-b",
@@ -146,8 +155,10 @@ SECTIONS = {
     "--patches-per-epoch",
     metavar="N",
     type=click.IntRange(1),
-    help="Default: as many as cover the tiles once.",
+    help="Default: as many as cover the tiles once; for picie and mdc, which read an "
+    "epoch before its steps, --fit-patches at most.",
 )
+@options.fit_patches_opt
 @options.match_tiles_opt
 @options.test_tiles_opt
 @click.option(

@@ -4,30 +4,33 @@ A patch is a window of its tile's own grid, bit for bit: TorchGeo's queries are 
 to pixels and never resampled, so any of its samplers works on :class:`TileDataset`.
 """
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
-import geopandas
 import numpy as np
-import pandas as pd
 import shapely
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from torchgeo.datasets import GeoDataset
 from torchgeo.samplers import GeoSampler
 
-from geoseg.errors import DatasetError, ParameterError, RasterError
+from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import locate, warp
 from geoseg.geo.raster import (
     NodataRule,
     PixelWindow,
-    RasterDescription,
 )
+from geoseg.geo.tile_index import index_tiles, outline_between
 from geoseg.geo.tile_reader import CACHE_MIB, TileReader
 from geoseg.normalization import Normalization
 from geoseg.patches import PatchBatch, tile_chances
+
+#: Its multiples, less their whole parts, are spread evenly: any beginning of them is.
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class PatchQuery(tuple[slice, slice, slice]):
@@ -101,7 +104,7 @@ class TileDataset(GeoDataset):
             cache_mib=cache_mib,
         )
         self.descriptions, self.extents = self.reader.descriptions, self.reader.extents
-        self.index = _index(self.tiles, self.descriptions, self.extents)
+        self.index = index_tiles(self.tiles, self.descriptions, self.extents)
         first = self.descriptions[0].transform
         # a rotated pixel's sides, not its projection on the axes
         self._res = (np.hypot(first.a, first.d), np.hypot(first.b, first.e))
@@ -133,7 +136,7 @@ class TileDataset(GeoDataset):
 
     def query(self, tile: int, window: PixelWindow, patch: int = 0) -> PatchQuery:
         """The query of a window of a tile's image."""
-        outline = _outline(self.descriptions[tile], window, self.descriptions[0])
+        outline = outline_between(self.descriptions[tile], window, self.descriptions[0])
         left, bottom, right, top = outline.bounds
         xres, yres = self.res
         time = self.index.index[tile]
@@ -175,12 +178,17 @@ class PatchSampler(GeoSampler):
     patches is to be labelled, the tiles with labels have that share of the chances, and
     those without share the rest.
 
+    A patch costs the same wherever it stands in an epoch of whatever length: the random
+    numbers before it are skipped and not drawn.
+
     Args:
         dataset: The tiles.
         size: Height and width of a patch in pixels.
         length: Patches per epoch.
         seed: Seed of all epochs.
         labelled_share: Of the patches, from tiles with labels, in (0, 1]; None: by area.
+        evenly: Spread the patches over the tiles: each has nearly its share of the
+            first n of them, for any n.
     """
 
     def __init__(
@@ -191,16 +199,19 @@ class PatchSampler(GeoSampler):
         length: int,
         seed: int = 0,
         labelled_share: float | None = None,
+        evenly: bool = False,
     ) -> None:
         super().__init__(dataset)
-        extents = np.array(dataset.extents)
+        self.extents = np.array(dataset.extents)
         labelled = [tile.labels is not None for tile in dataset.tiles]
-        areas = extents[:, 2] * extents[:, 3]
-        self.chances = tile_chances(areas, labelled, labelled_share)
+        areas = self.extents[:, 2] * self.extents[:, 3]
+        cumulated = tile_chances(areas, labelled, labelled_share).cumsum()
+        self.cumulated = cumulated / cumulated[-1]
         self.dataset = dataset
         self.size = size
         self.length = length
         self.seed = seed
+        self.evenly = evenly
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -215,16 +226,29 @@ class PatchSampler(GeoSampler):
 
     def patches(self, start: int, stop: int, *, epoch: int) -> Iterator[PatchQuery]:
         """Yield an epoch's patches from number ``start`` to before ``stop``."""
-        random = np.random.default_rng([self.seed, epoch])
-        extents = np.array(self.dataset.extents)
-        tiles = random.choice(len(extents), self.length, p=self.chances)
-        places = random.random((self.length, 2))
-        slack = np.maximum(extents[tiles, 2:] - self.size, 0) + 1
-        corners = extents[tiles, :2] + np.floor(places * slack).astype(int)
-        for index in range(start, stop):
-            row, col = (int(value) for value in corners[index])
+        if self.evenly:
+            steps = np.arange(start, stop) * GOLDEN
+            levels = (self._uniform(0, 1, epoch) + steps) % 1.0
+        else:
+            levels = self._uniform(start, stop, epoch)
+        tiles = self.cumulated.searchsorted(levels, side="right")
+        after = self.length  # an epoch's places come after its tiles
+        places = self._uniform(after + 2 * start, after + 2 * stop, epoch)
+        slack = np.maximum(self.extents[tiles, 2:] - self.size, 0) + 1
+        corners = self.extents[tiles, :2] + np.floor(places.reshape(-1, 2) * slack)
+        for number, tile, (row, col) in zip(
+            range(start, stop),
+            tiles.tolist(),
+            corners.astype(int).tolist(),
+            strict=True,
+        ):
             window = PixelWindow(row, col, self.size, self.size)
-            yield self.dataset.query(int(tiles[index]), window, index)
+            yield self.dataset.query(tile, window, number)
+
+    def _uniform(self, start: int, stop: int, epoch: int) -> NDArray[np.float64]:
+        """Return some of an epoch's random numbers in [0, 1), by their number."""
+        bits = np.random.PCG64([self.seed, epoch])
+        return np.random.Generator(bits.advance(start)).random(stop - start)
 
 
 class PatchLoader:
@@ -247,6 +271,9 @@ class PatchLoader:
         rank: Number of this process in distributed training.
         world_size: Number of processes.
         labelled_share: As :class:`PatchSampler`.
+        fit_patches: Of an epoch of :meth:`thinned`, at most; None: all.
+        whole_epochs: Whether the epochs are read whole before their steps: unless
+            ``patches_per_epoch`` says so, they have ``fit_patches`` at most.
 
     Raises:
         ParameterError: If a size is not positive.
@@ -268,9 +295,15 @@ class PatchLoader:
         rank: int = 0,
         world_size: int = 1,
         labelled_share: float | None = None,
+        fit_patches: int | None = None,
+        whole_epochs: bool = False,
     ) -> None:
-        for name, value in (("patch_size", patch_size), ("batch_size", batch_size)):
-            if value < 1:
+        for name, value in (
+            ("patch_size", patch_size),
+            ("batch_size", batch_size),
+            ("fit_patches", fit_patches),
+        ):
+            if value is not None and value < 1:
                 raise ParameterError(f"{name} is {value}, expected at least 1")
         self.dataset = TileDataset(
             tiles,
@@ -282,6 +315,9 @@ class PatchLoader:
         if patches_per_epoch is None:
             area = sum(extent.height * extent.width for extent in self.dataset.extents)
             patches_per_epoch = math.ceil(area / patch_size**2)
+            if whole_epochs and fit_patches is not None:
+                patches_per_epoch = min(patches_per_epoch, fit_patches)
+        self.fit_patches = fit_patches
         self._batches = max(1, math.ceil(patches_per_epoch / (batch_size * world_size)))
         self.sampler = PatchSampler(
             self.dataset,
@@ -296,6 +332,22 @@ class PatchLoader:
         """Batches per epoch and rank."""
         return self._batches
 
+    def thinned(self) -> Self:
+        """Return a loader for fits: of all tiles, ``fit_patches`` an epoch at most.
+
+        Of longer epochs than that it has patches of its own, spread evenly over the
+        tiles; else it is this one.
+        """
+        per_batch = self.batch_size * self.world_size
+        if self.fit_patches is None or self.fit_patches >= self.sampler.length:
+            return self
+        batches = max(1, self.fit_patches // per_batch)
+        thinner = copy.copy(self)
+        thinner._batches = batches
+        thinner.sampler = copy.copy(self.sampler)
+        thinner.sampler.length, thinner.sampler.evenly = batches * per_batch, True
+        return thinner
+
     def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
         """Yield this rank's batches of an epoch, from number ``start`` on.
 
@@ -309,19 +361,19 @@ class PatchLoader:
             )
         yield from DataLoader(
             self.dataset,
-            batch_sampler=[
-                list(self._queries(epoch, batch))
-                for batch in range(start, self._batches)
-            ],
+            batch_sampler=self._queries(epoch, start),
             collate_fn=_collate,
             num_workers=self.num_workers,
             # the default would draw from, and so change, the global random state
             generator=torch.Generator().manual_seed(0),
         )
 
-    def _queries(self, epoch: int, batch: int) -> Iterator[PatchQuery]:
-        start = (batch * self.world_size + self.rank) * self.batch_size
-        return self.sampler.patches(start, start + self.batch_size, epoch=epoch)
+    def _queries(self, epoch: int, start: int) -> Iterator[list[PatchQuery]]:
+        """Yield the patches of each batch when it is their turn."""
+        for batch in range(start, self._batches):
+            first = (batch * self.world_size + self.rank) * self.batch_size
+            last = first + self.batch_size
+            yield list(self.sampler.patches(first, last, epoch=epoch))
 
 
 def _collate(samples: Sequence[Mapping[str, Any]]) -> PatchBatch:
@@ -331,44 +383,3 @@ def _collate(samples: Sequence[Mapping[str, Any]]) -> PatchBatch:
     )
     index = torch.tensor([sample["index"] for sample in samples])
     return PatchBatch(image, valid, mask, index)
-
-
-def _outline(
-    description: RasterDescription, window: PixelWindow, reference: RasterDescription
-) -> shapely.Polygon:
-    """A window's outline in the reference's CRS; empty where it has no place there."""
-    row, col, height, width = window
-    corners = ((0, 0), (width, 0), (width, height), (0, height))
-    points = [locate(description.transform, col + x, row + y) for x, y in corners]
-    try:
-        moved = warp(points, description.crs, reference.crs)
-    except RasterError:  # no transformation
-        return shapely.Polygon()
-    return shapely.Polygon(moved if np.isfinite(moved).all() else None)
-
-
-def _index(
-    tiles: Sequence[Tile],
-    descriptions: Sequence[RasterDescription],
-    extents: Sequence[PixelWindow],
-) -> geopandas.GeoDataFrame:
-    """TorchGeo's index: files, outlines, and all of time."""
-    first = descriptions[0]
-    for tile, description in zip(tiles, descriptions, strict=True):
-        if (description.crs is None) != (first.crs is None):
-            raise DatasetError(
-                f"of {tiles[0].image} and {tile.image} one has a CRS, expected both or "
-                "neither: set it with gdal_edit.py -a_srs"
-            )
-    outlines = [
-        _outline(description, extent, first)
-        for description, extent in zip(descriptions, extents, strict=True)
-    ]
-    always = pd.Interval(pd.Timestamp.min, pd.Timestamp.max, closed="both")
-    times = pd.IntervalIndex([always] * len(tiles), closed="both", name="datetime")
-    return geopandas.GeoDataFrame(
-        {"filepath": [tile.image for tile in tiles]},
-        geometry=outlines,
-        index=times,
-        crs=first.crs.to_wkt() if first.crs else None,
-    )

@@ -77,6 +77,9 @@ class Method(nn.Module):
             cluster has all of each pixel, and footprints have no score.
         labelled_share: Share of the patches that come from the labelled tiles: 1 for
             training on those alone. None: tiles count by their area, labelled or not.
+        labels_epochs: Whether :meth:`begin_epoch` has to see every patch of its epoch, as
+            those do that label them. Epochs are short then: see
+            :data:`geoseg.patches.FIT_PATCHES`.
         start: Whether training may or must start from another model's trunk, see
             :meth:`start_from`.
         label_free_choice: How a checkpoint, and what predicts in it, is chosen without
@@ -97,6 +100,7 @@ class Method(nn.Module):
     has_features: ClassVar[bool] = False
     has_probabilities: ClassVar[bool] = True
     labelled_share: ClassVar[float | None] = None
+    labels_epochs: ClassVar[bool] = False
     start: ClassVar[Start] = "never"
     label_free_choice: ClassVar[str] = "nothing to choose"
     choices: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
@@ -212,7 +216,13 @@ class Method(nn.Module):
         return 1.0
 
     def begin_epoch(self, context: StepContext, batches: Batches) -> None:
-        """Prepare an epoch, for instance by clustering; not repeated on resume."""
+        """Prepare an epoch, for instance by clustering; not repeated on resume.
+
+        Args:
+            context: Of the epoch's first step.
+            batches: All of the epoch, for methods with ``labels_epochs``; else as many
+                as a fit reads.
+        """
 
     def advice_on_collapse(self, head: str) -> str:
         """Say what to try when a head's clusters have collapsed, as a list in words."""
@@ -230,7 +240,11 @@ class Method(nn.Module):
         """Take back what :meth:`epoch_state` returned."""
 
     def finish(self, batches: Batches) -> None:
-        """Make a last fit after the optimiser steps, or the only one."""
+        """Make a last fit after the optimiser steps, or the only one.
+
+        Args:
+            batches: Spread over all tiles; all passes give the same.
+        """
 
     def for_prediction(self, *, quantize: bool = False) -> Self:
         """Return the method with a :func:`folded` trunk, itself if that changes nothing.

@@ -32,6 +32,8 @@ class SelfLabelledMethod(CentroidMethod):
         targets: Head → what it learns in the epoch under way.
     """
 
+    labels_epochs = True
+
     def label_by(
         self,
         *,

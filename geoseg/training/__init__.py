@@ -8,6 +8,7 @@ they are asked for; what a training is told and what comes out of it do not.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from geoseg.patches import EpochLoader
 from geoseg.run_files import (
     AREAS_NAME,
     CHECKPOINT_NAME,
@@ -16,7 +17,6 @@ from geoseg.run_files import (
     TRACE_NAME,
 )
 from geoseg.training.limits import (
-    EpochLoader,
     FitResult,
     Limits,
     Precision,

@@ -5,7 +5,8 @@ steps made, which the checkpoint holds, so that a run killed anywhere goes on wi
 very batch that it would have taken. Epochs are geoseg's own: passes over the loader.
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import lightning as L
@@ -16,11 +17,16 @@ from torch.profiler import record_function
 
 from geoseg.errors import TrainingError
 from geoseg.methods.base import Method, StepContext, StepOutput
-from geoseg.patches import PatchBatch
+from geoseg.patches import EpochLoader, PatchBatch
 from geoseg.run_files import CHECKPOINT_NAME
-from geoseg.training.limits import EpochLoader
 from geoseg.training.schedules import Schedule
 from geoseg.words import counted
+
+log = logging.getLogger(__name__)
+
+
+class _TimeOver(Exception):
+    """The time is over before an epoch has begun."""
 
 
 class Adapter(L.LightningModule):
@@ -37,6 +43,9 @@ class Adapter(L.LightningModule):
     Attributes:
         steps_made: Optimiser steps, resumed parts included.
         patches: Of one step on this device, once there was a step.
+        time_is_over: Asks whether to stop within what begins an epoch, on all ranks at
+            once; None: never.
+        ended: Whether that was so.
     """
 
     def __init__(
@@ -59,6 +68,8 @@ class Adapter(L.LightningModule):
         self.steps_made = 0
         self.epoch_begun = -1
         self.patches = 0
+        self.time_is_over: Callable[[], bool] | None = None
+        self.ended = False
         self._parts: list[tuple[dict[str, Tensor], Mapping[str, Tensor]]] = []
         self._numbers: dict[str, Tensor] = {}
         self._areas: dict[str, Tensor] = {}
@@ -99,11 +110,7 @@ class Adapter(L.LightningModule):
         }
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
-        epoch = self.steps_made // len(self.loader)
-        context = StepContext(epoch, self.steps_made, self.seed)
-        if epoch != self.epoch_begun:
-            self.method.begin_epoch(context, lambda: self._patches_of(epoch))
-            self.epoch_begun = epoch
+        context = self._context()
         with record_function("forward"):
             output = self.method.training_step(batch, context)
         if not torch.isfinite(output.loss):
@@ -114,8 +121,53 @@ class Adapter(L.LightningModule):
         self._note(output, len(batch))
         return output.loss
 
-    def _patches_of(self, epoch: int) -> Iterator[PatchBatch]:
-        for batch in self.loader.batches(epoch):
+    def _context(self) -> StepContext:
+        epoch = self.steps_made // len(self.loader)
+        return StepContext(epoch, self.steps_made, self.seed)
+
+    def on_train_batch_start(self, batch: PatchBatch, batch_idx: int) -> int | None:
+        """Begin the epoch that a step is the first of; -1 ends the training instead.
+
+        An epoch whose time is over is as if it had never been begun: a training that
+        goes on from here begins it anew.
+        """
+        context = self._context()
+        if context.epoch == self.epoch_begun:
+            return None
+        limited = self.time_is_over is not None
+        state = self.method.state_dict() if limited else {}
+        before = {name: tensor.clone() for name, tensor in state.items()}
+        try:
+            with self.trainer.precision_plugin.train_step_context():
+                self.method.begin_epoch(context, lambda: self._patches_of(context))
+        except _TimeOver:
+            self.method.load_state_dict(before)
+            self.trainer.should_stop = self.ended = True
+            if self.steps_made == 0:
+                log.warning(
+                    "the time is over before the first step, while the first epoch "
+                    "begins: give more --max-time, or a smaller --fit-patches"
+                )
+            return -1
+        self.epoch_begun = context.epoch
+        return None
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Move the schedule on, but not for the step that an ended training left out."""
+        if not self.ended:
+            super().lr_scheduler_step(scheduler, metric)
+
+    def _patches_of(self, context: StepContext) -> Iterator[PatchBatch]:
+        """Yield what begins an epoch: all its patches, or as many as a fit reads.
+
+        Raises:
+            _TimeOver: If there is no time left for more.
+        """
+        whole = self.method.labels_epochs
+        loader = self.loader if whole else self.loader.thinned()
+        for batch in loader.batches(context.epoch):
+            if self.time_is_over is not None and self.time_is_over():
+                raise _TimeOver
             yield batch.to(self.device)
 
     def _note(self, output: StepOutput, patches: int) -> None:

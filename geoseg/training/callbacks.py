@@ -213,11 +213,14 @@ class Interrupt(StepCallback):
 class TimeLimit(StepCallback):
     """Ends the training when its time is over, that of former parts included.
 
-    Counts without a limit (infinity) too: a later part may have one.
+    An epoch that is about to begin when it is, does not. Counts without a limit
+    (infinity) too: a later part may have one.
     """
 
     def __init__(self, state: Adapter, seconds: float) -> None:
         super().__init__(state)
+        if seconds != math.inf:
+            state.time_is_over = lambda: self.is_over(state.trainer)
         self.seconds = seconds
         self.spent = 0.0
         self.since = time.monotonic()
@@ -226,10 +229,12 @@ class TimeLimit(StepCallback):
         self.since = time.monotonic()
 
     def on_step(self, trainer: L.Trainer) -> None:
-        if self.seconds == math.inf:
-            return
-        if any_rank(trainer, self.elapsed() >= self.seconds):
+        if self.seconds != math.inf and self.is_over(trainer):
             trainer.should_stop = True
+
+    def is_over(self, trainer: L.Trainer) -> bool:
+        """Return whether the time is over on any rank; every rank must ask."""
+        return any_rank(trainer, self.elapsed() >= self.seconds)
 
     def state_dict(self) -> dict[str, Any]:
         return {"spent": self.elapsed()}

@@ -1,6 +1,7 @@
 """The training of a method in this process, alone or as one of several."""
 
 import logging
+import math
 import signal
 import threading
 import warnings
@@ -15,8 +16,8 @@ from lightning.pytorch.callbacks import Callback
 
 from geoseg.errors import TrainingError
 from geoseg.methods.base import Method
-from geoseg.patches import PatchBatch
-from geoseg.progress import track
+from geoseg.passes import TimedPasses
+from geoseg.patches import Epoch, EpochLoader
 from geoseg.run_files import (
     AREAS_NAME,
     CHECKPOINT_NAME,
@@ -35,7 +36,7 @@ from geoseg.training.callbacks import (
 from geoseg.training.collapse import CollapseStop
 from geoseg.training.group import Group
 from geoseg.training.limits import (
-    EpochLoader,
+    LAST_FIT,
     FitResult,
     Limits,
     Precision,
@@ -115,11 +116,12 @@ def fit(
             of a training with other parts or devices.
     """
     if not method.gradient:
-        finish(method, loader)
+        finish(method, loader, seconds=limits.seconds)
         return FitResult(0, logs={})
     adapter = _adapter(method, loader, limits, schedule, accumulate, seed)
     checkpoint = run / CHECKPOINT_NAME
-    clock = TimeLimit(adapter, limits.seconds)
+    kept = LAST_FIT if method.labels_epochs else 0.0
+    clock = TimeLimit(adapter, (1 - kept) * limits.seconds)
     interrupt = Interrupt(adapter, None if group is None else group.asked_to_stop)
     collapse = CollapseStop(adapter, stop=stop_on_collapse)
     callbacks: list[Callback] = [
@@ -139,30 +141,32 @@ def fit(
         callbacks.insert(0, OnStep(adapter, on_step))
     resumed = checkpoint if resume and checkpoint.exists() else None
     _train(adapter, run, callbacks, options, resumed)
+    spent = clock.elapsed()
     if group is None:
-        finish(method, loader, adapter.steps_made)
+        seconds = limits.seconds - spent
+        finish(method, loader, adapter.steps_made, seconds=seconds)
     return FitResult(
         adapter.steps_made,
         adapter.numbers(),
         signal=interrupt.signals.received,
         collapse=collapse.said,
+        seconds=spent,
     )
 
 
-def finish(method: Method, loader: EpochLoader, steps: int = 0) -> None:
+def finish(
+    method: Method, loader: EpochLoader, steps: int = 0, *, seconds: float = math.inf
+) -> None:
     """Let a method have its last look at the patches, with a bar for every pass.
 
     Args:
         method: Changed in place.
-        loader: Of all patches.
+        loader: Of all patches; a fit reads those of a thinned epoch.
         steps: Made before; they tell the epoch.
+        seconds: Time for reading patches.
     """
-    count = len(loader)
-
-    def batches() -> Iterator[PatchBatch]:
-        return track(loader.batches(steps // count), "fitting", count, unit="batch")
-
-    method.finish(batches)
+    epoch = Epoch(loader.thinned(), steps // len(loader))
+    method.finish(TimedPasses(epoch, "fitting", seconds))
 
 
 def _adapter(

@@ -1,26 +1,18 @@
 """What goes into a training and comes out of it, beside the method."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, Protocol
+from typing import Literal
 
 from geoseg.errors import ParameterError
 from geoseg.methods.base import Method
-from geoseg.patches import PatchBatch
 
 Precision = Literal["32-true", "bf16-mixed"]
 
 
-class EpochLoader(Protocol):
-    """What training needs of a loader: epochs that can be entered anywhere."""
-
-    def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
-        """Yield the batches of an epoch from number ``start`` on."""
+#: Part of a limited time that is kept for the last fit of a method that has one.
+LAST_FIT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +22,8 @@ class Limits:
     Attributes:
         max_steps: Number of optimiser steps, or None.
         max_epochs: Number of passes over the loader, or None.
-        max_time: Wall-clock time spent on steps, over all resumed parts, or None.
+        max_time: Wall-clock time of the steps, of what begins their epochs and of the
+            last fit, over all resumed parts, or None.
     """
 
     max_steps: int | None = None
@@ -59,12 +52,14 @@ class FitResult:
         logs: The last logged numbers.
         signal: Number of the signal that ended the training early, or None.
         collapse: What happened and what to try, if collapse ended it; else None.
+        seconds: Spent on steps and on beginning epochs, resumed parts included.
     """
 
     steps: int
     logs: dict[str, float]
     signal: int | None = None
     collapse: str | None = None
+    seconds: float = 0.0
 
     @property
     def interrupted(self) -> bool:

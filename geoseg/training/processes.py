@@ -14,6 +14,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,11 +25,12 @@ import torch.distributed as dist
 
 from geoseg.errors import GeosegError, TrainingError
 from geoseg.methods.base import Method
+from geoseg.patches import EpochLoader
 from geoseg.spawned import end_with_leader
 from geoseg.training.callbacks import StopSignals
 from geoseg.training.engine import finish, fit
 from geoseg.training.group import Group
-from geoseg.training.limits import EpochLoader, FitResult
+from geoseg.training.limits import FitResult, Limits
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +98,10 @@ def fit_on_devices(
                 connection.close()
     state = torch.load(io.BytesIO(weights), weights_only=True, map_location="cpu")
     method.load_state_dict(state)
-    finish(method, loaders(0, 1), result.steps)
-    return FitResult(result.steps, result.logs, signals.received, result.collapse)
+    limits: Limits = options["limits"]
+    seconds = limits.seconds - result.seconds
+    finish(method, loaders(0, 1), result.steps, seconds=seconds)
+    return replace(result, signal=signals.received)
 
 
 def _lead(

@@ -1,6 +1,7 @@
 """Patches through TorchGeo, bit for bit."""
 
 import pickle
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -155,6 +156,65 @@ def test_tiles_are_drawn_by_area(write_tiff):
     drawn = [q.tile for q in PatchSampler(dataset, size=16, length=2000)]
     # binomial of share 0.9: standard deviation 0.0067
     assert np.mean(drawn) == pytest.approx(0.9, abs=0.03)
+
+
+def test_patches_are_those_that_drawing_the_whole_epoch_gives(tiles):
+    """So that trainings keep their bits, whatever batch an epoch is entered at."""
+    dataset = TileDataset(tiles, EXACT)
+    sampler = PatchSampler(dataset, size=16, length=200, seed=5)
+    random, extents = np.random.default_rng([5, 7]), np.array(dataset.extents)
+    areas = extents[:, 2] * extents[:, 3]
+    expected = random.choice(2, 200, p=areas / areas.sum())
+    places = random.random((200, 2)) * (extents[expected, 2:] - 16 + 1)
+    for start in (0, 1, 117, 199):
+        drawn = list(sampler.patches(start, 200, epoch=7))
+        assert [query.tile for query in drawn] == expected[start:].tolist()
+        corners = [(query.window.row, query.window.col) for query in drawn]
+        np.testing.assert_array_equal(corners, np.floor(places[start:]))
+        assert [query.patch for query in drawn] == list(range(start, 200))
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_a_batch_draws_its_own_patches_alone(tiles, monkeypatch, thin):
+    asked = []
+    query = TileDataset.query
+    monkeypatch.setattr(
+        TileDataset, "query", lambda *key: asked.append(key[-1]) or query(*key)
+    )
+    loader = loader_of(tiles, patches_per_epoch=3_000_000, fit_patches=1_500_000)
+    loader = loader.thinned() if thin else loader
+    list(islice(loader.batches(2, 1000), 2))
+    assert asked == list(range(3000, 3006))
+
+
+def test_fits_read_so_many_patches_spread_evenly_over_the_tiles(tiles):
+    equal = [Tile(str(n), tiles[0].image, None) for n in range(40)]
+    loader = loader_of(equal, batch_size=4, patches_per_epoch=4000, fit_patches=403)
+    thinned = loader.thinned()
+    assert len(thinned) == 100 and len(loader) == 1000
+    for count in (80, 200, 400):
+        drawn = [q.tile for q in thinned.sampler.patches(0, count, epoch=1)]
+        counts = np.bincount(drawn, minlength=40)
+        least, most = counts.min(), counts.max()
+        assert count / 40 - 2 <= least <= most <= count / 40 + 2
+    batches = list(islice(thinned.batches(1), 3))
+    again = loader.thinned().batches(1, 1)
+    assert all(map(same, batches[1:], again))
+    assert not same(batches[0], next(thinned.batches(2)))
+    # an epoch that is short enough is read as it is
+    whole = loader_of(equal, batch_size=4, patches_per_epoch=400, fit_patches=403)
+    assert whole.thinned() is whole
+
+
+def test_fits_read_labelled_tiles_by_their_share(tiles):
+    loader = loader_of(tiles, fit_patches=6, labelled_share=0.5)
+    assert [q.tile for q in loader.thinned().sampler].count(0) == 3
+
+
+def test_epochs_that_are_read_whole_are_short_unless_asked_otherwise(tiles):
+    options = {"fit_patches": 6, "whole_epochs": True}
+    assert len(loader_of(tiles, patches_per_epoch=None, **options)) == 2
+    assert len(loader_of(tiles, patches_per_epoch=12, **options)) == 4
 
 
 def test_an_epoch_repeats_and_epochs_and_seeds_differ(tiles):

@@ -5,7 +5,6 @@ import re
 import shutil
 import sys
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from geoseg import runs, scoring
 from geoseg.geo import raster
 from geoseg.geo.contingency import contingency_tables, match_model
 from geoseg.geo.scores import Scores, TileCounts, majority_scores
+from geoseg.patches import Epoch
 from geoseg.reporting import Material, gather, surveyor
 from geoseg.reporting.card import caveats, clock
 from geoseg.reporting.gather import _choose, _how_chosen, _worst
@@ -147,7 +147,7 @@ def test_a_run_of_several_classes_shows_all_of_them(town, settings, tmp_path):
 
 def batches_of(settings, split, model):
     loader = loader_of(settings, training_tiles(split), model.card.normalization)
-    return partial(loader.batches, 0)
+    return Epoch(loader)
 
 
 def test_a_run_writes_a_page_with_the_numbers_of_its_scores(run):

@@ -34,6 +34,9 @@ class NoiseLoader:
     def __len__(self) -> int:
         return 5
 
+    def thinned(self) -> "NoiseLoader":
+        return self
+
     def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
         whole = self.patches * self.size
         own = slice(self.rank * self.patches, (self.rank + 1) * self.patches)

@@ -7,16 +7,24 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch
-from cases import NoiseLoader, PixelMean, seeded, small_iic
+from cases import LabelledLoader, NoiseLoader, PixelMean, seeded, small_iic
 
 from geoseg.errors import ParameterError, TrainingError
 from geoseg.methods import build_method
 from geoseg.methods.base import StepOutput
 from geoseg.patches import PatchBatch
-from geoseg.training import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME, Limits, fit
+from geoseg.training import (
+    AREAS_NAME,
+    CHECKPOINT_NAME,
+    METRICS_NAME,
+    Limits,
+    Schedule,
+    fit,
+)
 
 # A kill has to be a kill of a process; the script trains there and here alike.
 SCRIPT = """
@@ -25,7 +33,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 sys.path[:0] = {tests!r}
-from cases import NoiseLoader, small_iic
+from cases import LabelledLoader, NoiseLoader, small_iic
 from geoseg.training import Limits, fit
 
 def die(step):
@@ -251,3 +259,109 @@ def test_without_a_terminal_a_line_says_now_and_then_how_far_it_is(
         f"step {step} of 20" for step in range(2, 21, 2)
     ]
     assert all("loss " in line and line.endswith(" left") for line in lines)
+
+
+class TickingLoader(NoiseLoader):
+    """A second goes by, on a clock of its own, for every batch that is read."""
+
+    def __init__(self, monkeypatch, **options):
+        super().__init__(**options)
+        self.now, self.read = 0.0, list[tuple[int, int]]()
+        clock = SimpleNamespace(monotonic=lambda: self.now)
+        for module in ("geoseg.training.callbacks", "geoseg.passes"):
+            monkeypatch.setattr(f"{module}.time", clock)
+
+    def batches(self, epoch, start=0):
+        for number, batch in enumerate(super().batches(epoch, start), start):
+            self.now += 1
+            self.read.append((epoch, number))
+            yield batch
+
+
+def labelling(name="picie"):
+    parameters = {"trunk": "vgg", "width": 2, "clusters": 4, "learning_rate": 1e-3}
+    return build_method(name, 3, parameters, seed=1)
+
+
+def timed(seconds, **more):
+    return Limits(max_time=timedelta(seconds=seconds), **more)
+
+
+@pytest.mark.parametrize("name", ["picie", "mdc"])
+def test_an_epoch_that_there_is_no_time_for_is_not_begun(name, tmp_path, monkeypatch):
+    """Two passes of 5 batches begin an epoch; the last fit has a tenth of the time."""
+    whole, parts = labelling(name), labelling(name)
+    schedule = Schedule("linear")
+    limits = Limits(max_steps=7)
+    (tmp_path / "whole").mkdir()
+    fit(whole, NoiseLoader(), run=tmp_path / "whole", limits=limits, schedule=schedule)
+    loader = TickingLoader(monkeypatch)
+    # 10 s to begin, 5 for steps; in the midst of what begins the second epoch it is over
+    limits = timed(20, max_steps=7)
+    result = fit(parts, loader, run=tmp_path, limits=limits, schedule=schedule)
+    assert result.steps == 5 and 18 <= result.seconds < 20
+    assert loader.read.count((1, 0)) == 2 + 1  # begun, fetched ahead, and the last fit
+    parts = labelling(name)
+    limits = Limits(max_steps=7)
+    options = {"run": tmp_path, "limits": limits, "schedule": schedule, "resume": True}
+    assert fit(parts, NoiseLoader(), **options).steps == 7
+    expected = whole.state_dict()
+    found = parts.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert rows(tmp_path) == rows(tmp_path / "whole")
+
+
+def test_no_time_for_the_first_epoch_leaves_a_fitted_method(
+    tmp_path, monkeypatch, caplog
+):
+    method, loader = labelling(), TickingLoader(monkeypatch)
+    assert fit(method, loader, run=tmp_path, limits=timed(3)).steps == 0
+    assert "the time is over before the first step" in caplog.text
+    assert method.get_buffer("centroids_main").any()
+
+
+@pytest.mark.parametrize("seconds, read", [(2.5, 3), (60, 5), (0.001, 1)])
+def test_a_fit_without_steps_ends_in_its_time(
+    seconds, read, tmp_path, monkeypatch, caplog
+):
+    """Both passes of the untrained network see the same patches."""
+    method = build_method("random_trunk", 3, {"width": 2, "clusters": 4})
+    loader = TickingLoader(monkeypatch)
+    fit(method, loader, run=tmp_path, limits=timed(seconds))
+    assert loader.read == 2 * [(0, number) for number in range(read)]
+    said = f"the time is over after {read} of 5 batches"
+    assert (said in caplog.text) == (read < 5)
+
+
+@pytest.mark.parametrize(
+    "name, parameters, few, all_",
+    [
+        ("picie", {"trunk": "vgg"}, 1, 2),  # every patch of the epoch gets its labels
+        ("supervised", {"balance": "inverse"}, 1, 0),  # classes are counted once
+        ("color_kmeans", {}, 1, 0),
+    ],
+)
+def test_what_is_fitted_reads_thinned_epochs_and_what_labels_all_of_it_the_whole(
+    name, parameters, few, all_, tmp_path
+):
+    class Counted(LabelledLoader):
+        passes, thin = 0, None
+
+        def thinned(self):
+            self.thin = self.thin or Counted()
+            return self.thin
+
+        def batches(self, epoch, start=0):
+            self.passes += 1
+            return super().batches(epoch, start)
+
+    width = {} if name == "color_kmeans" else {"width": 2}
+    loader = Counted()
+    fit(
+        build_method(name, 3, parameters | width),
+        loader,
+        run=tmp_path,
+        limits=Limits(max_steps=4),
+    )
+    steps = name != "color_kmeans"
+    assert (loader.thin.passes, loader.passes) == (few, all_ + steps)
