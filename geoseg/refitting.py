@@ -6,9 +6,10 @@ kept under another name, and the one that maps have learned from its test tiles 
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import MatchingError
 from geoseg.finished import is_refitted
@@ -25,6 +26,7 @@ from geoseg.run_files import (
 from geoseg.run_folders import write_json
 from geoseg.run_plan import Plan, plan_run, train_plan
 from geoseg.run_result import RunResult
+from geoseg.run_roles import ROLE_FACTS
 from geoseg.run_tiles import ids_by_role, normalization_of, training_tiles
 from geoseg.stopwatch import timed
 from geoseg.words import counted
@@ -109,7 +111,7 @@ def _made_again(
 ) -> tuple[Model | None, RunResult]:
     """Return the matched model, or None where there is none, with what to tell of it."""
     card = scored.card
-    keys = _keys_together(card.provenance.get("tile_keys"))
+    facts = _facts_together(card.provenance)
     if scored.method.uses_labels:
         settings = replace(plan.settings, seed=card.seed, restarts=1)
         normalization = (
@@ -117,7 +119,7 @@ def _made_again(
             if settings.init is None
             else card.normalization
         )
-        own = plan_run(settings, split, normalization, keys)
+        own = plan_run(settings, split, normalization, facts)
         place.mkdir(exist_ok=True)
         model, trained = train_plan(own, place, resume=True, profile=False)
         if trained.signal is not None:
@@ -125,10 +127,7 @@ def _made_again(
         if trained.collapse is not None:
             return None, _keep_scored(result, trained.collapse)
     else:
-        tiles = {"tiles": ids_by_role(split)}
-        origin = {**card.provenance, **tiles}
-        if keys is not None:
-            origin["tile_keys"] = keys
+        origin = {**card.provenance, "tiles": ids_by_role(split), **facts}
         model = scored.with_card(provenance=origin)
     try:
         objective = plan.settings.objective
@@ -156,11 +155,11 @@ def _together(split: "Split") -> "Split":
     return replace(split, match=split.match + split.test, test=(), unlabelled=others)
 
 
-def _keys_together(
-    keys: "dict[str, list[object]] | None",
-) -> "dict[str, list[object]] | None":
-    """Return what tiles are known by, by their roles in the refit."""
-    if keys is None:
-        return None
-    others = {role: own for role, own in keys.items() if role != "test"}
-    return {**others, "match": [*keys.get("match", []), *keys.get("test", [])]}
+def _facts_together(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the card says of roles, by their roles in the refit."""
+    facts = {name: provenance[name] for name in ROLE_FACTS if name in provenance}
+    if "tile_keys" in facts:
+        keys = dict(facts["tile_keys"])
+        tested = keys.pop("test", [])
+        facts["tile_keys"] = {**keys, "match": [*keys.get("match", []), *tested]}
+    return facts

@@ -22,6 +22,7 @@ from geoseg.presets import PRESETS
 from geoseg.progress import say_stage
 from geoseg.run_files import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME, RESTARTS_NAME
 from geoseg.run_plan import Plan, plan_run, train_plan
+from geoseg.run_roles import ROLE_FACTS
 from geoseg.settings import RunSettings
 from geoseg.words import counted
 
@@ -153,5 +154,6 @@ def _place(folder: Path, seed: int) -> Path:
 def _plan_of(plan: Plan, seed: int) -> Plan:
     """Return the plan with the weights, patches and views of a seed, on the same split."""
     settings = replace(plan.settings, seed=seed, restarts=1)
-    keys = plan.card.provenance.get("tile_keys")
-    return plan_run(settings, plan.split, plan.card.normalization, keys)
+    known = plan.card.provenance
+    facts = {name: known[name] for name in ROLE_FACTS if name in known}
+    return plan_run(settings, plan.split, plan.card.normalization, facts)

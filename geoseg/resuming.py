@@ -16,7 +16,7 @@ from geoseg.geo.remote import is_redacted
 from geoseg.methods import method_class
 from geoseg.normalization import Normalization
 from geoseg.run_folders import need_run
-from geoseg.run_roles import TileRole, read_roles
+from geoseg.run_roles import TileRole, read_adjoining, read_roles
 from geoseg.settings import BESIDE_TRAINING, RunSettings
 from geoseg.training import Limits
 
@@ -30,6 +30,7 @@ class StoredRun(NamedTuple):
         normalization: Of the values of its tiles.
         fingerprint: Of its tiles.
         roles: Of its tiles; None where a former version began the run.
+        adjoining: Role → tiles of it that adjoin test tiles.
     """
 
     values: dict[str, Any]
@@ -37,6 +38,7 @@ class StoredRun(NamedTuple):
     normalization: Normalization
     fingerprint: str
     roles: list[TileRole] | None
+    adjoining: dict[str, int]
 
     def limited(self, limits: Limits) -> "StoredRun":
         """Return the run as if it had been begun with these limits."""
@@ -88,6 +90,7 @@ def read_run(folder: Path) -> StoredRun:
             Normalization.from_json(values["normalization"]),
             values["fingerprint"],
             read_roles(values),
+            read_adjoining(values),
         )
     except (
         *(ValueError, KeyError, TypeError, AttributeError),

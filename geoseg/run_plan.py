@@ -41,7 +41,7 @@ def plan_run(
     settings: RunSettings,
     split: Split,
     normalization: Normalization,
-    keys: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
 ) -> Plan:
     """Judge the settings of a run by its tiles; nothing is written yet.
 
@@ -49,12 +49,12 @@ def plan_run(
         settings: Of the run.
         split: The roles of its tiles.
         normalization: Of their values.
-        keys: Role → what its tiles are known by; None where that was not written down.
+        facts: What the card says of roles, see :func:`geoseg.run_roles.role_facts`.
 
     Raises:
         ParameterError: If the method, its parameters or its schedule do not fit them.
     """
-    card = new_card(settings, split, normalization, keys)
+    card = new_card(settings, split, normalization, facts)
     tiles = patch_tiles(settings, split)
     loaders = partial(loader_of, settings, tiles, normalization)
     plan = Plan(settings, split, card, loaders(0, 1), loaders)

@@ -4,6 +4,7 @@ They decide what a run goes on with, whatever has become of the rule that dealt 
 or of labels that came or went meanwhile.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -11,11 +12,16 @@ from typing import Any, NamedTuple
 from geoseg.errors import TrainingError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.former_splits import former_split
-from geoseg.geo.splits import MATCH_TILES, ROLES, Split, without_labels
+from geoseg.geo.role_outlines import adjoining_words
+from geoseg.geo.splits import MATCH_TILES, ROLES, Split, tiles_by_role, without_labels
 from geoseg.geo.tile_keys import TileKey, image_address, tile_keys
 from geoseg.run_tiles import label_order, say_split, split_seed
 from geoseg.settings import RunSettings, count_of
 
+log = logging.getLogger(__name__)
+
+#: What a card says of roles: what tiles are known by, how many adjoin test tiles.
+ROLE_FACTS = ("tile_keys", "adjoining_test")
 #: Roles whose labels a run reads.
 LABELLED_ROLES = ("match", "select", "test")
 
@@ -98,12 +104,45 @@ def read_roles(values: Mapping[str, Any]) -> list[TileRole] | None:
         ) from error
 
 
-def keys_by_role(roles: Sequence[TileRole]) -> dict[str, list[Any]]:
-    """Return what the tiles of each role are known by, as a model's card has it."""
+def read_adjoining(values: Mapping[str, Any]) -> dict[str, int]:
+    """Read from ``run.json`` how many tiles of a role adjoin test tiles.
+
+    Raises:
+        TrainingError: If that is damaged.
+    """
+    stored = values.get("adjoining_test", {})
+    whole = isinstance(stored, dict) and all(type(n) is int for n in stored.values())
+    if not whole:
+        raise TrainingError(
+            f"adjoining_test in run.json is {stored!r}, expected numbers by role: start "
+            "a new run"
+        )
+    return dict(stored)
+
+
+def role_facts(
+    roles: Sequence[TileRole] | None, adjoining: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return what a model's card says of the roles of its tiles, beside their ids.
+
+    Args:
+        roles: Of the tiles; None where a former version began the run: its card says
+            nothing more.
+        adjoining: Role → tiles that adjoin test tiles.
+    """
+    if roles is None:
+        return {}
     keys: dict[str, list[Any]] = {}
     for entry in roles:
         keys.setdefault(entry.role, []).append(entry.key.to_json())
-    return keys
+    return dict(zip(ROLE_FACTS, (keys, dict(adjoining)), strict=True))
+
+
+def warn_of_adjoining(adjoining: Mapping[str, int], split: Split) -> None:
+    """Warn in one line of tiles that train beside test tiles."""
+    words = adjoining_words(adjoining, tiles_by_role(split))
+    if words:
+        log.warning("%s", words)
 
 
 def split_of_run(

@@ -258,8 +258,10 @@ def fingerprint(tiles: "Sequence[Tile]") -> str:
     from geoseg.geo import raster
 
     digest = hashlib.sha256()
+    images = dict.fromkeys(tile.image for tile in tiles)
+    grids = {image: raster.describe(image) for image in images}
     for tile in tiles:
-        grid = raster.describe(tile.image)
+        grid = grids[tile.image]
         size = os.path.getsize(tile.image) if os.path.exists(tile.image) else None
         row = (tile.id, tile.window, grid.width, grid.height, grid.count, size)
         digest.update(repr(row).encode())

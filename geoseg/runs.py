@@ -21,6 +21,7 @@ from geoseg.fitting import limits_of
 from geoseg.geo.contingency import match_model
 from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked, refuse_busy
+from geoseg.geo.role_outlines import adjoining_test, write_roles
 from geoseg.geo.scores import constant_controls
 from geoseg.model import Model, load_model, save_model
 from geoseg.patches import Epoch
@@ -34,6 +35,7 @@ from geoseg.run_files import (
     MODEL_NAME,
     PANEL_NAME,
     REPORT_NAME,
+    ROLES_NAME,
     SETTINGS_NAME,
     TIMES_NAME,
 )
@@ -41,7 +43,7 @@ from geoseg.run_folders import new_run_folder, refuse_filled, write_json
 from geoseg.run_matching import say_objective, select_head
 from geoseg.run_plan import Plan, plan_run
 from geoseg.run_result import RunResult
-from geoseg.run_roles import keys_by_role, roles_of, split_of_run
+from geoseg.run_roles import role_facts, roles_of, split_of_run, warn_of_adjoining
 from geoseg.run_tiles import (
     check_labelled,
     fingerprint,
@@ -91,7 +93,10 @@ def start(
         else init.normalization
     )
     roles = roles_of(split, settings.source)
-    plan = plan_run(settings, split, normalization, keys_by_role(roles))
+    adjoining = adjoining_test(split)
+    warn_of_adjoining(adjoining, split)
+    facts = role_facts(roles, adjoining)
+    plan = plan_run(settings, split, normalization, facts)
     folder = new_run_folder(run, f"{settings.source}-{settings.method}")
     refuse_filled(folder)  # again: another run may have taken it meanwhile
     write_json(
@@ -102,6 +107,7 @@ def start(
             "normalization": normalization.to_json(),
             "fingerprint": fingerprint(tiles),
             "roles": [entry.to_json() for entry in roles],
+            "adjoining_test": adjoining,
         },
     )
     with locked(folder), _going_on(folder):
@@ -157,8 +163,8 @@ def resume(
         )
     made = max(map(read_checkpoint, checkpoints(settings, folder)))
     split = split_of_run(stored.roles, settings, tiles)
-    keys = None if stored.roles is None else keys_by_role(stored.roles)
-    plan = plan_run(settings, split, stored.normalization, keys)
+    facts = role_facts(stored.roles, stored.adjoining)
+    plan = plan_run(settings, split, stored.normalization, facts)
     if limits is not None:
         check_extension(begun.settings, settings, made, plan.steps_per_epoch)
     with locked(folder), _going_on(folder):
@@ -186,6 +192,8 @@ def _train_match_score(
 ) -> RunResult:
     split, objective = plan.split, plan.settings.objective
     times = folder / TIMES_NAME
+    if not (folder / ROLES_NAME).exists():
+        write_roles(folder / ROLES_NAME, split, plan.settings.source)
     with timed(times, "training"):
         model, trained = train_best(plan, folder, resume=resume, profile=profile)
     forget_scores(folder)

@@ -170,7 +170,7 @@ def new_card(
     settings: RunSettings,
     split: "Split",
     normalization: Normalization,
-    keys: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
 ) -> ModelCard:
     """Return the card of the model that a run is going to train.
 
@@ -178,7 +178,7 @@ def new_card(
         settings: Of the run.
         split: The roles of its tiles.
         normalization: Of their values.
-        keys: Role → what its tiles are known by; None where that was not written down.
+        facts: What it says of roles, see :func:`geoseg.run_roles.role_facts`.
     """
     from geoseg.geo import raster  # not where settings alone are judged
 
@@ -199,7 +199,7 @@ def new_card(
             "source": settings.source,
             "labels": settings.label_options,
             "tiles": ids_by_role(split),
-            **({} if keys is None else {"tile_keys": dict(keys)}),
+            **facts,
             "image_bands": image.count,
             "learns_from_labels": method.uses_labels,
             "transductive": settings.transductive,

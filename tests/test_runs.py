@@ -27,7 +27,7 @@ from geoseg.settings import RunSettings
 def test_a_run_leaves_model_scores_and_pictures(iic_run):
     assert files_of(iic_run.run) == {
         *("run.json", "metrics.csv", "areas.csv", "last.ckpt"),
-        "model.safetensors",
+        *("model.safetensors", "roles.geojson"),
         *("scores.json", "panel.png", "curves.png", "report.html", "times.json"),
     }
     with (iic_run.run / "metrics.csv").open(newline="") as file:
@@ -77,7 +77,7 @@ def test_a_method_without_steps_runs_to_its_scores(colour_run):
     assert colour_run.model.card.metrics["iou"]["value"] == 1.0
     assert files_of(colour_run.run) == {
         *("run.json", "model.safetensors", "scores.json", "panel.png"),
-        *("report.html", "times.json"),
+        *("report.html", "times.json", "roles.geojson"),
     }
 
 

@@ -27,7 +27,8 @@ from geoseg.geo.aoi import Tile
 from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked
 from geoseg.geo.outputs import make_folder, write_aside
-from geoseg.geo.splits import Split
+from geoseg.geo.role_outlines import adjoining_test, adjoining_words
+from geoseg.geo.splits import Split, tiles_by_role
 from geoseg.reporting.card import clock
 from geoseg.run_files import SETTINGS_NAME
 from geoseg.run_folders import write_json
@@ -129,6 +130,7 @@ def _begin(plan: Plan, folder: Path, tiles: str) -> tuple[Row, ...]:
     wanted, rows = plan.common(), plan.rows
     if path.exists():
         stored = _read(path)
+        _refuse_former(stored["settings"], folder)
         _refuse_changed(stored["settings"], wanted, folder)
         if stored["fingerprint"] != tiles:
             raise ParameterError(
@@ -166,6 +168,16 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError:
         pass
     raise ParameterError(f"{path} is damaged: give another folder")
+
+
+def _refuse_former(stored: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a benchmark of a version that shared tiles out by another rule."""
+    if "test_tiles" not in stored:
+        raise ParameterError(
+            f"{folder} was begun by a former version, which tested on all labelled "
+            "tiles that it did not match on: new runs could not be compared with its; "
+            "give another folder"
+        )
 
 
 def _refuse_changed(
@@ -219,6 +231,7 @@ class _Progress:
     ) -> None:
         self.plan, self.folder, self.command = plan, folder, command
         self.rows, self.split, self.jobs = rows, split, jobs
+        self.near = adjoining_words(adjoining_test(split), tiles_by_role(split))
         self.failures: dict[str, str] = {}
         self.gallery = Gallery(split.test, plan.base.nodata)
 
@@ -314,7 +327,12 @@ class _Progress:
 
     def _budget(self) -> dict[str, str]:
         base, plan = self.plan.base, self.plan
-        tiles = f"{len(self.split.match)} to match or learn from, {len(self.split.test)} to test"
+        tiles = {
+            "to match or learn from": self.split.match,
+            "to test": self.split.test,
+            "with labels hidden": self.split.hidden,
+            "unlabelled": self.split.unlabelled,
+        }
         given = {**plan.shared}
         for method, own in plan.own.items():
             given |= {f"{method}.{name}": value for name, value in own.items()}
@@ -324,7 +342,7 @@ class _Progress:
             "parameters": ", ".join(f"{k}={v}" for k, v in given.items())
             or "the methods' defaults",
             "runs": f"{counted(plan.seeds, 'seed')} on {counted(plan.splits, 'split')}",
-            "tiles": tiles,
+            "tiles": ", ".join(f"{len(t)} {use}" for use, t in tiles.items() if t),
             "test images": (
                 "**transductive**: seen in training, without labels"
                 if base.transductive
@@ -344,6 +362,7 @@ class _Progress:
             "probable cluster of each pixel: the last of them can differ from the table "
             "above, whose maps add up the probabilities of all clusters.",
         ]
+        notes += [f"{self.near}."] if self.near else []
         if any(row.source for row in self.rows):
             notes.append(
                 "METHOD:OTHER starts from the run of OTHER with the same split and seed: "

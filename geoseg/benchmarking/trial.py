@@ -26,9 +26,11 @@ from geoseg.patches import Epoch
 from geoseg.progress import say_stage
 from geoseg.reporting.k_curve import k_curves
 from geoseg.reporting.survey import evenly, shown_part
+from geoseg.resuming import read_run
 from geoseg.run_files import SCORES_NAME, SETTINGS_NAME
 from geoseg.run_folders import write_json
-from geoseg.run_tiles import loader_of, patch_tiles, split_of, tiles_of
+from geoseg.run_roles import split_of_run
+from geoseg.run_tiles import loader_of, patch_tiles, tiles_of
 from geoseg.settings import RunSettings
 
 #: Files of a run beside those of any run: numbers, counts by tile, maps of some tiles.
@@ -84,7 +86,7 @@ def _measure(
     order: Order, model: Model, collapse: str | None, peaks: dict[str, int | None]
 ) -> None:
     folder, settings = order.folder, order.settings
-    split = split_of(settings, tiles_of(settings))
+    split = split_of_run(read_run(folder).roles, settings, tiles_of(settings))
     head = model.card.head
     matching, test = (
         contingency_tables(model, tiles, [head])[head].numpy()

@@ -58,6 +58,11 @@ class Split:
 ROLES = ("match", "select", "test", "hidden", "unlabelled")
 
 
+def tiles_by_role(split: Split) -> dict[str, int]:
+    """Count the tiles of each role."""
+    return {role: len(getattr(split, role)) for role in ROLES}
+
+
 class RoleCounts(NamedTuple):
     """How many labelled tiles a role may have at most; all others are hidden."""
 

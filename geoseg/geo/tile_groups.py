@@ -1,9 +1,11 @@
 """Which tiles lie together: those that overlap, and blocks of neighbours."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 from rasterio.crs import CRS
 from shapely import affinity
@@ -25,15 +27,15 @@ class PlacedTile(NamedTuple):
 
     Attributes:
         tile: The tile.
-        outline: Drawn in by half of :data:`OVERLAP_PIXELS`, so that only real overlaps
-            remain.
-        plane: What the outline's coordinates are of: tiles of different planes have
-            nothing in common.
+        outline: In the coordinates of its plane.
+        plane: Tiles of different planes have nothing in common.
+        pixel: Side of a pixel in those coordinates, in the geometric mean.
     """
 
     tile: Tile
     outline: shapely.Polygon
     plane: str
+    pixel: float
 
 
 class Group(NamedTuple):
@@ -52,39 +54,73 @@ class Group(NamedTuple):
 Block = list[Group]
 
 
-def place_tiles(tiles: Sequence[Tile]) -> list[PlacedTile]:
+def place_tiles(
+    tiles: Sequence[Tile], inset: float = OVERLAP_PIXELS / 2
+) -> list[PlacedTile]:
     """Outline each tile in a CRS shared by all that have a place in it.
 
     A tile that has none, in a local CRS for one, shares a plane with those of its own CRS
     or, without any, with the windows of its own image.
+
+    Args:
+        tiles: The tiles.
+        inset: Pixels by which outlines are drawn in: so that only real overlaps remain.
     """
     grids = {image: describe(image) for image in dict.fromkeys(t.image for t in tiles)}
     systems = [grid.crs for grid in grids.values() if grid.crs]
     one = bool(systems) and all(same_crs(crs, systems[0]) for crs in systems)
     shared = systems[0] if one else WGS84
-    return _in_one_turn([_place(t, grids[t.image], shared) for t in tiles], shared)
+    placed = [_place(tile, grids[tile.image], shared, inset) for tile in tiles]
+    return _in_one_turn(placed, shared)
 
 
-def _place(tile: Tile, grid: RasterDescription, shared: CRS) -> PlacedTile:
+def _place(
+    tile: Tile, grid: RasterDescription, shared: CRS, inset: float
+) -> PlacedTile:
     row, col, height, width = tile.extent(grid)
-    inset = min(OVERLAP_PIXELS / 2, height / 4, width / 4)
-    top, left = row + inset, col + inset
-    bottom, right = row + height - inset, col + width - inset
-    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
-    points = [locate(grid.transform, *corner) for corner in corners]
+    inset = min(inset, height / 4, width / 4)
+    rows, cols = height - 2 * inset, width - 2 * inset
+    points = corners(grid, (row + inset, col + inset), rows, cols)
+    plane, moved = _moved(points, tile, grid, shared)
+    outline = shapely.Polygon(moved)
+    return PlacedTile(tile, outline, plane, math.sqrt(outline.area / (rows * cols)))
+
+
+def _moved(
+    points: list[tuple[float, float]],
+    tile: Tile,
+    grid: RasterDescription,
+    shared: CRS,
+) -> tuple[str, Sequence[tuple[float, float]] | npt.NDArray[np.float64]]:
+    """Return the plane that a tile's corners have a place in, and the place."""
     if grid.crs is None:
         # no common coordinates but with other windows of the same image
-        return PlacedTile(tile, shapely.Polygon(points), tile.image)
+        return tile.image, points
     try:
         moved = np.array(warp(points, grid.crs, shared))
     except RasterError:  # no transformation
         moved = np.full((1, 2), np.nan)
     if not np.isfinite(moved).all():
-        return PlacedTile(tile, shapely.Polygon(points), grid.crs.to_wkt())
+        return grid.crs.to_wkt(), points
     if turn := full_turn(shared):  # a tile across the end of longitudes is in one piece
-        first = moved[0, 0]
-        moved[:, 0] -= turn * np.round((moved[:, 0] - first) / turn)
-    return PlacedTile(tile, shapely.Polygon(moved), "")
+        moved[:, 0] -= turn * np.round((moved[:, 0] - moved[0, 0]) / turn)
+    return "", moved
+
+
+def corners(
+    grid: RasterDescription, first: tuple[float, float], height: float, width: float
+) -> list[tuple[float, float]]:
+    """Return the corners of a rectangle of the pixel grid in the CRS of its image.
+
+    Args:
+        grid: Of the image.
+        first: Row and column of its first corner.
+        height: In pixels.
+        width: In pixels.
+    """
+    (top, left), bottom, right = first, first[0] + height, first[1] + width
+    places = ((left, top), (right, top), (right, bottom), (left, bottom))
+    return [locate(grid.transform, *place) for place in places]
 
 
 def _in_one_turn(placed: list[PlacedTile], shared: CRS) -> list[PlacedTile]:

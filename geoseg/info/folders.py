@@ -17,13 +17,14 @@ from geoseg.geo.layouts import (
 from geoseg.geo.mixture import mixture
 from geoseg.geo.raster import RasterDescription, describe
 from geoseg.geo.remote import is_remote
-from geoseg.geo.splits import ROLES, Split
+from geoseg.geo.role_outlines import adjoining_test, adjoining_words
+from geoseg.geo.splits import Split, tiles_by_role
 from geoseg.info.choices import Choices
 from geoseg.info.fit import say_fit, say_problem
 from geoseg.info.grids import band_words, crs_words, span, span_m
 from geoseg.info.labels import say_labels
 from geoseg.info.rasters import say_use
-from geoseg.info.sheet import Sheet, columns
+from geoseg.info.sheet import Sheet, columns, wrapped
 from geoseg.info.training import LOOKED_AT, say_training
 from geoseg.model import ModelCard
 from geoseg.run_tiles import split_of, tiles_of, training_tiles
@@ -161,9 +162,11 @@ def _say_no_images(sheet: Sheet, grids: Sequence[RasterDescription]) -> bool:
 
 
 def _say_split(sheet: Sheet, split: Split) -> None:
-    roles = {role: len(getattr(split, role)) for role in ROLES}
-    sheet.facts["split"] = roles
+    roles, adjoining = tiles_by_role(split), adjoining_test(split)
+    sheet.facts |= {"split": roles, "adjoining_test": adjoining}
     sheet.say("split", ", ".join(f"{n} {role}" for role, n in roles.items() if n))
+    if adjoining:
+        sheet.say("", *wrapped(adjoining_words(adjoining, roles)))
 
 
 def _json(folders: dict[Path, int]) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from geoseg.geo.role_outlines import adjoining_words
 from geoseg.geo.score_tables import OVERALL_COLUMNS, TABLE_COLUMNS
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, columns, percent, wrapped
@@ -160,6 +161,9 @@ def _say_provenance(sheet: Sheet, card: ModelCard) -> None:
     counts = ", ".join(f"{len(ids)} {role}" for role, ids in roles.items() if ids)
     steps = f"{counted(origin['steps'], 'step')}, " if "steps" in origin else ""
     sheet.say("made from", f"{origin.get('source', '?')}: {counts or 'no tiles named'}")
+    totals = {role: len(ids) for role, ids in roles.items()}
+    near = adjoining_words(origin.get("adjoining_test", {}), totals)
+    sheet.say("", *wrapped(near))
     preset = f", preset {origin['preset']}" if "preset" in origin else ""
     tried = len(origin.get("restarts", ()))
     best = f", the best of {tried} on the matching tiles" if tried else ""

@@ -1,14 +1,18 @@
 """What geoseg sees in the folder of a run."""
 
+import json
 import shlex
+from collections import Counter
 from pathlib import Path
 
 from geoseg.finished import is_scored
+from geoseg.geo.role_outlines import adjoining_words
 from geoseg.info.models import model_sheet
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, wrapped
-from geoseg.run_files import MODEL_NAME
+from geoseg.run_files import MODEL_NAME, ROLES_NAME, SETTINGS_NAME
 from geoseg.run_folders import curves_of
+from geoseg.run_roles import read_adjoining, read_roles
 from geoseg.settings import RunSettings
 from geoseg.words import counted
 
@@ -28,6 +32,8 @@ def run_sheet(folder: Path) -> Sheet:
         sheet.say("made by", *wrapped(command))
     sheet.facts |= {"state": run.name, "steps": run.steps, "planned_steps": run.planned}
     _say_state(sheet, run, has_model=model.exists())
+    if run.settings is not None:
+        _say_roles(sheet, folder)
     if model.exists():
         inner = model_sheet(model)
         sheet.facts["model"] = inner.facts
@@ -55,6 +61,23 @@ def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
         sheet.say("state", f"{made}{numbers}")
     else:
         sheet.say("state", f"stopped: {made}{numbers}; {run.go_on}")
+
+
+def _say_roles(sheet: Sheet, folder: Path) -> None:
+    """Say how many tiles have which role; a former version did not write that down."""
+    values = json.loads((folder / SETTINGS_NAME).read_text())
+    roles = read_roles(values)
+    if roles is None:
+        return
+    counts = Counter(entry.role for entry in roles)
+    adjoining = read_adjoining(values)
+    sheet.facts |= {"roles": dict(counts), "adjoining_test": adjoining}
+    outlines = folder / ROLES_NAME
+    where = f"; outlines in {outlines.name}" if outlines.exists() else ""
+    words = ", ".join(f"{number} {role}" for role, number in counts.items())
+    sheet.say("tiles", words + where)
+    if adjoining:
+        sheet.say("", *wrapped(adjoining_words(adjoining, counts)))
 
 
 def _steps(run: RunState) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.geo import raster
+from geoseg.geo.role_outlines import adjoining_words
 from geoseg.metrics import majority_accuracy
 from geoseg.model import ModelCard
 from geoseg.reporting.material import Material
@@ -75,6 +76,7 @@ def _tiles(material: Material) -> Rows:
             else "to name the clusters"
         ),
         "select": "to choose the head",
+        "hidden": "to train on, labels hidden",
         "unlabelled": "to train on, unlabelled",
         "test": "kept from training, to test",
     }
@@ -213,8 +215,11 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
     else:
         found.append(
             f"Training saw the images of the matching tiles, with{'' if learned else 'out'} "
-            "labels, but no test image."
+            f"labels, {_others(card)}but no test image."
         )
+    roles = {role: len(ids) for role, ids in card.provenance.get("tiles", {}).items()}
+    near = adjoining_words(card.provenance.get("adjoining_test", {}), roles)
+    found += [f"{near}."] if near else []
     if len(card.matchings) > 1:
         found.append(
             f"{len(card.matchings)} heads are tabulated. Choosing the best of them after "
@@ -229,6 +234,12 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
         )
     found.append(f"One seed ({card.seed}): other seeds score differently.")
     return found
+
+
+def _others(card: ModelCard) -> str:
+    """Name the images that training saw beside those of the matching tiles."""
+    hidden = len(card.provenance.get("tiles", {}).get("hidden", ()))
+    return f"{counted(hidden, 'tile')} with labels hidden, " if hidden else ""
 
 
 def _short_training(material: Material, card: ModelCard) -> list[str]:

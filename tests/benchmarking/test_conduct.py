@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -195,6 +196,33 @@ def test_changed_settings_are_refused(town, bench, here):
         with pytest.raises(ParameterError, match=message):
             run_benchmark(changed, folder, "c")
     assert not here
+
+
+def test_a_benchmark_of_the_former_rule_of_roles_is_refused(
+    town, bench, tmp_path, here
+):
+    folder = tmp_path / "b"
+    shutil.copytree(bench[0], folder)
+    values = json.loads((folder / "benchmark.json").read_text())
+    del values["settings"]["test_tiles"]
+    values["settings"]["match_tiles"] = 50
+    (folder / "benchmark.json").write_text(json.dumps(values))
+    with pytest.raises(ParameterError, match="a former version.*give another folder$"):
+        run_benchmark(plan_of(town), folder, "c")
+    assert not here
+
+
+def test_roles_are_counted_and_neighbours_of_the_test_named(
+    own_town, tmp_path, here, monkeypatch
+):
+    near = {"hidden": 1}
+    monkeypatch.setattr(conduct, "adjoining_test", lambda split: near)
+    plan = plan_of(
+        own_town, "color_kmeans", seeds=1, shared={}, base={"test_tiles": "34%"}
+    )
+    text = run_benchmark(plan, tmp_path / "b", "c")
+    assert "3 to match or learn from, 2 to test, 1 with labels hidden" in text
+    assert "1 of 1 hidden tiles touch or overlap test tiles" in text
 
 
 def test_another_benchmark_in_the_folder_is_refused(town, tmp_path, here):

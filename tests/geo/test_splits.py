@@ -111,7 +111,7 @@ def grid_of_tiles(count, monkeypatch):
         numbers = [int(tile.id[1:]) for tile in some]
         corners = [(10 * (n % side), 10 * (n // side)) for n in numbers]
         return [
-            PlacedTile(tile, shapely.box(x + 1, y + 1, x + 9, y + 9), "")
+            PlacedTile(tile, shapely.box(x + 1, y + 1, x + 9, y + 9), "", 1.0)
             for tile, (x, y) in zip(some, corners, strict=True)
         ]
 
