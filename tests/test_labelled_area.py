@@ -156,6 +156,9 @@ def test_info_says_that_training_would_ask(eight):
     assert done.exit_code == 0 and "touch 3 of 8 tiles" in done.output
     done = CliRunner().invoke(cli, [*words, "--labelled-area", "touched"])
     assert done.exit_code == 0 and "refused" not in done.output
+    assert "they hold in 3 of 8 tiles" in done.output
+    done = CliRunner().invoke(cli, [*words, "--labelled-area", "touched", "--json"])
+    assert json.loads(done.stdout)[0]["labelled"] == 3
 
 
 @pytest.mark.parametrize("area", ["absent.gpkg", "absent"])
@@ -167,3 +170,70 @@ def test_an_absent_area_is_named_at_once(eight, area):
     assert done.stderr.splitlines()[-1].startswith(
         f"Error: labelled area {area} does not exist, expected a vector file of polygons"
     )
+
+
+SPARSE = [
+    # tile, shape around its house, class
+    *((n, "point", "building") for n in (0, 2, 4, 5)),
+    *((n, "line", "background") for n in (0, 2, 4, 5)),
+]
+
+
+@pytest.fixture(scope="module")
+def sparse(eight):
+    """A GeoPackage of a point on each of four houses and a line beside it."""
+    path = eight / "sparse.gpkg"
+    schema = {"geometry": "Unknown", "properties": {"class": "str"}}
+    with fiona.open(path, "w", driver="GPKG", crs=CRS, schema=schema) as file:
+        for number, kind, name in SPARSE:
+            own = house(number)
+            left, low, right, _ = own.bounds
+            line = shapely.LineString([(left, low - 5), (right, low - 5)])
+            shape = own.centroid if kind == "point" else line
+            geometry = shapely.geometry.mapping(shape)
+            file.write({"geometry": geometry, "properties": {"class": name}})
+    return str(path)
+
+
+@pytest.mark.parametrize("method", ["forest", "color_kmeans"])
+def test_a_model_of_sparse_labels_finds_the_houses(eight, sparse, tmp_path, method):
+    values = FOREST if method == "forest" else COLOUR
+    result = trained(
+        eight, tmp_path / "run", values, labels=sparse, sparse=True, report="quick"
+    )
+    scores = json.loads((result.run / "scores.json").read_text())["entries"][0]
+    assert scores["metrics"]["iou"]["value"] == 1 and scores["num_tiles"] == 2
+    assert "polygon_f1" not in scores["metrics"] and scores["sparse_labels"]
+    assert "sparse labels do not say where a building ends" in result.table
+    # judged by labels that are dense
+    maps = tmp_path / "maps"
+    images = [str(eight / f"tiles/tile{n}.tif") for n in range(8)]
+    words = ["-q", "predict", *images, "-o", str(tmp_path / "m.gpkg")]
+    words += ["--raster", str(maps), "--model", str(result.run)]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    given = ["--images", str(eight / "tiles"), "-o", str(tmp_path / "scores")]
+    dense = [*given, "--labels", str(eight / "labels")]
+    done = CliRunner().invoke(cli, ["evaluate", str(maps), *dense])
+    assert done.exit_code == 0, done.output
+    own = json.loads((tmp_path / "scores/scores.json").read_text())["entries"][0]
+    assert own["metrics"]["iou"]["value"] > 0.9
+    assert own["metrics"]["polygon_f1"]["value"] == 1
+    # and by the sparse ones, and matched on those
+    few = [*given[:2], "--labels", sparse, "--sparse"]
+    done = CliRunner().invoke(cli, ["evaluate", str(maps), *few])
+    assert done.exit_code == 0 and "sparse labels do not say" in done.output.replace(
+        "\n", " "
+    )
+    if method != "forest":
+        words = ["match", str(result.run), *few, "-o", str(tmp_path / "again")]
+        done = CliRunner().invoke(cli, words)
+        assert done.exit_code == 0, done.output
+
+
+def test_info_counts_sparse_features(eight, sparse):
+    words = ["info", str(eight / "tiles"), "--labels", sparse, "--sparse"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    assert "8 sparse features (all meet the images)" in done.output
+    assert "they hold in 4 of 8 tiles" in done.output
+    assert "2 match, 2 test" in done.output

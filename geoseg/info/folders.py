@@ -59,11 +59,12 @@ def folder_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> 
     try:
         # the very checks that a training begins with
         checked = tiles_of(settings)
+        sheet.facts["labelled"] = sum(tile.labels is not None for tile in checked)
         say_labels(sheet, checked, nodata)
     except GeosegError as error:
         say_problem(sheet, error)
         return sheet
-    split = split_of(settings, found)
+    split = split_of(settings, checked)
     _say_split(sheet, split)
     seen = {tile.image for tile in training_tiles(split)}
     used = [grid for grid in grids if grid.path in seen] or grids

@@ -31,8 +31,11 @@ def say_labels(sheet: Sheet, tiles: Sequence[Tile], nodata: str) -> None:
         return
     facts, classes = inspect_labels(labelled, nodata=nodata), labelled[0].classes
     sheet.facts["labels"] = {"source": _source(labelled), **asdict(facts)}
-    sheet.say("labels", f"{_kind(facts, len(tiles))}, {_grid_words(facts)}")
+    noun = "sparse feature" if classes.sparse else "polygon"
+    sheet.say("labels", f"{_kind(facts, noun, len(tiles))}, {_grid_words(facts)}")
     sheet.say("", f"in {_source(labelled)}")
+    if len(labelled) < len(tiles) and facts.files == 1:
+        sheet.say("", f"they hold in {len(labelled)} of {len(tiles)} tiles")
     if facts.values and not classes.colours:
         sheet.say("", *wrapped(f"values {share_words(facts.values)}"))
     sheet.say("", *wrapped(_class_words(facts), 84))
@@ -51,13 +54,13 @@ def _source(tiles: Sequence[Tile]) -> str:
     return files.pop() if len(files) == 1 else str(PurePath(files.pop()).parent)
 
 
-def _kind(facts: LabelFacts, tiles: int) -> str:
+def _kind(facts: LabelFacts, noun: str, tiles: int) -> str:
     if facts.polygons is None:
         return "a mask" if facts.files == 1 else f"{facts.files} masks"
     where = "meet the image" if tiles == 1 else "meet the images"
     files = "" if facts.files == 1 else f" of {facts.files} files"
     met = "all" if facts.inside == facts.polygons else facts.inside
-    return f"{counted(facts.polygons, 'polygon')}{files} ({met} {where})"
+    return f"{counted(facts.polygons, noun)}{files} ({met} {where})"
 
 
 def share_words(shares: Mapping[str, float]) -> str:
