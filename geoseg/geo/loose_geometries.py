@@ -84,6 +84,8 @@ def _polygons(item: Mapping[str, Any]) -> tuple[list[shapely.Polygon], str]:
         shell, *holes = [_flat(ring) for ring in rings] or [[]]
         if _closed(shell) < _RING:
             wrong = wrong or f"a ring has {len(shell)} points, expected 4 or more"
+        elif not np.isfinite(shell).all():
+            wrong = wrong or "coordinates are not finite"
         else:
             polygons.append(
                 shapely.Polygon(shell, [h for h in holes if _closed(h) >= _RING])

@@ -57,6 +57,7 @@ def polygon(*rings):
 CORNER = at((9, 8), (9, 10), (11, 10), (11, 8), (9, 8))
 BAD = {
     "nan": (polygon([*CORNER[:2], [NAN, 3999990], CORNER[0]]), "not finite"),
+    "nan first": (polygon([[NAN, NAN], *CORNER[:3], [NAN, NAN]]), "not finite"),
     "infinite": (polygon([*CORNER[:2], [INF, 3999990], CORNER[0]]), "not finite"),
     "short": (polygon(CORNER[:2]), "a ring has 2 points, expected 4 or more"),
     "point": ({"type": "Point", "coordinates": CORNER[0]}, "a Point has no area"),
