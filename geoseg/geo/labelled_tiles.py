@@ -34,8 +34,9 @@ SHOWN = 10
 def keep_labelled(tiles: Sequence[Tile], *, one_file: bool) -> list[Tile]:
     """Return tiles without labels where those say nothing of them.
 
-    That is a tile outside the labelled area, one without any feature of sparse labels,
-    and one that no label touches where that is what counts.
+    That is a tile whose mask has no labelled pixel there, one outside the labelled area,
+    one without any feature of sparse labels, and one that no label touches where that
+    is what counts.
 
     Args:
         tiles: Labelled or not; blocks count as tiles.
@@ -53,8 +54,7 @@ def keep_labelled(tiles: Sequence[Tile], *, one_file: bool) -> list[Tile]:
     classes = labelled[0].classes
     if classes.sparse:
         _need_background(labelled)
-    if one_file and not is_vector(labelled[0]):
-        labelled = [tile for tile in labelled if _has_label(tile, describe(tile.image))]
+    labelled = _without_blank_masks(labelled)
     if classes.sparse or any(area_tile(tile) is not None for tile in labelled):
         kept = [tile for tile in labelled if _has_label(tile, describe(tile.image))]
         _need_labelled(labelled, kept)
@@ -70,6 +70,26 @@ def keep_labelled(tiles: Sequence[Tile], *, one_file: bool) -> list[Tile]:
         kept = labelled
     names = {tile.id for tile in kept}
     return [t if t.id in names else replace(t, labels=None) for t in tiles]
+
+
+def _without_blank_masks(tiles: list[Tile]) -> list[Tile]:
+    """Return the tiles but those whose mask has no pixel of a class there.
+
+    Raises:
+        LabelError: If none is left.
+    """
+    kept = [t for t in tiles if is_vector(t) or _has_label(t, describe(t.image))]
+    names = {tile.id for tile in kept}
+    blank = [tile.id for tile in tiles if tile.id not in names]
+    _need_labelled(tiles, kept)
+    if blank:
+        more = len(blank) - SHOWN
+        log.info(
+            "%d of %s have a mask without a labelled pixel and count as unlabelled: %s%s",
+            *(len(blank), counted(len(tiles), "tile"), ", ".join(blank[:SHOWN])),
+            f" and {more} more" if more > 0 else "",
+        )
+    return kept
 
 
 def _touched(tiles: Sequence[Tile]) -> list[Tile]:

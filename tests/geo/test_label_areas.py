@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from label_layers import write_layer
@@ -265,3 +266,27 @@ def test_a_turned_image_has_the_same_area(write_tiff, tmp_path, at):
     write_layer(path, "labelled", [shapely.Polygon(ring)])
     labelled = ids_of(image, path) != IGNORE
     assert labelled.sum() == 72 and labelled[1:9, 2:11].all()
+
+
+@pytest.mark.parametrize("blank", [255, 9])
+def test_tiles_and_blocks_of_blank_masks_are_unlabelled(
+    write, write_tiff, folder, tmp_path, blank, caplog
+):
+    caplog.set_level(logging.INFO)
+    for number in range(3):
+        path = write(number, np.ones((3, 80, 80), np.uint8))
+        with rasterio.open(path) as image:
+            transform = image.transform
+        mask = np.full((1, 80, 80), blank, np.uint8)
+        if number < 2:
+            mask[0, :30, : 30 if number else 80] = 0
+            mask[0, 2:6, 2:6] = 1
+        name = f"masks/tile{number}.tif"
+        write_tiff(name, mask, transform=transform, nodata=blank)
+    ways = {"images": str(folder), "labels": str(tmp_path / "masks")}
+    tiles = load_tiles(**ways, aoi=None, data=None)
+    assert [tile.id for tile in tiles if tile.labels is None] == ["tile2"]
+    assert "1 of 3 tiles have a mask without a labelled pixel" in caplog.text
+    blocks = load_tiles(**ways, aoi=None, data=None, blocks=2)
+    labelled = [tile.id for tile in blocks if tile.labels is not None]
+    assert labelled == ["tile0#r0c0", "tile0#r0c1", "tile1#r0c0"]
