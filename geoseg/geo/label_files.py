@@ -115,7 +115,7 @@ def _read_fiona(path: str, classes: LabelClasses) -> Shapes:
                 chosen = _chosen_fields(source, classes)
             with open_vectors(name, layer, **chosen) as source:
                 shapes = _read_features(source, classes)
-    except fiona.errors.FionaError as error:
+    except (fiona.errors.FionaError, fiona._err.CPLE_BaseError) as error:
         raise OSError(str(error.__cause__ or error)) from error
     if shapes.geometries:
         _check_field(path, classes, fields)
@@ -220,7 +220,7 @@ def area_layer(path: str, labels_layer: str | None, *, named: bool) -> str | Non
     with named_errors(path), remote_access(path) as name:
         try:
             layers = [x for x in list_layers(name) if _has_geometries(name, x)]
-        except fiona.errors.FionaError as error:
+        except (fiona.errors.FionaError, fiona._err.CPLE_BaseError) as error:
             raise OSError(str(error.__cause__ or error)) from error
     for layer in layers:
         own = layer.casefold() == AREA_LAYER and layer != labels_layer

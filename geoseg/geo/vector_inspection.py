@@ -85,7 +85,10 @@ def inspect_vector(path: Path) -> list[LayerFacts]:
     try:
         names = [name for name in list_layers(path) if name != _STYLES]
         return [_inspect_layer(path, name) for name in names]
-    except (fiona.errors.FionaError, OSError, ValueError) as error:
+    except (
+        *(fiona.errors.FionaError, fiona._err.CPLE_BaseError),
+        *(OSError, ValueError),
+    ) as error:
         reason = " ".join(str(error).split())
         raise LabelError(
             f"{path} cannot be read ({reason}), expected a vector file: check it with "

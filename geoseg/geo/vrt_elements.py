@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement
 
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
 from geoseg.errors import RasterError
 
 
@@ -137,6 +140,8 @@ def _copy(
         values["relativeToVRT"] = "0"
     elif not kind.children:
         made.text = element.text
+    if kind.name == "SRS":
+        _check_crs(name, element.text or "")
     made.attrib.update(values)
     for child in element:
         lower = _lower(child.tag)
@@ -175,6 +180,18 @@ def _check_class(name: str, kind: Kind, value: str) -> None:
         )
     if lower not in (_PLAIN if kind.name == _BAND else {""}):
         raise _unknown(name, f"subClass={value!r} in <{kind.name}>")
+
+
+def _check_crs(name: str, text: str) -> None:
+    """Refuse a CRS that is not known, which GDAL says only when pixels are asked for."""
+    try:
+        if text.strip():
+            CRS.from_user_input(text.strip())
+    except CRSError as error:
+        raise RasterError(
+            f"{name} has the CRS {text.strip()[:60]!r}, which is not known, expected an "
+            "EPSG code or WKT: set it with gdal_edit.py -a_srs"
+        ) from error
 
 
 def _check_open_options(name: str, element: Element) -> None:
