@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
@@ -128,14 +129,16 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
     try:
         with warnings.catch_warnings(), remote_access(name) as gdal_name:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            if file_name(name).suffix.lower() == ".vrt":
-                return open_vrt(gdal_name)
-            return _open_tiff(gdal_name)
+            is_vrt = file_name(name).suffix.lower() == ".vrt"
+            dataset = open_vrt(gdal_name) if is_vrt else _open_tiff(gdal_name)
+            # the first call after opening says what was wrong with the metadata
+            _ = dataset.colorinterp
+            return dataset
     except UnicodeEncodeError as error:
         raise RasterError(
             f"{ascii(name)} is not in UTF-8, expected a name that is: rename the file"
         ) from error
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         reason = " ".join(str(error).split())
         raise RasterError(
             explain(name, reason)

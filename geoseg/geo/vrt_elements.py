@@ -5,6 +5,7 @@ by the table below, under the names that GDAL documents; what GDAL gets to see i
 copy.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement
@@ -98,6 +99,10 @@ DATASET = _kind(
 )
 #: Statistics, and what only shows: left out of the copy.
 _LEFT_OUT = {"histograms", "gdalrasterattributetable"}
+#: Codes, URNs, PROJ strings, WKT and PROJJSON; GDAL takes addresses and files as well.
+_CRS_TEXT = re.compile(
+    r"[a-z]+:[\w+]+|urn:[\w:,.-]+|WGS84|\+.+|\{.+|[a-z_]+\s*\[.+", re.I | re.S
+)
 #: Metadata that name nothing; of other domains, some name files.
 _DOMAINS = {"", "image_structure", "rpc"}
 _PLAIN = {"", "vrtsourcedrasterband"}
@@ -184,14 +189,19 @@ def _check_class(name: str, kind: Kind, value: str) -> None:
 
 def _check_crs(name: str, text: str) -> None:
     """Refuse a CRS that is not known, which GDAL says only when pixels are asked for."""
+    text = text.strip()
+    if not text:
+        return
+    wrong = RasterError(
+        f"{name} has the CRS {text[:60]!r}, which is not known, expected an EPSG code or "
+        "WKT: set it with gdal_edit.py -a_srs"
+    )
+    if not _CRS_TEXT.fullmatch(text):
+        raise wrong
     try:
-        if text.strip():
-            CRS.from_user_input(text.strip())
-    except CRSError as error:
-        raise RasterError(
-            f"{name} has the CRS {text.strip()[:60]!r}, which is not known, expected an "
-            "EPSG code or WKT: set it with gdal_edit.py -a_srs"
-        ) from error
+        CRS.from_user_input(text)
+    except (CRSError, ValueError) as error:
+        raise wrong from error
 
 
 def _check_open_options(name: str, element: Element) -> None:

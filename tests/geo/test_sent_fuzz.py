@@ -27,7 +27,7 @@ from geoseg.geo.vector_inspection import inspect_vector
 RASTERS = ("m.vrt", "a.tif.msk", "a.tif.ovr", "a.tif.aux.xml", "part.tif.msk")
 VECTORS = ("l.gpkg", "l.shp", "l.fgb", "l.geojson", "l.json", "l.geojsonl", "l.csv")
 #: A round looks at one mutation of each.
-ROUNDS = [30, pytest.param(1500, marks=pytest.mark.slow)]
+ROUNDS = [30, pytest.param(500, marks=pytest.mark.slow)]
 
 
 @pytest.fixture
