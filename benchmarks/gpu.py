@@ -251,7 +251,7 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("-o", "--output", type=Path, required=True)
     one.add_argument("--bands", default="rgb")
-    one.add_argument("--match-tiles", type=int, default=50)
+    one.add_argument("--match-tiles", type=int)
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--limit-mb", type=float, default=48.0)
     one.add_argument("--overwrite", action="store_true")

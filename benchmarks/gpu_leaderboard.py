@@ -191,7 +191,7 @@ def _run(board: Board, source: str, job: Job, folder: Path) -> bool:
 def training_tiles(pack: Pack, source: str, row: Row) -> list[PackedTile]:
     """Return what a row may see: no test tile, and labels only if it learns from them."""
     match = pack.select("match", source=source)
-    others = _blind(pack.select("select", "unlabelled", source=source))
+    others = _blind(pack.select("select", "unlabelled", "hidden", source=source))
     method = method_class(row.method)
     if method.labelled_share == 1:
         return match

@@ -31,7 +31,7 @@ class PackedTile:
     Attributes:
         id: Its name.
         source: Name of the place that it belongs to.
-        role: ``match``, ``select``, ``test`` or ``unlabelled``.
+        role: ``match``, ``select``, ``test``, ``hidden`` or ``unlabelled``.
         image: ``(C, H, W)`` float32 in [0, 1].
         valid: ``(H, W)`` bool.
         mask: ``(H, W)`` long, class ids or IGNORE.
@@ -68,7 +68,7 @@ class Pack:
     @property
     def training(self) -> list[PackedTile]:
         """What unsupervised training sees: all but the test tiles."""
-        return self.select("match", "select", "unlabelled")
+        return self.select("match", "select", "unlabelled", "hidden")
 
 
 def write_pack(
@@ -76,7 +76,7 @@ def write_pack(
     sources: dict[str, tuple[str, str | None]],
     *,
     bands: str = "rgb",
-    match_tiles: int = 50,
+    match_tiles: int | None = None,
     seed: int = 0,
     limit_mb: float = 48.0,
     overwrite: bool = False,
@@ -88,7 +88,7 @@ def write_pack(
         sources: Name of each place → its images and its labels, as ``geoseg train``
             takes them.
         bands: Bands that all sources have.
-        match_tiles: Labelled tiles of each source to match on.
+        match_tiles: Labelled tiles of each source to match on, if chosen.
         seed: Of the splits.
         limit_mb: Most megabytes that the file may have.
         overwrite: Replace the file.
@@ -131,8 +131,9 @@ def _add_source(
     name: str,
     images: str,
     labels: str | None,
-    match_tiles: int,
+    match_tiles: int | None,
 ) -> None:
+    from geoseg.geo.splits import ROLES
     from geoseg.geo.tile_reader import TileReader
     from geoseg.run_tiles import normalization_of, split_of, tiles_of, training_tiles
     from geoseg.settings import RunSettings
@@ -147,7 +148,7 @@ def _add_source(
     split = split_of(settings, tiles_of(settings))
     normalization = normalization_of(settings, training_tiles(split))
     card["sources"][name] = {"normalization": normalization.to_json()}
-    for role in ("match", "select", "test", "unlabelled"):
+    for role in ROLES:
         tiles = getattr(split, role)
         if not tiles:
             continue
