@@ -34,6 +34,12 @@ class SeenTiles(NamedTuple):
     test: set[str]
 
 
+def counts_on_card(card: ModelCard) -> dict[str, int]:
+    """Return how many tiles of each role a model's card names, in the order of roles."""
+    named = card.provenance.get("tiles", {})
+    return {role: len(named[role]) for role in ROLES if role in named}
+
+
 def seen_tiles(card: ModelCard, tiles: Sequence[Tile]) -> SeenTiles:
     """Find among tiles those that a model has seen.
 

@@ -11,6 +11,7 @@ from geoseg.matching import Matching
 from geoseg.methods.base import CLASS_HEAD
 from geoseg.model import ModelCard, file_sha256, load_card
 from geoseg.run_files import SCORED_NAME
+from geoseg.seen_tiles import counts_on_card
 from geoseg.words import counted
 
 
@@ -157,12 +158,11 @@ def _score(value: float | None) -> str:
 
 def _say_provenance(sheet: Sheet, card: ModelCard) -> None:
     origin = card.provenance
-    roles = origin.get("tiles", {})
-    counts = ", ".join(f"{len(ids)} {role}" for role, ids in roles.items() if ids)
+    roles = counts_on_card(card)
+    counts = ", ".join(f"{number} {role}" for role, number in roles.items() if number)
     steps = f"{counted(origin['steps'], 'step')}, " if "steps" in origin else ""
     sheet.say("made from", f"{origin.get('source', '?')}: {counts or 'no tiles named'}")
-    totals = {role: len(ids) for role, ids in roles.items()}
-    near = adjoining_words(origin.get("adjoining_test", {}), totals)
+    near = adjoining_words(origin.get("adjoining_test", {}), roles)
     sheet.say("", *wrapped(near))
     preset = f", preset {origin['preset']}" if "preset" in origin else ""
     tried = len(origin.get("restarts", ()))

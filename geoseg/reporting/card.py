@@ -12,6 +12,7 @@ from geoseg.metrics import majority_accuracy
 from geoseg.model import ModelCard
 from geoseg.reporting.material import Material
 from geoseg.run_files import SETTINGS_NAME, TIMES_NAME
+from geoseg.seen_tiles import counts_on_card
 from geoseg.stopwatch import read_seconds
 from geoseg.words import counted
 
@@ -80,9 +81,9 @@ def _tiles(material: Material) -> Rows:
         "unlabelled": "to train on, unlabelled",
         "test": "kept from training, to test",
     }
-    roles = material.model.card.provenance.get("tiles", {})
+    roles = counts_on_card(material.model.card)
     return rows + [
-        (names.get(r, r), f"{len(ids)} {kind}") for r, ids in roles.items() if ids
+        (names[role], f"{number} {kind}") for role, number in roles.items() if number
     ]
 
 
@@ -217,9 +218,9 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
             f"Training saw the images of the matching tiles, with{'' if learned else 'out'} "
             f"labels, {_others(card)}but no test image."
         )
-    roles = {role: len(ids) for role, ids in card.provenance.get("tiles", {}).items()}
-    near = adjoining_words(card.provenance.get("adjoining_test", {}), roles)
-    found += [f"{near}."] if near else []
+    near = card.provenance.get("adjoining_test", {})
+    words = adjoining_words(near, counts_on_card(card))
+    found += [f"{words}."] if words else []
     if len(card.matchings) > 1:
         found.append(
             f"{len(card.matchings)} heads are tabulated. Choosing the best of them after "
@@ -238,7 +239,7 @@ def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
 
 def _others(card: ModelCard) -> str:
     """Name the images that training saw beside those of the matching tiles."""
-    hidden = len(card.provenance.get("tiles", {}).get("hidden", ()))
+    hidden = counts_on_card(card).get("hidden", 0)
     return f"{counted(hidden, 'tile')} with labels hidden, " if hidden else ""
 
 

@@ -9,6 +9,7 @@ from qgis.core import (
     QgsProcessingParameterEnum,
     QgsProcessingParameterFolderDestination,
     QgsProcessingParameterNumber,
+    QgsProcessingParameterString,
 )
 
 from . import program
@@ -52,6 +53,7 @@ class Train(GeosegAlgorithm):
             )
         )
         self._add_limits()
+        self._add_roles()
         self.add_extra()
         self.add(QgsProcessingParameterFolderDestination("OUTPUT", "Run"))
         self.addOutput(QgsProcessingOutputFile("MODEL", "Model"))
@@ -75,6 +77,22 @@ class Train(GeosegAlgorithm):
             QgsProcessingParameterNumber("SEED", "Seed", integer, 0, minValue=0),
             advanced=True,
         )
+
+    def _add_roles(self):
+        for name, title, usual in (
+            ("MATCH_TILES", "Labelled tiles to match on", "50, if enough are left"),
+            (
+                "TEST_TILES",
+                "Labelled tiles to test on",
+                "a quarter, but at least 50 and at most 700, and never more than half",
+            ),
+        ):
+            self.add(
+                QgsProcessingParameterString(name, title, optional=True),
+                advanced=True,
+                help="A number or a share such as 10%; by default {}. All others train "
+                "with their labels hidden.".format(usual),
+            )
 
     def problem(self, parameters, context):
         return check_tiles(self, parameters, labels_needed=False)
@@ -107,4 +125,7 @@ class Train(GeosegAlgorithm):
         if parameters.get("MAX_MINUTES") is not None:
             minutes = self.parameterAsInt(parameters, "MAX_MINUTES", context)
             words += ["--max-time", "{:02}:{:02}:00".format(*divmod(minutes, 60))]
+        for name in ("MATCH_TILES", "TEST_TILES"):
+            flag = "--" + name.lower().replace("_", "-")
+            words += self.option(flag, parameters, name, context)
         return words + self.option("--seed", parameters, "SEED", context)

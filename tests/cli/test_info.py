@@ -66,6 +66,30 @@ def test_a_folder_and_its_split(there, info):
     assert "6 images, 6 with labels" in info(folder)
 
 
+def test_roles_and_neighbours_of_the_test_are_told(tmp_path, there, info):
+    folder = tmp_path / "run"
+    shutil.copytree(there.run, folder)
+    values = json.loads((folder / "run.json").read_text())
+    values["roles"][0]["role"] = "hidden"
+    values["adjoining_test"] = {"hidden": 1}
+    (folder / "run.json").write_text(json.dumps(values))
+    found = facts(info, folder)
+    assert found["roles"] == {"hidden": 1, "match": 2, "test": 3}
+    assert found["adjoining_test"] == {"hidden": 1}
+    text = info(folder)
+    assert "1 hidden, 2 match, 3 test; outlines in roles.geojson" in text
+    assert "1 of 1 hidden tiles touch or overlap test tiles" in text
+    assert "made from   sample: 3 match, 3 test" in text
+    model = load_model(folder / "model.safetensors")
+    card = model.card
+    provenance = {**card.provenance, "adjoining_test": {"hidden": 1}}
+    provenance["tiles"] = {**card.provenance["tiles"], "hidden": ["img9", "img8"]}
+    save_model(folder / "model.safetensors", model.with_card(provenance=provenance))
+    text = info(folder / "model.safetensors")
+    assert "3 match, 3 test, 2 hidden" in text
+    assert "1 of 2 hidden tiles touch or overlap test tiles" in text
+
+
 def test_an_area_of_interest_is_its_folder(there, info):
     by_name, by_path = facts(info, "--aoi", "sample"), facts(info, "sample_tiles")
     assert by_name["tiles"] == by_name["labelled"] == 6

@@ -38,7 +38,8 @@ def steps(toolbox, program, town, tmp_path_factory):
         "train": {
             **learned,
             **{"PRESET": COLORS, "MAX_MINUTES": 5, "OUTPUT": str(folder / "run")},
-            "EXTRA": "-p clusters=4 --match-tiles 3 --no-controls",
+            **{"MATCH_TILES": "3", "TEST_TILES": "34%"},
+            "EXTRA": "-p clusters=4 --no-controls",
         },
         "match": {
             **{"LAYERS": tiles[:2], "LABELS": labels, "MODEL": str(folder / "run")},
@@ -79,6 +80,8 @@ def test_a_training_gives_a_model_and_the_page_of_scores(steps):
     }
     card = load_model(run / "model.safetensors").card
     assert card.method == "color_kmeans" and card.parameters["clusters"] == 4
+    roles = card.provenance["tiles"]
+    assert [len(roles[name]) for name in ("match", "test", "hidden")] == [3, 2, 1]
 
 
 def test_a_filtered_layer_of_a_geopackage_gives_its_own_labels_alone(steps):

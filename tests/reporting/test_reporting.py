@@ -16,7 +16,7 @@ from geoseg.geo.contingency import contingency_tables, match_model
 from geoseg.geo.scores import Scores, TileCounts, majority_scores
 from geoseg.patches import Epoch
 from geoseg.reporting import Material, gather, surveyor
-from geoseg.reporting.card import caveats, clock
+from geoseg.reporting.card import caveats, clock, run_card
 from geoseg.reporting.gather import _choose, _how_chosen, _worst
 from geoseg.reporting.k_curve import k_curves
 from geoseg.reporting.survey import Place, shown_part, spread, survey_tile
@@ -228,6 +228,18 @@ def test_caveats_follow_from_the_run(contents, material):
     assert not any("stopped early" in text for text in contents.caveats)
     shared = replace(material, training=material.test)
     assert any("cut from the same 3 images" in text for text in gather(shared).caveats)
+
+
+def test_hidden_tiles_and_neighbours_of_the_test_are_told(material):
+    card = material.model.card
+    provenance = {**card.provenance, "adjoining_test": {"hidden": 1}}
+    provenance["tiles"] = {"hidden": ["a", "b"], **card.provenance["tiles"]}
+    told = replace(material, model=material.model.with_card(provenance=provenance))
+    assert ("to train on, labels hidden", "2 tiles") in run_card(told)["Tiles"]
+    words = caveats(told)
+    assert any(t.startswith("1 of 2 hidden tiles touch or overlap") for t in words)
+    assert any("2 tiles with labels hidden, but no test image" in t for t in words)
+    assert not any("hidden" in text for text in caveats(material))
 
 
 @pytest.mark.parametrize(
