@@ -21,6 +21,7 @@ from geoseg.fitting import limits_of
 from geoseg.geo.contingency import match_model
 from geoseg.geo.labels import check_tells_apart
 from geoseg.geo.locks import locked, refuse_busy
+from geoseg.geo.open_images import each_opened_once
 from geoseg.geo.role_outlines import adjoining_test, write_roles
 from geoseg.geo.scores import constant_controls
 from geoseg.model import Model, load_model, save_model
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@each_opened_once()
 def start(
     settings: RunSettings, run: Path | None = None, *, profile: bool = False
 ) -> RunResult:
@@ -114,6 +116,7 @@ def start(
         return _train_match_score(plan, folder, resume=False, profile=profile)
 
 
+@each_opened_once()
 def resume(
     folder: Path,
     *,

@@ -14,6 +14,7 @@ from geoseg.geo.aoi import VECTOR_SUFFIXES, Tile
 from geoseg.geo.evaluation import evaluate_models, evaluate_output
 from geoseg.geo.heads import Onlooker
 from geoseg.geo.labels import check_footprints
+from geoseg.geo.open_images import each_opened_once
 from geoseg.geo.outputs import check_output
 from geoseg.geo.presence import need_map
 from geoseg.geo.score_tables import markdown_table
@@ -101,6 +102,7 @@ class Judged(NamedTuple):
         )
 
 
+@each_opened_once()
 def score_map(
     prediction: Path,
     settings: RunSettings,

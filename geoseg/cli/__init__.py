@@ -11,6 +11,7 @@ import click
 
 from geoseg import __version__
 from geoseg.errors import GeosegError
+from geoseg.geo.open_images import each_opened_once
 from geoseg.plain_text import PlainFormatter, one_line
 from geoseg.words import did_you_mean
 
@@ -62,7 +63,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with each_opened_once():
+                return super().invoke(ctx)
         except click.UsageError as error:
             if not isinstance(error, click.MissingParameter):  # which lists choices
                 error.message = one_line(error.message)  # type: ignore[misc]

@@ -30,6 +30,7 @@ from geoseg.geo.georeference import grids_agree, ground_size_m
 from geoseg.geo.nodata import NodataRule as NodataRule
 from geoseg.geo.nodata import check_nodata as check_nodata
 from geoseg.geo.nodata import declared_valid, has_mask, is_nodata
+from geoseg.geo.open_images import Loan, borrow, known
 from geoseg.geo.presence import need_image
 from geoseg.geo.remote import (
     explain,
@@ -109,8 +110,8 @@ class RasterDescription:
         return PixelWindow(0, 0, self.height, self.width)
 
 
-def open_raster(path: str | Path) -> rasterio.DatasetReader:
-    """Open a GeoTIFF (COG) or VRT for reading.
+def open_raster(path: str | Path) -> Loan:
+    """Open a GeoTIFF (COG) or VRT for reading, or borrow it where it is open already.
 
     Other drivers are off: a file's content must not choose which of GDAL's hundred
     parsers runs (``gdal_limits.py``). VRTs that are more than mosaics are refused
@@ -120,7 +121,10 @@ def open_raster(path: str | Path) -> rasterio.DatasetReader:
     Raises:
         RasterError: If the file is absent, unreadable, of another format or refused.
     """
-    name = str(path)
+    return borrow(str(path), _open)
+
+
+def _open(name: str) -> rasterio.DatasetReader:
     limit_rasters()
     if not is_remote(name):
         need_image(name)
@@ -167,7 +171,11 @@ def describe(path: str | Path) -> RasterDescription:
         RasterError: As :func:`open_raster`; or if the image has an alpha band alone or
             complex numbers.
     """
-    with open_raster(path) as dataset:
+    return known(str(path), _describe)
+
+
+def _describe(name: str) -> RasterDescription:
+    with open_raster(name) as dataset:
         return describe_open(dataset)
 
 
@@ -277,7 +285,11 @@ def read_window(
     area = Window(window.col, window.row, window.width, window.height)
     try:
         pixels = _read(dataset, numbers, area, shape or (window.height, window.width))
-        valid = np.isfinite(pixels).all(axis=0)
+        valid = (
+            np.isfinite(pixels).all(axis=0)
+            if pixels.dtype.kind == "f"
+            else np.ones(pixels.shape[1:], bool)
+        )
         if rule == "auto":
             valid &= declared_valid(dataset, numbers, area, pixels)
         elif rule != "none":

@@ -64,11 +64,14 @@ class _Histogram:
         self.counts = np.zeros(bins, np.int64)
 
     def add(self, values: np.ndarray[Any, Any]) -> None:
-        if self.exact:
-            codes = values.astype(np.int64) - _LEAST
+        if not self.exact:
+            codes, first = _float_code(values) >> (32 - _CODE_BITS), 0
+        elif values.dtype.kind == "u":  # counted as they are: no copies
+            codes, first = values, -_LEAST
         else:
-            codes = _float_code(values) >> (32 - _CODE_BITS)
-        self.counts += np.bincount(codes, minlength=len(self.counts))
+            codes, first = values.astype(np.int64) - _LEAST, 0
+        counts = np.bincount(codes)
+        self.counts[first : first + len(counts)] += counts
 
     def merged(self, other: "_Histogram") -> "_Histogram":
         """The counts of both; exact where the other, which is not, has none."""
@@ -178,9 +181,10 @@ def band_statistics(
     for tile in tiles:
         for values, valid in _read_strips(tile, bands, nodata):
             zeros, area = zeros + count_zeros(values, valid), area + valid.size
+            whole = valid.all()  # mostly so, and then there is nothing to choose
             small = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
             for counts, band in zip(exact if small else coded, values, strict=True):
-                counts.add(band[valid])
+                counts.add(band.ravel() if whole else band[valid])
     histograms = [a.merged(b) for a, b in zip(exact, coded, strict=True)]
     pixels = int(histograms[0].counts.sum())
     if pixels == 0:
