@@ -12,13 +12,14 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Transformer
 
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo import splits
 from geoseg.geo.aoi import Tile
 from geoseg.geo.raster import PixelWindow
 from geoseg.geo.splits import ROLES, role_counts, split_blocks, split_tiles
-from geoseg.geo.tile_groups import PlacedTile
+from geoseg.geo.tile_groups import PlacedTile, overlapping_groups, place_tiles
 
 PIXELS = np.ones((1, 10, 10), np.uint8)
 
@@ -264,3 +265,70 @@ def test_wrong_counts_and_small_tiles_are_refused(write_tiff):
         split_blocks([tile], 0, 3)
     with pytest.raises(DatasetError, match="same id"):
         split_tiles([tile, tile])
+
+
+def placed_at(write_tiff, *places):
+    """Tiles of 10 x 10 pixels of about 1 m at (CRS, longitude, latitude)."""
+    tiles = []
+    for number, (crs, lon, lat) in enumerate(places):
+        move = Transformer.from_crs(4326, crs, always_xy=True)
+        # beyond 180° PROJ would bring them back
+        x, y = (lon, lat) if crs == "EPSG:4326" else move.transform(lon, lat)
+        side = 1e-5 if crs == "EPSG:4326" else 1
+        grid = Affine(side, 0, x, 0, -side, y)
+        path = write_tiff(f"t{number}.tif", PIXELS, crs=crs, transform=grid)
+        tiles.append(Tile(f"t{number}", path, "labels.geojson"))
+    return tiles
+
+
+def groups_of(tiles):
+    return sorted(
+        sorted(tile.id for tile in group.tiles)
+        for group in overlapping_groups(place_tiles(tiles))
+    )
+
+
+def test_tiles_a_quarter_of_the_earth_apart_are_placed_each_for_itself(write_tiff):
+    graz, singapore = ("EPSG:32633", 15.4, 47.07), ("EPSG:32648", 103.8, 1.35)
+    near = ("EPSG:32648", 103.80002, 1.35)
+    tiles = placed_at(write_tiff, graz, singapore, near)
+    assert groups_of(tiles) == [["t0"], ["t1", "t2"]]
+    assert groups_of(tiles[::-1]) == [["t0"], ["t1", "t2"]]
+
+
+def test_a_tile_across_180_degrees_overlaps_its_neighbours_alone(write_tiff):
+    tiles = placed_at(
+        write_tiff,
+        ("EPSG:32760", 179.99996, -17),  # to 180.00005
+        ("EPSG:32701", -179.99999, -17),
+        ("EPSG:4326", 180.00003, -17),
+        ("EPSG:32701", -179.99, -17),
+        ("EPSG:32760", 179.99, -17),
+        ("EPSG:32633", 15, -17),
+    )
+    assert groups_of(tiles) == [["t0", "t1", "t2"], ["t3"], ["t4"], ["t5"]]
+    longitudes = [item.outline.centroid.x for item in place_tiles(tiles)]
+    # one after the other: from Africa eastwards, over 180 degrees
+    order = [5, 4, 0, 1, 2, 3]
+    assert sorted(range(6), key=longitudes.__getitem__) in (order, [5, 4, 0, 2, 1, 3])
+
+
+def test_degrees_to_360_and_to_180_are_one_place(write_tiff):
+    tiles = placed_at(
+        write_tiff, ("EPSG:4326", 185, 10), ("EPSG:4326", -175, 10), ("EPSG:4326", 9, 9)
+    )
+    assert groups_of(tiles) == [["t0", "t1"], ["t2"]]
+
+
+def test_tiles_of_a_local_crs_are_placed_among_their_own(write_tiff):
+    site, mill = (
+        f'LOCAL_CS["{name}",UNIT["metre",1],AXIS["E",EAST],AXIS["N",NORTH]]'
+        for name in ("site", "mill")
+    )
+    places = [(site, 0), (site, 5), (mill, 0), ("EPSG:32633", 0)]
+    tiles = []
+    for number, (crs, x) in enumerate(places):
+        grid = Affine(1, 0, 500000 + x, 0, -1, 5000000)
+        path = write_tiff(f"t{number}.tif", PIXELS, crs=crs, transform=grid)
+        tiles.append(Tile(f"t{number}", path, "labels.geojson"))
+    assert groups_of(tiles) == [["t0", "t1"], ["t2"], ["t3"]]
