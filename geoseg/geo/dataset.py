@@ -24,7 +24,7 @@ from geoseg.geo.raster import (
     NodataRule,
     PixelWindow,
 )
-from geoseg.geo.tile_index import index_tiles, outline_between
+from geoseg.geo.tile_index import common_crs, index_tiles, outline_in, resolution_in
 from geoseg.geo.tile_reader import CACHE_MIB, TileReader
 from geoseg.normalization import Normalization
 from geoseg.patches import PatchBatch, tile_chances
@@ -66,9 +66,9 @@ class PatchQuery(tuple[slice, slice, slice]):
 class TileDataset(GeoDataset):
     """Tiles as a TorchGeo dataset whose samples are exact windows of the files.
 
-    The index is TorchGeo's (one row per tile, in the CRS of the first tile; a tile that
-    has no place there, a quarter of the Earth away, has an empty outline: queries of
-    coordinates do not find it, those of patches do); a query is
+    The index is TorchGeo's (one row per tile, in the CRS of the first tile, or in WGS 84
+    where others have no place in that; a tile with a place in neither has an empty
+    outline: queries of coordinates do not find it, those of patches do); a query is
     answered from the tile it overlaps most, at the nearest whole pixels of that tile's
     own grid, padded with invalid pixels beyond the tile. Its size in pixels is the
     query's in the dataset's resolution, so samples stack whatever the tiles' grids.
@@ -104,10 +104,11 @@ class TileDataset(GeoDataset):
             cache_mib=cache_mib,
         )
         self.descriptions, self.extents = self.reader.descriptions, self.reader.extents
-        self.index = index_tiles(self.tiles, self.descriptions, self.extents)
-        first = self.descriptions[0].transform
-        # a rotated pixel's sides, not its projection on the axes
-        self._res = (np.hypot(first.a, first.d), np.hypot(first.b, first.e))
+        self._common_crs = common_crs(self.descriptions, self.extents)
+        self.index = index_tiles(
+            self.tiles, self.descriptions, self.extents, self._common_crs
+        )
+        self._res = resolution_in(self._common_crs, self.descriptions[0])
 
     def __getitem__(self, query: Any) -> dict[str, Any]:
         """Read a patch.
@@ -136,7 +137,7 @@ class TileDataset(GeoDataset):
 
     def query(self, tile: int, window: PixelWindow, patch: int = 0) -> PatchQuery:
         """The query of a window of a tile's image."""
-        outline = outline_between(self.descriptions[tile], window, self.descriptions[0])
+        outline = outline_in(self._common_crs, self.descriptions[tile], window)
         left, bottom, right, top = outline.bounds
         xres, yres = self.res
         time = self.index.index[tile]
@@ -162,7 +163,7 @@ class TileDataset(GeoDataset):
         height = max(1, round((y.stop - y.start) / self.res[1]))
         width = max(1, round((x.stop - x.start) / self.res[0]))
         middle = (area.centroid.x, area.centroid.y)
-        (centre,) = warp([middle], self.descriptions[0].crs, description.crs)
+        (centre,) = warp([middle], self._common_crs, description.crs)
         col, row = locate(~description.transform, *centre)
         # half up, where round() would send neighbouring halves the same way
         top, left = (math.floor(v + 0.5) for v in (row - height / 2, col - width / 2))

@@ -13,9 +13,10 @@ from rasterio.crs import CRS
 from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.crs import full_turn
 from geoseg.geo.label_files import Shapes, read_shapes
 from geoseg.geo.loose_geometries import polygon_parts, valid_polygons
-from geoseg.geo.polygon_warps import across_180
+from geoseg.geo.polygon_warps import across_180, rejoined_at_180
 from geoseg.geo.remote import is_remote
 from geoseg.geo.sparse_shapes import simple_parts, widened
 from geoseg.metrics import BUILDING
@@ -100,7 +101,9 @@ def read_version(path: str, version: tuple[int, int], classes: LabelClasses) -> 
     for number, wrong in shapes.unreadable.items():
         left_out.setdefault(wrong, []).append(number)
     pairs = []
+    degrees = shapes.crs is not None and full_turn(shapes.crs) == 360
     for row, item in enumerate(shapes.geometries):
+        item = rejoined_at_180(item) if degrees else item
         parts = list(simple_parts(item)) if classes.sparse else polygon_parts(item)
         pairs += [(part, row) for part in parts]
         if not parts and not item.is_empty:
@@ -150,7 +153,8 @@ def _usable(
     usable = finite
     _leave_out(left_out, "coordinates are not finite", numbers[~finite])
     if crs is not None and crs.is_geographic:
-        on_earth = _all_of(~(np.abs(points[:, 1]) > 90), owners, len(polygons))
+        pole = (full_turn(crs) or 360) / 4  # 100 in grads
+        on_earth = _all_of(~(np.abs(points[:, 1]) > pole), owners, len(polygons))
         _check_degrees(path, polygons[finite & ~on_earth], int(finite.sum()))
         _leave_out(left_out, "a latitude is beyond 90", numbers[finite & ~on_earth])
         usable = finite & on_earth

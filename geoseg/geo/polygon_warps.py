@@ -90,6 +90,27 @@ def across_180(polygons: Array) -> Array:
     return joined
 
 
+def rejoined_at_180(geometry: shapely.Geometry) -> shapely.Geometry:
+    """Join the parts of a polygon in degrees that was cut at 180° (RFC 7946, 3.1.9).
+
+    The parts to the east of 180° get longitudes beyond it.
+
+    Example:
+        >>> west, east = shapely.box(179, 0, 180, 1), shapely.box(-180, 0, -179, 1)
+        >>> rejoined_at_180(shapely.MultiPolygon([west, east])).bounds
+        (179.0, 0.0, 181.0, 1.0)
+    """
+    if geometry.geom_type != "MultiPolygon" or geometry.is_empty:
+        return geometry
+    parts = np.array(geometry.geoms, dtype=object)
+    west, _, east, _ = shapely.bounds(parts).T
+    beyond = (west == -180) & (east < 0)
+    if not (beyond.any() and (east == 180).any() and np.isfinite(west).all()):
+        return geometry
+    parts[beyond] = shapely.transform(parts[beyond], _shifted(360))
+    return shapely.union_all(parts) if shapely.is_valid(parts).all() else geometry
+
+
 def _unwrapped(points: Array) -> Array:
     points = points.copy()
     points[points[:, 0] < np.median(points[:, 0]) - 180, 0] += 360

@@ -266,3 +266,37 @@ def test_what_a_model_takes_bands_for_is_said_where_the_file_names_none(
     with rasterio.open(path, "r+") as dataset:
         dataset.descriptions = [*bands, "coastal", "yellow", "rededge", "nir2"]
     assert "assumed" not in facts(path, "--model", there.run)["model"]
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "said"),
+    [
+        ("EPSG:4326", GRID, "no longitude and latitude"),
+        ("EPSG:32611", Affine(3e-6, 0, -115, 0, -3e-6, 36), "degrees taken for metres"),
+        ("EPSG:4978", GRID, "no lengths on the ground"),
+    ],
+)
+def test_what_neither_maps_nor_scores_is_said_by_info(
+    write, facts, info, tmp_path, crs, transform, said
+):
+    image = write("tiles/a.tif", picture(), crs=crs, transform=transform)
+    write("labels/a.tif", mask(0, 1), crs=crs, transform=transform)
+    assert said in info(image)
+    found = facts(tmp_path / "tiles", "--labels", tmp_path / "labels")
+    assert said in found["problem"]
+
+
+def test_a_crs_without_a_geotransform_is_told(write, info):
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        image = write("a.tif", picture(), transform=None)
+    text = info(image)
+    assert "none; has a CRS without a geotransform" in text
+    assert "has a CRS and no geotransform, expected both" in text
+
+
+def test_a_local_crs_in_metres_is_fine(write, facts, info, tmp_path):
+    crs = 'LOCAL_CS["site",UNIT["metre",1],AXIS["E",EAST],AXIS["N",NORTH]]'
+    write("tiles/a.tif", picture(), crs=crs)
+    write("labels/a.tif", mask(0, 1), crs=crs)
+    found = facts(tmp_path / "tiles", "--labels", tmp_path / "labels")
+    assert found["gsd_m"] == [0.5, 0.5] and "problem" not in found

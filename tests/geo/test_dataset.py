@@ -110,6 +110,28 @@ def test_a_tile_in_another_crs_is_read_on_its_own_grid(tiles, write_tiff):
     assert sample["image"].shape == (3, 8, 8)
 
 
+def test_a_tile_without_a_place_in_the_first_one_s_crs_is_trained_on_all_the_same(
+    write_tiff,
+):
+    """Graz and Singapore: a quarter of the Earth apart, in UTM each."""
+    pixels = np.random.default_rng(1).integers(1, 256, (3, 20, 20)).astype(np.uint8)
+    places = {"EPSG:32633": (530000, 5213000), "EPSG:32648": (366497, 149249)}
+    for order in (list(places), list(places)[::-1]):
+        tiles = []
+        for number, crs in enumerate(order):
+            x, y = places[crs]
+            grid = Affine(0.5, 0, x, 0, -0.5, y)
+            path = write_tiff(f"{number}.tif", pixels, crs=crs, transform=grid)
+            tiles.append(Tile(str(number), path))
+        dataset = TileDataset(tiles, EXACT)
+        for number in (0, 1):
+            query = dataset.query(number, PixelWindow(2, 3, 12, 10))
+            image = dataset[query]["image"].numpy()
+            np.testing.assert_array_equal(image * 256, pixels[:, 2:14, 3:13])
+        found = dataset[next(iter(GridGeoSampler(dataset, 8, 8)))]
+        assert found["image"].shape == (3, 8, 8)
+
+
 def test_masks_are_ignored_where_unlabelled_or_invalid(write_tiff, tiles):
     pixels = np.full((3, 40, 50), 7, np.uint8)
     pixels[:, 5, 7] = 0

@@ -23,6 +23,7 @@ from geoseg.geo.labels import check_footprints, check_labels, read_labels
 from geoseg.geo.mapping import MapOptions, map_buildings
 from geoseg.geo.mixture import mixture
 from geoseg.geo.raster import describe
+from geoseg.metrics import PolygonCounts
 from geoseg.run_tiles import load_tiles
 
 GEOD = Geod(ellps="WGS84")
@@ -92,6 +93,7 @@ def test_a_map_lies_on_its_image_in_every_format(town, crs, lon, lat, pixel, suf
     tile = Tile("a", image, str(mask))
     scores = evaluate_output(output, [tile])
     assert scores.confusions[0].tolist() == [[64 * 64 - 360, 0], [0, 360]]
+    assert scores.tiles[0].polygons == PolygonCounts(1, 0, 0)  # also where 180° cuts it
     # as labels, too: the same pixels
     labelled = Tile("a", image, str(output))
     np.testing.assert_array_equal(read_labels(labelled, describe(image)), truth())
