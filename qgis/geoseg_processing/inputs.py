@@ -3,16 +3,27 @@
 from qgis.core import (
     QgsProcessing,
     QgsProcessingException,
+    QgsProcessingParameterEnum,
     QgsProcessingParameterFeatureSource,
     QgsProcessingParameterField,
     QgsProcessingParameterFile,
     QgsProcessingParameterMultipleLayers,
+    QgsProcessingParameterNumber,
     QgsProcessingParameterString,
     QgsProcessingUtils,
 )
 
 #: Formats of labels that geoseg reads as they are; of others QGIS makes a GeoPackage.
 LABEL_FORMATS = ["gpkg", "geojson", "json", "fgb", "shp"]
+
+
+#: Where labels hold, in words and as geoseg's options.
+LABELLED = [
+    ("as their file says: everywhere, or in its layer labelled", []),
+    ("in the tiles that they touch", ["--labelled-area", "touched"]),
+    ("everywhere", ["--labelled-area", "all"]),
+    ("nowhere else: they are sparse", ["--sparse"]),
+]
 
 
 def add_model(algorithm, *, optional=False):
@@ -46,7 +57,9 @@ def add_tiles(algorithm):
 
 
 def add_labels(algorithm, *, needed):
-    """Add the labels: a polygon layer, or a folder paired with the tiles by name.
+    """Add the labels: a vector layer, or a folder paired with the tiles by name.
+
+    Points and lines are for sparse labels alone; geoseg refuses them otherwise.
 
     Args:
         algorithm: To which.
@@ -56,7 +69,7 @@ def add_labels(algorithm, *, needed):
         QgsProcessingParameterFeatureSource(
             "LABELS",
             "Labels: polygon layer" + ("" if needed else " (some tiles suffice)"),
-            [QgsProcessing.TypeVectorPolygon],
+            [QgsProcessing.TypeVectorAnyGeometry],
             optional=True,
         )
     )
@@ -82,6 +95,42 @@ def add_labels(algorithm, *, needed):
         advanced=True,
         help="Background first, such as background,building,road or "
         "building=2,road=3,background=*; by default all labels are building.",
+    )
+    _add_area(algorithm)
+
+
+def _add_area(algorithm):
+    """Add what says where labels hold."""
+    algorithm.add(
+        QgsProcessingParameterEnum(
+            "LABELLED",
+            "Labels hold",
+            [title for title, _ in LABELLED],
+            defaultValue=0,
+        ),
+        help="Where they hold, ground without a label is background; elsewhere nothing "
+        "is labelled. Sparse labels are points, lines and polygons with a class each, "
+        "background among them.",
+    )
+    algorithm.add(
+        QgsProcessingParameterFeatureSource(
+            "LABELLED_AREA",
+            "or in the polygons of a layer",
+            [QgsProcessing.TypeVectorPolygon],
+            optional=True,
+        )
+    )
+    algorithm.add(
+        QgsProcessingParameterNumber(
+            "POINT_RADIUS",
+            "Radius of sparse points in metres",
+            QgsProcessingParameterNumber.Double,
+            None,
+            optional=True,
+            minValue=0.01,
+        ),
+        advanced=True,
+        help="And half the width of lines; by default 1.",
     )
 
 
@@ -136,7 +185,22 @@ def labels_of(algorithm, parameters, context, feedback):
         words = ["--labels", path] + (["--label-layer", layer] if layer else [])
     for flag, name in (("--class-field", "CLASS_FIELD"), ("--classes", "CLASSES")):
         words += algorithm.option(flag, parameters, name, context)
-    return words
+    return words + (_area_of(algorithm, parameters, context, feedback) if words else [])
+
+
+def _area_of(algorithm, parameters, context, feedback):
+    """Return the words that say where labels hold."""
+    _, option = LABELLED[algorithm.parameterAsEnum(parameters, "LABELLED", context)]
+    words = list(option)
+    if "--sparse" in words:
+        words += algorithm.option("--point-radius", parameters, "POINT_RADIUS", context)
+    if parameters.get("LABELLED_AREA") in (None, ""):
+        return words
+    # One layer of a file may be any of several: QGIS writes it alone.
+    path = algorithm.parameterAsCompatibleSourceLayerPath(
+        parameters, "LABELLED_AREA", context, ["geojson"], "gpkg", feedback
+    )
+    return [word for word in words if word == "--sparse"] + ["--labelled-area", path]
 
 
 def images_of(algorithm, parameters, name, context):

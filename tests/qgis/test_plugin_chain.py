@@ -121,3 +121,49 @@ def test_a_training_that_is_cancelled_leaves_a_model_to_go_on_with(
     assert any("stopped early" in line for line in stopped["said"])
     assert load_model(run / "model.safetensors").card.method == "iic"
     assert (run / "last.ckpt").exists()
+
+
+def test_labels_may_hold_in_a_part_or_be_sparse(steps, toolbox, program, town):
+    folder = steps["folder"]
+    files = sorted(Path(town.labels).glob("*.geojson"))[:2]
+    few = pd.concat([gpd.read_file(file) for file in files], ignore_index=True)
+    few.to_file(folder / "few.gpkg", layer="houses")
+    around = few.assign(geometry=few.buffer(3))
+    around.to_file(folder / "around.gpkg", layer="around")
+    inside = few.assign(geometry=few.centroid, **{"class": "building"})
+    beside = few.assign(
+        geometry=few.centroid.translate(0, -8), **{"class": "background"}
+    )
+    pd.concat([inside, beside]).to_file(folder / "points.gpkg", layer="points")
+    model = str(folder / "run/model.safetensors")
+    given = {
+        "refused": {"LABELS": "few.gpkg"},
+        "touched": {"LABELS": "few.gpkg", "LABELLED": 1},
+        "area": {"LABELS": "few.gpkg", "LABELLED_AREA": str(folder / "around.gpkg")},
+        "sparse": {"LABELS": "points.gpkg", "LABELLED": 3, "POINT_RADIUS": 2.0},
+    }
+    orders = [
+        {
+            "algorithm": "geoseg:match",
+            "parameters": {
+                **{"FOLDER": town.images, "MODEL": model, **own},
+                "LABELS": str(folder / own["LABELS"]),
+                "OUTPUT": str(folder / f"{name}.safetensors"),
+            },
+            "program": program,
+        }
+        for name, own in given.items()
+    ]
+    happened = dict(zip(given, toolbox(*orders)["happened"], strict=True))
+    assert "touch 2 of 6 tiles" in happened["refused"]["error"]
+    counts = {}
+    for name in ("touched", "area", "sparse"):
+        assert happened[name].get("error") is None, happened[name]
+        matching = load_model(folder / f"{name}.safetensors").card.matchings["main"]
+        assert matching.tiles == 2
+        counts[name] = [sum(column) for column in zip(*matching.counts, strict=True)]
+    houses = 20 * 24 + 20 * 23
+    assert counts["touched"] == [2 * 64 * 64 - houses, houses]
+    assert counts["area"][1] == houses and 0 < counts["area"][0] < 2 * 64 * 64 - houses
+    # discs of four pixels, two of each class
+    assert all(90 <= count <= 110 for count in counts["sparse"])
