@@ -16,11 +16,15 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
+
+from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,9 @@ T = TypeVar("T")
 VARIABLE = "GEOSEG_PROGRESS"
 #: Seconds between two lines of one bar.
 LINE_SECONDS = 0.25
+#: Without a terminal a line is logged at each tenth, though not more often than this,
+#: and at least once in so many seconds.
+SAID_SECONDS = (10.0, 60.0)
 
 
 class Advance(Protocol):
@@ -84,9 +91,38 @@ def new_bar(name: str, total: int | None, *, unit: str, **options: Any) -> "tqdm
     return tqdm(**shared, disable=not on_terminal(), **options)
 
 
+class _Spoken:
+    """Says in the log, now and then, how far a long piece of work is and what is left.
+
+    A line at each tenth, though not more often than the first of :data:`SAID_SECONDS`,
+    and at least once in the second. So what takes a moment says nothing.
+    """
+
+    def __init__(self, name: str, total: int, unit: str) -> None:
+        self.name, self.total, self.unit = name, total, unit
+        self.done = self.tenth = 0
+        self.began = self.said = time.monotonic()
+
+    def __call__(self, count: int = 1, /) -> None:
+        self.done += count
+        now, tenth = time.monotonic(), 10 * self.done // max(1, self.total)
+        least, most = SAID_SECONDS
+        due = now - self.said >= (least if tenth > self.tenth else most)
+        if not due or not 0 < self.done < self.total:
+            return
+        self.said, self.tenth = now, tenth
+        left = (now - self.began) / self.done * (self.total - self.done)
+        log.info(
+            *("%s: %d of %s, %s left", self.name, self.done),
+            *(counted(self.total, self.unit), timedelta(seconds=round(left))),
+        )
+
+
 @contextmanager
 def bar(name: str, total: int | None, *, unit: str = "tile") -> Iterator[Advance]:
     """Show a bar while the block runs; yield what moves it on.
+
+    Where no bar is seen, the log says how far it is and how long the rest takes.
 
     Args:
         name: What is being done.
@@ -94,7 +130,10 @@ def bar(name: str, total: int | None, *, unit: str = "tile") -> Iterator[Advance
         unit: One of them.
     """
     with new_bar(name, total, unit=unit) as shown:
-        yield shown.update
+        if shown.disable and total is not None:
+            yield _Spoken(name, total, unit)
+        else:
+            yield shown.update
 
 
 def track(

@@ -2,6 +2,8 @@ import io
 import json
 import logging
 import sys
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,3 +105,35 @@ def test_a_program_that_wants_errors_alone_reads_no_lines(lines):
     listen(logging.ERROR)
     assert list(progress.track("abc", "matching", 3)) == list("abc")
     assert lines() == []
+
+
+@pytest.mark.parametrize(
+    "seconds, said", [(0.1, []), (1, range(10, 50, 10)), (2, range(5, 50, 5))]
+)
+def test_without_a_terminal_the_log_says_how_long_is_left(
+    seconds, said, monkeypatch, caplog
+):
+    """Fifty tiles; at most a line a tenth, and one in ten seconds."""
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr(progress, "time", clock)
+    caplog.set_level(logging.INFO, logger="geoseg")
+    for _ in progress.track(range(50), "scoring iic", 50):
+        now[0] += seconds
+    lines = [
+        f"scoring iic: {done} of 50 tiles, {timedelta(seconds=seconds * (50 - done))} left"
+        for done in said
+    ]
+    assert [m for m in caplog.messages if "left" in m] == lines
+
+
+def test_slow_pieces_are_told_of_within_a_tenth(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    caplog.set_level(logging.INFO, logger="geoseg")
+    with progress.bar("mapping", 1000, unit="row") as advance:
+        advance(0)
+        for _ in range(3):
+            now[0] += 40
+            advance(1)
+    assert caplog.messages == ["mapping: 2 of 1000 rows, 11:05:20 left"]
