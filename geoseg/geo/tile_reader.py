@@ -38,7 +38,9 @@ class Decoded(NamedTuple):
 class TileReader:
     """Reads windows of tiles; keeps the tiles read last in memory, decoded.
 
-    A tile larger than a quarter of that memory is read window by window.
+    A tile larger than a quarter of that memory is read window by window; so are all
+    where the memory holds less than half of them: most would be decoded for one patch
+    and be gone before the next.
 
     Args:
         tiles: The tiles, known by their number from here on.
@@ -69,6 +71,7 @@ class TileReader:
             tile.extent(description)
             for tile, description in zip(tiles, self.descriptions, strict=True)
         )
+        self.all_bytes = sum(self._size(tile) for tile in range(len(self.tiles)))
         self._decoded: OrderedDict[int, Decoded] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -111,20 +114,23 @@ class TileReader:
         )
 
     def _cached(self, tile: int) -> Decoded | None:
-        """The decoded tile; None if it is too large to keep."""
+        """The decoded tile; None if it, or all of them, are too large to keep."""
         if tile in self._decoded:
             self._decoded.move_to_end(tile)
             return self._decoded[tile]
-        _, _, height, width = self.extents[tile]
-        bands = len(self.numbers[tile])
-        itemsize = np.result_type(*self.descriptions[tile].dtypes).itemsize
-        size = height * width * (bands * itemsize + 2)
-        if size > self.cache_bytes // 4:
+        size = self._size(tile)
+        if size > self.cache_bytes // 4 or self.all_bytes > 2 * self.cache_bytes:
             return None
         while self._decoded and self._held() + size > self.cache_bytes:
             self._decoded.popitem(last=False)
         self._decoded[tile] = self._decode(tile, self.extents[tile])
         return self._decoded[tile]
+
+    def _size(self, tile: int) -> int:
+        """Bytes of a decoded tile."""
+        _, _, height, width = self.extents[tile]
+        itemsize = np.result_type(*self.descriptions[tile].dtypes).itemsize
+        return height * width * (len(self.numbers[tile]) * itemsize + 2)
 
     def _held(self) -> int:
         return sum(decoded.nbytes for decoded in self._decoded.values())

@@ -1,6 +1,7 @@
 """Patches through TorchGeo, bit for bit."""
 
 import pickle
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -289,6 +290,16 @@ def test_ranks_share_an_epoch_without_overlap(tiles):
 def test_by_default_an_epoch_covers_the_area_once(tiles):
     # 3800 pixels are 14.8 patches of 256, in batches of 3: 5
     assert len(loader_of(tiles, patches_per_epoch=None)) == 5
+
+
+def test_of_more_tiles_than_the_memory_can_keep_patches_alone_are_decoded(tiles):
+    many = [replace(tiles[n % 2], id=str(n)) for n in range(20)]
+    few, all_ = (TileDataset(many, EXACT, cache_mib=mib).reader for mib in (0.05, 0.2))
+    for tile in range(20):
+        window = PixelWindow(3, 4, 16, 20)
+        parts = zip(few.read(tile, window), all_.read(tile, window), strict=True)
+        assert all(np.array_equal(*pair) for pair in parts)
+    assert not few._decoded and len(all_._decoded) == 20
 
 
 def test_decoded_tiles_are_kept_within_the_bound_the_oldest_leaving_first(tiles):
