@@ -170,8 +170,10 @@ class _LocalSources:
     def _check(self, path: str) -> str:
         """Check a source and the files beside it; one that is absent GDAL names."""
         self.files.append(path)
-        if not os.path.isfile(path):
+        if not os.path.exists(path):
             return path
+        if not os.path.isfile(path):
+            raise self._refusal(path)  # a pipe would never end
         if path.lower().endswith(".vrt"):
             if self._depth == 0:
                 raise _too_deep(self._owner)

@@ -1,4 +1,4 @@
-"""The elements of a virtual raster that are read: those of mosaics and of warped images.
+"""The elements of a virtual raster that are read: those of mosaics.
 
 GDAL compares names without case, and lets unknown ones pass. A tree is therefore copied
 by the table below, under the names that GDAL documents; what GDAL gets to see is the

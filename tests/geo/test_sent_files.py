@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import warnings
+import zipfile
 from pathlib import Path
 
 import fiona
@@ -344,6 +345,46 @@ def test_the_network_is_closed_until_the_user_names_an_address(sent, image):
     assert "/b.tif" in sent.listener.asked
     with remote_access(name):
         assert "CPL_VSIL_CURL_ALLOWED_FILENAME" not in os.environ
+
+
+def test_what_is_no_file_is_no_source(sent):
+    (sent.folder / "folder.tif").mkdir()
+    os.mkfifo(sent.folder / "pipe.tif")
+    for name in ("folder.tif", "pipe.tif"):
+        path = sent.folder / "a.vrt"
+        path.write_text(vrt(name, relative=1))
+        os.utime(path, (1, len(name)))
+        with pytest.raises(RasterError, match=f"a.vrt reads .*{name}"):
+            open_raster(path)
+
+
+def test_archives_have_the_same_rules(sent, image):
+    archive = sent.folder / "a.zip"
+    good = vrt("a.tif", relative=1)
+    texts = {
+        "good.vrt": (good, None),
+        "nested.vrt": (vrt("good.vrt", relative=1), None),
+        "raw.vrt": (raw_band(sent.secret), "reads the bytes of any file"),
+        "outside.vrt": (vrt("/b.tif"), "expected GeoTIFF or VRT files in archives"),
+        "far.vrt": (vrt("/vsicurl/http://localhost/a.tif"), "in archives on this disk"),
+        "b.tif.msk": (good, None),
+    }
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in ("a.tif", "b.tif"):
+            file.write(image(name), name)
+        for name, (text, _) in texts.items():
+            file.writestr(name, text)
+    root = f"/vsizip/{archive}"
+    with sent.unharmed():
+        assert look(f"{root}/a.tif") is not None
+        for name, (_, message) in texts.items():
+            if name.endswith(".vrt") and message is None:
+                assert look(f"{root}/{name}").max() < LEAST_SECRET
+            elif message is not None:
+                with pytest.raises(RasterError, match=message):
+                    open_raster(f"{root}/{name}")
+        with pytest.raises(RasterError, match="b.tif.msk beside b.tif is no GeoTIFF"):
+            open_raster(f"{root}/b.tif")
 
 
 def test_a_secret_is_no_image(sent):
