@@ -6,6 +6,7 @@ commands, the demo and the notebook all take it.
 
 import csv
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -55,7 +56,7 @@ from geoseg.run_tiles import (
 )
 from geoseg.settings import RunSettings
 from geoseg.starting import initial_card, warn_of_seen
-from geoseg.stopwatch import timed
+from geoseg.stopwatch import add_seconds, timed
 from geoseg.words import counted
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def start(
     Raises:
         GeosegError: If tiles, labels or settings say no; then no folder is left.
     """
+    began = time.monotonic()
     check_settings(settings, run)
     init = initial_card(settings)
     tiles = tiles_of(settings)
@@ -113,6 +115,7 @@ def start(
         },
     )
     with locked(folder), _going_on(folder):
+        add_seconds(folder / TIMES_NAME, "looking at tiles", began)
         return _train_match_score(plan, folder, resume=False, profile=profile)
 
 

@@ -19,6 +19,11 @@ def timed(path: Path, stage: str) -> Iterator[None]:
     """
     started = time.monotonic()
     yield
+    add_seconds(path, stage, started)
+
+
+def add_seconds(path: Path, stage: str, started: float) -> None:
+    """Add the seconds since a moment of the monotonic clock to a stage's."""
     seconds = read_seconds(path)
     passed = seconds.get(stage, 0.0) + time.monotonic() - started
     seconds[stage] = round(passed, 2)

@@ -9,6 +9,7 @@ import torch
 from small_runs import COLOUR, SMALL, files_of, settings_of
 
 from geoseg import runs
+from geoseg.controls import score_controls
 from geoseg.errors import (
     DatasetError,
     GeosegError,
@@ -18,10 +19,12 @@ from geoseg.errors import (
     ParameterError,
 )
 from geoseg.geo.contingency import contingency_tables
+from geoseg.geo.tile_reader import TileReader
 from geoseg.model import file_sha256, load_model
 from geoseg.run_matching import match_again
-from geoseg.run_tiles import split_of, tiles_of
+from geoseg.run_tiles import loader_of, normalization_of, split_of, tiles_of
 from geoseg.settings import RunSettings
+from geoseg.stopwatch import read_seconds
 
 
 def test_a_run_leaves_model_scores_and_pictures(iic_run):
@@ -273,7 +276,44 @@ def test_a_whitened_run_predicts_as_it_trained(town, tmp_path, values, no_pictur
 
 def test_the_summary_of_a_collapsed_run_says_how_to_go_on_all_the_same(iic_run):
     lines = replace(iic_run, collapse="stopped at step 9").summary().splitlines()
-    assert lines[0].startswith("3 steps; training 0:00:")
+    assert lines[0].startswith("3 steps; looking at tiles 0:00:")
     said = lines[1]
     assert said.startswith("stopped at step 9; to go on all the same: geoseg train --r")
     assert said.endswith(f"{iic_run.run} --no-stop-on-collapse")
+
+
+def test_fits_and_controls_read_as_many_patches_as_asked_for(
+    town, tmp_path, monkeypatch
+):
+    """Of an epoch of 40 patches, 8 for the last fit and for each pass of a control."""
+    read, controls = [], []
+    cut = TileReader.read
+    monkeypatch.setattr(
+        TileReader, "read", lambda *key: read.append(key[1]) or cut(*key)
+    )
+    count = score_controls
+    monkeypatch.setattr(
+        "geoseg.runs.score_controls",
+        lambda *args, **options: controls.append(len(read)) or count(*args, **options),
+    )
+    more = {"controls": True, "patches_per_epoch": 40, "fit_patches": 8}
+    settings = settings_of(town, COLOUR, report="none", **more)
+    run = runs.start(settings, tmp_path / "run").run
+    (fitted,) = controls
+    # the untrained network takes two passes; colour k-means is no control of itself
+    assert (fitted, len(read) - fitted) == (8, 16)
+    assert set(read[:8]) == set(range(4))  # evenly over all that is trained on
+    assert {"controls", "scoring"} <= set(read_seconds(run / "times.json"))
+
+
+def test_fits_read_4096_patches_by_default(town):
+    settings = settings_of(town, patches_per_epoch=100_000)
+    tiles = tiles_of(settings)
+    normalization = normalization_of(settings, tiles)
+    loader = loader_of(settings, tiles, normalization)
+    assert len(loader.thinned().sampler) == 4096
+    picie = loader_of(
+        replace(settings, method="picie", patches_per_epoch=None, fit_patches=8),
+        *(tiles, normalization),
+    )
+    assert len(picie.sampler) == 8

@@ -215,7 +215,7 @@ def test_the_card_says_how_to_make_the_run_again(contents, run, settings):
         == run.model.card.provenance["fingerprint"][:16]
     )
     assert card["batch size"] == "2"
-    assert {"training", "matching", "scoring"} <= set(card)
+    assert {"looking at tiles", "training", "matching", "scoring"} <= set(card)
 
 
 def test_caveats_follow_from_the_run(contents, material):
