@@ -302,7 +302,7 @@ def test_fits_and_controls_read_as_many_patches_as_asked_for(
     (fitted,) = controls
     # the untrained network takes two passes; colour k-means is no control of itself
     assert (fitted, len(read) - fitted) == (8, 16)
-    assert set(read[:8]) == set(range(4))  # evenly over all that is trained on
+    assert set(read[:8]) == set(range(3))  # evenly over all that is trained on
     assert {"controls", "scoring"} <= set(read_seconds(run / "times.json"))
 
 
