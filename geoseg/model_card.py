@@ -46,6 +46,7 @@ class Provenance(TypedDict, total=False):
     tiles: dict[str, list[str]]
     matched_on: list[str]
     image_bands: _Count
+    image_scaling: list[list[float]]
     learns_from_labels: bool
     transductive: bool
     preset: str

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from geoseg.errors import LabelError, MatchingError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
+from geoseg.geo.bands import check_scaling
 from geoseg.geo.contingency import ALL_ALIKE, largest_cluster, match_model
 from geoseg.geo.inspection import warn_of_unlike
 from geoseg.geo.splits import MATCH_TILES, split_tiles
@@ -50,8 +51,11 @@ def match_again(model: Model, settings: RunSettings) -> Model:
         "tile_keys": keys,
         "labels": settings.label_options,
     }
-    matched = match_model(model, tiles, objective=settings.objective)
     grids = [raster.describe(image) for image in dict.fromkeys(t.image for t in tiles)]
+    for grid in grids:
+        scaling = model.card.provenance.get("image_scaling")
+        check_scaling(grid, model.card.normalization.bands, scaling)
+    matched = match_model(model, tiles, objective=settings.objective)
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     # The scores on the card were those of the former matching.
     return matched.with_card(provenance=provenance, metrics={})

@@ -181,11 +181,15 @@ def new_card(
         facts: What it says of roles, see :func:`geoseg.run_roles.role_facts`.
     """
     from geoseg.geo import raster  # not where settings alone are judged
+    from geoseg.geo.bands import band_scaling, check_scaling
 
     tiles = training_tiles(split)
     parameters = parameters_of(settings, normalization.bands, initial_card(settings))
     method = outline_method(settings, normalization.channels, parameters)
     image = raster.describe(tiles[0].image)
+    init = initial_card(settings)
+    if init is not None:
+        check_scaling(image, normalization.bands, init.provenance.get("image_scaling"))
     return ModelCard(
         method=settings.method,
         parameters=parameters,
@@ -201,6 +205,7 @@ def new_card(
             "tiles": ids_by_role(split),
             **facts,
             "image_bands": image.count,
+            "image_scaling": band_scaling(image, normalization.bands),
             "learns_from_labels": method.uses_labels,
             "transductive": settings.transductive,
             **({} if settings.preset is None else {"preset": settings.preset}),

@@ -18,10 +18,11 @@ from geoseg.geo.layouts import (
     labels_of_product,
     list_files,
     pair_key,
+    plain_name,
     rasters,
     single_layout,
     spacenet_layouts,
-    tile_id,
+    tile_ids,
 )
 from geoseg.geo.presence import SAMPLE, need_aoi, need_images, need_labels
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
@@ -245,23 +246,25 @@ def _label_files(
 
 def _pair(images: Sequence[str], labels: str | list[str] | None) -> list[Tile]:
     stems = {image: file_name(image).stem for image in images}
-    _check_unique([tile_id(stem) for stem in stems.values()], images)
+    names = tile_ids([stems[image] for image in images])
+    _check_unique(names, images)
+    ids = dict(zip(images, names, strict=True))
     _check_readable(images)
     if labels is None or isinstance(labels, str):
-        return [Tile(tile_id(stems[image]), image, labels) for image in images]
-    by_stem = _by_name(labels, str.lower)
+        return [Tile(ids[image], image, labels) for image in images]
+    by_stem = _by_name(labels, plain_name)
     by_key = _by_name(labels, pair_key)
     tiles, used = [], set()
     for image in images:
         stem = stems[image]
-        file = by_stem.get(stem.lower()) or by_key.get(pair_key(stem)) or []
+        file = by_stem.get(plain_name(stem)) or by_key.get(pair_key(stem)) or []
         if len(file) > 1:
             raise LabelError(
                 f"{image} has {len(file)} label files "
                 f"({', '.join(file)}), expected one"
             )
         used.update(file)
-        tiles.append(Tile(tile_id(stem), image, file[0] if file else None))
+        tiles.append(Tile(ids[image], image, file[0] if file else None))
     _report_unpaired(tiles, [path for path in labels if path not in used], labels)
     return tiles
 

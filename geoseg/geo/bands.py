@@ -47,9 +47,8 @@ _SYNONYMS = {
     "coastal_aerosol": "coastal",
     "panchromatic": "pan",
 }
-_UNNAMED = re.compile(
-    r"(b|band|layer|channel)?_?\d+|gr[ae]y(_?\d+)?|undefined|alpha|palette"
-)
+_UNNAMED = re.compile(r"gr[ae]y(_?\d+)?|undefined|alpha|palette")
+_NUMBERED = re.compile(r"(?:b|band|layer|channel)?_?(\d+)")
 
 
 def snake(text: str | None) -> str:
@@ -70,6 +69,12 @@ def _is_name(name: str) -> bool:
     return bool(name) and not _UNNAMED.fullmatch(name)
 
 
+def _are_places(names: Sequence[str]) -> bool:
+    """Tell whether names say no more than the places 1 to n: ``Band 1``, ``Band 2``."""
+    numbers = [_NUMBERED.fullmatch(name) for name in names]
+    return [int(found[1]) for found in numbers if found] == [*range(1, len(names) + 1)]
+
+
 def alpha_band(dataset: rasterio.DatasetReader) -> int | None:
     """Number of the alpha band.
 
@@ -78,8 +83,9 @@ def alpha_band(dataset: rasterio.DatasetReader) -> int | None:
     """
     for number, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True):
         if meaning == ColorInterp.alpha:
-            name = snake(dataset.descriptions[number - 1])
-            return number if name == "alpha" or not _is_name(name) else None
+            names = [snake(text) for text in dataset.descriptions]
+            named = _is_name(names[number - 1]) and not _are_places(names)
+            return None if named else number
     return None
 
 
@@ -88,13 +94,20 @@ def name_bands(
 ) -> tuple[tuple[str, ...], str]:
     """Names, and what they come from.
 
-    ``descriptions`` if they name every band; else ``colours``, else by ``count``, else
-    by ``numbers``. Descriptions come first: GDAL declares any three 8-bit bands red,
-    green, blue.
+    ``descriptions`` if they name bands; else ``colours``, else by ``count``, else by
+    ``numbers``. Descriptions come first: GDAL declares any three 8-bit bands red, green,
+    blue. A name with a number (``B8``) counts, unless the names are the places 1 to n. Of
+    some named bands the others go by their place: they are none of the usual ones.
     """
     described = tuple(snake(dataset.descriptions[number - 1]) for number in indexes)
-    if _all_named(described):
-        return described, "descriptions"
+    given = [name for name in described if _is_name(name)]
+    if given and len(set(given)) == len(given) and not _are_places(described):
+        names = tuple(
+            name if _is_name(name) else f"b{position}"
+            for position, name in enumerate(described, start=1)
+        )
+        if len(set(names)) == len(names):
+            return names, "descriptions"
     usual = BANDS_BY_COUNT.get(len(indexes))
     colours = tuple(snake(dataset.colorinterp[n - 1].name) for n in indexes)
     if _all_named(colours):
@@ -183,6 +196,47 @@ def _resolve(description: "RasterDescription", item: str) -> str:
 def _numbered(description: "RasterDescription") -> str:
     pairs = zip(description.band_indexes, description.band_names, strict=True)
     return ", ".join(f"{number} {name}" for number, name in pairs)
+
+
+def band_scaling(
+    description: "RasterDescription", bands: Sequence[str]
+) -> list[list[float]]:
+    """Return the scale and offset that an image declares for some of its bands.
+
+    Raises:
+        BandMismatchError: If the image lacks one.
+    """
+    numbers = band_numbers(description, bands)
+    places = [description.band_indexes.index(number) for number in numbers]
+    return [list(description.scaling[place]) for place in places]
+
+
+def check_scaling(
+    description: "RasterDescription",
+    bands: Sequence[str],
+    trained: Sequence[Sequence[float]] | None,
+) -> None:
+    """Refuse an image whose values mean something else than those of a training.
+
+    Args:
+        description: The image.
+        bands: Of the model.
+        trained: Scale and offset of each in the training's images; None: not known.
+
+    Raises:
+        BandMismatchError: If the image declares others.
+    """
+    if trained is None:
+        return
+    declared = band_scaling(description, bands)
+    for band, own, usual in zip(bands, declared, trained, strict=True):
+        if list(own) != list(usual):
+            raise BandMismatchError(
+                f"{description.path} declares scale {own[0]:g} and offset {own[1]:g} of "
+                f"band {band}, the training's images {usual[0]:g} and {usual[1]:g}: bring "
+                "it to theirs, or apply both with gdal_translate -unscale -ot Float32 "
+                "and train on that"
+            )
 
 
 def band_numbers(

@@ -11,10 +11,10 @@ import rasterio
 from affine import Affine
 
 from geoseg.geo.nodata import (
-    NAME_GAPS,
-    count_zeros,
-    gaps_in_words,
+    Gap,
+    count_sentinels,
     nodata_in_words,
+    suspected_gap,
 )
 from geoseg.geo.raster import (
     NodataRule,
@@ -71,8 +71,8 @@ class ImageFacts:
         grid: What the file says.
         bands: Its image bands; ``low`` and ``high`` are the percentiles 1 and 99.
         valid_share: Of the sampled pixels, in [0, 1].
-        gaps: In words, how many of them are 0 in all bands and may be no data; None if
-            few are, or the rule is chosen.
+        gap: A value that many of them have in all bands and that may be no data; None
+            if few have, or the rule is chosen.
         nodata: In words, what counts as no data.
         layout: In words, how the pixels lie in the file.
         overviews: Factors of the overviews.
@@ -88,7 +88,7 @@ class ImageFacts:
     grid: RasterDescription
     bands: tuple[BandFacts, ...]
     valid_share: float
-    gaps: str | None
+    gap: Gap | None
     nodata: str
     layout: str
     overviews: tuple[int, ...]
@@ -124,7 +124,7 @@ def inspect_image(path: str, *, nodata: NodataRule = "auto") -> ImageFacts:
             )
         ),
         valid_share=float(valid.mean()),
-        gaps=gaps_in_words(count_zeros(pixels, valid), valid.size, nodata),
+        gap=suspected_gap(count_sentinels(pixels, valid), valid.size, nodata),
         nodata=words,
         layout=layout,
         overviews=overviews,
@@ -293,18 +293,90 @@ def warn_of_unlike(
     found, gaps = [], []
     for grid in grids:
         pixels, valid = sample(grid, nodata=nodata)
-        if zeros := gaps_in_words(count_zeros(pixels, valid), valid.size, nodata):
-            gaps.append(f"{grid.path}: {zeros}")
+        if gap := suspected_gap(count_sentinels(pixels, valid), valid.size, nodata):
+            gaps.append(
+                f"{grid.path}: {gap} and are mapped as data: {gap.advice}, or train with "
+                f"{gap.option}"
+            )
         mismatch = stretch_mismatch(pixels, valid, grid.band_names, stretch)
         if mismatch:
             found.append(f"{grid.path}: {mismatch}")
     for messages, advice in (
         (found, "; expect a poor map, or train on such images"),
-        (gaps, f" and are mapped as data: {NAME_GAPS}, or train with --nodata 0"),
+        (gaps, ""),
     ):
         if messages:
             several = f"{len(messages)} of {len(grids)} images, " * (len(grids) > 1)
             log.warning("%s%s%s", several, messages[0], advice)
+
+
+def pages_in_words(grid: RasterDescription) -> str | None:
+    """Say that a file has several pages; None if it has one."""
+    if grid.pages == 1:
+        return None
+    return (
+        f"the file has {grid.pages} pages (subdatasets), of which the first is read: to "
+        "take them as bands, make one file of them with gdalbuildvrt -separate and "
+        "GTIFF_DIR:1:FILE, GTIFF_DIR:2:FILE, … (then gdal_translate)"
+    )
+
+
+def warn_of_pages(grid: RasterDescription) -> None:
+    """Warn of a file whose further pages are not read."""
+    if words := pages_in_words(grid):
+        log.warning("%s: %s", grid.path, words)
+
+
+#: Values of an alpha band that are neither 0 nor its largest, as share of the pixels, and
+#: different values, from which it is thought to be a measurement.
+_ALPHA_BETWEEN, _ALPHA_VALUES = 0.05, 16
+
+
+def doubtful_alpha(grid: RasterDescription, side: int = 256) -> str | None:
+    """Say that a band declared alpha holds many values, as a measurement would.
+
+    GDAL's programs declare the fourth of four 8-bit bands alpha unless told otherwise.
+
+    Raises:
+        RasterError: If the file cannot be read.
+    """
+    if grid.alpha is None:
+        return None
+    shape = (min(side, grid.height), min(side, grid.width))
+    with open_raster(grid.path) as dataset:
+        small = grid.height * grid.width <= WHOLE_PIXELS or dataset.overviews(1)
+        windows = [grid.window] if small else list(spread(grid.window))
+        bands = [
+            read_window(
+                *(dataset, [grid.alpha], window),
+                nodata="none",
+                shape=shape if small else None,
+            )[0]
+            for window in windows
+        ]
+    values = np.concatenate([band.ravel() for band in bands])
+    between = float(((values > values.min()) & (values < values.max())).mean())
+    count = len(np.unique(values))
+    if between < _ALPHA_BETWEEN or count < _ALPHA_VALUES:
+        return None
+    return (
+        f"band {grid.alpha} is declared alpha and left out, but holds {count} values: if "
+        f"it is a measurement, say so in the file (gdal_edit.py -colorinterp_{grid.alpha} "
+        f"undefined), or describe it as nir"
+    )
+
+
+def warn_of_alpha(grids: Sequence[RasterDescription]) -> None:
+    """Warn in one line of images whose alpha band looks like a measurement.
+
+    Raises:
+        RasterError: If an image cannot be read.
+    """
+    doubts = [(grid, text) for grid in grids if (text := doubtful_alpha(grid))]
+    if doubts:
+        grid, text = doubts[0]
+        several = f"{len(doubts)} of {len(grids)} images, " * (len(grids) > 1)
+        log.warning("%s%s: %s", several, grid.path, text)
 
 
 def warn_of_gsd(grid: RasterDescription, trained_m: float | None) -> None:

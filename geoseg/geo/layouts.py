@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from geoseg.errors import DatasetError
@@ -56,13 +57,31 @@ def pair_key(stem: str) -> str:
     spacenet = _SPACENET_ID.search(stem)
     if spacenet:
         return f"aoi{int(spacenet[1])}_img{int(spacenet[2])}"
-    return _DECORATION.sub("", stem).lower()
+    return plain_name(_DECORATION.sub("", stem))
+
+
+def plain_name(stem: str) -> str:
+    """Return a name as it is compared: Macs write ``ü`` as two characters.
+
+    Example:
+        >>> plain_name("Zu\u0308rich") == plain_name("Z\u00dcrich")
+        True
+    """
+    return unicodedata.normalize("NFC", stem).lower()
 
 
 def tile_id(stem: str) -> str:
     """A tile's id: ``img225`` of SpaceNet's names, else the file's stem."""
     spacenet = _SPACENET_ID.search(stem)
     return f"img{int(spacenet[2])}" if spacenet else stem
+
+
+def tile_ids(stems: Sequence[str]) -> list[str]:
+    """Return the ids of a set of tiles; of several SpaceNet cities, ``aoi2_img225``."""
+    ids = [tile_id(stem) for stem in stems]
+    if len(set(ids)) == len(ids):
+        return ids
+    return [pair_key(stem) if _SPACENET_ID.search(stem) else stem for stem in stems]
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -77,7 +96,9 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
             path
             for path in folder.iterdir()
             # a link that leads nowhere counts: opening it says so
-            if path.suffix.lower() in suffixes and not path.is_dir()
+            if path.suffix.lower() in suffixes
+            and not path.name.startswith("._")  # beside every file that a Mac copied
+            and not path.is_dir()
         ),
         key=_natural,
     )

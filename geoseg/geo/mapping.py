@@ -12,22 +12,21 @@ from rasterio.crs import CRS
 
 from geoseg.classes import footprint_ids
 from geoseg.errors import ParameterError
-from geoseg.geo import raster
 from geoseg.geo.adjoining import require_one_crs, warn_of_adjoining
 from geoseg.geo.class_rasters import RasterTags
 from geoseg.geo.crs import crs_name, has_longitude_latitude
 from geoseg.geo.formats import check_format
-from geoseg.geo.ground import Ground
 from geoseg.geo.identity import device_of, model_digest, run_identity
-from geoseg.geo.inspection import assumed_bands, warn_of_gsd, warn_of_unlike
+from geoseg.geo.inspection import warn_of_alpha, warn_of_unlike
 from geoseg.geo.journal import Journal, journal
 from geoseg.geo.legend import Legend, class_legend
 from geoseg.geo.map_files import MapFiles, RasterOutputs, plan_files
+from geoseg.geo.map_images import describe_images
 from geoseg.geo.map_job import MapJob
 from geoseg.geo.map_summary import MapSummary, Tally
 from geoseg.geo.mosaic import Mosaic, lay_out
 from geoseg.geo.outputs import all_or_none
-from geoseg.geo.raster import RasterDescription
+from geoseg.geo.raster import RasterDescription, require_crs
 from geoseg.geo.stac_maps import MapContents, item_path, write_map_item
 from geoseg.geo.strips import keep_classes
 from geoseg.geo.styles import layer_style, write_style
@@ -148,7 +147,7 @@ def map_buildings(
     )
     names = _footprint_names(model, options)
     _check_clusters(model, clusters)
-    described = _describe(model, images)
+    described = describe_images(model, images)
     mosaic = _mosaic(described, output, model, options)
     grids = described if mosaic is None else [mosaic.grid]
     legend = _footprint_legend(model, names) if options.style else None
@@ -163,6 +162,7 @@ def map_buildings(
     )
     _try_writing(output, grids[0], options, tags)
     warn_of_adjoining(grids)
+    warn_of_alpha(described)
     warn_of_unlike(described, model.card.normalization, nodata=model.card.nodata)
     tallies = [
         Tally(grid, names, None if mosaic is None else mosaic.name) for grid in grids
@@ -208,7 +208,7 @@ def _try_writing(
     output: Path, grid: RasterDescription, options: MapOptions, tags: RasterTags
 ) -> None:
     """Refuse an output that cannot be written for its CRS, before the predicting."""
-    if options.stac and not has_longitude_latitude(raster.require_crs(grid)):
+    if options.stac and not has_longitude_latitude(require_crs(grid)):
         raise ParameterError(
             f"--stac needs longitudes and latitudes, which {crs_name(grid.crs)} of "
             f"{grid.path} has none of: leave it out"
@@ -306,22 +306,6 @@ def _check_clusters(model: Model, clusters: Path | None) -> None:
             f"{clusters} cannot hold {count} clusters, expected {IGNORE} at most in one "
             "band of bytes: leave out --raster-clusters"
         )
-
-
-def _describe(model: Model, images: Sequence[str]) -> list[RasterDescription]:
-    """Describe images that the model can map; warn of pixels of another size."""
-    grids = [raster.describe(image) for image in images]
-    bands = model.card.normalization.bands
-    for grid in grids:
-        Ground(grid)  # says what keeps footprints from being measured
-        raster.band_numbers(grid, bands)
-        warn_of_gsd(grid, model.card.gsd_m)
-    others = {grid.count: grid for grid in grids}
-    others.pop(model.card.provenance.get("image_bands", grids[0].count), None)
-    for grid in others.values():
-        if guess := assumed_bands(grid, bands):
-            log.warning("%s, unlike the training's: %s", grid.path, guess)
-    return grids
 
 
 def _warn_of_doubts(summary: MapSummary, model: Model, output: Path) -> None:

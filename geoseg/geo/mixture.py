@@ -14,7 +14,7 @@ import numpy as np
 from geoseg.errors import DatasetError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.crs import same_crs
-from geoseg.geo.inspection import sample
+from geoseg.geo.inspection import sample, warn_of_alpha, warn_of_pages
 from geoseg.geo.raster import NodataRule, RasterDescription, describe
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,9 @@ def check_mixture(tiles: Sequence[Tile], nodata: NodataRule = "auto") -> None:
             "the values: apply them with gdal_translate -unscale -ot Float32"
         )
     _check_ranges(_groups(grids, _types), nodata)
+    for grid in grids:
+        warn_of_pages(grid)
+    warn_of_alpha(grids[:: -(-len(grids) // SAMPLE_IMAGES)])
     differences = mixture(grids)
     if differences:
         log.warning(

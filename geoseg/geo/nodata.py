@@ -1,7 +1,8 @@
 """Which pixels have no data."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -72,31 +73,87 @@ def has_mask(dataset: rasterio.DatasetReader, number: int) -> bool:
     return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
-#: What to do about gaps that a file does not name.
-NAME_GAPS = (
-    "if that is nodata, say so in the file (gdalbuildvrt -addalpha, gdal_edit -a_nodata "
-    "0)"
-)
-#: Share of the pixels that are 0 in all bands from which they are thought to be gaps.
-LEAST_ZERO = 0.01
+#: Values that programs write where there is no data, beside the limits of a type.
+_SENTINELS = (0, -9999, -999, -99999, -32768, -32767, 9999, 99999, 1e20)
+#: Share of the pixels with such a value in all bands from which they are thought to be
+#: gaps; the largest byte is also what bright roofs and clouds have.
+LEAST_SHARE, LEAST_SHARE_OF_255 = 0.01, 0.05
 
 
-def count_zeros(pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]) -> int:
-    """Count the pixels ``(B, H, W)`` that are exactly 0 in all bands and count as data."""
-    return int(np.count_nonzero(valid & ~pixels.any(axis=0)))
+class Gap(NamedTuple):
+    """A value that may stand for no data, though the file does not say so.
+
+    Attributes:
+        value: In all bands of the pixels.
+        share: Of the pixels that were looked at, in [0, 1].
+    """
+
+    value: float
+    share: float
+
+    def __str__(self) -> str:
+        """Say what was found."""
+        share = f"{100 * self.share:.0f} % of the pixels"
+        return f"{share} are exactly {self.value:.9g} in all bands"
+
+    @property
+    def advice(self) -> str:
+        """Say how a file names its gaps."""
+        alpha = "gdalbuildvrt -addalpha, " if self.value == 0 else ""
+        return (
+            f"if that is nodata, say so in the file ({alpha}gdal_edit -a_nodata "
+            f"{self.value:.9g})"
+        )
+
+    @property
+    def option(self) -> str:
+        """The option that says so in place of the file."""
+        return f"--nodata {self.value:.9g}"
 
 
-def gaps_in_words(zeros: int, pixels: int, rule: NodataRule) -> str | None:
-    """Say that zeros may be gaps; None if they are few, or the user has said what is.
+def count_sentinels(
+    pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]
+) -> Counter[float]:
+    """Count the pixels that count as data and have one usual nodata value in all bands.
 
     Args:
-        zeros: Pixels that are exactly 0 in all bands and count as data.
-        pixels: All that were looked at.
-        rule: Under which they were read.
+        pixels: ``(B, H, W)``.
+        valid: ``(H, W)`` bool.
+
+    Returns:
+        Value → number of pixels, of the values that occur.
     """
-    if check_nodata(rule) != "auto" or not pixels or zeros < LEAST_ZERO * pixels:
+    kind = pixels.dtype
+    limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    # a positive limit of a signed type or a float is rare as a nodata value, but is one
+    candidates = {float(limits.min), float(limits.max), *map(float, _SENTINELS)}
+    counts: Counter[float] = Counter()
+    for value in sorted(candidates):
+        if not holds(kind, value):
+            continue
+        alike = valid & (pixels[0] == kind.type(value))
+        if alike.any():
+            alike &= (pixels == kind.type(value)).all(axis=0)
+            if number := int(np.count_nonzero(alike)):
+                counts[value] = number
+    return counts
+
+
+def suspected_gap(
+    counts: Mapping[float, int], pixels: int, rule: NodataRule
+) -> Gap | None:
+    """Return the commonest value that may stand for gaps, if it is common enough.
+
+    Args:
+        counts: From :func:`count_sentinels`.
+        pixels: All that were looked at.
+        rule: Under which they were read; the user who chose one knows.
+    """
+    if check_nodata(rule) != "auto" or not pixels or not counts:
         return None
-    return f"{100 * zeros / pixels:.0f} % of the pixels are exactly 0 in all bands"
+    gap = Gap(value := max(counts, key=lambda v: counts[v]), counts[value] / pixels)
+    least = LEAST_SHARE_OF_255 if gap.value == 255 else LEAST_SHARE
+    return gap if gap.share >= least else None
 
 
 def nodata_in_words(dataset: rasterio.DatasetReader, rule: NodataRule) -> str:

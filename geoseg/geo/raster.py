@@ -80,6 +80,7 @@ class RasterDescription:
         nodata_values: The nodata value of each image band.
         masked: Whether a mask for all bands comes with the file; alpha is none.
         block: Height and width of the blocks that the file is stored in.
+        pages: Images in the file; the first is read.
         located_by: ``grid``; or, where there is none, ``gcps``, ``rpcs``, ``crs`` (one
             without a geotransform) or ``nothing``.
     """
@@ -103,6 +104,7 @@ class RasterDescription:
     masked: bool = False
     block: tuple[int, int] = (0, 0)
     located_by: str = "grid"
+    pages: int = 1
 
     @property
     def window(self) -> PixelWindow:
@@ -221,6 +223,7 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
         masked=has_mask(dataset, indexes[0]),
         block=dataset.block_shapes[indexes[0] - 1],
         located_by=located_by,
+        pages=max(1, len(dataset.subdatasets)),
     )
 
 

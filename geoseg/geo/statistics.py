@@ -6,7 +6,8 @@ advance, adds up over files, and places a percentile within 0.2 % of its value.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
-from geoseg.geo.nodata import NAME_GAPS, count_zeros, gaps_in_words
+from geoseg.geo.nodata import count_sentinels, suspected_gap
 from geoseg.geo.raster import (
     NodataRule,
     PixelWindow,
@@ -43,7 +44,7 @@ class BandStatistics(NamedTuple):
         high: Upper percentile per band; above ``low`` (by 1 for a constant band).
         median: Per band, between the two.
         valid_pixels: Number of pixels counted.
-        zeros: Of those, the pixels that are exactly 0 in all bands.
+        sentinels: Usual nodata value → pixels of those that have it in all bands.
         pixels: All pixels that were read.
     """
 
@@ -51,7 +52,7 @@ class BandStatistics(NamedTuple):
     high: tuple[float, ...]
     median: tuple[float, ...]
     valid_pixels: int
-    zeros: int
+    sentinels: Mapping[float, int]
     pixels: int
 
 
@@ -176,11 +177,12 @@ def band_statistics(
         )
     if not tiles:
         raise DatasetError("no tile to take statistics of, expected at least one")
-    zeros = area = 0
+    area, sentinels = 0, Counter[float]()
     exact, coded = ([_Histogram(kind) for _ in bands] for kind in (True, False))
     for tile in tiles:
         for values, valid in _read_strips(tile, bands, nodata):
-            zeros, area = zeros + count_zeros(values, valid), area + valid.size
+            area += valid.size
+            sentinels.update(count_sentinels(values, valid))
             whole = valid.all()  # mostly so, and then there is nothing to choose
             small = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
             for counts, band in zip(exact if small else coded, values, strict=True):
@@ -203,7 +205,7 @@ def band_statistics(
         for share in (low / 100, high / 100, 0.5)
     )
     highs = tuple(b if b > a else a + 1.0 for a, b in zip(lows, highs, strict=True))
-    return BandStatistics(lows, highs, medians, pixels, zeros, area)
+    return BandStatistics(lows, highs, medians, pixels, sentinels, area)
 
 
 def _read_strips(
@@ -238,8 +240,8 @@ def fit_normalization(
         ParameterError: As :func:`band_statistics`.
     """
     statistics = band_statistics(tiles, bands, nodata=nodata, low=low, high=high)
-    if gaps := gaps_in_words(statistics.zeros, statistics.pixels, nodata):
-        log.warning("training tiles: %s: %s, or give --nodata 0", gaps, NAME_GAPS)
+    if gap := suspected_gap(statistics.sentinels, statistics.pixels, nodata):
+        log.warning("training tiles: %s: %s, or give %s", gap, gap.advice, gap.option)
     fill = tuple(
         min(max((median - a) / (b - a), 0.0), 1.0)
         for median, a, b in zip(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from geoseg.errors import GeosegError
+from geoseg.geo.bands import check_scaling
 from geoseg.geo.ground import Ground
 from geoseg.geo.inspection import assumed_bands, sample, stretch_mismatch
 from geoseg.geo.raster import RasterDescription, band_numbers
@@ -15,10 +16,15 @@ from geoseg.model import ModelCard
 def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -> None:
     """Say whether a model can map images; of a folder's values, some are looked at."""
     bands = card.normalization.bands
-    refusals = (
+    refusals = [
         [refusal(partial(Ground, grid)) for grid in grids],
         [refusal(partial(band_numbers, grid, bands)) for grid in grids],
-    )
+    ]
+    if not any(refusals[1]):
+        scaling = card.provenance.get("image_scaling")
+        refusals.append(
+            [refusal(partial(check_scaling, grid, bands, scaling)) for grid in grids]
+        )
     problems = [_first_of(found) for found in refusals if any(found)]
     unlike: list[list[str]] = []
     near = grids[:: -(-len(grids) // LOOKED_AT)]

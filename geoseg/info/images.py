@@ -5,8 +5,12 @@ from typing import Any
 
 from geoseg.errors import GeosegError
 from geoseg.geo.ground import Ground
-from geoseg.geo.inspection import ImageFacts, inspect_image
-from geoseg.geo.nodata import NAME_GAPS
+from geoseg.geo.inspection import (
+    ImageFacts,
+    doubtful_alpha,
+    inspect_image,
+    pages_in_words,
+)
 from geoseg.info.choices import Choices
 from geoseg.info.fit import refusal, say_fit, say_problem
 from geoseg.info.grids import crs_words, size_words
@@ -46,11 +50,15 @@ def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> S
         names = grid.band_names if grid.named_by == "descriptions" else ()
         sheet.say("type", " ".join([*dict.fromkeys(grid.dtypes)]))
         sheet.say("bands", *[name.replace("_", " ") for name in names])
+    doubts = (pages_in_words(grid), doubtful_alpha(grid))
+    for doubt in filter(None, doubts):
+        sheet.say("note", *wrapped(doubt))
     sheet.say("CRS", crs_words(grid))
     sheet.say("pixels", f"{size_words(grid.gsd_m)}, {facts.orientation}")
     way = "give" if card is None else "train with"
-    text = f"{facts.gaps}: {NAME_GAPS}, or {way} --nodata 0"
-    gaps = wrapped(text) if facts.gaps and facts.kind == "image" else []
+    gap, gaps = facts.gap, list[str]()
+    if gap is not None and facts.kind == "image":
+        gaps = wrapped(f"{gap}: {gap.advice}, or {way} {gap.option}")
     missing = f"{facts.nodata}: {percent(1 - facts.valid_share)} of pixels"
     sheet.say("no data", missing, *gaps)
     over = " ".join(map(str, facts.overviews)) or "none"
@@ -107,7 +115,7 @@ def _image_json(facts: ImageFacts) -> dict[str, Any]:
         "orientation": facts.orientation,
         "nodata": facts.nodata,
         "valid_share": facts.valid_share,
-        "gaps": facts.gaps,
+        "gaps": None if facts.gap is None else str(facts.gap),
         "layout": facts.layout,
         "overviews": list(facts.overviews),
         "cog": facts.cog,
