@@ -83,18 +83,18 @@ def run_benchmark(plan: Plan, folder: Path, command: str) -> Board:
             f"{first}: {why}; {folder / BOARD_NAMES[0]} has the others, and the same "
             "command tries again"
         )
-    log.info("%s", _next_steps(plan, folder, state.board))
+    log.info("open %s", folder / PAGE_NAME)
+    log.info("%s", _next_step(plan, folder, state.board))
     return state.board
 
 
-def _next_steps(plan: Plan, folder: Path, board: Board) -> str:
-    """Say which page to open, and how to train the best method that is no control."""
-    said = f"open {folder / PAGE_NAME}"
+def _next_step(plan: Plan, folder: Path, board: Board) -> str:
+    """Say how to train the best method that is no control."""
     rows = [line.row for line in board.lines if line.row in plan.rows]
     best = next((row for row in rows if row.family != "control"), None) or rows[0]
     settings = plan.settings(Job(best, 0, plan.base.seed), folder)
     settings = replace(settings, controls=True, report="quick")
-    return f"{said}\ntrain {best.name} for maps: {settings.command()}"
+    return f"train {best.name} for maps: {settings.command()}"
 
 
 @contextmanager

@@ -339,7 +339,8 @@ def command(
         given |= {"images": images, "aoi": aoi, "max_seconds": seconds}
         given["parameters"] = pairs
         result = _start(options.with_preset(ctx, given), output, threads, profile)
-    log.info("%s", result.summary())
+    for line in result.summary().splitlines():  # a message is one line
+        log.info("%s", line)
     echo(result.model_path)
     if result.signal is not None:
         ctx.exit(128 + result.signal)  # as shells and schedulers expect

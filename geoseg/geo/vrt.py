@@ -148,12 +148,14 @@ class _LocalSources:
         Raises:
             RasterError: If the source is not one that may be opened.
         """
-        # a colon beyond that of a drive: a URL, or the name of a driver
-        if Path(text).suffix.lower() not in _SOURCES or ":" in text[2:] or "\0" in text:
+        if Path(text).suffix.lower() not in _SOURCES or "\0" in text:
             raise self._refusal(text)
         folder = os.path.dirname(self._owner) if relative else ""
         path = os.path.abspath(os.path.join(folder, text))
-        if re.match(r"[/\\]+vsi", path):
+        # A colon beyond that of a drive: an address or the name of a driver, unless a
+        # file has that name. GDAL gets the absolute path, which begins with no driver's.
+        named = ":" in text[2:] and not os.path.isfile(path)
+        if named or re.match(r"[/\\]+vsi", path):
             raise self._refusal(text)
         if path not in self._names:
             self._names[path] = self._check(path)
