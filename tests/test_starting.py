@@ -213,9 +213,8 @@ def test_what_learned_from_labels_is_named_so_wherever_it_appears(town, tmp_path
         "supervised (learns from labels)",
         "Head classes: 2 classes, learned from labels",
         "The classes were learned from the labels of the matching tiles",
-        "every number of labelled tiles takes a training of its own",
         "to learn the classes from",
-        "This is a reference: the network itself learned",
+        "This model itself learned from the labels of",
         "matching tiles, with labels, but no test image",
     ):
         assert said in page, said

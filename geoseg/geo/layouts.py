@@ -79,9 +79,9 @@ def tile_id(stem: str) -> str:
 def tile_ids(stems: Sequence[str]) -> list[str]:
     """Return the ids of a set of tiles; of several SpaceNet cities, ``aoi2_img225``."""
     ids = [tile_id(stem) for stem in stems]
-    if len(set(ids)) == len(ids):
-        return ids
-    return [pair_key(stem) if _SPACENET_ID.search(stem) else stem for stem in stems]
+    by_city = [pair_key(s) if _SPACENET_ID.search(s) else s for s in stems]
+    cities = len(set(ids)) < len(ids) and len(set(by_city)) == len(ids)
+    return by_city if cities else ids
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
