@@ -1,9 +1,8 @@
 """Whether a run has all that it was begun for; known without reading a tile."""
 
-import json
 from pathlib import Path
-from typing import Any
 
+from geoseg.errors import TrainingError
 from geoseg.run_files import (
     MODEL_NAME,
     PANEL_NAME,
@@ -11,8 +10,8 @@ from geoseg.run_files import (
     REPORT_NAME,
     SCORED_NAME,
     SCORES_NAME,
-    SETTINGS_NAME,
 )
+from geoseg.settings import RunSettings, read_settings
 
 
 def is_finished(run: Path) -> bool:
@@ -21,7 +20,9 @@ def is_finished(run: Path) -> bool:
     Refitted only where its settings say so.
     """
     settings = _settings(run)
-    return is_scored(run) and (not settings.get("refit") or is_refitted(run))
+    if settings is None or not is_scored(run):
+        return False
+    return not settings.refit or is_refitted(run)
 
 
 def is_scored(run: Path) -> bool:
@@ -31,11 +32,11 @@ def is_scored(run: Path) -> bool:
     the training goes on (:func:`forget_scores`). A run without test tiles has none and
     never counts as finished; nor does one whose settings are damaged.
     """
-    report = _settings(run).get("report")
-    if report is None:
+    settings = _settings(run)
+    if settings is None:
         return False
     names = [MODEL_NAME, SCORES_NAME, PANEL_NAME]
-    if report != "none":
+    if settings.report != "none":
         names.append(REPORT_NAME)
     return all((run / name).is_file() for name in names)
 
@@ -51,9 +52,9 @@ def forget_scores(run: Path) -> None:
         (run / name).unlink(missing_ok=True)
 
 
-def _settings(run: Path) -> dict[str, Any]:
-    """Return the settings of a run as JSON has them; none where they are damaged."""
+def _settings(run: Path) -> RunSettings | None:
+    """Return the settings of a run; None where they are absent or damaged."""
     try:
-        return dict(json.loads((run / SETTINGS_NAME).read_text())["settings"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return read_settings(run)
+    except TrainingError:
+        return None

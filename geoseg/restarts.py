@@ -5,7 +5,6 @@ not tell which found buildings. The matching tiles do, whose labels are needed a
 """
 
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from geoseg.aside import own_folder, replacing
 from geoseg.errors import LabelError
 from geoseg.geo.contingency import match_model
 from geoseg.metrics import iou, mean_iou
@@ -100,7 +100,8 @@ def train_best(
     for number, seed in enumerate(seeds, start=1):
         say_stage(f"training {number} of {len(seeds)}, seed {seed}")
         place = _place(folder, seed)
-        place.mkdir(parents=True, exist_ok=True)
+        own_folder(place.parent)
+        own_folder(place)
         own = _plan_of(plan, seed)
         model, trained = train_plan(own, place, resume=resume, profile=profile)
         score = matching_iou(model, plan)
@@ -133,8 +134,8 @@ def _best_of(done: Sequence[_Restart], folder: Path) -> tuple[Model, "FitResult"
     best = max(done, key=lambda it: it.score)
     for name in (METRICS_NAME, AREAS_NAME):
         if (best.folder / name).exists():
-            shutil.copy(best.folder / name, folder / f"{name}.part")
-            os.replace(folder / f"{name}.part", folder / name)
+            with replacing(folder / name) as aside:
+                shutil.copy(best.folder / name, aside)
     log.info("the training of seed %d is kept", best.model.card.seed)
     found = [{"seed": it.model.card.seed, "matching_iou": it.score} for it in done]
     provenance = {**best.model.card.provenance, "restarts": found}

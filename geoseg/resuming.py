@@ -1,7 +1,5 @@
 """Runs that go on: what they were begun with, how far they are, how far they may go."""
 
-import csv
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,15 @@ from geoseg.methods import method_class
 from geoseg.normalization import Normalization
 from geoseg.run_folders import need_run
 from geoseg.run_roles import TileRole, read_adjoining, read_roles
-from geoseg.settings import BESIDE_TRAINING, RunSettings
+from geoseg.settings import (
+    BESIDE_TRAINING,
+    RunSettings,
+    damaged,
+    settings_of,
+    stored_values,
+)
+from geoseg.step_tables import read_step_table
+from geoseg.stored import StoredError, typed
 from geoseg.training import Limits
 
 
@@ -81,24 +87,16 @@ def read_run(folder: Path) -> StoredRun:
     Raises:
         TrainingError: If the folder is no run, or its settings are damaged.
     """
-    path = need_run(folder)
+    need_run(folder)
+    values = stored_values(folder)
     try:
-        values = json.loads(path.read_text())
-        return StoredRun(
-            values,
-            RunSettings.from_json(values["settings"]),
-            Normalization.from_json(values["normalization"]),
-            values["fingerprint"],
-            read_roles(values),
-            read_adjoining(values),
-        )
-    except (
-        *(ValueError, KeyError, TypeError, AttributeError),
-        ModelFileError,
-    ) as error:
-        raise TrainingError(
-            f"{path} is damaged ({error}): start a new run with geoseg train"
-        ) from error
+        fingerprint = typed(values.get("fingerprint"), str, "fingerprint")
+        normalization = Normalization.from_json(values.get("normalization"))
+    except (StoredError, ModelFileError) as error:
+        raise damaged(folder, error) from error
+    settings, roles = settings_of(folder, values), read_roles(values)
+    adjoining = read_adjoining(values)
+    return StoredRun(values, settings, normalization, fingerprint, roles, adjoining)
 
 
 def located(
@@ -165,10 +163,7 @@ def last_logs(path: Path) -> dict[str, float]:
     Args:
         path: Of the table of numbers; if it is absent, there are none.
     """
-    if not path.exists():
-        return {}
-    with path.open(newline="") as file:
-        *_, last = csv.DictReader(file)
+    *_, last = [{}, *read_step_table(path)]
     return {k: float(v) for k, v in last.items() if v and k not in ("step", "epoch")}
 
 

@@ -1,11 +1,11 @@
 """Folders of runs: a new one for each, never one that holds something; their models."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from geoseg.aside import replace_text
 from geoseg.errors import (
     ModelFileError,
     OutputError,
@@ -136,6 +136,4 @@ def refuse_filled(run: Path) -> None:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a file of JSON aside, and rename it."""
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
-    os.replace(aside, path)
+    replace_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")

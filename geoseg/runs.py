@@ -4,7 +4,6 @@ This is the road from tiles to a model that knows which clusters are buildings. 
 commands, the demo and the notebook all take it.
 """
 
-import csv
 import logging
 import time
 from collections.abc import Iterator
@@ -56,6 +55,7 @@ from geoseg.run_tiles import (
 )
 from geoseg.settings import RunSettings
 from geoseg.starting import initial_card, warn_of_seen
+from geoseg.step_tables import read_step_table
 from geoseg.stopwatch import add_seconds, timed
 from geoseg.words import counted
 
@@ -262,8 +262,8 @@ def _score(plan: Plan, result: RunResult, matched: "Surveyor | None") -> RunResu
         folder, entries, command=command, seed=settings.seed, model=model
     )
     if model.method.gradient:
-        with (folder / METRICS_NAME).open(newline="") as file:
-            report.curves_figure(folder / CURVES_NAME, list(csv.DictReader(file)))
+        rows = read_step_table(folder / METRICS_NAME)
+        report.curves_figure(folder / CURVES_NAME, rows)
     scores = entries[0].to_json(seed=settings.seed)["metrics"]
     model = model.with_card(metrics={"test_tiles": len(split.test), **scores})
     save_model(folder / MODEL_NAME, model)

@@ -6,18 +6,21 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from geoseg.errors import ParameterError
+from geoseg.errors import ParameterError, TrainingError
 from geoseg.presets import NOTHING, PRESETS, additions
+from geoseg.run_files import SETTINGS_NAME
+from geoseg.stored import Range, StoredError, read_json, typed
 
 # Settings can be judged before anything heavy is imported (see fitting.check_settings),
 # so what finds and reads tiles is imported where that happens.
 if TYPE_CHECKING:
     from geoseg.classes import LabelClasses
-    from geoseg.matching import Objective
-    from geoseg.whitening import WhitenMode
 
+#: Ranges of settings that are counts.
+Count = Annotated[int, Range(0, 2**31)]
+Positive = Annotated[int, Range(1, 2**31)]
 #: Settings that say what labels mean.
 LABEL_OPTIONS = ("classes", "class_field", "label_layer")
 #: Metres around a point of sparse labels.
@@ -98,7 +101,7 @@ class RunSettings:
     label_layer: str | None = None
     labelled_area: str | None = None
     sparse: bool = False
-    point_radius: float = POINT_RADIUS_M
+    point_radius: Annotated[float, Range(1e-6, 1e6)] = POINT_RADIUS_M
     aoi: str | None = None
     data: str | None = None
     method: str = "iic"
@@ -107,36 +110,36 @@ class RunSettings:
     init: str | None = None
     bands: str | None = None
     nodata: str = "auto"
-    whiten: "WhitenMode" = "none"
-    patch_size: int = 128
-    batch_size: int = 8
-    accumulate: int = 1
-    loader_workers: int = 0
-    patches_per_epoch: int | None = None
-    fit_patches: int = FIT_PATCHES
-    max_steps: int | None = None
-    max_epochs: int | None = None
-    max_seconds: float | None = None
+    whiten: Literal["none", "zca"] = "none"
+    patch_size: Annotated[int, Range(1, 2**14)] = 128
+    batch_size: Positive = 8
+    accumulate: Positive = 1
+    loader_workers: Annotated[int, Range(0, 1024)] = 0
+    patches_per_epoch: Positive | None = None
+    fit_patches: Count = FIT_PATCHES
+    max_steps: Positive | None = None
+    max_epochs: Positive | None = None
+    max_seconds: Annotated[float, Range(0, 2**31)] | None = None
     match_tiles: int | str | None = None
-    select_tiles: int = 0
+    select_tiles: Count = 0
     test_tiles: int | str | None = None
-    label_tiles: int | None = None
-    split_seed: int | None = None
+    label_tiles: Positive | None = None
+    split_seed: Count | None = None
     transductive: bool = False
-    blocks: int = 1
-    objective: "Objective" = "f1"
-    seed: int = 0
-    restarts: int = 1
+    blocks: Annotated[int, Range(1, 4096)] = 1
+    objective: Literal["accuracy", "f1"] = "f1"
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    restarts: Annotated[int, Range(1, 4096)] = 1
     device: str = "cpu"
-    devices: int = 1
+    devices: Annotated[int, Range(1, 1024)] = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     lr_schedule: Literal["constant", "cosine", "linear", "step"] = "constant"
-    warmup_steps: int = 0
+    warmup_steps: Count = 0
     stop_on_collapse: bool = True
     tensorboard: bool = False
     controls: bool = True
     report: Literal["none", "quick", "full"] = "quick"
-    checkpoint_steps: int | None = None
+    checkpoint_steps: Positive | None = None
     refit: bool = False
 
     @property
@@ -219,13 +222,17 @@ class RunSettings:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "RunSettings":
+    def from_json(cls, values: Any) -> "RunSettings":
         """Rebuild settings; values that this version does not know are an error.
 
         Raises:
-            TypeError: If a name is unknown.
+            StoredError: If a name is unknown, or a value is of another type.
         """
-        return cls(**values)
+        settings = typed(values, cls, "settings")
+        for name in values:
+            if name not in (field_.name for field_ in fields(cls)):
+                raise StoredError(f"settings.{name} is unknown to this geoseg")
+        return settings
 
 
 def label_classes(
@@ -267,6 +274,47 @@ def label_classes(
         field = field or SPARSE_FIELD
     return replace(
         found, field=field, layer=layer, area=labelled_area, radius_m=radius_m
+    )
+
+
+def read_settings(run: Path) -> RunSettings:
+    """Read the settings of a run.
+
+    Raises:
+        TrainingError: If they are absent or damaged.
+    """
+    return settings_of(run, stored_values(run))
+
+
+def stored_values(run: Path) -> dict[str, Any]:
+    """Read the plain values of a run's ``run.json``.
+
+    Raises:
+        TrainingError: If it is absent or no JSON object.
+    """
+    try:
+        return typed(read_json(run / SETTINGS_NAME), dict[str, Any])
+    except StoredError as error:
+        raise damaged(run, error) from error
+
+
+def settings_of(run: Path, values: Mapping[str, Any]) -> RunSettings:
+    """Return the settings among the values of a run's ``run.json``.
+
+    Raises:
+        TrainingError: If they are damaged.
+    """
+    try:
+        return RunSettings.from_json(values.get("settings"))
+    except StoredError as error:
+        raise damaged(run, error) from error
+
+
+def damaged(run: Path, reason: object) -> TrainingError:
+    """Return the error of a run whose ``run.json`` is not what geoseg train wrote."""
+    return TrainingError(
+        f"{run / SETTINGS_NAME} is damaged ({reason}), expected what geoseg train wrote: "
+        "start a new run with geoseg train"
     )
 
 

@@ -4,11 +4,13 @@ Scores and models hold no clock, so that equal runs leave equal files.
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from geoseg.aside import replace_text
+from geoseg.stored import StoredError, read_json, typed
 
 
 @contextmanager
@@ -27,15 +29,12 @@ def add_seconds(path: Path, stage: str, started: float) -> None:
     seconds = read_seconds(path)
     passed = seconds.get(stage, 0.0) + time.monotonic() - started
     seconds[stage] = round(passed, 2)
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(seconds, indent=2) + "\n")
-    os.replace(aside, path)
+    replace_text(path, json.dumps(seconds, indent=2) + "\n")
 
 
 def read_seconds(path: Path) -> dict[str, float]:
     """Return seconds by stage; nothing where the file is absent or damaged."""
     try:
-        stored = json.loads(path.read_text())
-        return {str(stage): float(seconds) for stage, seconds in stored.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        return typed(read_json(path), dict[str, float])
+    except StoredError:
         return {}

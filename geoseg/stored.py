@@ -49,7 +49,7 @@ class Range(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.low:g} " + (
-            "or more" if self.high is None else f"to {self.high:g}"
+            "or more" if self.high is None else f"to {self.high:.10g}"
         )
 
     def holds(self, value: float) -> bool:

@@ -20,6 +20,7 @@ from geoseg.run_tiles import (
     training_tiles,
 )
 from geoseg.settings import RunSettings, count_of, source_name
+from geoseg.stored import StoredError
 
 #: No value is a default.
 ALL = {
@@ -99,7 +100,7 @@ def test_paths_become_text():
 
 
 def test_an_unknown_setting_is_an_error():
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(StoredError, match="colour"):
         RunSettings.from_json({"colour": 1})
 
 

@@ -1,20 +1,18 @@
 """How far a run is: from the files in its folder and its lock."""
 
-import csv
-import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from geoseg.errors import TrainingError
 from geoseg.finished import is_finished
 from geoseg.fitting import DEFAULT_STEPS
 from geoseg.geo.locks import is_locked
 from geoseg.methods import method_class
 from geoseg.run_files import SETTINGS_NAME
 from geoseg.run_folders import curves_of
-from geoseg.settings import RunSettings
+from geoseg.settings import RunSettings, read_settings
+from geoseg.step_tables import read_step_table
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def run_state(folder: Path) -> RunState:
     """Look how far a run is.
 
     Raises:
-        TrainingError: If its settings are damaged.
+        TrainingError: If its settings or its table of numbers are damaged.
     """
     settings = _settings(folder)
     return RunState(
@@ -80,15 +78,7 @@ def run_state(folder: Path) -> RunState:
 
 def _settings(folder: Path) -> RunSettings | None:
     """The settings of a run, or None where the folder holds none."""
-    path = folder / SETTINGS_NAME
-    if not path.exists():
-        return None
-    try:
-        return RunSettings.from_json(json.loads(path.read_text())["settings"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise TrainingError(
-            f"{path} is damaged ({error}), expected the settings that geoseg train wrote"
-        ) from error
+    return read_settings(folder) if (folder / SETTINGS_NAME).exists() else None
 
 
 def _planned(settings: RunSettings) -> int | None:
@@ -101,7 +91,4 @@ def _planned(settings: RunSettings) -> int | None:
 
 
 def _steps(path: Path) -> int:
-    if not path.exists():
-        return 0
-    with path.open(newline="") as file:
-        return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
+    return max((int(row["step"]) for row in read_step_table(path)), default=0)

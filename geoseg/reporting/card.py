@@ -1,11 +1,12 @@
 """The run card and the caveats: facts of a run in words."""
 
-import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from geoseg.errors import TrainingError
 from geoseg.geo import raster
 from geoseg.geo.role_outlines import adjoining_words
 from geoseg.metrics import majority_accuracy
@@ -13,8 +14,11 @@ from geoseg.model import ModelCard
 from geoseg.reporting.material import Material
 from geoseg.run_files import SETTINGS_NAME, TIMES_NAME
 from geoseg.seen_tiles import counts_on_card
+from geoseg.settings import read_settings
 from geoseg.stopwatch import read_seconds
 from geoseg.words import counted
+
+log = logging.getLogger(__name__)
 
 #: With fewer tiles than this an interval over tiles is itself uncertain, and the
 #: choice of building clusters depends on which tiles they are.
@@ -126,13 +130,13 @@ def _training(card: ModelCard, settings: Mapping[str, Any]) -> Rows:
 
 def _settings(run: Path | None) -> Mapping[str, Any]:
     """Return the settings of a run; nothing where it has none that can be read."""
+    if run is None or not (run / SETTINGS_NAME).exists():
+        return {}
     try:
-        if run is not None:
-            stored: dict[str, Any] = json.loads((run / SETTINGS_NAME).read_text())
-            return dict(stored["settings"])
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
-    return {}
+        return read_settings(run).to_json()
+    except TrainingError as error:
+        log.warning("the page lacks the settings of the run: %s", error)
+        return {}
 
 
 def _software(card: ModelCard) -> Rows:

@@ -1,6 +1,5 @@
 """The curves of a report: training, number of clusters, number of labelled tiles."""
 
-import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from geoseg.report.figures import series
 from geoseg.reporting.k_curve import MOST_TILES, k_curves
 from geoseg.reporting.material import Material
 from geoseg.run_files import AREAS_NAME, METRICS_NAME
+from geoseg.step_tables import WORDS, read_step_table
 from geoseg.words import counted
 
 #: Logged numbers in the order of a reader's interest; others follow.
@@ -58,7 +58,7 @@ def training_note(run: Path | None, areas: Sequence[Areas]) -> str:
 def area_curves(run: Path | None, absent: dict[str, str]) -> list[Areas]:
     """Read ``areas.csv`` of a run: the shares of each head's clusters by step."""
     by_head: dict[str, list[tuple[float, list[float]]]] = {}
-    for row in _rows(run, AREAS_NAME):
+    for row in _rows(run, AREAS_NAME, WORDS):
         shares = [float(v) for k, v in row.items() if k.startswith("area_") and v]
         if shares and row.get("step") and row.get("head"):
             by_head.setdefault(row["head"], []).append((float(row["step"]), shares))
@@ -83,11 +83,10 @@ def _unit(shares: Sequence[float]) -> list[float]:
     return [share / total for share in shares]
 
 
-def _rows(run: Path | None, name: str) -> list[dict[str, Any]]:
-    if run is None or not (run / name).is_file():
-        return []
-    with (run / name).open(newline="") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values()]
+def _rows(
+    run: Path | None, name: str, words: Sequence[str] = ()
+) -> list[dict[str, str]]:
+    return [] if run is None else read_step_table(run / name, words)
 
 
 def k_section(material: Material, absent: dict[str, str]) -> tuple[list[Curve], str]:

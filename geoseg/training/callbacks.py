@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
+from geoseg.aside import replacing
 from geoseg.progress import new_bar
 from geoseg.training.adapter import Adapter
 
@@ -69,10 +69,11 @@ class Checkpoint(StepCallback):
         self._save(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
-        aside = self.path.with_suffix(".part")
-        trainer.save_checkpoint(aside)
         if trainer.is_global_zero:
-            os.replace(aside, self.path)
+            with replacing(self.path) as aside:
+                trainer.save_checkpoint(aside)
+        else:  # all ranks take part, the first one writes
+            trainer.save_checkpoint(self.path)
         self.saved_at = time.monotonic()
 
 

@@ -1,13 +1,14 @@
 """Where the numbers of a training go: tables of rows, and TensorBoard."""
 
 import csv
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
 
+from geoseg.aside import open_in_place, own_folder, replacing
+from geoseg.step_tables import WORDS, read_step_table
 from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import StepCallback
 from geoseg.training.tensorboard import import_summary_writer
@@ -23,8 +24,10 @@ _PLACE = ("step", "epoch")
 class StepTable(StepCallback):
     """A CSV file of rows that begin with their step; a subclass adds a step's rows.
 
-    Its columns are those of the first row.
+    Its columns are those of the first row; ``words`` names those that hold words.
     """
+
+    words: tuple[str, ...] = ()
 
     def __init__(self, state: Adapter, path: Path) -> None:
         super().__init__(state)
@@ -37,21 +40,16 @@ class StepTable(StepCallback):
 
     def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Drop the rows of steps that a resumed run is about to make again."""
-        if not self.path.exists():
-            return
-        with self.path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        kept = [row for row in rows if _step_of(row) <= self.state.steps_made]
+        rows = read_step_table(self.path, self.words)
+        kept = [row for row in rows if int(row["step"]) <= self.state.steps_made]
         if not kept:
-            self.path.unlink()
+            self.path.unlink(missing_ok=True)
             return
         self.columns = list(kept[0])
-        aside = self.path.with_suffix(".part")
-        with aside.open("w", newline="") as file:
+        with replacing(self.path) as aside, aside.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(kept)
-        os.replace(aside, self.path)
 
     def on_step(self, trainer: L.Trainer) -> None:
         rows = list(self.rows())
@@ -60,17 +58,11 @@ class StepTable(StepCallback):
         first = not self.columns
         if first:
             self.columns = list(rows[0])
-        with self.path.open("a", newline="") as file:
+        with open_in_place(self.path, "a", newline="") as file:
             writer = csv.DictWriter(file, self.columns, extrasaction="ignore")
             if first:
                 writer.writeheader()
             writer.writerows(rows)
-
-
-def _step_of(row: dict[str, str]) -> float:
-    """Return the step of a row; infinite for a row that a kill cut short."""
-    complete = None not in row.values() and (row.get("step") or "").isdigit()
-    return int(row["step"]) if complete else float("inf")
 
 
 class MetricsLog(StepTable):
@@ -89,6 +81,8 @@ class AreasLog(StepTable):
     Columns ``step``, ``head``, ``area_0`` …, as many as the largest head has clusters;
     a smaller head leaves the last ones empty.
     """
+
+    words = WORDS
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield a row for each head that the step trained."""
@@ -122,18 +116,17 @@ class TensorBoardLog(StepCallback):
         self.writer: "SummaryWriter | None" = None
 
     def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
-        for path in self.folder.glob("events.out.tfevents.*"):
+        for path in own_folder(self.folder).glob("events.out.tfevents.*"):
             path.unlink()
         self.writer = import_summary_writer()(self.folder)
-        metrics, areas = map(_read, self.tables)
+        metrics = read_step_table(self.tables[0])
+        areas = read_step_table(self.tables[1], WORDS)
         for row in metrics:
             numbers = {k: float(v) for k, v in row.items() if v and k not in _PLACE}
             self._add_numbers(numbers, int(row["step"]))
         for row in areas:
-            step, head, *shares = row.values()
-            self._add_areas(
-                head, [float(share) for share in shares if share], int(step)
-            )
+            shares = [float(v) for k, v in row.items() if k.startswith("area_") and v]
+            self._add_areas(row["head"], shares, int(row["step"]))
 
     def on_step(self, trainer: L.Trainer) -> None:
         step = self.state.steps_made
@@ -164,10 +157,3 @@ class TensorBoardLog(StepCallback):
             bucket_counts=areas,
             global_step=step,
         )
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
