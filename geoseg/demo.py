@@ -1,19 +1,21 @@
 """The whole road on the sample tiles: train → match → predict → polygons → scores."""
 
 import logging
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from geoseg import runs
-from geoseg.errors import DatasetError
+from geoseg.errors import DatasetError, OutputExistsError
 from geoseg.geo.aoi import aoi_tiles
 from geoseg.geo.mapping import MapOptions, map_buildings
 from geoseg.geo.sample import write_sample
 from geoseg.pictures import draw_overlay
 from geoseg.run_files import REPORT_NAME
+from geoseg.run_folders import is_run
 from geoseg.run_tiles import split_of, tiles_of
-from geoseg.settings import RunSettings
+from geoseg.settings import RunSettings, read_settings
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ def run_demo(folder: Path, settings: RunSettings = DEMO) -> str:
         The table of scores in Markdown.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(folder / "run", ignore_errors=True)
+    _remove_former(folder / "run")
     try:
         aoi_tiles("sample", folder)
     except DatasetError:
@@ -84,3 +86,19 @@ def run_demo(folder: Path, settings: RunSettings = DEMO) -> str:
         *(result.run / REPORT_NAME, output),
     )
     return result.table
+
+
+def _remove_former(run: Path) -> None:
+    """Remove the run of an earlier demo.
+
+    Raises:
+        OutputExistsError: If it is another run, or none.
+    """
+    if run.is_dir() and not any(run.iterdir()):
+        return
+    if os.path.lexists(run):
+        if run.is_symlink() or not is_run(run) or read_settings(run).aoi != "sample":
+            raise OutputExistsError(
+                f"{run} is not of an earlier demo: give another folder with -o"
+            )
+        shutil.rmtree(run)

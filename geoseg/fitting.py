@@ -29,8 +29,10 @@ def check_device(device: str, devices: int = 1) -> None:
     Raises:
         ParameterError: If there are none, or fewer, of that name.
     """
-    if device != "cuda":
+    if device == "cpu":
         return
+    if device != "cuda":
+        raise ParameterError(f"the device is {device!r}, expected cpu or cuda")
     import torch
 
     if not torch.cuda.is_available():

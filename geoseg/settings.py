@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from geoseg.errors import ParameterError, TrainingError
+from geoseg.methods import METHODS
 from geoseg.presets import NOTHING, PRESETS, additions
 from geoseg.run_files import SETTINGS_NAME
 from geoseg.stored import Range, StoredError, read_json, typed
@@ -232,6 +233,10 @@ class RunSettings:
         for name in values:
             if name not in (field_.name for field_ in fields(cls)):
                 raise StoredError(f"settings.{name} is unknown to this geoseg")
+        if settings.method not in METHODS:
+            raise StoredError(
+                f"settings.method is {settings.method!a}, no method of this geoseg"
+            )
         return settings
 
 

@@ -6,15 +6,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import geoseg
+from geoseg.aside import own_folder
 from geoseg.benchmarking.page import Gallery, write_page
 from geoseg.benchmarking.plan import Job, Plan, Row, parse_rows, run_folder
 from geoseg.benchmarking.process import run_apart
-from geoseg.benchmarking.results import Line, read_lines, read_trials
+from geoseg.benchmarking.results import Line, read_lines
 from geoseg.benchmarking.tables import MAIN, Board, csv_text, document, markdown, shown
 from geoseg.benchmarking.trial import BLIND_NAME, TRIAL_NAME, Order
+from geoseg.benchmarking.trial_files import read_trials
 from geoseg.errors import (
     DatasetError,
     LabelError,
@@ -33,7 +35,8 @@ from geoseg.reporting.card import clock
 from geoseg.run_files import SETTINGS_NAME
 from geoseg.run_folders import write_json
 from geoseg.run_tiles import fingerprint, split_of, tiles_of
-from geoseg.settings import RunSettings
+from geoseg.settings import RunSettings, read_settings
+from geoseg.stored import StoredError, read_json, typed
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
@@ -160,14 +163,19 @@ def _former_rows(folder: Path) -> tuple[Row, ...]:
     return parse_rows(",".join(_read(path)["rows"])) if path.exists() else ()
 
 
-def _read(path: Path) -> dict[str, Any]:
+class _Begun(TypedDict):
+    settings: dict[str, Any]
+    fingerprint: str
+    rows: list[str]
+
+
+def _read(path: Path) -> _Begun:
     try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if {"settings", "fingerprint", "rows"} <= stored.keys():
-            return stored
-    except ValueError:
-        pass
-    raise ParameterError(f"{path} is damaged: give another folder")
+        return typed(read_json(path), _Begun)
+    except StoredError as error:
+        raise ParameterError(
+            f"{path} is damaged ({error}): give another folder"
+        ) from error
 
 
 def _refuse_former(stored: Mapping[str, Any], folder: Path) -> None:
@@ -199,12 +207,7 @@ def _check_same(plan: Plan, job: Job, folder: Path) -> None:
     path = run_folder(folder, job) / SETTINGS_NAME
     if not path.exists():
         return
-    try:
-        stored = RunSettings.from_json(json.loads(path.read_text())["settings"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(
-            f"{path} is damaged ({error}): remove its folder to train it again"
-        ) from error
+    stored = read_settings(path.parent)
     wanted = plan.settings(job, folder)
     found, given = stored.to_json(), wanted.to_json()
     changed = [name for name in given if name != "init" and found[name] != given[name]]
@@ -237,7 +240,7 @@ class _Progress:
 
     def carry_out(self) -> None:
         """Do every run that is not done, and write the leaderboard after each."""
-        (self.folder / "logs").mkdir(exist_ok=True)
+        own_folder(self.folder / "logs")
         done = [job for job in self.jobs if self._finished(job)]
         if done:
             log.info("%d of %d runs are there already", len(done), len(self.jobs))
@@ -275,7 +278,7 @@ class _Progress:
 
     def _say(self, job: Job) -> None:
         """Say how a run did."""
-        for trial in read_trials(self.folder, job.row):
+        for trial in read_trials(self.folder, job.row, self._fail_damaged):
             if trial.job == job:
                 line = Line(job.row, [trial])
                 score = shown(line.summaries[line.main])
@@ -302,6 +305,10 @@ class _Progress:
         self.failures[str(job)] = why
         log.warning("no run of %s: %s", job, why)
 
+    def _fail_damaged(self, job: Job, error: TrainingError) -> None:
+        if str(job) not in self.failures:
+            self._fail(job, str(error))
+
     def _finished(self, job: Job) -> bool:
         folder = run_folder(self.folder, job)
         return any((folder / name).exists() for name in (TRIAL_NAME, BLIND_NAME))
@@ -312,7 +319,7 @@ class _Progress:
         board = Board(
             title=f"Leaderboard of {self.plan.base.source}",
             budget=self._budget(),
-            lines=read_lines(self.folder, self.rows),
+            lines=read_lines(self.folder, self.rows, self._fail_damaged),
             command=self.command,
             notes=self._notes(),
             failures=self.failures,

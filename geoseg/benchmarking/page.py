@@ -1,5 +1,6 @@
 """The leaderboard as one HTML page: tables, curves, and maps of the same tiles."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +20,13 @@ from geoseg.benchmarking.tables import (
     shown,
 )
 from geoseg.benchmarking.trial import MAPS_NAME
+from geoseg.benchmarking.trial_files import read_maps
 from geoseg.benchmarking.verdict import sentences, winners
+from geoseg.errors import TrainingError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
 from geoseg.geo.outputs import write_aside
+from geoseg.patches import IGNORE
 from geoseg.report.charts import interval_bar, line_chart
 from geoseg.report.contents import Curve, Picture, TileStory
 from geoseg.report.html import Html, check_html, element, join
@@ -32,6 +36,8 @@ from geoseg.report.painting import paint_buildings, paint_classes, score_note
 from geoseg.report.sections import caveat_list, section, tile_stories
 from geoseg.reporting.look import TileLook, shown_image, story
 from geoseg.reporting.survey import shown_part, truth_of
+
+log = logging.getLogger(__name__)
 
 Role = Literal["model", "control", "other"]
 
@@ -61,13 +67,16 @@ class Gallery:
         """Return the tiles, each with the map of every row's first run."""
         found: dict[str, list[Picture]] = {}
         for line in lines:
-            path = line.trials[0].folder / MAPS_NAME
+            folder = line.trials[0].folder
             if line.trials[0].job.split or not line.is_run:
                 continue
-            with np.load(path) as maps:
-                for name in maps.files:
-                    drawn = self._map(path, line, name, maps[name])
+            try:
+                maps = read_maps(folder, MAPS_NAME)
+                for name in filter(self.tiles.__contains__, maps):
+                    drawn = self._map(folder, line, name, maps[name])
                     found.setdefault(name, []).append(drawn)
+            except TrainingError as error:
+                log.warning("no maps of %s are shown: %s", line.row.name, error)
         return [
             TileStory(name, [*self._looks[name][1], *pictures])
             for name, pictures in found.items()
@@ -78,8 +87,12 @@ class Gallery:
         if tile not in self._looks:
             look = self._look(tile, names)
             self._looks[tile] = look, story(look, explain=False).pictures
+        look = self._looks[tile][0]
+        known = np.isin(classes, [*range(len(names)), IGNORE]).all()
+        if classes.shape != look.truth.shape or not known:
+            raise TrainingError(f"the map of {tile} in {path} is of another tile")
         if (path, tile) not in self._maps:
-            self._maps[path, tile] = _draw(self._looks[tile][0], line, classes)
+            self._maps[path, tile] = _draw(look, line, classes)
         return self._maps[path, tile]
 
     def _look(self, name: str, names: Sequence[str]) -> TileLook:

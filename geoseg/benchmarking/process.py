@@ -8,6 +8,7 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from geoseg.aside import open_in_place
 from geoseg.benchmarking.trial import Order, carry_out
 from geoseg.errors import GeosegError, TrainingError
 from geoseg.plain_text import PlainFormatter
@@ -62,7 +63,7 @@ def _work(order: Order, log_path: Path, connection: Connection) -> None:
     end_with_leader()
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C goes to the leader alone, which hands it on
-    with log_path.open("a", encoding="utf-8") as file:
+    with open_in_place(log_path, "a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 2)
     logger = logging.getLogger("geoseg")
     handler = logging.StreamHandler(sys.stderr)

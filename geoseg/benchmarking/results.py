@@ -1,9 +1,7 @@
 """What the finished runs of a benchmark found, row by row."""
 
-import json
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.benchmarking.plan import Job, Row
-from geoseg.benchmarking.trial import BLIND_NAME, COUNTS_NAME, TRIAL_NAME
-from geoseg.geo.scores import EVERYTHING_NAME, Scores, constant_scores
+from geoseg.benchmarking.trial_files import (
+    OnDamage,
+    Trial,
+    read_blind,
+    read_trials,
+    refuse_damaged,
+)
+from geoseg.geo.scores import EVERYTHING_NAME, constant_scores
 from geoseg.metrics import (
     BUILDING,
     PIXEL_METRICS,
@@ -26,83 +30,12 @@ from geoseg.metrics import (
 )
 from geoseg.mutual_information import (
     adjusted_mutual_information,
-    expected_mutual_information,
 )
-from geoseg.run_files import SCORES_NAME, TIMES_NAME
-from geoseg.stopwatch import read_seconds
 
 #: The row that is always there: all is one cluster, which the matching tiles name.
 MAJORITY = Row("majority")
 #: Of two classes, this one too.
 EVERYTHING = Row(EVERYTHING_NAME)
-
-_NAME = re.compile(r"split(\d+)-seed(\d+)(?:-tiles(\d+))?")
-
-
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """A finished run.
-
-    Attributes:
-        job: What it was.
-        folder: Where it lies.
-        scores: Of the default head on the test tiles.
-        tables: ``(T, K, C)`` counts of its clusters on the classes of the test tiles.
-        matched: ``(C,)`` labelled pixels of each class on the matching tiles.
-        numbers: What else was measured, as ``trial.json`` has it.
-        seconds: By stage.
-    """
-
-    job: Job
-    folder: Path
-    scores: Scores
-    tables: NDArray[np.int64]
-    matched: NDArray[np.int64]
-    numbers: Mapping[str, Any]
-    seconds: Mapping[str, float]
-
-    @cached_property
-    def expected(self) -> float:
-        """The mutual information that chance would give its clusters, in nats."""
-        return expected_mutual_information(self.tables.sum(0).astype(np.float64))
-
-
-def read_trials(bench: Path, row: Row) -> list[Trial]:
-    """Return the finished runs of a row, in the order of splits and seeds."""
-    found = []
-    for path in (bench / "runs" / row.folder).glob(f"*/{TRIAL_NAME}"):
-        name = _NAME.fullmatch(path.parent.name)
-        if name is None:
-            continue
-        split, seed, tiles = (None if n is None else int(n) for n in name.groups())
-        found.append(_read(Job(row, split or 0, seed or 0, tiles), path.parent))
-    return sorted(found, key=lambda trial: (trial.job[1:3], trial.job[3] or math.inf))
-
-
-def _blind(bench: Path, row: Row) -> list[tuple[int, int]]:
-    """Return number of tiles and split of the runs that had nothing to learn from."""
-    found = []
-    for path in sorted((bench / "runs" / row.folder).glob(f"*/{BLIND_NAME}")):
-        name = _NAME.fullmatch(path.parent.name)
-        if name is not None:
-            tiles = json.loads(path.read_text())["labelled"]
-            found.append((int(tiles), int(name[1])))
-    return found
-
-
-def _read(job: Job, folder: Path) -> Trial:
-    document = json.loads((folder / SCORES_NAME).read_text(encoding="utf-8"))
-    with np.load(folder / COUNTS_NAME) as stored:
-        tables, matched = stored["test"], stored["matching"].sum((0, 1))
-    return Trial(
-        job,
-        folder,
-        Scores.from_json(document["entries"][0]),
-        tables,
-        matched,
-        json.loads((folder / TRIAL_NAME).read_text()),
-        read_seconds(folder / TIMES_NAME),
-    )
 
 
 def majority_trials(trials: Iterable[Trial]) -> list[Trial]:
@@ -303,19 +236,22 @@ def _values(trials: Sequence[Trial], name: str) -> Floats:
     return np.array(values)
 
 
-def read_lines(bench: Path, rows: Iterable[Row]) -> list[Line]:
+def read_lines(
+    bench: Path, rows: Iterable[Row], on_damage: OnDamage = refuse_damaged
+) -> list[Line]:
     """Return the rows that have a finished run, the best first.
 
     Rows that miss runs of the others come after those that do not. The constant maps are
-    always among them, once there is any.
+    always among them, once there is any. Runs whose files are damaged are left out, and
+    ``on_damage`` is told.
     """
     lines = []
     for row in rows:
-        trials = read_trials(bench, row)
+        trials = read_trials(bench, row, on_damage)
         whole = [trial for trial in trials if trial.job.label_tiles is None]
         fewer = [trial for trial in trials if trial.job.label_tiles is not None]
         if whole:
-            lines.append(Line(row, whole, fewer, _blind(bench, row)))
+            lines.append(Line(row, whole, fewer, read_blind(bench, row, on_damage)))
     every = [trial for line in lines for trial in line.trials]
     if lines and all(line.row != MAJORITY for line in lines):
         lines.append(Line(MAJORITY, majority_trials(every)))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg import runs
+from geoseg.aside import own_folder
 from geoseg.errors import TrainingError
 from geoseg.geo import raster
 from geoseg.geo.aoi import Tile
@@ -67,9 +68,10 @@ def carry_out(order: Order) -> None:
         here = order.settings
         result = runs.resume(folder, images=here.images, labels=here.labels)
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.iterdir():  # of a process that was killed at once
-            left.unlink()
+        own_folder(folder.parent)
+        for left in own_folder(folder).glob(".*"):  # of a process killed at once
+            if left.name == ".lock" or left.suffix == ".aside":
+                left.unlink()
         result = runs.start(order.settings, folder)
     if result.interrupted:
         raise TrainingError("the training was stopped early: start the benchmark again")

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from geoseg.benchmarking.results import Line, Trial
+from geoseg.benchmarking.results import Line
+from geoseg.benchmarking.trial_files import Trial
 from geoseg.geo.comparison import SCORE_NAMES, Gain, Runs, gains
 from geoseg.report.verdict import CHANCE, clause, comparison, is_open
 

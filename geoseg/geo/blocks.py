@@ -120,7 +120,9 @@ def read_block(path: Path, signature: str) -> list[WindowRow] | None:
             ]
             # the checksum is compared where the file ends
             return None if file.read(1) else rows
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, ArithmeticError):
+        return None
+    except (AttributeError, MemoryError, RecursionError, zlib.error):
         return None
 
 

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
+from typing import TypedDict
 
+from geoseg.aside import replace_text
 from geoseg.errors import DownloadError, OutputExistsError, ParameterError
 from geoseg.geo.archives import free_bytes, unpack
 from geoseg.geo.catalogue import AOIS, BUCKET, PREFIX, PRODUCT_ALIASES, Aoi, Tarball
@@ -26,6 +28,7 @@ from geoseg.geo.transfer import (
     readable,
 )
 from geoseg.progress import new_bar
+from geoseg.stored import StoredError, read_json, typed
 from geoseg.words import counted
 
 log = logging.getLogger(__name__)
@@ -165,9 +168,14 @@ def _unpack(
     check_md5(archive, tarball.md5)
     made = unpack(archive, folder, aoi.tree, overwrite=overwrite)
     note = {"md5": tarball.md5, "folders": [str(path) for path in made]}
-    _receipt(archives, tarball).write_text(json.dumps(note))
+    replace_text(_receipt(archives, tarball), json.dumps(note))
     if not keep_archive:
         archive.unlink()
+
+
+class _Receipt(TypedDict):
+    md5: str | None
+    folders: list[str]
 
 
 def _receipt(archives: Path, tarball: Tarball) -> Path:
@@ -176,12 +184,11 @@ def _receipt(archives: Path, tarball: Tarball) -> Path:
 
 def _is_unpacked(archives: Path, tarball: Tarball) -> bool:
     try:
-        note = json.loads(_receipt(archives, tarball).read_text())
-        return note["md5"] == tarball.md5 and all(
-            Path(folder).is_dir() for folder in note["folders"]
-        )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        note = typed(read_json(_receipt(archives, tarball)), _Receipt)
+    except StoredError:
         return False
+    made = map(Path, note["folders"])
+    return note["md5"] == tarball.md5 and all(folder.is_dir() for folder in made)
 
 
 def _some(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from geoseg.metrics import (
     target_first,
     to_json,
 )
+from geoseg.stored import Range, StoredError, typed
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,22 +136,25 @@ class Scores:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Scores":
+    def from_json(cls, values: Any) -> "Scores":
         """Rebuild the counts of what :meth:`to_json` returned.
 
         Raises:
-            KeyError: If a value is missing.
+            StoredError: If a value is missing or malformed.
         """
-        names = tuple(values["class_names"])
-        target = values.get("target")
+        stored = typed(values, _StoredScores)
+        names = stored.class_names
+        if not stored.tiles or len(names) < 2 or len(set(names)) < len(names):
+            raise StoredError("it has no tile, or no two classes of different names")
+        target = names[BUILDING] if stored.target is None else stored.target
         return cls(
-            values["name"],
+            stored.name,
             names,
-            tuple(_read_tile(tile, names) for tile in values["tiles"]),
-            role=values["role"],
-            clusters=values["clusters"],
-            target=BUILDING if target is None else names.index(target),
-            sparse=values.get("sparse_labels", False),
+            tuple(_read_tile(tile, names) for tile in stored.tiles),
+            role=stored.role,
+            clusters=stored.clusters,
+            target=_place(target, names),
+            sparse=stored.sparse_labels,
         )
 
     def _classes_json(self, options: Mapping[str, int]) -> dict[str, Any]:
@@ -182,18 +186,52 @@ class Scores:
         }
 
 
-def _read_tile(values: Mapping[str, Any], names: Sequence[str]) -> TileCounts:
-    own = values["polygons"]
-    others = {
-        names.index(name): PolygonCounts(**counts)
-        for name, counts in values.get("other_polygons", {}).items()
-    }
+_Count = Annotated[int, Range(0)]
+
+
+class _StoredPolygons(NamedTuple):
+    tp: _Count
+    fp: _Count
+    fn: _Count
+
+
+class _StoredTile(NamedTuple):
+    tile: str
+    confusion: tuple[tuple[_Count, ...], ...]
+    polygons: _StoredPolygons | None
+    other_polygons: dict[str, _StoredPolygons] = {}
+
+
+@dataclass(frozen=True)
+class _StoredScores:
+    name: str
+    class_names: tuple[str, ...]
+    tiles: tuple[_StoredTile, ...]
+    role: Literal["model", "control"]
+    clusters: _Count | None
+    target: str | None = None
+    sparse_labels: bool = False
+
+
+def _read_tile(stored: _StoredTile, names: Sequence[str]) -> TileCounts:
+    if [len(row) for row in stored.confusion] != [len(names)] * len(names):
+        raise StoredError(
+            f"the confusion of tile {stored.tile} is no table of {len(names)} classes"
+        )
+    own = stored.polygons
+    others = stored.other_polygons.items()
     return TileCounts(
-        values["tile"],
-        np.array(values["confusion"], dtype=np.int64),
-        None if own is None else PolygonCounts(**own),
-        others,
+        stored.tile,
+        np.array(stored.confusion, dtype=np.int64),
+        None if own is None else PolygonCounts(*own),
+        {_place(name, names): PolygonCounts(*counts) for name, counts in others},
     )
+
+
+def _place(name: str, names: Sequence[str]) -> int:
+    if name not in names:
+        raise StoredError(f"{name!r} is none of the classes {', '.join(names)}")
+    return names.index(name)
 
 
 #: Scores of one class → their names in ``scores.json``.

@@ -20,6 +20,7 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
+from geoseg.aside import open_in_place, replace_text
 from geoseg.errors import DownloadError
 
 log = logging.getLogger(__name__)
@@ -261,6 +262,9 @@ def _prepare(part: Path, item: RemoteObject) -> int:
     """Keep what is there of the same object, else begin; return the bytes kept."""
     stamp, wanted = _stamp(part), json.dumps(asdict(item))
     try:
+        for path in (part, stamp):
+            if path.is_symlink():  # of somebody else: what it points to is not ours
+                path.unlink()
         known = item.etag is not None and stamp.read_text() == wanted
         if known and 0 < part.stat().st_size <= item.size:
             log.debug("%s: %d bytes are there", part, part.stat().st_size)
@@ -268,8 +272,9 @@ def _prepare(part: Path, item: RemoteObject) -> int:
         log.info("%s belongs to another version: it is downloaded anew", part)
     except FileNotFoundError:
         pass
-    part.write_bytes(b"")
-    stamp.write_text(wanted)
+    with open_in_place(part, "wb"):
+        pass
+    replace_text(stamp, wanted)
     return 0
 
 
@@ -281,7 +286,7 @@ def _append(
     stop: Event,
 ) -> None:
     # unbuffered: what was counted as received is in the file when something fails
-    with part.open("ab", buffering=0) as file:
+    with open_in_place(part, "ab", buffering=0) as file:
         for chunk in bucket.read(item, file.tell()):
             while chunk:
                 written = file.write(chunk) or 0

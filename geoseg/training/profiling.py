@@ -4,6 +4,7 @@ import logging
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -188,9 +189,11 @@ class StepProfile(StepCallback):
             self.open.pop().__exit__(None, None, None)
 
     def _report(self, trainer: L.Trainer) -> None:
-        aside = self.path.with_name(f"part-{self.path.name}")
-        self.tracer.export_chrome_trace(str(aside))
-        aside.replace(self.path)
+        with tempfile.TemporaryDirectory(dir=self.path.parent) as folder:
+            # its name says to compress it
+            aside = Path(folder) / self.path.name
+            self.tracer.export_chrome_trace(str(aside))
+            aside.replace(self.path)
         device = trainer.strategy.root_device
         costs = StepCosts(
             self.state.patches,

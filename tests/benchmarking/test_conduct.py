@@ -168,7 +168,7 @@ def test_it_goes_on_where_it_stopped_and_a_method_adds_a_row(town, tmp_path, her
     # as a process leaves it that was killed before its first file was whole
     left = folder / "runs/finetune-iic/split0-seed0"
     left.mkdir(parents=True)
-    (left / "run.part").write_text("{")
+    (left / ".run.json.0123456789abcdef.aside").write_text("{")
     (folder / "runs/random_trunk/split0-seed0/trial.json").unlink()
     run_benchmark(plan_of(town, "finetune:iic", seeds=1), folder, "c")
     assert here[1:] == ["iic/split0-seed0", "finetune-iic/split0-seed0"]
