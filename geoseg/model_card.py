@@ -38,6 +38,13 @@ class Restart(TypedDict):
     matching_iou: float
 
 
+class Refit(TypedDict):
+    """What a model was made of in the end, after it was scored."""
+
+    match_tiles: _Count
+    test_tiles: _Count
+
+
 class Provenance(TypedDict, total=False):
     """Where a model comes from; versions to come may know more."""
 
@@ -45,6 +52,7 @@ class Provenance(TypedDict, total=False):
     labels: dict[str, str]
     tiles: dict[str, list[str]]
     matched_on: list[str]
+    adjoining_test: dict[str, _Count]
     image_bands: _Count
     image_scaling: list[list[float]]
     learns_from_labels: bool
@@ -56,6 +64,7 @@ class Provenance(TypedDict, total=False):
     steps: _Count
     logs: dict[str, float]
     restarts: list[Restart]
+    refit: Refit
 
 
 class Score(TypedDict):

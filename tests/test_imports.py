@@ -26,6 +26,7 @@ LAYERS |= {
 LAYERS |= {
     "controls": 8,
     "fitting": 8,
+    "finished": 8,
     "resuming": 8,
     "checks": 8,
     "class_table": 7,

@@ -1,6 +1,5 @@
 """What geoseg sees in the folder of a run."""
 
-import json
 import shlex
 from collections import Counter
 from pathlib import Path
@@ -10,10 +9,10 @@ from geoseg.geo.role_outlines import adjoining_words
 from geoseg.info.models import model_sheet
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, wrapped
-from geoseg.run_files import MODEL_NAME, ROLES_NAME, SETTINGS_NAME
+from geoseg.run_files import MODEL_NAME, ROLES_NAME
 from geoseg.run_folders import curves_of
 from geoseg.run_roles import read_adjoining, read_roles
-from geoseg.settings import RunSettings
+from geoseg.settings import RunSettings, stored_values
 from geoseg.words import counted
 
 
@@ -65,7 +64,7 @@ def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
 
 def _say_roles(sheet: Sheet, folder: Path) -> None:
     """Say how many tiles have which role; a former version did not write that down."""
-    values = json.loads((folder / SETTINGS_NAME).read_text())
+    values = stored_values(folder)
     roles = read_roles(values)
     if roles is None:
         return

@@ -142,6 +142,7 @@ PLACES = [
     *[("provenance", name) for name in ("steps", "restarts", "versions", "init")],
     *[("provenance", name) for name in ("logs", "labels", "image_bands", "preset")],
     *[("provenance", name) for name in ("learns_from_labels", "transductive")],
+    *[("provenance", name) for name in ("refit", "adjoining_test")],
 ]
 
 
