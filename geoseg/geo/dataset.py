@@ -20,6 +20,7 @@ from torchgeo.samplers import GeoSampler
 from geoseg.errors import DatasetError, ParameterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import locate, warp
+from geoseg.geo.patch_aims import aims_of, corner_around
 from geoseg.geo.raster import (
     NodataRule,
     PixelWindow,
@@ -177,7 +178,8 @@ class PatchSampler(GeoSampler):
     A tile is drawn in proportion to its area, a position evenly among those where the
     patch lies inside; a tile smaller than the patch is padded. Where a share of the
     patches is to be labelled, the tiles with labels have that share of the chances, and
-    those without share the rest.
+    those without share the rest; of a tile of which a small part is labelled, a patch
+    shows some of that part.
 
     A patch costs the same wherever it stands in an epoch of whatever length: the random
     numbers before it are skipped and not drawn.
@@ -204,6 +206,11 @@ class PatchSampler(GeoSampler):
     ) -> None:
         super().__init__(dataset)
         self.extents = np.array(dataset.extents)
+        self.aims = (
+            {}
+            if labelled_share is None
+            else aims_of(dataset.tiles, dataset.descriptions)
+        )
         labelled = [tile.labels is not None for tile in dataset.tiles]
         areas = self.extents[:, 2] * self.extents[:, 3]
         cumulated = tile_chances(areas, labelled, labelled_share).cumsum()
@@ -236,7 +243,13 @@ class PatchSampler(GeoSampler):
         after = self.length  # an epoch's places come after its tiles
         places = self._uniform(after + 2 * start, after + 2 * stop, epoch)
         slack = np.maximum(self.extents[tiles, 2:] - self.size, 0) + 1
-        corners = self.extents[tiles, :2] + np.floor(places.reshape(-1, 2) * slack)
+        places = places.reshape(-1, 2)
+        corners = self.extents[tiles, :2] + np.floor(places * slack)
+        for number in np.flatnonzero(np.isin(tiles, list(self.aims))):
+            pixels = self.aims[int(tiles[number])]
+            low = self.extents[tiles[number], :2]
+            corner = corner_around(pixels, places[number], self.size)
+            corners[number] = np.clip(corner, low, low + slack[number] - 1)
         for number, tile, (row, col) in zip(
             range(start, stop),
             tiles.tolist(),

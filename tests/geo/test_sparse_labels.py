@@ -14,8 +14,10 @@ from shapely import LineString, MultiPoint, Point
 from geoseg.classes import LabelClasses
 from geoseg.errors import LabelError, ParameterError
 from geoseg.geo.aoi import Tile
+from geoseg.geo.dataset import PatchLoader, PatchSampler
 from geoseg.geo.labels import check_labels, read_labels
 from geoseg.geo.raster import describe
+from geoseg.normalization import Normalization
 from geoseg.patches import IGNORE
 from geoseg.run_tiles import load_tiles
 from geoseg.settings import RunSettings
@@ -298,3 +300,52 @@ def test_polygons_that_are_not_sparse_stay_what_they_were(image, tmp_path):
     with pytest.raises(LabelError, match="hold Point and no polygon.*give --sparse"):
         read_labels(tile, describe(image))
     assert math.isclose(classes_of().radius_m, 1.0)
+
+
+def test_patches_to_learn_from_show_what_is_labelled(write_tiff, tmp_path):
+    """Of a tile with a few points, however large; others are drawn as ever."""
+    size, patch = 900, 64
+    image = write_tiff("image.tif", np.ones((3, size, size), np.uint8))
+    spots = [(5, 5), (450, 700), (898, 20)]
+    kinds = {"class": [BUILDING, BACKGROUND, BACKGROUND]}
+    path = write_layer(
+        tmp_path / "p.gpkg", "p", [Point(at(*s)) for s in spots], **kinds
+    )
+    sparse = Tile("a", image, path, classes=classes_of())
+    other = Tile("b", image)
+    normalization = Normalization(
+        ("red", "green", "blue"), (0,) * 3, (2,) * 3, (0.5,) * 3
+    )
+
+    def corners(tiles, share):
+        loader = PatchLoader(
+            tiles,
+            normalization,
+            patch_size=patch,
+            batch_size=4,
+            patches_per_epoch=60,
+            labelled_share=share,
+        )
+        seen = {class_id: 0 for class_id in (0, 1)}
+        labelled = 0
+        for batch in loader.batches(0):
+            labelled += int((batch.mask != IGNORE).flatten(1).any(1).sum())
+            for class_id in seen:
+                seen[class_id] += int((batch.mask == class_id).flatten(1).any(1).sum())
+        return labelled, seen
+
+    labelled, seen = corners([sparse], 1.0)
+    assert labelled == 60 and seen[1] > 8 and seen[0] > 25
+    assert 15 < corners([sparse, other], 0.5)[0] < 45
+    assert corners([sparse], None)[0] < 10  # by area, as without labels
+    windows = {
+        query.window[:2]
+        for query in PatchSampler(
+            PatchLoader([sparse], normalization, patch_size=64, batch_size=4).dataset,
+            size=patch,
+            length=60,
+            labelled_share=1.0,
+        )
+    }
+    assert len(windows) > 20
+    assert all(0 <= min(w) and max(w) <= size - patch for w in windows)
