@@ -245,11 +245,11 @@ class PatchSampler(GeoSampler):
         slack = np.maximum(self.extents[tiles, 2:] - self.size, 0) + 1
         places = places.reshape(-1, 2)
         corners = self.extents[tiles, :2] + np.floor(places * slack)
-        for number in np.flatnonzero(np.isin(tiles, list(self.aims))):
-            pixels = self.aims[int(tiles[number])]
-            low = self.extents[tiles[number], :2]
-            corner = corner_around(pixels, places[number], self.size)
-            corners[number] = np.clip(corner, low, low + slack[number] - 1)
+        for which in np.flatnonzero(np.isin(tiles, list(self.aims))):
+            pixels = self.aims[int(tiles[which])]
+            low = self.extents[tiles[which], :2]
+            corner = corner_around(pixels, places[which], self.size)
+            corners[which] = np.clip(corner, low, low + slack[which] - 1)
         for number, tile, (row, col) in zip(
             range(start, stop),
             tiles.tolist(),
