@@ -109,9 +109,10 @@ def read_features(path: Path) -> Contents:
     try:
         with fiona.open(path) as collection:
             count = _count(collection)
+            wkt = collection.crs_wkt  # empty where its PROJ does not know it
             return Contents(
                 count,
-                rasterio.crs.CRS.from_wkt(collection.crs_wkt),
+                rasterio.crs.CRS.from_wkt(wkt) if wkt else None,
                 tuple(collection.bounds) if count else None,
                 tuple(collection.schema["properties"]),
             )
