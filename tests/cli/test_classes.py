@@ -19,6 +19,9 @@ def test_a_run_with_several_classes_from_training_to_scores(geoseg, there, tmp_p
     )
     assert trained.exit_code == 0, trained.output
     assert "4 classes: every cluster takes the class" in trained.stderr
+    # what is logged of a run ends each line of its table
+    rows = [line for line in trained.stderr.splitlines() if line.startswith("| ")]
+    assert any("color_kmeans" in row for row in rows) and "\\n" not in trained.stderr
     entries = json.loads((run / "scores.json").read_text())["entries"]
     assert [entry["name"] for entry in entries] == [
         "color_kmeans (main, K=8), many-to-one",
