@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.aside import own_folder
 from geoseg.errors import MatchingError
 from geoseg.finished import is_refitted
 from geoseg.geo.contingency import match_model
@@ -120,7 +121,7 @@ def _made_again(
             else card.normalization
         )
         own = plan_run(settings, split, normalization, facts)
-        place.mkdir(exist_ok=True)
+        own_folder(place)
         model, trained = train_plan(own, place, resume=True, profile=False)
         if trained.signal is not None:
             return None, replace(result, signal=trained.signal)
