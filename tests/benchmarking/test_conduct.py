@@ -220,7 +220,7 @@ def test_roles_are_counted_and_neighbours_of_the_test_named(
     plan = plan_of(
         own_town, "color_kmeans", seeds=1, shared={}, base={"test_tiles": "34%"}
     )
-    text = run_benchmark(plan, tmp_path / "b", "c")
+    text = markdown(run_benchmark(plan, tmp_path / "b", "c"))
     assert "3 to match or learn from, 2 to test, 1 with labels hidden" in text
     assert "1 of 1 hidden tiles touch or overlap test tiles" in text
 
