@@ -213,7 +213,10 @@ def _geodetic(crs: pyproj.CRS) -> pyproj.CRS:
 @lru_cache(maxsize=256)
 def _horizontal(wkt: str) -> pyproj.CRS:
     """Return a CRS without heights, as pyproj's own database has it."""
-    return _without_heights(_by_code(_parsed(wkt)))
+    crs = _without_heights(_by_code(_parsed(wkt)))
+    # OGC:CRS84, or without a code: PROJ would take other transformations for them
+    known = pyproj.CRS.from_epsg(4326)
+    return known if crs.equals(known, ignore_axis_order=True) else crs
 
 
 @lru_cache(maxsize=256)

@@ -121,6 +121,15 @@ def test_points_lie_where_gdal_and_geopandas_put_them(code, lon, lat):
     assert GEOD.inv(*back[0], *theirs.transform(*points[0]))[2] < 1e-3
 
 
+def test_longitudes_are_the_same_whatever_a_file_calls_their_crs():
+    esri = pyproj.CRS.from_epsg(4326).to_wkt("WKT1_ESRI")
+    luanda = np.array([(13.24, -8.84)])
+    expected = transform_points(luanda, WGS84, CRS.from_epsg(22032))
+    for other in (CRS.from_user_input("OGC:CRS84"), CRS.from_wkt(esri)):
+        found = transform_points(luanda, other, CRS.from_epsg(22032))
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_one_point_without_a_place_spoils_no_other():
     singapore, graz = (366497.0, 149249.0), (530000.0, 5213000.0)
     source, target = CRS.from_epsg(32648), CRS.from_epsg(32633)
