@@ -190,7 +190,7 @@ CASES = {
         geojson(polygon(dx=5000), crs=CRS),
         FILE,
         1,
-        r"labels elsewhere: bad.geojson covers \(.*\) in the CRS of .*, which covers .*check the labels' CRS",
+        r"labels elsewhere: bad.geojson covers \(.*\) in EPSG:32611, where .* covers .*check the labels' CRS",
     ),
     "metres said to be degrees": (
         geojson(polygon()),
