@@ -15,6 +15,8 @@ from typing import IO, Any
 
 from geoseg.errors import OutputError
 
+#: How the names of files end that are not whole yet.
+ASIDE = ".aside"
 #: POSIX refuses links where this is asked for; Windows has no such flag.
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
@@ -27,13 +29,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         The path of the new file, which is there and empty.
+
+    Raises:
+        OutputError: If the system does not take it; names ``path``.
     """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.aside")
-    os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}{ASIDE}")
     try:
+        os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield aside
         flush(aside)
         os.replace(aside, path)
+    except OSError as error:
+        raise OutputError.unwritable(path, error) from error
     finally:
         aside.unlink(missing_ok=True)
 

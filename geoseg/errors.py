@@ -4,6 +4,31 @@ A message says what was found, what was expected and what to do, on one line. Th
 command line prints it without a traceback and exits with :attr:`GeosegError.exit_code`.
 """
 
+import errno
+
+#: Error number of the system → what to do about it.
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on that disk"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM), "check the permissions of the file and its folder"
+    ),
+    errno.EROFS: "that disk can be read alone: name another place",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.EMFILE: "allow more open files with ulimit -n",
+    errno.ENOMEM: "give it more memory, or less to do at once",
+    errno.EIO: "the disk or the network share fails: check it",
+}
+
+
+def remedy(error: object) -> str:
+    """Say what to do about an error of the system, by the cause that it names."""
+    number: int = getattr(error, "errno", None) or 0
+    if "No space left" in str(error):  # as libraries hand it on
+        number = errno.ENOSPC
+    return _REMEDIES.get(number, "check the path and its folder")
+
 
 class GeosegError(Exception):
     """Root of all errors that a user can cause: the data says no."""
@@ -60,11 +85,14 @@ class OutputError(GeosegError):
 
     @classmethod
     def unwritable(cls, path: object, reason: object) -> "OutputError":
-        """Return the error of a file that the disk, or its folder, did not take."""
-        return cls(
-            f"{path} could not be written ({reason}); check the free space and the "
-            "permissions of its folder"
-        )
+        """Return the error of a file that the disk, or its folder, did not take.
+
+        Args:
+            path: Of the file that the user knows, not of one beside it.
+            reason: The system's error, or what a library says.
+        """
+        said = getattr(reason, "strerror", None) or reason
+        return cls(f"{path} could not be written ({said}); {remedy(reason)}")
 
 
 class ShapeError(GeosegError, ValueError):

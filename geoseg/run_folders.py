@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from geoseg.aside import replace_text
+from geoseg.aside import ASIDE, replace_text
 from geoseg.errors import (
     ModelFileError,
     OutputError,
@@ -122,16 +122,21 @@ def need_model(path: Path) -> Path:
 
 
 def refuse_filled(run: Path) -> None:
-    """Refuse a folder that holds something.
+    """Refuse a folder that holds something, but for what a start left that failed.
 
     Raises:
         OutputExistsError: If it does.
     """
-    if run.exists() and any(run.iterdir()):
+    if run.exists() and not all(map(_left_over, run.iterdir())):
         raise OutputExistsError(
             f"{run} is not empty: give another folder, or go on with that run by "
             f"--resume {run}"
         )
+
+
+def _left_over(path: Path) -> bool:
+    """Tell whether a file was begun before there was a run, by this version or others."""
+    return path.name in (".lock", "run.part") or path.name.endswith(ASIDE)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

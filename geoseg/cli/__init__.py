@@ -1,6 +1,8 @@
 """The command line: one file per command, each a few lines over a library function."""
 
 import importlib
+import io
+import logging
 import os
 import signal
 import sys
@@ -10,7 +12,7 @@ from typing import Any
 import click
 
 from geoseg import __version__
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, remedy
 from geoseg.geo.open_images import each_opened_once
 from geoseg.plain_text import PlainFormatter, one_line
 from geoseg.words import did_you_mean
@@ -69,10 +71,15 @@ class _Commands(click.Group):
             if not isinstance(error, click.MissingParameter):  # which lists choices
                 error.message = one_line(error.message)  # type: ignore[misc]
             raise
-        except (GeosegError, OSError) as error:
+        except Exception as error:
+            if not _is_expected(error):
+                error.add_note(_REPORT)
+                raise
             # The frames hold readers in threads, which cannot be closed at the exit.
+            logging.getLogger("geoseg").debug("the error in full:", exc_info=error)
             traceback.clear_frames(error.__traceback__)
-            if isinstance(error, BrokenPipeError):
+            known = (click.ClickException, click.exceptions.Exit, click.Abort)
+            if isinstance(error, (*known, BrokenPipeError)):
                 raise  # who reads our output has seen enough: click ends in silence
             raise _OneLine(_text(error), getattr(error, "exit_code", 1)) from error
         except (KeyboardInterrupt, _Terminated) as stop:
@@ -83,13 +90,45 @@ class _Commands(click.Group):
             ctx.exit(128 + number)
 
 
-def _text(error: GeosegError | OSError) -> str:
-    """What an error says; the system's own errors say nothing of what to do."""
-    if isinstance(error, GeosegError) or not error.strerror:
+#: Packages whose errors come from what they are given: files, CRSs, geometries.
+_LIBRARIES = {
+    *("rasterio", "fiona", "pyogrio", "pyproj", "shapely", "geopandas", "pyarrow"),
+    *("safetensors", "safetensors_rust", "obstore", "distributed", "onnxruntime"),
+}
+_REPORT = (
+    "This is a fault of geoseg: please report it, with the lines above, the command and "
+    f"geoseg {__version__}."
+)
+
+
+def _is_expected(error: Exception) -> bool:
+    """Tell whether the input of a command, or its machine, can cause an error.
+
+    Others (a ``KeyError`` in our own code, say) are bugs, and keep their traceback.
+    """
+    if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
+        return True
+    if isinstance(error, GeosegError | OSError | MemoryError):
+        return True
+    return type(error).__module__.partition(".")[0] in _LIBRARIES
+
+
+def _text(error: Exception) -> str:
+    """Say what was found and what to do, where an error does not do so itself."""
+    if isinstance(error, GeosegError):
         return str(error)
-    place = "" if error.filename is None else f"{error.filename}: "
+    if isinstance(error, MemoryError):
+        return (
+            f"the memory is full ({str(error) or 'no more to be had'}): close other "
+            "programs, or give smaller --batch-size, --window or images"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}{error.strerror}: {remedy(error)}"
+    library = type(error).__module__.partition(".")[0]
     return (
-        f"{place}{error.strerror}: check the path, the permissions and the free space"
+        f"{library} says: {str(error) or type(error).__name__}; check the files that "
+        "were given, or ask with the output of the same command after geoseg -v"
     )
 
 
@@ -113,8 +152,6 @@ def cli(verbose: bool, quiet: bool) -> None:
         geoseg train --images tiles/ --labels labels/
         geoseg predict tile.tif -o buildings.geojson
     """
-    import logging
-
     level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.INFO
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(message)s"))
@@ -143,6 +180,10 @@ def main() -> None:
     # Idle threads of libgomp spin and starve whatever else runs, unless told not to
     # before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        # Pipes and files of Windows, and of the C locale, lack letters such as κ.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # A scheduler's stop unwinds like Ctrl-C, so that nothing half-written stays.
     signal.signal(signal.SIGTERM, _terminate)
     try:

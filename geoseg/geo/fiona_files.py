@@ -10,7 +10,7 @@ import fiona
 import rasterio.crs
 import shapely
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, remedy
 from geoseg.geo.attributes import ATTRIBUTES, ID
 from geoseg.geo.feature_chunks import Chunk, Contents, Geometries
 from geoseg.geo.formats import Format
@@ -59,7 +59,7 @@ def open_features(
             yield lambda chunk: _store(collection, chunk)
     except (fiona.errors.FionaError, fiona._err.CPLE_BaseError) as error:
         raise OutputError(
-            f"{path.name} could not be written ({error}); check the free space"
+            f"{path.name} could not be written ({error}); {remedy(error)}"
         ) from error
 
 
@@ -70,7 +70,7 @@ def _store(collection: fiona.Collection, chunk: Chunk) -> None:
         # Only here: the network runs in the same loop and has RuntimeErrors of its own.
         reason = str(error).split(":")[0]
         raise OutputError(
-            f"{collection.name} could not be written ({reason}); check the free space"
+            f"{collection.name} could not be written ({reason}); {remedy(error)}"
         ) from error
 
 

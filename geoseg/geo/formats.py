@@ -81,6 +81,9 @@ _BY_SUFFIX = {suffix: it for it in FORMATS for suffix in it.suffixes}
 #: Extensions of footprints.
 SUFFIXES = tuple(_BY_SUFFIX)
 
+#: What the name of a layer in a GeoPackage does not begin with, for GDAL.
+_NO_BEGINNING = frozenset("`~!@#$%^&*()+-={}|[]\\:\";'<>?,./")
+
 #: Why not, for formats that people may ask for.
 _REFUSED = {
     ".shp": "a Shapefile, which cuts names at 10 characters and files at 2 GB and "
@@ -123,7 +126,25 @@ def check_format(path: Path) -> Format:
             f"{path.name} is {found.name}, which needs pyarrow: pip install "
             '"geoseg[parquet]", or take .fgb'
         )
+    if found.driver == "GPKG":
+        _check_layer_name(path)
     return found
+
+
+def _check_layer_name(path: Path) -> None:
+    """Refuse a GeoPackage whose layer, which has the file's name, could not have it."""
+    name = path.stem
+    kept = name.lower().startswith(("gpkg", "sqlite_", "rtree_"))
+    if kept or name.lower() == "layer_styles" or name[:1] in _NO_BEGINNING:
+        why = (
+            "GeoPackages keep for themselves"
+            if kept or name[:1] not in _NO_BEGINNING
+            else f"may not begin with {name[:1]!r}"
+        )
+        raise ParameterError(
+            f"{path.name} would hold a layer {name!r}, a name that {why}: give the file "
+            "another name"
+        )
 
 
 def _ending(suffix: str) -> str:

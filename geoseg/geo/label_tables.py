@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import shapely
 from rasterio.crs import CRS
 
-from geoseg.errors import LabelError
+from geoseg.errors import LabelError, remedy
 from geoseg.geo.geojson_files import (
     Document,
     attribute_types,
@@ -75,9 +75,10 @@ def named_errors(path: str) -> Iterator[None]:
         remote = explain(path, reason)
         if remote is not None:
             raise LabelError(f"labels {remote}") from error
+        known = getattr(error, "errno", None) is not None
+        what = remedy(error) if known else "check it with ogrinfo"
         raise LabelError(
-            f"labels {path} cannot be read ({reason}), expected a vector file: check "
-            "it with ogrinfo"
+            f"labels {path} cannot be read ({reason}), expected a vector file: {what}"
         ) from error
 
 

@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, remedy
 
 TABLE = "layer_styles"
 #: Of every last change: equal footprints make equal files.
@@ -64,5 +64,5 @@ def add_layer_style(path: Path, layer: str, *, qml: str, sld: str) -> None:
             database.execute(_INSERT, (qml, sld, DATE, layer))
     except sqlite3.Error as error:
         raise OutputError(
-            f"the style of {layer} could not be written ({error}); check the free space"
+            f"the style of {layer} could not be written ({error}); {remedy(error)}"
         ) from error

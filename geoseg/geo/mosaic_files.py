@@ -136,7 +136,7 @@ def write_mosaic(
             file.writelines(_lines(grid, parts, validity))
         os.replace(aside, path)
     except OSError as error:
-        raise OutputError.unwritable(path, error.strerror) from error
+        raise OutputError.unwritable(path, error) from error
 
 
 def _lines(

@@ -253,6 +253,11 @@ def explain(path: str, reason: str) -> str | None:
             f"{path} may not be read (403), expected a public file or credentials: set "
             "AWS_PROFILE or AWS_ACCESS_KEY_ID for s3://, or sign the address"
         )
+    if "not recognized as being in a supported file format" in reason:
+        return (
+            f"{path} is no GeoTIFF, or its server does not give parts of files (range "
+            "requests): download the file, and name it where it lies"
+        )
     if re.search(r"CURL error|[Tt]imed? ?out|HTTP response code: 5", reason):
         return f"{path} cannot be reached ({reason}): check the network and the address"
     return None

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from rasterio.crs import CRS
 
-from geoseg.errors import LabelError
+from geoseg.errors import LabelError, remedy
 from geoseg.geo.label_tables import Columns, read_columns
 from geoseg.geo.loose_geometries import each_feature, readable_geometry
 from geoseg.geo.vector_files import list_layers, open_vectors
@@ -90,9 +90,10 @@ def inspect_vector(path: Path) -> list[LayerFacts]:
         *(OSError, ValueError),
     ) as error:
         reason = " ".join(str(error).split())
+        known = getattr(error, "errno", None) is not None
+        what = remedy(error) if known else "check it with ogrinfo"
         raise LabelError(
-            f"{path} cannot be read ({reason}), expected a vector file: check it with "
-            "ogrinfo"
+            f"{path} cannot be read ({reason}), expected a vector file: {what}"
         ) from error
 
 
