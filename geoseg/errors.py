@@ -5,6 +5,7 @@ command line prints it without a traceback and exits with :attr:`GeosegError.exi
 """
 
 import errno
+import re
 
 #: Error number of the system → what to do about it.
 _REMEDIES = {
@@ -12,6 +13,7 @@ _REMEDIES = {
     **dict.fromkeys(
         (errno.EACCES, errno.EPERM), "check the permissions of the file and its folder"
     ),
+    errno.EFBIG: "check the free space, and how large files may be (ulimit -f)",
     errno.EROFS: "that disk can be read alone: name another place",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
@@ -22,11 +24,17 @@ _REMEDIES = {
 }
 
 
+#: How libraries say that a disk did not take what was written.
+_WRITING = re.compile(r"\bI/O\b|\bdisk\b|\bwrit(e|ing)\b|too large", re.IGNORECASE)
+
+
 def remedy(error: object) -> str:
     """Say what to do about an error of the system, by the cause that it names."""
     number: int = getattr(error, "errno", None) or 0
     if "No space left" in str(error):  # as libraries hand it on
         number = errno.ENOSPC
+    if not number and _WRITING.search(str(error)):  # no cause is named
+        return "check the free space"
     return _REMEDIES.get(number, "check the path and its folder")
 
 
