@@ -17,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
+from geoseg.plain_text import one_line
+
 T = TypeVar("T")
 
 #: Files that geoseg stores are smaller, in bytes, and their values nested less deep.
@@ -33,7 +35,13 @@ _WORDS = {
 
 
 class StoredError(ValueError):
-    """A stored value is not what it should be: which one, what it is, what it should be."""
+    """A stored value is not what it should be: which one, what it is, what it should be.
+
+    Names of fields come out of files: they are shown on one line.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class Range(NamedTuple):

@@ -135,7 +135,9 @@ def warn_of_merged(tiles: Sequence[Tile]) -> None:
         mask = describe(path)
         pixels, valid = sample(mask)
         values |= set(np.unique(pixels[0][valid]).tolist()) - {0, IGNORE}
-        if mask.nodata != IGNORE and (pixels[0] == IGNORE).any():
+        held = set(np.unique(pixels[0]).tolist())
+        # one of 0 and 255 alone will be refused
+        if mask.nodata != IGNORE and IGNORE in held and held - {0, IGNORE}:
             undeclared.append(path)
     if undeclared:
         log.warning(

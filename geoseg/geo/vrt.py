@@ -170,10 +170,18 @@ class _LocalSources:
             self.files.append(mask)
 
     def _check(self, path: str) -> str:
-        """Check a source and the files beside it; one that is absent GDAL names."""
+        """Check a source and the files beside it.
+
+        Raises:
+            RasterError: If it is absent, of which GDAL would say nothing before it reads
+                there; or if it may not be opened.
+        """
         self.files.append(path)
         if not os.path.exists(path):
-            return path
+            raise RasterError(
+                f"{self._owner} reads {path}, which does not exist: put it there, or "
+                "make the mosaic again with gdalbuildvrt"
+            )
         if not os.path.isfile(path):
             raise self._refusal(path)  # a pipe would never end
         if path.lower().endswith(".vrt"):

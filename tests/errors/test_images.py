@@ -336,7 +336,7 @@ TRAINED = {
         folder_of(a=(None, {}), b=(None, {"crs": None})),
         TRAIN,
         1,
-        "1 of 2 images have no CRS, among them bad/b.tif",
+        "1 of 2 images have no CRS, or no geotransform, among them bad/b.tif",
     ),
     "8 and 16 bit": (
         folder_of(a=(None, {}), b=(flat(9, "uint8"), {})),

@@ -145,7 +145,7 @@ def test_a_whole_map_reads_no_byte_twice(s3, cog, image, bright_model):
         ("s3://absent/none.tif", "none.tif does not exist"),
         ("{web}/private.tif", r"private.tif may not be read \(403\)"),
         ("http://127.0.0.1:9/x.tif", "x.tif cannot be reached"),
-        ("{web}/text.tif", "text.tif cannot be opened as GeoTIFF"),
+        ("{web}/text.tif", "text.tif is no GeoTIFF, or its server does not give parts"),
     ],
 )
 def test_what_goes_wrong_far_away_is_one_line(s3, monkeypatch, name, message):
