@@ -1,8 +1,15 @@
 """What many tests share: tiles of a tiny town, a model that is known untrained."""
 
+import os
+
+# Tests and the processes that they start share few cores with one another; torch reads
+# this when it is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import json
 import logging
-import os
 import signal
 import sys
 import threading
@@ -32,8 +39,6 @@ settings.register_profile("geoseg", derandomize=True, deadline=None)
 settings.load_profile("geoseg")
 # A shell in the background lets what it starts ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# Processes that the tests start share few cores with one another.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 DARK, BRIGHT = 0.1, 0.9
 
