@@ -30,7 +30,8 @@ _WRITING = re.compile(r"\bI/O\b|\bdisk\b|\bwrit(e|ing)\b|too large", re.IGNORECA
 
 def remedy(error: object) -> str:
     """Say what to do about an error of the system, by the cause that it names."""
-    number: int = getattr(error, "errno", None) or 0
+    # GDAL numbers its errors otherwise
+    number = (error.errno or 0) if isinstance(error, OSError) else 0
     if "No space left" in str(error):  # as libraries hand it on
         number = errno.ENOSPC
     if not number and _WRITING.search(str(error)):  # no cause is named
