@@ -118,7 +118,7 @@ def split_seed(settings: RunSettings) -> int:
 
 
 def say_split(settings: RunSettings, split: "Split") -> None:
-    """Say in one line how many labelled tiles have which role."""
+    """Say in one line how many labelled tiles have which role, and how many train."""
     labelled = (*split.match, *split.select, *split.test, *split.hidden)
     if not labelled:
         return
@@ -132,9 +132,10 @@ def say_split(settings: RunSettings, split: "Split") -> None:
     }
     cut = any(tile.window is not None for tile in labelled)
     log.info(
-        "%s with labels: %s (--match-tiles, --test-tiles)",
+        "%s with labels: %s (--match-tiles, --test-tiles); %d train",
         counted(len(labelled), "block" if cut else "tile"),
         ", ".join(f"{len(own)} {what}" for what, own in words.items() if own),
+        len(patch_tiles(settings, split)),
     )
 
 

@@ -34,7 +34,7 @@ from geoseg.geo.splits import Split, tiles_by_role
 from geoseg.reporting.card import clock
 from geoseg.run_files import SETTINGS_NAME
 from geoseg.run_folders import write_json
-from geoseg.run_tiles import fingerprint, split_of, tiles_of
+from geoseg.run_tiles import fingerprint, split_of, tiles_of, training_tiles
 from geoseg.settings import RunSettings, read_settings
 from geoseg.stored import StoredError, read_json, typed
 from geoseg.words import counted
@@ -339,6 +339,7 @@ class _Progress:
             "to test": self.split.test,
             "with labels hidden": self.split.hidden,
             "unlabelled": self.split.unlabelled,
+            "in training": training_tiles(self.split),
         }
         given = {**plan.shared}
         for method, own in plan.own.items():

@@ -74,7 +74,9 @@ def _say_roles(sheet: Sheet, folder: Path) -> None:
     outlines = folder / ROLES_NAME
     where = f"; outlines in {outlines.name}" if outlines.exists() else ""
     words = ", ".join(f"{number} {role}" for role, number in counts.items())
-    sheet.say("tiles", words + where)
+    apart = 0 if values["settings"].get("transductive") else counts["test"]
+    train = counts.total() - apart
+    sheet.say("tiles", f"{words}; {train} train{where}")
     if adjoining:
         sheet.say("", *wrapped(adjoining_words(adjoining, counts)))
 

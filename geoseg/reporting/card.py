@@ -86,6 +86,8 @@ def _tiles(material: Material) -> Rows:
         "test": "kept from training, to test",
     }
     roles = counts_on_card(material.model.card)
+    if material.training:
+        rows.append(("training saw", f"{len(material.training)} {kind}"))
     return rows + [
         (names[role], f"{number} {kind}") for role, number in roles.items() if number
     ]

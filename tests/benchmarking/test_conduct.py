@@ -221,7 +221,8 @@ def test_roles_are_counted_and_neighbours_of_the_test_named(
         own_town, "color_kmeans", seeds=1, shared={}, base={"test_tiles": "34%"}
     )
     text = markdown(run_benchmark(plan, tmp_path / "b", "c"))
-    assert "3 to match or learn from, 2 to test, 1 with labels hidden" in text
+    said = "3 to match or learn from, 2 to test, 1 with labels hidden, 4 in training"
+    assert said in text
     assert "1 of 1 hidden tiles touch or overlap test tiles" in text
 
 

@@ -238,6 +238,26 @@ def test_match_takes_a_number_of_tiles_or_a_share(geoseg, there, tmp_path, words
     assert len(load_model(output).card.provenance["matched_on"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--match-tiles", 4, "--test-tiles", 3), "--match-tiles 4 and --test-tiles 3"),
+        (("--test-tiles", "100%"), "--test-tiles 6: expected at least one to match on"),
+        (("--match-tiles", "100%"), "cannot be shared out by --match-tiles 6"),
+        (("--select-tiles", 5), "cannot be shared out by --select-tiles 5"),
+    ],
+)
+def test_numbers_of_tiles_that_do_not_fit_together_are_one_line(
+    geoseg, there, tmp_path, words, message
+):
+    run = tmp_path / "run"
+    done = geoseg("train", "--aoi", "sample", *words, "-o", run)
+    assert done.exit_code == 2 and not run.exists()
+    assert message in done.stderr.splitlines()[-1]
+    done = geoseg("train", "--aoi", "sample", "--test-tiles", "0", "-o", run)
+    assert done.exit_code == 2 and "expected 1 or more" in done.stderr
+
+
 def test_a_damaged_model_is_wrong_data(geoseg, work, tmp_path):
     content = (work.run / "model.safetensors").read_bytes()
     (tmp_path / "m").write_bytes(content[: len(content) // 2])

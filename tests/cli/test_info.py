@@ -77,7 +77,7 @@ def test_roles_and_neighbours_of_the_test_are_told(tmp_path, there, info):
     assert found["roles"] == {"hidden": 1, "match": 2, "test": 3}
     assert found["adjoining_test"] == {"hidden": 1}
     text = info(folder)
-    assert "1 hidden, 2 match, 3 test; outlines in roles.geojson" in text
+    assert "1 hidden, 2 match, 3 test; 3 train; outlines in roles.geojson" in text
     assert "1 of 1 hidden tiles touch or overlap test tiles" in text
     assert "made from   sample: 3 match, 3 test" in text
     model = load_model(folder / "model.safetensors")
