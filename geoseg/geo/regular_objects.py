@@ -7,10 +7,10 @@ import numpy.typing as npt
 import shapely
 
 from geoseg.geo.clearing import Drawn
+from geoseg.geo.complete_objects import Complete
 from geoseg.geo.pixel_runs import ScoredRuns
 from geoseg.geo.regular import draw_regular
 from geoseg.geo.regular_groups import draw_group
-from geoseg.geo.seams import Complete
 from geoseg.geo.shared_walls import share_walls
 from geoseg.geo.simplify import Extent, soften
 from geoseg.geo.split_objects import Buildings, whole
@@ -24,7 +24,6 @@ How = tuple[npt.NDArray[np.float64], float, Extent]
 
 def draw_objects(
     found: Complete,
-    outlines: _Outlines,
     simple: _Outlines,
     split: Callable[[Buildings, list[ScoredRuns]], Buildings],
     how: How,
@@ -33,14 +32,14 @@ def draw_objects(
 
     Args:
         found: complete objects.
-        outlines: theirs, along the pixels.
-        simple: the same, simplified.
+        simple: their outlines, simplified.
         split: cuts an object apart where buildings touch.
         how: as :func:`geoseg.geo.regular.draw_regular` takes it.
 
     Yields:
         What is drawn together; the numbers of its pieces, and of those around.
     """
+    outlines = found.outline
     parts = [split(*it) for it in _one_by_one(found, simple)]
     groups = list(_groups(found, simple))
     single = [len(group) == 1 and len(parts[group[0]].outline) == 1 for group in groups]

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import shapely
-from shapely import Polygon
 
+from geoseg.geo.complete_objects import Complete
+from geoseg.geo.neighbourhoods import Known, Links, Settled, components, settle
 from geoseg.geo.pixel_runs import (
-    SCORE_UNITS,
     PixelRuns,
     ScoredRuns,
     join_runs,
@@ -25,7 +24,8 @@ from geoseg.geo.pixel_runs import (
 from geoseg.geo.strips import ClassStrip
 from geoseg.geo.tracing import trace
 
-#: Objects at most so many pixels apart are simplified together (2: a gap of one pixel).
+#: Objects at most so many pixels apart are neighbours (2: a gap of one pixel), unless more
+#: is said.
 REACH = 2
 
 _Ints = npt.NDArray[np.int64]
@@ -37,83 +37,6 @@ _WALL, _NEAR, _AROUND = range(3)
 _ROW = 2**32
 
 
-class PixelObject(NamedTuple):
-    """4-connected pixels of one class.
-
-    Attributes:
-        class_id: 1 to C - 1.
-        pixels: how many.
-        score_sum: sum of their scores, in parts of 1 / ``SCORE_UNITS``.
-        outline: its boundary; x = column, y = row, integers, along pixel edges.
-        runs: its pixels, if they are kept.
-    """
-
-    class_id: int
-    pixels: int
-    score_sum: int
-    outline: Polygon
-    runs: ScoredRuns | None = None
-
-    @property
-    def score(self) -> float:
-        """Mean score of its pixels, in [0, 1]."""
-        return self.score_sum / self.pixels / SCORE_UNITS
-
-    @property
-    def first_pixel(self) -> tuple[float, float]:
-        """Row and column of its first pixel, from the top, then from the left."""
-        points = shapely.get_coordinates(self.outline.exterior)
-        row = points[:, 1].min()
-        return float(row), float(points[points[:, 1] == row, 0].min())
-
-
-class Complete(NamedTuple):
-    """Complete objects, by neighbourhood, then from the top, then from the left.
-
-    All arrays are ``(N,)``.
-
-    Attributes:
-        class_id: 1 to C - 1.
-        pixels: how many each has.
-        score_sum: sum of their scores, in parts of 1 / ``SCORE_UNITS``.
-        row: of the first pixel, from the top, then from the left; ``column`` likewise.
-        outline: polygons; x = column, y = row, integers, along pixel edges.
-        neighbourhood: ascending from 0; objects that are near each other have one.
-        shared: True where objects of different classes in it share a wall.
-        pieces: numbers of the pieces of each object; empty unless asked for.
-        around: numbers of the pieces of others not far from each object, of any
-            neighbourhood; some of them may turn out too small to count. Likewise.
-        runs: the pixels of each; empty unless asked for.
-    """
-
-    class_id: _Ints
-    pixels: _Ints
-    score_sum: _Ints
-    row: _Ints
-    column: _Ints
-    outline: npt.NDArray[np.object_]
-    neighbourhood: _Ints
-    shared: _Bools
-    pieces: list[set[int]]
-    around: list[set[int]]
-    runs: list[ScoredRuns]
-
-    @property
-    def score(self) -> npt.NDArray[np.float64]:
-        """Mean score of the pixels of each, in [0, 1]."""
-        return self.score_sum / self.pixels / SCORE_UNITS
-
-    def item(self, i: int) -> PixelObject:
-        """Return one of them."""
-        return PixelObject(
-            int(self.class_id[i]),
-            int(self.pixels[i]),
-            int(self.score_sum[i]),
-            self.outline[i],
-            self.runs[i] if self.runs else None,
-        )
-
-
 class _Objects(NamedTuple):
     """What is known of objects; all arrays ``(K,)``."""
 
@@ -123,6 +46,8 @@ class _Objects(NamedTuple):
     first: _Ints  # pixel: row * _ROW + column
     bottom: _Ints  # one past the last row
     piece: _Ints  # number of one of the pieces
+    long: _Ints  # 1 where the neighbourhood is known to be long
+    given: _Ints  # 1 where it was returned
 
 
 class _Pieces(NamedTuple):
@@ -150,21 +75,29 @@ def _none() -> _Ints:
 class SeamMerger:
     """Take strips from top to bottom and give back what is complete.
 
-    Only objects that touch the last rows seen, and those near them, are kept.
+    Only objects that touch the last rows seen, and those that have to be drawn together
+    with them or are needed for that, are kept.
     """
 
     def __init__(
-        self, min_pixels: float, around: int = 0, *, with_runs: bool = False
+        self,
+        min_pixels: float,
+        around: int = 0,
+        *,
+        reach: int = REACH,
+        with_runs: bool = False,
     ) -> None:
         """Start at the top.
 
         Args:
             min_pixels: objects of fewer pixels are left out.
             around: up to how many pixels apart objects know of each other.
+            reach: objects at most so many pixels apart are neighbours.
             with_runs: return the pixels of objects, too, with their scores.
         """
         self._min_pixels = min_pixels
-        self._reach = max(REACH, around)
+        self._near = reach
+        self._reach = max(reach, around)
         self._all_around = around > 0
         self._runs = PixelRuns(*(_none() for _ in PixelRuns._fields))
         self._owner = _none()  # of each run
@@ -180,7 +113,7 @@ class SeamMerger:
     @property
     def open_top(self) -> float:
         """First row of what may go on below; infinite where nothing may."""
-        first = self._objects.first
+        first = self._objects.first[self._objects.given == 0]
         return float(first.min() // _ROW) if len(first) else np.inf
 
     def is_open(self, number: int) -> bool:
@@ -196,7 +129,7 @@ class SeamMerger:
         recent = join_runs(self._runs.take(tail), runs)
         nodes = np.append(self._owner[tail], np.arange(old, old + len(sums)))
         above, below = meeting(recent)
-        label = _components(old + len(sums), nodes[above], nodes[below])
+        label = components(old + len(sums), nodes[above], nodes[below])
         self._extend(runs, sums, label)
         if self._with_runs:
             self._sums = np.append(self._sums, sums)
@@ -217,7 +150,7 @@ class SeamMerger:
         piece = np.zeros(count, dtype=np.int64)
         piece[label[: len(old.piece)]] = old.piece
         piece[pieces] = self._used + np.arange(len(pieces))
-        first = runs.row * _ROW + runs.start
+        first, none = runs.row * _ROW + runs.start, np.zeros_like(runs.row)
         self._objects = _Objects(
             _gather(np.maximum, 0, label, old.class_id, runs.class_id, count),
             _gather(np.add, 0, label, old.pixels, runs.stop - runs.start, count),
@@ -225,6 +158,8 @@ class SeamMerger:
             _gather(np.minimum, 2**62, label, old.first, first, count),
             _gather(np.maximum, 0, label, old.bottom, runs.row + 1, count),
             piece,
+            _gather(np.maximum, 0, label, old.long, none, count),
+            _gather(np.maximum, 0, label, old.given, none, count),
         )
         self._pieces = _Pieces(
             np.append(self._pieces.number, piece[pieces]),
@@ -246,7 +181,9 @@ class SeamMerger:
         for first, second, apart in near(recent.take(use), owner, self._reach):
             fresh = second >= known
             first, second = owner[first[fresh]], owner[second[fresh]]
-            kind = np.where(apart > REACH, _AROUND, np.minimum(apart, _NEAR))[fresh]
+            kind = np.where(apart > self._near, _AROUND, np.minimum(apart, _NEAR))[
+                fresh
+            ]
             low, high = np.minimum(first, second), np.maximum(first, second)
             # Three numbers in one, which is much faster to make distinct than rows.
             keys.append((low * len(counts) + high) * 3 + kind)
@@ -256,20 +193,34 @@ class SeamMerger:
         self._pairs = _Pairs(*map(np.append, self._pairs, found))
 
     def _close(self, unfinished: _Bools) -> Complete:
-        """Take out the objects that are near nothing unfinished."""
-        pairs = self._pairs.take(self._pairs.kind != _AROUND)
-        first, second = self._owners(pairs.first), self._owners(pairs.second)
-        count = len(unfinished)
-        group = _components(count, first, second)
-        still_open = np.zeros(count, dtype=np.bool_)
-        still_open[group[unfinished]] = True
-        still_open = still_open[group]
-        complete = self._complete(
-            np.flatnonzero(~still_open & (self._objects.pixels >= self._min_pixels)),
-            (first, second, pairs.kind),
+        """Take out the objects that need not wait."""
+        links = self._links()
+        objects = self._objects
+        known = Known(
+            objects.pixels >= self._min_pixels,
+            unfinished,
+            objects.first // _ROW,
+            objects.bottom,
+            objects.long > 0,
+            objects.given > 0,
         )
-        self._keep(still_open)
+        settled = settle(known, links)
+        complete = self._complete(settled, links)
+        self._objects = objects._replace(
+            long=settled.long.astype(np.int64),
+            given=(known.given | settled.ready).astype(np.int64),
+        )
+        self._keep(settled.keep)
         return complete
+
+    def _links(self) -> Links:
+        """Return which of the objects that are kept are neighbours."""
+        first, second = self._owners(self._pairs.first), self._owners(
+            self._pairs.second
+        )
+        use = (first >= 0) & (second >= 0) & (self._pairs.kind != _AROUND)
+        links = Links(first, second, self._pairs.kind == _WALL)
+        return links.take(use & (first != second))
 
     def _keep(self, which: _Bools) -> None:
         """Forget all objects but some."""
@@ -289,7 +240,9 @@ class SeamMerger:
             (self._owners(self._pairs.first) >= 0)
             | (self._owners(self._pairs.second) >= 0)
         )
-        self._open = frozenset(self._pieces.number.tolist() if self._all_around else ())
+        waits = self._objects.given[self._pieces.owner] == 0
+        waiting = self._pieces.number[waits] if self._all_around else _none()
+        self._open = frozenset(waiting.tolist())
 
     def _owners(self, pieces: _Ints) -> _Ints:
         """Return the objects of pieces; -1 where they are not open any more."""
@@ -300,31 +253,34 @@ class SeamMerger:
         found = self._pieces.number[place] == pieces
         return np.where(found, self._pieces.owner[place], -1)
 
-    def _complete(self, which: _Ints, links: tuple[_Ints, _Ints, _Ints]) -> Complete:
-        """Outline objects that are large enough, by neighbourhood."""
+    def _complete(self, settled: Settled, links: Links) -> Complete:
+        """Outline objects that are ready, and those beside them."""
+        ready, group = settled.ready, settled.group
+        which = np.flatnonzero(ready | settled.beside)
+        order = np.lexsort((self._objects.first[which], group[which], ~ready[which]))
+        which = which[order]
         objects = _Objects(*(values[which] for values in self._objects))
-        place = np.full(len(self._objects.first), -1)
+        place = np.full(len(ready), -1)
         place[which] = np.arange(len(which))
-        first, second = place[links[0]], place[links[1]]
-        use = (first >= 0) & (second >= 0)
-        first, second, kind = first[use], second[use], links[2][use]
-        neighbourhood = _components(len(which), first, second)
-        order = np.lexsort((objects.first, neighbourhood))
+        neighbourhood = np.cumsum(np.diff(group[which], prepend=group[which[:1]]) != 0)
+        links = links.take((place[links.first] >= 0) & (place[links.second] >= 0))
         shared = np.zeros(len(which), dtype=np.bool_)
-        shared[neighbourhood[first[kind == _WALL]]] = True
-        place[which[order]] = np.arange(len(which))
-        row, column = np.divmod(objects.first[order], _ROW)
-        pieces, around = self._surroundings(which[order])
+        shared[neighbourhood[place[links.first[links.wall]]]] = True
+        apart = group[links.first] != group[links.second]
+        row, column = np.divmod(objects.first, _ROW)
+        pieces, around = self._surroundings(which)
         outlines, runs = self._outlines(place)
         return Complete(
-            objects.class_id[order],
-            objects.pixels[order],
-            objects.score_sum[order],
+            objects.class_id,
+            objects.pixels,
+            objects.score_sum,
             row,
             column,
             outlines,
-            neighbourhood[order],
-            shared[neighbourhood[order]],
+            neighbourhood,
+            shared[neighbourhood],
+            ready[which],
+            place[np.stack((links.first, links.second))[:, apart]],
             pieces,
             around,
             runs,
@@ -358,17 +314,25 @@ class SeamMerger:
             return [], []
         pieces: dict[int, set[int]] = {owner: set() for owner in which.tolist()}
         around: dict[int, set[int]] = {owner: set() for owner in which.tolist()}
-        for number, owner in zip(*map(np.ndarray.tolist, self._pieces), strict=True):
-            if owner in pieces:
-                pieces[owner].add(number)
-        numbers = self._pairs.first.tolist(), self._pairs.second.tolist()
-        owners = [self._owners(np.array(it, dtype=np.int64)).tolist() for it in numbers]
-        for mine, other in ((0, 1), (1, 0)):
-            for owner, of, number in zip(
-                owners[mine], owners[other], numbers[other], strict=True
+        use = np.isin(self._pieces.owner, which)
+        for number, owner in zip(
+            self._pieces.number[use].tolist(),
+            self._pieces.owner[use].tolist(),
+            strict=True,
+        ):
+            pieces[owner].add(number)
+        first, second = self._owners(self._pairs.first), self._owners(
+            self._pairs.second
+        )
+        for mine, other, numbers in (
+            (first, second, self._pairs.second),
+            (second, first, self._pairs.first),
+        ):
+            use = np.isin(mine, which) & (mine != other)
+            for owner, number in zip(
+                mine[use].tolist(), numbers[use].tolist(), strict=True
             ):
-                if owner in around and owner != of:
-                    around[owner].add(number)
+                around[owner].add(number)
         return list(pieces.values()), list(around.values())
 
 
@@ -379,16 +343,3 @@ def _gather(
     result = np.full(count, start, dtype=np.int64)
     how.at(result, label, np.append(old, new))
     return result
-
-
-def _components(count: int, first: _Ints, second: _Ints) -> _Ints:
-    """Number the connected components of ``count`` things, linked in pairs."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    if not count:
-        return _none()
-    links = np.ones(len(first), dtype=np.bool_)
-    graph = coo_array((links, (first, second)), shape=(count, count))
-    numbers: _Ints = connected_components(graph, directed=False)[1].astype(np.int64)
-    return numbers

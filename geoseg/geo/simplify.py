@@ -45,11 +45,27 @@ def fill_holes(
     if min_area <= 0 or not holed.any():
         return outlines
     rings = split(outlines[holed])
-    large = _areas(rings) >= min_area
-    large[rings.polygon_ends[:-1]] = True
     result = outlines.copy()
-    result[holed] = build(rings.some(large))
+    result[holed] = build(rings.some(~_small_holes(rings, min_area)))
     return result
+
+
+def small_holes(
+    outlines: npt.NDArray[np.object_], min_area: float
+) -> npt.NDArray[np.object_]:
+    """Return the holes that :func:`fill_holes` fills, as ``(H,)`` polygons."""
+    rings = split(outlines[shapely.get_num_interior_rings(outlines) > 0])
+    small = np.flatnonzero(_small_holes(rings, min_area))
+    corners = np.compress(np.isin(rings.ring, small), rings.points, axis=0)
+    ends = np.append(0, np.cumsum(rings.length[small]))
+    return build(Rings(corners, ends, np.arange(len(small) + 1)))
+
+
+def _small_holes(rings: Rings, min_area: float) -> npt.NDArray[np.bool_]:
+    """Tell which rings are holes smaller than ``min_area``."""
+    small = _areas(rings) < min_area
+    small[rings.polygon_ends[:-1]] = False
+    return small
 
 
 def soften(
@@ -149,18 +165,6 @@ def smooth_together(
         return np.asarray(result, dtype=object)
 
     return all_or_before(draw, outlines)
-
-
-def overlap(polygons: npt.NDArray[np.object_]) -> bool:
-    """Tell whether the interiors of any two polygons meet."""
-    pair = shapely.STRtree(polygons).query(polygons)
-    pair = pair[:, pair[0] < pair[1]]
-    # Prepared are those of more points: in a large one there may be many small ones.
-    order = np.argsort(-shapely.get_num_coordinates(polygons)[pair], axis=0)
-    large, small = polygons[np.take_along_axis(pair, order, axis=0)]
-    shapely.prepare(large)
-    meet = shapely.intersects(large, small)
-    return not bool(shapely.touches(large[meet], small[meet]).all())
 
 
 def _areas(rings: Rings) -> _Points:

@@ -13,24 +13,23 @@ from shapely import Polygon
 
 from geoseg.errors import ParameterError
 from geoseg.geo.clearing import Clearing
+from geoseg.geo.complete_objects import Complete
 from geoseg.geo.ground import Ground
 from geoseg.geo.orientation import main_axes
 from geoseg.geo.pixel_runs import ScoredRuns
 from geoseg.geo.raster import RasterDescription
-from geoseg.geo.regular import AROUND
+from geoseg.geo.regular import AROUND, OUTREACH
 from geoseg.geo.regular_objects import draw_objects, join
-from geoseg.geo.seams import Complete, SeamMerger
-from geoseg.geo.simplify import (
-    Extent,
-    fill_holes,
-    overlap,
-    smooth_alone,
-    smooth_together,
-)
+from geoseg.geo.seams import REACH, SeamMerger
+from geoseg.geo.simplified_objects import simplify_objects, without_filled
+from geoseg.geo.simplify import Extent
 from geoseg.geo.split_objects import Buildings, split_objects, whole
 from geoseg.geo.strips import ClassStrip
 
 _Outlines = npt.NDArray[np.object_]
+
+#: Objects farther apart (pixels) are taken to be apart, whatever the tolerance.
+_MOST = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +155,11 @@ class _Finisher:
         self._rules = rules
         self._how = ground.metres, rules.tolerance_m, extent
         min_pixels = 0.5 * rules.min_area_m2 / ground.largest_pixel_m2
+        reach = _reach(ground.metres, rules.tolerance_m)
         self._merger = SeamMerger(
             min_pixels,
-            AROUND if rules.regularize else 0,
+            max(AROUND, reach + OUTREACH) if rules.regularize else 0,
+            reach=reach,
             with_runs=rules.split_touching,
         )
         self._clearing = Clearing(self._merger.is_open)
@@ -178,19 +179,20 @@ class _Finisher:
 
     def _draw(self, found: Complete) -> Iterator[tuple[float, float, int, Footprint]]:
         """Draw the outlines of objects; leave out those that are too small."""
-        outlines = fill_holes(found.outline, self._rules.min_hole)
-        simple = self._simplify(found, outlines)
+        found = without_filled(found, self._rules.min_hole)
+        simple = simplify_objects(found, *self._how)
+        simple, found = simple[found.fresh], found.some(found.fresh)
         if self._rules.regularize:
-            return self._cleared(found, outlines, simple)
+            return self._cleared(found, simple)
         first = np.stack((found.row, found.column), axis=1).astype(np.float64)
         objects = whole(first, found.class_id, found.score, simple)
         return self._footprints(self._split(objects, found.runs))
 
     def _cleared(
-        self, found: Complete, outlines: _Outlines, simple: _Outlines
+        self, found: Complete, simple: _Outlines
     ) -> Iterator[tuple[float, float, int, Footprint]]:
         """Draw right angles; which ones stay, the surroundings decide."""
-        for it in draw_objects(found, outlines, simple, self._split, self._how):
+        for it in draw_objects(found, simple, self._split, self._how):
             self._clearing.add(*it)
         decided = list(self._clearing.decide())
         if decided:
@@ -231,13 +233,9 @@ class _Finisher:
             footprint = Footprint(values[0], number, names[number], *values[1:])
             yield row, column, number, footprint
 
-    def _simplify(self, found: Complete, outlines: _Outlines) -> _Outlines:
-        if not len(outlines):
-            return outlines
-        simple = smooth_alone(outlines, *self._how)
-        begins = np.flatnonzero(np.diff(found.neighbourhood, prepend=-1, append=-2))
-        for begin, end in zip(begins[:-1], begins[1:], strict=True):
-            part = slice(begin, end)
-            if end - begin > 1 and (found.shared[begin] or overlap(simple[part])):
-                simple[part] = smooth_together(outlines[part], *self._how)
-        return simple
+
+def _reach(metres: npt.NDArray[np.float64], tolerance_m: float) -> int:
+    """Return how many pixels apart two simplified outlines may meet."""
+    narrow_m = float(np.linalg.svd(metres, compute_uv=False)[-1])
+    # Each goes out by about a tolerance.
+    return max(REACH, min(int(np.ceil(2 * tolerance_m / narrow_m)), _MOST))

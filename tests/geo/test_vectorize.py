@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shapely import Polygon, box
 
 from geoseg.errors import ParameterError, RasterError
-from geoseg.geo.simplify import overlap
+from geoseg.geo.meeting_polygons import overlap
 from geoseg.geo.strips import ClassStrip
 from geoseg.geo.vectorize import Footprint, footprints
 
