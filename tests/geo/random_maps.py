@@ -37,10 +37,15 @@ class RandomMap(NamedTuple):
     seams: list[int]
 
 
-def random_map(seed: int) -> RandomMap:
-    """Draw a map of one to three classes, its grid and options; all follow the seed."""
+def random_map(seed: int, side: int = 25) -> RandomMap:
+    """Draw a map of one to three classes, its grid and options; all follow the seed.
+
+    Args:
+        seed: Of everything.
+        side: Both sides have fewer pixels.
+    """
     rng = np.random.default_rng(seed)
-    shape = tuple(rng.integers(1, 25, 2).tolist())
+    shape = tuple(rng.integers(1, side, 2).tolist())
     kinds = (_noise, _blobs, _lines, _checks, _dots, _rings, _steps, _touching)
     classes = kinds[rng.integers(len(kinds))](rng, shape, int(rng.integers(1, 4)))
     if rng.random() < 0.3:

@@ -20,8 +20,8 @@ def drawn(drawing: RandomMap, seams: list[int]) -> list[Footprint]:
     )
 
 
-def check(seed: int) -> None:
-    drawing = random_map(seed)
+def check(seed: int, side: int = 25) -> None:
+    drawing = random_map(seed, side)
     whole = drawn(drawing, [])
     shapes = np.array([footprint.geometry for footprint in whole], dtype=object)
     assert all(shape.geom_type == "Polygon" for shape in shapes), seed
@@ -49,4 +49,4 @@ def test_any_small_map_is_drawn(block):
 @pytest.mark.parametrize("block", range(10))
 def test_ten_thousand_small_maps_are_drawn(block):
     for seed in range(1000 * block, 1000 * (block + 1)):
-        check(seed)
+        check(seed, side=14)
