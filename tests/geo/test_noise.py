@@ -31,4 +31,5 @@ def peak(rows: int) -> float:
 
 @pytest.mark.slow
 def test_memory_of_noise_does_not_grow_with_its_height():
-    assert peak(6000) < 1.2 * peak(3000)
+    peak(600)  # what is imported counts, too
+    assert peak(4000) < 1.2 * peak(2000)
