@@ -91,6 +91,26 @@ def new_bar(name: str, total: int | None, *, unit: str, **options: Any) -> "tqdm
     return tqdm(**shared, disable=not on_terminal(), **options)
 
 
+class Pace:
+    """Tells how long the rest of some equal pieces of work takes.
+
+    Example:
+        >>> Pace(3).left(0)
+        ''
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.began = time.monotonic()
+
+    def left(self, done: int) -> str:
+        """Return ``", about 0:05:00 left"`` after some pieces; nothing before the first."""
+        if not done:
+            return ""
+        seconds = (time.monotonic() - self.began) / done * (self.total - done)
+        return f", about {timedelta(seconds=round(seconds))} left"
+
+
 class _Spoken:
     """Says in the log, now and then, how far a long piece of work is and what is left.
 

@@ -19,7 +19,7 @@ from geoseg.geo.contingency import match_model
 from geoseg.metrics import iou, mean_iou
 from geoseg.model import Model
 from geoseg.presets import PRESETS
-from geoseg.progress import say_stage
+from geoseg.progress import Pace, say_stage
 from geoseg.run_files import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME, RESTARTS_NAME
 from geoseg.run_plan import Plan, plan_run, train_plan
 from geoseg.run_roles import ROLE_FACTS
@@ -97,8 +97,10 @@ def train_best(
         return train_plan(plan, folder, resume=resume, profile=profile)
     seeds = _seeds(plan.settings)
     done: list[_Restart] = []
+    pace = Pace(len(seeds))
     for number, seed in enumerate(seeds, start=1):
-        say_stage(f"training {number} of {len(seeds)}, seed {seed}")
+        left = pace.left(len(done))
+        say_stage(f"training {number} of {len(seeds)}, seed {seed}{left}")
         place = _place(folder, seed)
         own_folder(place.parent)
         own_folder(place)

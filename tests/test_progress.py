@@ -137,3 +137,12 @@ def test_slow_pieces_are_told_of_within_a_tenth(monkeypatch, caplog):
             now[0] += 40
             advance(1)
     assert caplog.messages == ["mapping: 2 of 1000 rows, 11:05:20 left"]
+
+
+def test_the_pace_tells_how_long_the_rest_takes(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    pace = progress.Pace(5)
+    assert pace.left(0) == ""
+    now[0] += 60
+    assert pace.left(2) == ", about 0:01:30 left"

@@ -31,6 +31,7 @@ from geoseg.geo.locks import locked
 from geoseg.geo.outputs import make_folder, write_aside
 from geoseg.geo.role_outlines import adjoining_test, adjoining_words
 from geoseg.geo.splits import Split, tiles_by_role
+from geoseg.progress import Pace
 from geoseg.reporting.card import clock
 from geoseg.run_files import SETTINGS_NAME
 from geoseg.run_folders import write_json
@@ -245,11 +246,14 @@ class _Progress:
         if done:
             log.info("%d of %d runs are there already", len(done), len(self.jobs))
         self.board = self.write()
+        pace, made = Pace(len(self.jobs) - len(done)), 0
         for number, job in enumerate(self.jobs, 1):
             if job in done:
                 continue
-            log.info("run %d of %d: %s", number, len(self.jobs), job)
+            left = pace.left(made)
+            log.info("run %d of %d: %s%s", number, len(self.jobs), job, left)
             self._one(job)
+            made += 1
             self.board = self.write()
             if self._finished(job):
                 self._say(job)
