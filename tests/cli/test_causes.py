@@ -123,27 +123,3 @@ def test_any_encoding_can_be_written(encoding):
     assert done.returncode == 0
     assert rb"\u03bb" in done.stdout
     assert b"lacks some letters" in done.stderr
-
-
-def test_the_first_line_comes_before_torch_is_imported(tmp_path):
-    code = (
-        "import logging, sys\n"
-        "class Seen(logging.Handler):\n"
-        "    def emit(self, record):\n"
-        "        print('torch' in sys.modules, record.getMessage(), flush=True)\n"
-        "from geoseg.cli import cli\n"
-        "logging.StreamHandler = lambda *a, **k: Seen()\n"
-        "cli.main(sys.argv[1:], standalone_mode=False)\n"
-    )
-    for words in (
-        ["train", "--images", "nowhere", "--aoi", "sample"],
-        ["train", "--aoi", "sample", "--max-steps", "1", "--bands", "nine"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", code, *words],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-        )
-        lines = done.stdout.splitlines()
-        assert not lines or lines[0].startswith("False "), (words, lines[:2])
