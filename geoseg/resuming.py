@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from geoseg.core.addresses import is_redacted
 from geoseg.errors import ModelFileError, ParameterError, TrainingError
 from geoseg.fitting import limits_of
-from geoseg.geo.remote import is_redacted
 from geoseg.methods import method_class
 from geoseg.normalization import Normalization
 from geoseg.run_folders import need_run

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from geoseg.core.addresses import file_name, is_remote, redact
 from geoseg.errors import ParameterError, TrainingError
 from geoseg.methods import METHODS
 from geoseg.presets import NOTHING, PRESETS, additions
@@ -146,8 +147,6 @@ class RunSettings:
     @property
     def source(self) -> str:
         """A short name of where the tiles come from."""
-        from geoseg.geo.remote import file_name, is_remote
-
         if self.images is not None and is_remote(self.images):
             return file_name(self.images.rstrip("/")).stem
         return source_name(Path(self.aoi or self.images or "tiles").resolve())
@@ -182,8 +181,6 @@ class RunSettings:
 
     def command(self) -> str:
         """Return the command line that makes such a run, without secrets."""
-        from geoseg.geo.remote import redact
-
         words = ["geoseg", "train"]
         added = self._added_by_preset()
         for field_ in fields(self):
@@ -215,8 +212,6 @@ class RunSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, without the secrets of signed addresses."""
-        from geoseg.geo.remote import redact
-
         return {
             name: redact(str(value)) if isinstance(value, (str, Path)) else value
             for name, value in asdict(self).items()

@@ -11,7 +11,7 @@ import geoseg
 
 ROOT = Path(geoseg.__file__).parent
 EARTH = {"rasterio", "torchgeo", "geopandas", "shapely", "fiona", "pyproj", "pandas"}
-LAYERS = {"errors": 0, "patches": 1, "methods": 3, "training": 4, "geo": 6}
+LAYERS = {"core": 0, "errors": 0, "patches": 1, "methods": 3, "training": 4, "geo": 6}
 LAYERS |= {
     "model": 5,
     "exporting": 6,

@@ -210,6 +210,7 @@ def command(
     options.need_one_source(given["images"], given["aoi"], given["labels"])
     need_tiles(*(given[name] for name in ("images", "labels", "aoi", "labelled_area")))
     pairs = options.parse_parameters(parameters)
+    options.say_first(options.tiles_of(given))
     from geoseg.benchmarking.plan import Plan, parse_rows, split_parameters
     from geoseg.methods import METHODS
 

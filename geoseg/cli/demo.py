@@ -30,6 +30,7 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     beside their controls. The tiles are synthetic.
     """
     refuse_existing(output, overwrite)
+    options.say_first("the sample tiles")
     options.set_threads(threads)
     from geoseg.demo import run_demo  # heavy: after the checks
 

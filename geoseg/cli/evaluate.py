@@ -80,6 +80,7 @@ def command(
     )
     need_map(prediction)
     path = None if model is None else newest_model(model)
+    options.say_first(options.tiles_of(labelled))
     options.set_threads(threads)
     from geoseg import scoring  # heavy: after the checks
     from geoseg.geo.judged_maps import warn_of_other_model

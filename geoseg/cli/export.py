@@ -78,6 +78,7 @@ def command(
     check_output(output, overwrite=overwrite)
     check_installed()
     file = newest_model(model)
+    options.say_first(f"the model {file}")
     from geoseg.exporting.onnx_file import ExportOptions, check_onnx, write_onnx
     from geoseg.model import file_sha256  # heavy: after the checks
 

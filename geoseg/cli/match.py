@@ -73,6 +73,7 @@ def command(
         *(labelled[name] for name in ("images", "labels", "aoi", "labelled_area"))
     )
     path = newest_model(model or named)
+    options.say_first(options.tiles_of(labelled))
     options.set_threads(threads)
     from geoseg import run_matching  # heavy: after the checks
     from geoseg.class_table import matching_table

@@ -3,14 +3,15 @@
 import logging
 import math
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from geoseg.settings import FIT_PATCHES, POINT_RADIUS_M
+from geoseg.core.addresses import redact
+from geoseg.settings import FIT_PATCHES, POINT_RADIUS_M, RunSettings
 
 if TYPE_CHECKING:
     from geoseg.model import Model
@@ -288,6 +289,17 @@ def need_one_source(images: str | None, aoi: str | None, labels: str | None) -> 
         )
 
 
+def say_first(what: str) -> None:
+    """Say what a command begins with, before it imports what takes seconds."""
+    log.info("looking at %s", what)
+
+
+def tiles_of(given: Mapping[str, Any]) -> str:
+    """Name the tiles that ``--images`` or ``--aoi`` give."""
+    named = RunSettings(images=given["images"], aoi=given["aoi"])
+    return f"the tiles of {named.source}"
+
+
 def set_threads(threads: int | None) -> None:
     """Limit the threads that torch computes with."""
     if threads is not None:
@@ -342,8 +354,6 @@ def command_line(ctx: click.Context) -> str:
 
     Secrets in addresses are left out.
     """
-    from geoseg.geo.remote import redact  # heavy: where a command is at work
-
     words = ["geoseg", ctx.info_name or ""]
     for param in ctx.command.params:
         name = param.name or ""

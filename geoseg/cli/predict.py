@@ -192,6 +192,7 @@ def command(
     if given["workers"] and given["scheduler"]:
         raise click.UsageError("give either --workers or --scheduler (not both)")
     elsewhere = given["workers"] or given["scheduler"]
+    options.say_first(found[0] if len(found) == 1 else f"{len(found)} images")
     options.set_threads(1 if threads is None and elsewhere else threads)
     from geoseg.geo import mapping  # heavy: after the checks
     from geoseg.geo.class_rasters import RasterTags

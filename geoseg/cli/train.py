@@ -373,6 +373,7 @@ def _resume(
 ) -> "RunResult":
     """Go on with a run; of its limits, other steps, epochs and time may be given."""
     need_run(run)
+    options.say_first(f"the run {run}")
     options.set_threads(threads)
     from geoseg import runs  # heavy: after the check
     from geoseg.training import Limits
@@ -390,11 +391,11 @@ def _start(
     from geoseg.settings import RunSettings
 
     settings = RunSettings(**given)
+    options.say_first(f"the tiles of {settings.source}")
     check_settings(settings, output)
     warn_of_unused(settings, profile=profile)
     settings = replace(settings, device=options.found_device(settings.device))
     options.set_threads(threads)
-    log.info("looking at the tiles of %s", settings.source)
     from geoseg import runs  # heavy: after the checks
 
     return runs.start(settings, output, profile=profile)

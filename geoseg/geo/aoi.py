@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.classes import TWO_CLASSES, LabelClasses
+from geoseg.core.addresses import file_name, is_remote
 from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.catalogue import AOIS
 from geoseg.geo.layouts import IMAGE_SUFFIXES as IMAGE_SUFFIXES
@@ -26,7 +27,7 @@ from geoseg.geo.layouts import (
 )
 from geoseg.geo.presence import SAMPLE, need_aoi, need_images, need_labels
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
-from geoseg.geo.remote import file_name, is_remote, list_remote
+from geoseg.geo.remote import list_remote
 from geoseg.geo.text_files import read_text
 from geoseg.words import counted
 

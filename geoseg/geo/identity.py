@@ -13,13 +13,13 @@ import rasterio
 import torch
 
 import geoseg
+from geoseg.core.addresses import redact
 from geoseg.geo.raster import (
     PixelWindow,
     RasterDescription,
     open_raster,
     read_window,
 )
-from geoseg.geo.remote import redact
 from geoseg.model import Model
 
 #: Places a side at which an image that is no local file is looked at, and pixels a side

@@ -9,12 +9,12 @@ import numpy as np
 from rasterio import features
 
 from geoseg.classes import LabelClasses
+from geoseg.core.addresses import is_remote
 from geoseg.geo.aoi import Tile
 from geoseg.geo.georeference import shift
 from geoseg.geo.label_files import area_layer
 from geoseg.geo.label_vectors import polygons_of
 from geoseg.geo.raster import PixelWindow, RasterDescription
-from geoseg.geo.remote import is_remote
 
 #: Words instead of a file: labels hold everywhere, or in the tiles that they touch.
 ALL, TOUCHED = "all", "touched"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from geoseg.core.addresses import is_remote
 from geoseg.geo.aoi import Tile
 from geoseg.geo.crs import same_crs
 from geoseg.geo.inspection import WHOLE_PIXELS, sample, spread
@@ -24,7 +25,6 @@ from geoseg.geo.raster import (
     read_window,
 )
 from geoseg.geo.raster_kinds import count_values
-from geoseg.geo.remote import is_remote
 from geoseg.geo.vector_inspection import inspect_vector, may_be_classes
 from geoseg.metrics import BACKGROUND
 from geoseg.patches import IGNORE

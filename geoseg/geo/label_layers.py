@@ -11,13 +11,13 @@ import shapely
 from rasterio.crs import CRS
 
 from geoseg.classes import LabelClasses
+from geoseg.core.addresses import is_remote
 from geoseg.errors import LabelError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.crs import full_turn
 from geoseg.geo.label_files import Shapes, read_shapes
 from geoseg.geo.loose_geometries import polygon_parts, valid_polygons
 from geoseg.geo.polygon_warps import across_180, rejoined_at_180
-from geoseg.geo.remote import is_remote
 from geoseg.geo.sparse_shapes import simple_parts, widened
 from geoseg.metrics import BUILDING
 from geoseg.patches import IGNORE

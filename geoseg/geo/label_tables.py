@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import shapely
 from rasterio.crs import CRS
 
+from geoseg.core.addresses import file_name, is_remote, user_name
 from geoseg.errors import LabelError, remedy
 from geoseg.geo.geojson_files import (
     Document,
@@ -18,7 +19,7 @@ from geoseg.geo.geojson_files import (
     read_sequence,
 )
 from geoseg.geo.loose_geometries import readable_geometry
-from geoseg.geo.remote import explain, file_name, is_remote, user_name
+from geoseg.geo.remote import explain
 from geoseg.geo.text_files import read_text
 
 #: Columns of a CSV that may hold WKT in longitude and latitude; SpaceNet's first.

@@ -15,6 +15,7 @@ from shapely import affinity
 from shapely.geometry import shape
 
 from geoseg.classes import TWO_CLASSES
+from geoseg.core.addresses import file_name
 from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.aoi import Tile
 from geoseg.geo.crs import full_turn
@@ -49,7 +50,6 @@ from geoseg.geo.layouts import IMAGE_SUFFIXES
 from geoseg.geo.longitudes import Longitudes
 from geoseg.geo.loose_geometries import polygon_parts
 from geoseg.geo.raster import RasterDescription, describe
-from geoseg.geo.remote import file_name
 from geoseg.metrics import BUILDING
 from geoseg.patches import IGNORE
 from geoseg.words import counted

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from geoseg.core.addresses import is_remote
 from geoseg.errors import DatasetError
 
 log = logging.getLogger(__name__)
@@ -36,11 +37,6 @@ _DECORATION = re.compile(
     r"|[_-](?:images?|masks?|labels?|buildings?|gt)$",
     re.IGNORECASE,
 )
-
-
-def is_remote(path: str | Path) -> bool:
-    """Tell whether a path is for GDAL alone: a URL or ``/vsi…``."""
-    return "://" in str(path) or str(path).startswith("/vsi")
 
 
 def pair_key(stem: str) -> str:

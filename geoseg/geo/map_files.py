@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from geoseg.core.addresses import file_name
 from geoseg.errors import ParameterError
 from geoseg.geo.attribute_tables import SUFFIX
 from geoseg.geo.legend import Legend, class_legend, cluster_legend
@@ -14,7 +15,6 @@ from geoseg.geo.outputs import (
     refuse_existing,
     with_sidecars,
 )
-from geoseg.geo.remote import file_name
 from geoseg.geo.styles import plan_styles, styled_outputs
 from geoseg.model import Model
 

@@ -15,10 +15,10 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
+from geoseg.core.addresses import gdal_name, is_remote, redact
 from geoseg.errors import OutputError, RasterError
 from geoseg.geo.nodata import check_nodata, holds
 from geoseg.geo.raster import NodataRule, RasterDescription
-from geoseg.geo.remote import gdal_name, is_remote, redact
 
 #: numpy's names of pixel types → GDAL's; the others differ in capitals alone.
 _TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64"}

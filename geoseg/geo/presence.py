@@ -5,9 +5,10 @@ Remote names and those of archives pass: opening them tells.
 
 from pathlib import Path
 
+from geoseg.core.addresses import is_remote
 from geoseg.errors import DatasetError, LabelError, RasterError
 from geoseg.geo.catalogue import AOIS
-from geoseg.geo.layouts import VECTOR_SUFFIXES, is_remote
+from geoseg.geo.layouts import VECTOR_SUFFIXES
 from geoseg.words import did_you_mean
 
 

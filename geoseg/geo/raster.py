@@ -18,6 +18,7 @@ from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from geoseg.core.addresses import file_name, is_remote, user_name
 from geoseg.errors import RasterError
 from geoseg.geo.bands import alpha_band
 from geoseg.geo.bands import band_numbers as band_numbers  # noqa: F401
@@ -32,14 +33,7 @@ from geoseg.geo.nodata import check_nodata as check_nodata
 from geoseg.geo.nodata import declared_valid, has_mask, is_nodata
 from geoseg.geo.open_images import Loan, borrow, known
 from geoseg.geo.presence import need_image
-from geoseg.geo.remote import (
-    explain,
-    file_name,
-    is_remote,
-    on_network,
-    remote_access,
-    user_name,
-)
+from geoseg.geo.remote import explain, on_network, remote_access
 from geoseg.geo.sidecars import check_overviews, check_sidecars
 from geoseg.geo.vrt import open_vrt
 

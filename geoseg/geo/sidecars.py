@@ -12,8 +12,8 @@ import warnings
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from geoseg.core.addresses import is_remote
 from geoseg.errors import RasterError
-from geoseg.geo.layouts import is_remote
 
 #: What GDAL adds to an image's name.
 SUFFIXES = (".msk", ".ovr")

@@ -13,6 +13,7 @@ import shapely
 from pyproj import CRS
 
 import geoseg
+from geoseg.core.addresses import file_name, is_remote
 from geoseg.errors import OutputError
 from geoseg.geo.attributes import ATTRIBUTES, ID, ID_MEANING
 from geoseg.geo.class_rasters import RasterTags
@@ -23,7 +24,6 @@ from geoseg.geo.legend import class_legend, cluster_legend
 from geoseg.geo.map_files import RasterOutputs
 from geoseg.geo.outputs import write_aside
 from geoseg.geo.raster import RasterDescription, open_raster
-from geoseg.geo.remote import file_name, is_remote
 from geoseg.geo.stac import classes, file_facts, item, utc
 from geoseg.patches import IGNORE
 

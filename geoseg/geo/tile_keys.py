@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from geoseg.core.addresses import is_remote, redact
 from geoseg.geo.aoi import Tile
 from geoseg.geo.raster import PixelWindow, RasterDescription, describe
-from geoseg.geo.remote import is_remote, redact
 
 #: Of a large file, bytes that are looked at: at its beginning, in its middle, at its end.
 SAMPLED_BYTES = 2**16

@@ -7,8 +7,8 @@ OGR, or a GeoJSON whose CRS is to be fetched, is none.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.core.addresses import file_name, is_remote, user_name
 from geoseg.geo.gdal_limits import limited_vectors
-from geoseg.geo.remote import file_name, is_remote, user_name
 
 if TYPE_CHECKING:
     import fiona

@@ -17,8 +17,9 @@ from xml.etree import ElementTree
 import rasterio
 from rasterio.env import env_ctx_if_needed
 
+from geoseg.core.addresses import file_name, is_remote
 from geoseg.errors import RasterError
-from geoseg.geo.remote import file_name, is_own_network_vrt, is_remote, on_network
+from geoseg.geo.remote import is_own_network_vrt, on_network
 from geoseg.geo.sidecars import check_sidecars, is_tiff
 from geoseg.geo.vrt_elements import copy
 

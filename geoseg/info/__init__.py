@@ -3,16 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geoseg.core.addresses import is_remote
 from geoseg.errors import DatasetError
 
 # A module, for its rasters() would be hidden by the module of that name beside this one.
 from geoseg.geo import layouts
-from geoseg.geo.layouts import (
-    IMAGE_SUFFIXES,
-    TABLE_SUFFIXES,
-    VECTOR_SUFFIXES,
-    is_remote,
-)
+from geoseg.geo.layouts import IMAGE_SUFFIXES, TABLE_SUFFIXES, VECTOR_SUFFIXES
 from geoseg.info.choices import Choices as Choices
 from geoseg.info.sheet import Sheet as Sheet
 from geoseg.run_folders import is_run

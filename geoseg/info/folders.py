@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from geoseg.core.addresses import is_remote
 from geoseg.errors import DatasetError, GeosegError
 from geoseg.geo.aoi import Tile, find_tiles
 from geoseg.geo.inspection import inspect_image
@@ -16,7 +17,6 @@ from geoseg.geo.layouts import (
 )
 from geoseg.geo.mixture import mixture
 from geoseg.geo.raster import RasterDescription, describe
-from geoseg.geo.remote import is_remote
 from geoseg.geo.role_outlines import adjoining_test, adjoining_words
 from geoseg.geo.splits import Split, tiles_by_role
 from geoseg.info.choices import Choices

@@ -169,9 +169,10 @@ def test_evaluate_beside_the_controls(geoseg, there, tmp_path):
     for name in ("colour k-means (K=24", "untrained network (K=24", "majority"):
         assert name in names and name.split()[0] in result.stdout
     lines = result.stderr.splitlines()
-    assert "scoring 3 of 6 labelled tiles; left out are the 3" in lines[0]
+    assert lines[0] == "looking at the tiles of sample"
+    assert "scoring 3 of 6 labelled tiles; left out are the 3" in lines[1]
     stages = ["control: colour k-means", "control: untrained network", "panel.png"]
-    assert lines[1:] == stages
+    assert lines[2:] == stages
     assert (tmp_path / "scores" / "panel.png").exists()
     assert geoseg(*words, "-o", tmp_path / "scores").exit_code == 2
 

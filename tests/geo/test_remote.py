@@ -13,6 +13,7 @@ import rasterio
 from affine import Affine
 from rasterio.shutil import copy
 
+from geoseg.core import addresses
 from geoseg.errors import DatasetError, RasterError
 from geoseg.geo import remote
 from geoseg.geo.aoi import find_tiles
@@ -88,14 +89,14 @@ def image(request, s3, cog) -> str:
     ],
 )
 def test_secrets_are_taken_out_of_addresses(given, written):
-    found = remote.redact(given)
-    assert found.endswith(written.replace("#", remote.REDACTED, written.count("#")))
-    assert remote.redact(found) == found
+    found = addresses.redact(given)
+    assert found.endswith(written.replace("#", addresses.REDACTED, written.count("#")))
+    assert addresses.redact(found) == found
 
 
 def test_the_name_of_a_file_has_no_query_whichever_way_it_is_called():
     for name in ("https://h/d/a.tif?sig=b/c", "/vsicurl/https://h/d/a.tif?sig=b/c"):
-        assert str(remote.file_name(name)) == "a.tif"
+        assert str(addresses.file_name(name)) == "a.tif"
 
 
 def test_opening_takes_two_requests_and_opening_again_none(s3, image):
@@ -259,7 +260,7 @@ def test_prefixes_that_are_empty_or_absent_are_told(tiles):
     "name", ["s3://b/k.tif", "https://h/k.tif?sign=/", "gs://b/k", "/data/k.tif", "k"]
 )
 def test_gdals_names_lead_back_to_the_users(name):
-    assert remote.user_name(remote.gdal_name(name)) == name
+    assert addresses.user_name(addresses.gdal_name(name)) == name
 
 
 def test_what_the_user_set_is_left_alone(monkeypatch, s3, tmp_path):

@@ -1,0 +1,1 @@
+"""What everybody uses: nothing of the Earth, no run, no model."""

@@ -1,0 +1,99 @@
+"""Names of files as users, GDAL and the web write them: text alone, nothing is opened."""
+
+import re
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+_SCHEMES = {"s3://": "/vsis3/", "gs://": "/vsigs/", "az://": "/vsiaz/"}
+_WEB = ("https://", "http://")
+
+#: What stands for a secret where an address is written down.
+REDACTED = "REDACTED"
+
+
+def _values_of(names: str) -> re.Pattern[str]:
+    """Match parameters of an address with their values; the names are the first group.
+
+    Of an address within another, such as ``/vsicurl?url=…``, the signs are escaped.
+    """
+    return re.compile(
+        rf"((?:[?&]|%3F|%26)(?:{names})(?:=|%3D))(?:(?!%26|%23)[^&#\s'\"])+",
+        re.IGNORECASE,
+    )
+
+
+#: Parameters that open what an address names, as S3, Google, CloudFront, services with
+#: keys, Azure, and GDAL itself call them.
+_SECRET = _values_of(
+    r"x-(?:amz|goog)-(?:signature|credential|security-token)|signature|policy|"
+    r"key-pair-id|awsaccesskeyid|googleaccessid|(?:access_?|auth_?)?token|api_?key|"
+    r"subscription-key|key|password|secret|sig|userpwd|header\.[\w-]+"
+)
+#: What Azure's signature ``sig`` stands for.
+_SHARED_ACCESS = _values_of("se|sp|sv|sr|st|sip|spr|sks|skt|ske|skv|skoid|sktid")
+_SIG = _values_of("sig")
+_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def is_remote(path: str | Path) -> bool:
+    """Tell whether a path is for GDAL alone: a URL or ``/vsi…``."""
+    return "://" in str(path) or str(path).startswith("/vsi")
+
+
+def gdal_name(path: str | Path) -> str:
+    """What GDAL calls a path.
+
+    Example:
+        >>> gdal_name("s3://bucket/a.tif"), gdal_name("https://host/a.tif")
+        ('/vsis3/bucket/a.tif', '/vsicurl/https://host/a.tif')
+    """
+    name = str(path)
+    if name.startswith(_WEB):
+        return "/vsicurl/" + name
+    for scheme, prefix in _SCHEMES.items():
+        if name.startswith(scheme):
+            return prefix + name.removeprefix(scheme)
+    return name
+
+
+def user_name(name: str) -> str:
+    """What users call what GDAL calls so: the inverse of :func:`gdal_name`."""
+    if name.startswith(tuple("/vsicurl/" + scheme for scheme in _WEB)):
+        return name.removeprefix("/vsicurl/")
+    for scheme, prefix in _SCHEMES.items():
+        if name.startswith(prefix):
+            return scheme + name.removeprefix(prefix)
+    return name
+
+
+def redact(text: str) -> str:
+    """Take the secrets of signed addresses out of what is written down.
+
+    Args:
+        text: A path, an address or a command line.
+
+    Example:
+        >>> redact("https://host/a.tif?page=1&X-Amz-Signature=3f9a#b")
+        'https://host/a.tif?page=1&X-Amz-Signature=REDACTED#b'
+    """
+    if _SIG.search(text):
+        text = _SHARED_ACCESS.sub(rf"\g<1>{REDACTED}", text)
+    return _SECRET.sub(rf"\g<1>{REDACTED}", _LOGIN.sub(f"{REDACTED}@", text))
+
+
+def is_redacted(text: str) -> bool:
+    """Tell whether a path or an address has lost secrets by :func:`redact`."""
+    return is_remote(text) and REDACTED in text
+
+
+def file_name(path: str | Path) -> PurePosixPath:
+    """The name of a local or remote file, without the query of a signed URL.
+
+    Example:
+        >>> file_name("https://host/some/tile%201.tif?signature=a/b").stem
+        'tile 1'
+    """
+    name = user_name(str(path))
+    if name.startswith(_WEB):
+        name = unquote(urlsplit(name).path)
+    return PurePosixPath(PurePosixPath(name).name)
