@@ -25,8 +25,8 @@ from unittest.mock import patch
 import torch
 from predict import BANDS, BrightModel, make_image, write_map
 
-from geoseg.inference import Inference
-from geoseg.methods.base import Method
+from geoseg.methods.bases.method import Method
+from geoseg.model.inference import Inference
 
 NETWORKS = (("vgg", 8), ("vgg", 16), ("fpn", 16), ("unet", 16))
 

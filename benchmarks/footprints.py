@@ -31,17 +31,17 @@ from pyproj import Transformer
 from scipy import ndimage
 from shapely import Polygon
 
-from geoseg.geo.aoi import Tile, aoi_tiles, find_tiles
-from geoseg.geo.ground import metric_crs
-from geoseg.geo.labels import read_footprints
-from geoseg.geo.polygon_scores import polygon_counts
-from geoseg.geo.predictor import predict_strips
-from geoseg.geo.raster import RasterDescription, describe
-from geoseg.geo.strips import ClassStrip, classify
-from geoseg.geo.vectorize import footprints
-from geoseg.metrics import PolygonCounts
-from geoseg.model import load_model
-from geoseg.run_folders import newest_model
+from geoseg.geo.evaluation.footprint_counts import polygon_counts
+from geoseg.geo.footprints.vectorize import footprints
+from geoseg.geo.labels.labels import read_footprints
+from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.rasters.ground import metric_crs
+from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.strips import ClassStrip, classify
+from geoseg.geo.tiles.tiles import Tile, aoi_tiles, find_tiles
+from geoseg.model.file import load_model
+from geoseg.runs.folders import newest_model
+from geoseg.scores.metrics import PolygonCounts
 
 ROOT = Path(__file__).parents[1]
 VARIANTS: dict[str, dict[str, Any]] = {

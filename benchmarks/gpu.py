@@ -36,9 +36,9 @@ import torch
 from packed import PackedLoader, read_pack, write_pack
 from safetensors.torch import load_file, save_file
 
-from geoseg.errors import GeosegError, ParameterError, TrainingError
+from geoseg.core.errors import GeosegError, ParameterError, TrainingError
 from geoseg.methods import build_method, check_parameters
-from geoseg.methods.base import Method
+from geoseg.methods.bases.method import Method
 
 #: Steps of a piece that are left out of its throughput: plans, caches, compilation.
 WARM_UP = 5
@@ -124,7 +124,8 @@ def write_text(path: Path, text: str) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train one piece."""
-    from geoseg.training import Limits, fit
+    from geoseg.training.engine import fit
+    from geoseg.training.limits import Limits
 
     run: Path = options.output
     run.mkdir(parents=True, exist_ok=True)

@@ -21,14 +21,20 @@ from gpu_report import SHOWN, score_head
 from packed import Pack, PackedLoader, PackedTile
 from safetensors.torch import load_file, save_file
 
-from geoseg.benchmarking.plan import Job, Plan, Row, parse_rows, split_parameters
-from geoseg.errors import GeosegError, ParameterError, TrainingError
-from geoseg.matching import Objective
-from geoseg.methods import METHODS, build_method, method_class, method_defaults
-from geoseg.methods.base import Method
-from geoseg.patches import IGNORE
-from geoseg.settings import RunSettings
-from geoseg.starting import TRUNK_PARAMETERS, parameters_of
+from geoseg.core.errors import GeosegError, ParameterError, TrainingError
+from geoseg.core.patches import IGNORE
+from geoseg.leaderboard.plan import Job, Plan, Row, parse_rows, split_parameters
+from geoseg.methods import (
+    METHODS,
+    TRUNK_PARAMETERS,
+    build_method,
+    method_class,
+    method_defaults,
+)
+from geoseg.methods.bases.method import Method
+from geoseg.model.matching import Objective
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.starting import parameters_of
 
 WEIGHTS, SCORE, PIECES = "weights.safetensors", "score.json", "pieces.json"
 #: Pieces shorter than this are not begun.
@@ -144,7 +150,8 @@ def _begin(board: Board) -> None:
 
 def _run(board: Board, source: str, job: Job, folder: Path) -> bool:
     """Go on with a run; return whether it is trained and scored."""
-    from geoseg.training import Limits, fit
+    from geoseg.training.engine import fit
+    from geoseg.training.limits import Limits
 
     tiles = training_tiles(board.pack, source, job.row)
     method = _method(board, source, job)

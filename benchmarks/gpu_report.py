@@ -12,20 +12,20 @@ from packed import Pack, PackedTile
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from geoseg.decisions import (
+from geoseg.core.patches import PatchBatch
+from geoseg.methods import build_method
+from geoseg.methods.bases.method import Method, StepContext
+from geoseg.methods.losses.information import mutual_information
+from geoseg.methods.networks.heads import softmax, upsample
+from geoseg.model.matching import Objective, contingency_table, match_clusters
+from geoseg.model.thresholds import (
     GRADES,
     class_matching,
     fold_grades,
     grade,
     graded_matching,
 )
-from geoseg.losses.mutual_information import mutual_information
-from geoseg.matching import Objective, contingency_table, match_clusters
-from geoseg.methods import build_method
-from geoseg.methods.base import Method, StepContext
-from geoseg.metrics import BUILDING, PIXEL_METRICS, bootstrap_interval, to_json
-from geoseg.networks.heads import softmax, upsample
-from geoseg.patches import PatchBatch
+from geoseg.scores.metrics import BUILDING, PIXEL_METRICS, bootstrap_interval, to_json
 
 if TYPE_CHECKING:
     from gpu import Settings

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geoseg.losses.mutual_information import mutual_information
+from geoseg.methods.losses.information import mutual_information
 
 
 def direct_loss(x: Tensor, y: Tensor, valid: Tensor, half_width: int) -> Tensor:

@@ -24,8 +24,8 @@ from sklearn.cluster import MiniBatchKMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from geoseg.clustering import refine
-from geoseg.nearest import assign
+from geoseg.methods.clustering.kmeans import refine
+from geoseg.methods.clustering.nearest import assign
 
 #: Of the lowest inertia: what counts as equal.
 TOLERANCE = 1e-3

@@ -18,13 +18,14 @@ import shapely
 from PIL import Image
 from rasterio.features import rasterize
 
-from geoseg.geo.aoi import Tile, aoi_tiles
-from geoseg.geo.label_vectors import outline_of
-from geoseg.geo.labels import read_footprints, read_labels
-from geoseg.geo.raster import band_numbers, describe, open_raster, read_window
-from geoseg.patches import IGNORE
-from geoseg.run_tiles import tiles_of
-from geoseg.settings import RunSettings
+from geoseg.core.patches import IGNORE
+from geoseg.geo.labels.labels import read_footprints, read_labels
+from geoseg.geo.labels.vectors import outline_of
+from geoseg.geo.rasters.bands import band_numbers
+from geoseg.geo.rasters.raster import describe, open_raster, read_window
+from geoseg.geo.tiles.tiles import Tile, aoi_tiles
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.tiles.run_tiles import tiles_of
 
 TILES = ("img46", "img79", "img112", "img22")
 #: Of each tile that is shown, in pixels, from a corner.

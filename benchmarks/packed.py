@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geoseg.errors import DatasetError, OutputError, ParameterError
-from geoseg.normalization import Normalization
-from geoseg.patches import IGNORE, PatchBatch, tile_chances
+from geoseg.core.errors import DatasetError, OutputError, ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.core.patches import IGNORE, PatchBatch, tile_chances
 
 _FORMAT = 1
 _AXES = (2, 1, 0)
@@ -99,7 +99,7 @@ def write_pack(
     Raises:
         GeosegError: If tiles or labels say no, or the file would be too large.
     """
-    from geoseg.geo.outputs import check_output, write_aside
+    from geoseg.core.outputs import check_output, write_aside
 
     check_output(path, overwrite=overwrite)
     card: dict[str, Any] = {"format": _FORMAT, "bands": bands, "seed": seed}
@@ -133,10 +133,15 @@ def _add_source(
     labels: str | None,
     match_tiles: int | None,
 ) -> None:
-    from geoseg.geo.splits import ROLES
-    from geoseg.geo.tile_reader import TileReader
-    from geoseg.run_tiles import normalization_of, split_of, tiles_of, training_tiles
-    from geoseg.settings import RunSettings
+    from geoseg.geo.patches.tile_reader import TileReader
+    from geoseg.geo.tiles.roles import ROLES
+    from geoseg.runs.settings import RunSettings
+    from geoseg.runs.tiles.run_tiles import (
+        normalization_of,
+        split_of,
+        tiles_of,
+        training_tiles,
+    )
 
     settings = RunSettings(
         images=images,

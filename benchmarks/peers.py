@@ -51,7 +51,7 @@ from footprints import (
 )
 from shapely import Polygon
 
-from geoseg.geo.ground import metric_crs
+from geoseg.geo.rasters.ground import metric_crs
 
 #: What suits the pixels: of a simplification, of right angles (pixels).
 SIMPLIFY_PX, RIGHT_ANGLES_PX = 0.75, 2.5

@@ -29,10 +29,11 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from geoseg.matching import match_clusters
+from geoseg.core.normalization import Normalization
 from geoseg.methods import build_method
-from geoseg.model import Model, ModelCard
-from geoseg.normalization import Normalization
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+from geoseg.model.matching import match_clusters
 
 BANDS = ("red", "green", "blue", "nir")
 BLOCK = 512
@@ -110,7 +111,7 @@ def make_image(path: Path, height: int, width: int) -> None:
 
 def run_bare(options: argparse.Namespace, height: int, width: int) -> dict[str, float]:
     """Time the network alone on as many batches."""
-    from geoseg.windows import window_starts
+    from geoseg.geo.predict.windows import window_starts
 
     model = BrightModel(options.width)
     sides = [window_starts(n, options.window, options.overlap) for n in (height, width)]
@@ -154,10 +155,10 @@ def run_predict(options: argparse.Namespace, image: str) -> dict[str, float]:
 
 def write_map(options: argparse.Namespace, model: BrightModel, image: str) -> int:
     """Map an image beside itself; return how many footprints there are."""
-    from geoseg.geo.predictor import predict_raster
-    from geoseg.geo.raster import describe
-    from geoseg.geo.vectorize import footprints
-    from geoseg.geo.writer import write_footprints
+    from geoseg.geo.footprints.vectorize import footprints
+    from geoseg.geo.formats.writer import write_footprints
+    from geoseg.geo.predict.predictor import predict_raster
+    from geoseg.geo.rasters.raster import describe
 
     grid = describe(image)
     folder = Path(image).parent

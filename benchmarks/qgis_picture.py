@@ -16,17 +16,22 @@ import rasterio
 from matplotlib.image import imread, imsave
 from rasterio.crs import CRS
 
-from geoseg.geo.aoi import Tile
-from geoseg.geo.class_rasters import class_raster
-from geoseg.geo.labels import read_footprints
-from geoseg.geo.legend import class_legend
-from geoseg.geo.raster import RasterDescription, describe
-from geoseg.geo.sample import CLASS_NAMES
-from geoseg.geo.strips import ClassStrip
-from geoseg.geo.styles import layer_style, plan_styles, styled_outputs, write_style
-from geoseg.geo.vectorize import Footprint
-from geoseg.geo.writer import write_footprints
-from geoseg.report import stretch_image
+from geoseg.geo.footprints.vectorize import Footprint
+from geoseg.geo.formats.class_rasters import class_raster
+from geoseg.geo.formats.writer import write_footprints
+from geoseg.geo.labels.labels import read_footprints
+from geoseg.geo.rasters.legend import class_legend
+from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.strips import ClassStrip
+from geoseg.geo.sample.write import CLASS_NAMES
+from geoseg.geo.styles.styles import (
+    layer_style,
+    plan_styles,
+    styled_outputs,
+    write_style,
+)
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.report.painting import stretch_image
 
 ROOT = Path(__file__).parents[1]
 TILES = ROOT / "sample_tiles" / "AOI_0_Sample_Train"

@@ -18,9 +18,9 @@ import time
 import torch
 from torch import nn
 
-from geoseg.losses.mutual_information import mutual_information
-from geoseg.networks import build_trunk
-from geoseg.networks.heads import PixelHead, upsample
+from geoseg.methods.losses.information import mutual_information
+from geoseg.methods.networks import build_trunk
+from geoseg.methods.networks.heads import PixelHead, upsample
 
 TRUNKS = (
     ("vgg", 8),

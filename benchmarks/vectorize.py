@@ -32,10 +32,10 @@ import rasterio
 import rasterio.features
 from rasterio.windows import Window
 
-from geoseg.geo.raster import block_cache, describe
-from geoseg.geo.strips import ClassStrip
-from geoseg.geo.vectorize import Footprint, footprints
-from geoseg.geo.writer import write_footprints
+from geoseg.geo.footprints.vectorize import Footprint, footprints
+from geoseg.geo.formats.writer import write_footprints
+from geoseg.geo.rasters.raster import block_cache, describe
+from geoseg.geo.rasters.strips import ClassStrip
 
 CELL = 40
 #: Rows of cells that are drawn; below, they come again, shifted by a few cells.

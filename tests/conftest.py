@@ -26,11 +26,12 @@ import torch
 from affine import Affine
 from hypothesis import settings
 
-from geoseg import runs
-from geoseg.matching import Matching, match_clusters
+from geoseg.core.normalization import Normalization
 from geoseg.methods import build_method, method_defaults
-from geoseg.model import Model, ModelCard
-from geoseg.normalization import Normalization
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+from geoseg.model.matching import Matching, match_clusters
+from geoseg.runs import train as runs
 
 sys.path.insert(0, str(Path(__file__).parent))  # for small_runs
 
@@ -171,10 +172,12 @@ def iic_run(town, tmp_path_factory):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Save the time that pictures take."""
-    monkeypatch.setattr("geoseg.pictures.draw_panel", lambda *args, **kwargs: None)
+    monkeypatch.setattr(
+        "geoseg.runs.reporting.pictures.draw_panel", lambda *args, **kwargs: None
+    )
     monkeypatch.setattr("geoseg.report.curves_figure", lambda *args, **kwargs: None)
     monkeypatch.setattr(
-        "geoseg.reporting.write_report_page", lambda *args, **kwargs: None
+        "geoseg.runs.reporting.write_report_page", lambda *args, **kwargs: None
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-from geoseg.settings import RunSettings
+from geoseg.runs.settings import RunSettings
 
 SMALL = {
     "parameters": {"width": 2, "over_clusters": 4, "half_width": 2},

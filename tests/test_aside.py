@@ -4,11 +4,11 @@ import stat
 
 import pytest
 
-from geoseg.aside import open_in_place, own_folder, replace_text, replacing
-from geoseg.demo import run_demo
-from geoseg.errors import OutputError, OutputExistsError
-from geoseg.run_folders import write_json
-from geoseg.stopwatch import timed
+from geoseg.core.aside import open_in_place, own_folder, replace_text, replacing
+from geoseg.core.errors import OutputError, OutputExistsError
+from geoseg.runs.demo import run_demo
+from geoseg.runs.folders import write_json
+from geoseg.runs.stopwatch import timed
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):

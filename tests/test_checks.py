@@ -1,8 +1,8 @@
 import pytest
 
-from geoseg.checks import warn_of_unused
 from geoseg.methods import METHODS, method_class
-from geoseg.settings import RunSettings
+from geoseg.runs.checks import warn_of_unused
+from geoseg.runs.settings import RunSettings
 
 STEPLESS = [name for name in METHODS if not method_class(name).gradient]
 CHOSEN = {"max_steps": 60, "lr_schedule": "cosine", "stop_on_collapse": False}

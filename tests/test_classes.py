@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.classes import TWO_CLASSES, LabelClasses, footprint_ids, value_key
-from geoseg.errors import ParameterError
+from geoseg.core.classes import TWO_CLASSES, LabelClasses, footprint_ids, value_key
+from geoseg.core.errors import ParameterError
 
 
 def test_names_alone_stand_for_their_numbers_and_for_themselves():

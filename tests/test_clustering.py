@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from geoseg import clustering
-from geoseg.clustering import MiniBatchKMeans, kmeans, refine
-from geoseg.errors import ParameterError, ShapeError, TrainingError
-from geoseg.nearest import assign
+from geoseg.core.errors import ParameterError, ShapeError, TrainingError
+from geoseg.methods.clustering import kmeans as clustering
+from geoseg.methods.clustering.kmeans import MiniBatchKMeans, kmeans, refine
+from geoseg.methods.clustering.nearest import assign
 
 CENTRES = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0], [10.0, 10.0]])
 
@@ -242,7 +242,7 @@ def test_fewer_blocks_than_the_start_wants_are_enough():
 RANKS_SCRIPT = """
 import sys
 import torch, torch.distributed as dist
-from geoseg.clustering import MiniBatchKMeans, kmeans
+from geoseg.methods.clustering.kmeans import MiniBatchKMeans, kmeans
 rank, where = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 dist.init_process_group(

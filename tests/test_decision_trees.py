@@ -3,8 +3,8 @@ import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
 
-from geoseg.decision_trees import DecisionTrees
-from geoseg.errors import ParameterError
+from geoseg.core.errors import ParameterError
+from geoseg.methods.controls.decision_trees import DecisionTrees
 
 
 def rows_and_classes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

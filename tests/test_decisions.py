@@ -1,11 +1,12 @@
-"""Tests of geoseg.decisions."""
+"""Tests of geoseg.model.thresholds."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.decisions import (
+from geoseg.core.errors import ShapeError
+from geoseg.model.thresholds import (
     GRADES,
     best_threshold,
     class_matching,
@@ -13,7 +14,6 @@ from geoseg.decisions import (
     graded_matching,
     move_threshold,
 )
-from geoseg.errors import ShapeError
 
 
 def f1(found, truth):

@@ -11,12 +11,13 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg import runs
-from geoseg.geo.splits import tiles_by_role
-from geoseg.model import file_sha256, load_card
-from geoseg.run_files import MODEL_NAME, SCORES_NAME, SETTINGS_NAME
-from geoseg.run_tiles import patch_tiles, split_of, tiles_of, training_tiles
-from geoseg.settings import RunSettings
+from geoseg.core.run_files import MODEL_NAME, SCORES_NAME, SETTINGS_NAME
+from geoseg.geo.tiles.roles import tiles_by_role
+from geoseg.model.card import load_card
+from geoseg.model.file import file_sha256
+from geoseg.runs import train as runs
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.tiles.run_tiles import patch_tiles, split_of, tiles_of, training_tiles
 
 #: Images, tiles a side of each, pixels a side of a tile and between tiles.
 IMAGES, BLOCKS, PIXELS = 4, 10, 16

@@ -91,9 +91,9 @@ def test_only_geo_imports_geodata_libraries(path):
 @pytest.mark.parametrize("path", SOURCES, ids=module_of)
 def test_torchgeo_lightning_and_smp_each_have_their_home(path):
     homes = {
-        "torchgeo": {"geoseg.geo.dataset"},
+        "torchgeo": {"geoseg.geo.patches.dataset"},
         "lightning": {"geoseg.training"},
-        "segmentation_models_pytorch": {"geoseg.networks.smp"},
+        "segmentation_models_pytorch": {"geoseg.methods.networks.smp"},
     }
     for name in imports(path):
         home = homes.get(name.split(".")[0])
@@ -107,15 +107,15 @@ def test_methods_do_not_import_one_another():
             name
             for name in imports(path)
             if name.startswith("geoseg.methods.")
-            and not name.startswith("geoseg.methods.base")
+            and not name.startswith("geoseg.methods.bases.method")
         }
         assert not siblings, path.name
 
 
 def test_predicting_with_the_vgg_trunk_imports_nothing_heavy_it_does_not_need():
     code = (
-        "import sys, geoseg.model, geoseg.geo.predictor, geoseg.geo.writer, "
-        "geoseg.geo.vectorize, geoseg.methods.iic, geoseg.cli.predict\n"
+        "import sys, geoseg.model.file, geoseg.geo.predict.predictor, geoseg.geo.formats.writer, "
+        "geoseg.geo.footprints.vectorize, geoseg.methods.unsupervised.iic, geoseg.cli.predict\n"
         "geoseg.methods.build_method('iic', 3)\n"
         "heavy = {'lightning', 'torchmetrics', 'torchvision', 'torchgeo', 'pandas', "
         "'geopandas', 'segmentation_models_pytorch', 'matplotlib'}\n"

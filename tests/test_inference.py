@@ -5,12 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from geoseg.errors import ParameterError
-from geoseg.inference import CPU_IMAGES, Inference, in_parts
-from geoseg.matching import match_clusters
+from geoseg.core.errors import ParameterError
+from geoseg.core.normalization import Normalization
 from geoseg.methods import build_method
-from geoseg.model import Model, ModelCard
-from geoseg.normalization import Normalization
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+from geoseg.model.inference import CPU_IMAGES, Inference, in_parts
+from geoseg.model.matching import match_clusters
 
 
 def network_model() -> Model:

@@ -1,4 +1,4 @@
-"""Tests of geoseg.label_efficiency."""
+"""Tests of geoseg.runs.reporting.label_efficiency."""
 
 import math
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.errors import ParameterError
-from geoseg.label_efficiency import label_efficiency
-from geoseg.matching import match_clusters
-from geoseg.metrics import iou
+from geoseg.core.errors import ParameterError
+from geoseg.model.matching import match_clusters
+from geoseg.runs.reporting.label_efficiency import label_efficiency
+from geoseg.scores.metrics import iou
 
 
 def tables(count, seed=0):

@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from rasterio.features import rasterize
 from small_runs import COLOUR, SMALL
 
-from geoseg import runs
 from geoseg.cli import cli
-from geoseg.run_files import MODEL_NAME
-from geoseg.settings import RunSettings
+from geoseg.core.run_files import MODEL_NAME
+from geoseg.runs import train as runs
+from geoseg.runs.settings import RunSettings
 
 CRS = "EPSG:32611"
 #: Of the eight tiles, those that somebody has labelled.
@@ -137,7 +137,7 @@ def test_an_area_that_covers_the_tiles_gives_the_same_model(eight, tmp_path):
 def test_every_command_that_uses_labels_asks_where_they_hold(
     eight, tmp_path, words, bright_model
 ):
-    from geoseg.model import save_model
+    from geoseg.model.file import save_model
 
     model = tmp_path / MODEL_NAME
     save_model(model, bright_model())

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from geoseg.clustering import refine
-from geoseg.errors import TrainingError
-from geoseg.lloyd import Clusters
-from geoseg.nearest import Search, assign, origin_of
+from geoseg.core.errors import TrainingError
+from geoseg.methods.clustering.kmeans import refine
+from geoseg.methods.clustering.lloyd import Clusters
+from geoseg.methods.clustering.nearest import Search, assign, origin_of
 
 
 def mixture(n: int = 3000, d: int = 6, k: int = 5, seed: int = 0) -> torch.Tensor:

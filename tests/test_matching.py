@@ -1,4 +1,4 @@
-"""Tests of geoseg.matching."""
+"""Tests of geoseg.model.matching."""
 
 import itertools
 import json
@@ -9,15 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.errors import MatchingError, ParameterError, ShapeError
-from geoseg.matching import (
+from geoseg.core.errors import MatchingError, ParameterError, ShapeError
+from geoseg.core.patches import IGNORE
+from geoseg.model.matching import (
     Matching,
     contingency_table,
     hungarian,
     match_clusters,
     one_to_one,
 )
-from geoseg.patches import IGNORE
 
 
 def random_labelling(seed, shape=(3, 5, 7), clusters=4, classes=3):

@@ -1,12 +1,12 @@
-"""Tests of geoseg.metrics."""
+"""Tests of geoseg.scores.metrics."""
 
 import math
 
 import numpy as np
 import pytest
 
-from geoseg import metrics
-from geoseg.errors import ParameterError, ShapeError
+from geoseg.core.errors import ParameterError, ShapeError
+from geoseg.scores import metrics
 
 # 100 pixels, 30 of them building; 20 of those found, 10 invented
 EXAMPLE = np.array([[60, 10], [10, 20]])

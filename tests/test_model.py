@@ -8,21 +8,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from geoseg.errors import MatchingError, ModelFileError, ParameterError
-from geoseg.matching import match_clusters
+from geoseg.core.errors import MatchingError, ModelFileError, ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.core.patches import IGNORE, PatchBatch
+from geoseg.core.run_files import MODEL_NAME
 from geoseg.methods import build_method, method_defaults
-from geoseg.model import (
-    CARD_KEY,
-    Model,
-    ModelCard,
-    file_sha256,
-    load_card,
-    load_model,
-    save_model,
-)
-from geoseg.normalization import Normalization
-from geoseg.patches import IGNORE, PatchBatch
-from geoseg.run_files import MODEL_NAME
+from geoseg.model.card import CARD_KEY, ModelCard, load_card
+from geoseg.model.file import Model, file_sha256, load_model, save_model
+from geoseg.model.matching import match_clusters
 
 SMALL = {
     "iic": {"width": 2, "main_clusters": 3, "over_clusters": 5},

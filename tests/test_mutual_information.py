@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from geoseg.errors import ShapeError
-from geoseg.mutual_information import (
+from geoseg.core.errors import ShapeError
+from geoseg.scores.adjusted_information import (
     adjusted_mutual_information,
     expected_mutual_information,
 )

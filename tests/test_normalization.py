@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.errors import ModelFileError, ParameterError, ShapeError
-from geoseg.normalization import Normalization
+from geoseg.core.errors import ModelFileError, ParameterError, ShapeError
+from geoseg.core.normalization import Normalization
 
 TWO = Normalization(("red", "nir"), (10.0, 0.0), (20.0, 1000.0), (0.25, 0.75))
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from rasterio.windows import Window
 
 from geoseg.cli import cli
-from geoseg.geo import raster
-from geoseg.geo.open_images import each_opened_once
-from geoseg.geo.raster import describe, open_raster
+from geoseg.geo.rasters import raster
+from geoseg.geo.rasters.open_images import each_opened_once
+from geoseg.geo.rasters.raster import describe, open_raster
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_two_readers_of_one_image_have_a_position_each(write, opens):
 
 
 def test_no_more_images_stay_open_than_a_process_may_have(write, opens, monkeypatch):
-    monkeypatch.setattr("geoseg.geo.open_images._room", lambda: 2)
+    monkeypatch.setattr("geoseg.geo.rasters.open_images._room", lambda: 2)
     paths = [write(n, name=f"{n}.tif") for n in range(4)]
     with each_opened_once():
         for _ in range(3):

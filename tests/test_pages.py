@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 import pytest
 
-from geoseg.benchmarking.plan import Plan, parse_rows, split_parameters
 from geoseg.cli import cli
+from geoseg.leaderboard.plan import Plan, parse_rows, split_parameters
 from geoseg.methods import METHODS, check_parameters
-from geoseg.presets import preset_of
-from geoseg.settings import RunSettings
+from geoseg.methods.presets import preset_of
+from geoseg.runs.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from geoseg.errors import ParameterError
-from geoseg.palette import MOST_CLASSES, class_colours, cluster_colours, hex_colour
+from geoseg.core.errors import ParameterError
+from geoseg.core.palette import MOST_CLASSES, class_colours, cluster_colours, hex_colour
 
 
 def luminance(colour):

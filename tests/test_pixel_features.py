@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from geoseg.errors import ParameterError
-from geoseg.pixel_features import REACH, _gaussians, pixel_features
+from geoseg.core.errors import ParameterError
+from geoseg.methods.controls.pixel_features import REACH, _gaussians, pixel_features
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -1,6 +1,6 @@
 import torch
 
-from geoseg.pixels import cluster_areas, draw_pixels, sample_pixels
+from geoseg.methods.pixels import cluster_areas, draw_pixels, sample_pixels
 
 
 def test_areas_count_the_most_probable_cluster_of_valid_pixels():

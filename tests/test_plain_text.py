@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import geoseg
-from geoseg.classes import LabelClasses, check_printable
-from geoseg.errors import ParameterError
-from geoseg.info import Sheet
-from geoseg.info.sheet import columns
-from geoseg.plain_text import PlainFormatter, json_text, one_line, plain
+from geoseg.core.classes import LabelClasses, check_printable
+from geoseg.core.errors import ParameterError
+from geoseg.core.plain_text import PlainFormatter, json_text, one_line, plain
+from geoseg.info.sheet import Sheet, columns
 
 BIDI = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 

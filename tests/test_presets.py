@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.errors import ParameterError
+from geoseg.core.errors import ParameterError
 from geoseg.methods import METHODS, build_method, check_parameters, method_defaults
-from geoseg.presets import PRESETS, additions, in_options, preset_of
-from geoseg.settings import RunSettings
+from geoseg.methods.presets import PRESETS, additions, in_options, preset_of
+from geoseg.runs.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 USUAL = {field.name: field.default for field in fields(RunSettings)}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from geoseg import progress
+from geoseg.core import progress
 
 
 class Terminal(io.StringIO):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from geoseg.pseudo_labels import (
+from geoseg.methods.clustering.pseudo_labels import (
     Seen,
     cluster_epoch,
     cluster_shares,
@@ -17,7 +17,7 @@ from geoseg.pseudo_labels import (
     targets_state,
     unpack_labels,
 )
-from geoseg.views import apply_symmetry
+from geoseg.methods.views.symmetries import apply_symmetry
 
 
 def maps(n: int = 4, seed: int = 0):

@@ -8,13 +8,14 @@ import pytest
 from click.testing import CliRunner
 from small_runs import COLOUR, SMALL, settings_of
 
-from geoseg import runs
 from geoseg.cli import cli
-from geoseg.finished import is_finished
-from geoseg.model import load_card, load_model
-from geoseg.presets import PRESETS, additions, in_options
-from geoseg.run_files import MODEL_NAME, REFITTED_NAME, SCORED_NAME
-from geoseg.settings import RunSettings
+from geoseg.core.run_files import MODEL_NAME, REFITTED_NAME, SCORED_NAME
+from geoseg.methods.presets import PRESETS, additions, in_options
+from geoseg.model.card import load_card
+from geoseg.model.file import load_model
+from geoseg.runs import train as runs
+from geoseg.runs.finished import is_finished
+from geoseg.runs.settings import RunSettings
 
 FOREST = {
     **COLOUR,
@@ -134,7 +135,7 @@ def test_a_run_that_was_killed_in_its_refit_goes_on_to_the_same(
 
 
 def test_a_signal_in_the_refit_leaves_the_scored_model(town, tmp_path, monkeypatch):
-    from geoseg import refitting
+    from geoseg.runs import refitting
 
     def stopped(plan, folder, *, resume, profile):
         model, trained = real(plan, folder, resume=resume, profile=profile)
@@ -154,7 +155,7 @@ def test_a_signal_in_the_refit_leaves_the_scored_model(town, tmp_path, monkeypat
 def test_a_refit_that_fails_leaves_the_scored_model_and_a_finished_run(
     town, tmp_path, monkeypatch, caplog
 ):
-    from geoseg import refitting
+    from geoseg.runs import refitting
 
     def collapsed(plan, folder, *, resume, profile):
         model, trained = real(plan, folder, resume=resume, profile=profile)
@@ -170,7 +171,7 @@ def test_a_refit_that_fails_leaves_the_scored_model_and_a_finished_run(
 
 
 def test_a_run_that_trains_longer_is_scored_and_refitted_anew(town, tmp_path):
-    from geoseg.training import Limits
+    from geoseg.training.limits import Limits
 
     result = start(town, tmp_path / "run", SUPERVISED, refit=True)
     runs.resume(result.run, limits=Limits(max_steps=5))

@@ -8,13 +8,14 @@ import pytest
 import small_runs
 from small_runs import SMALL
 
-from geoseg import restarts, runs
-from geoseg.checks import check_settings
-from geoseg.errors import LabelError, ParameterError
-from geoseg.model import load_model
-from geoseg.run_folders import curves_of
-from geoseg.settings import RunSettings
-from geoseg.training import Limits
+from geoseg.core.errors import LabelError, ParameterError
+from geoseg.model.file import load_model
+from geoseg.runs import restarts
+from geoseg.runs import train as runs
+from geoseg.runs.checks import check_settings
+from geoseg.runs.folders import curves_of
+from geoseg.runs.settings import RunSettings
+from geoseg.training.limits import Limits
 
 SETTINGS = SMALL | {"max_steps": 2, "report": "none", "seed": 4, "split_seed": 0}
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from small_runs import SMALL, files_of, settings_of
 
-from geoseg import runs
-from geoseg.errors import ParameterError, TrainingError
-from geoseg.finished import forget_scores, is_finished
-from geoseg.model import file_sha256
-from geoseg.run_files import MODEL_NAME
-from geoseg.training import Limits
+from geoseg.core.errors import ParameterError, TrainingError
+from geoseg.core.run_files import MODEL_NAME
+from geoseg.model.file import file_sha256
+from geoseg.runs import train as runs
+from geoseg.runs.finished import forget_scores, is_finished
+from geoseg.training.limits import Limits
 
 
 def test_a_finished_run_resumes_to_the_same_file(iic_run, tmp_path, no_pictures):

@@ -3,9 +3,9 @@ import re
 
 import pytest
 
-from geoseg.errors import ModelFileError
-from geoseg.run_files import MODEL_NAME, RUNS
-from geoseg.run_folders import newest_model
+from geoseg.core.errors import ModelFileError
+from geoseg.core.run_files import MODEL_NAME, RUNS
+from geoseg.runs.folders import newest_model
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from small_runs import SMALL, settings_of
 
-from geoseg import runs
-from geoseg.errors import TrainingError
-from geoseg.model import file_sha256, load_card
-from geoseg.run_files import MODEL_NAME, SETTINGS_NAME
-from geoseg.run_roles import TileRole, read_roles, roles_of, split_of_run
-from geoseg.run_tiles import split_of, tiles_of
+from geoseg.core.errors import TrainingError
+from geoseg.core.run_files import MODEL_NAME, SETTINGS_NAME
+from geoseg.model.card import load_card
+from geoseg.model.file import file_sha256
+from geoseg.runs import train as runs
+from geoseg.runs.tiles.roles import TileRole, read_roles, roles_of, split_of_run
+from geoseg.runs.tiles.run_tiles import split_of, tiles_of
 
 
 @pytest.fixture(scope="module")

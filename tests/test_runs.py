@@ -8,9 +8,7 @@ import pytest
 import torch
 from small_runs import COLOUR, SMALL, files_of, settings_of
 
-from geoseg import runs
-from geoseg.controls import score_controls
-from geoseg.errors import (
+from geoseg.core.errors import (
     DatasetError,
     GeosegError,
     LabelError,
@@ -18,13 +16,15 @@ from geoseg.errors import (
     OutputExistsError,
     ParameterError,
 )
-from geoseg.geo.contingency import contingency_tables
-from geoseg.geo.tile_reader import TileReader
-from geoseg.model import file_sha256, load_model
-from geoseg.run_matching import match_again
-from geoseg.run_tiles import loader_of, normalization_of, split_of, tiles_of
-from geoseg.settings import RunSettings
-from geoseg.stopwatch import read_seconds
+from geoseg.geo.evaluation.matching import contingency_tables
+from geoseg.geo.patches.tile_reader import TileReader
+from geoseg.model.file import file_sha256, load_model
+from geoseg.runs import train as runs
+from geoseg.runs.controls import score_controls
+from geoseg.runs.matching import match_again
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.stopwatch import read_seconds
+from geoseg.runs.tiles.run_tiles import loader_of, normalization_of, split_of, tiles_of
 
 
 def test_a_run_leaves_model_scores_and_pictures(iic_run):
@@ -293,7 +293,7 @@ def test_fits_and_controls_read_as_many_patches_as_asked_for(
     )
     count = score_controls
     monkeypatch.setattr(
-        "geoseg.runs.score_controls",
+        "geoseg.runs.train.score_controls",
         lambda *args, **options: controls.append(len(read)) or count(*args, **options),
     )
     more = {"controls": True, "patches_per_epoch": 40, "fit_patches": 8}

@@ -10,16 +10,17 @@ import pytest
 import rasterio
 from small_runs import settings_of
 
-from geoseg import runs, scoring
-from geoseg.errors import DatasetError, ModelFileError
-from geoseg.geo.aoi import find_tiles
-from geoseg.geo.raster import PixelWindow
-from geoseg.geo.splits import split_blocks
-from geoseg.geo.tile_keys import content_of, tile_keys
-from geoseg.model import load_card
-from geoseg.run_matching import match_again
-from geoseg.run_tiles import tiles_of
-from geoseg.seen_tiles import seen_tiles
+from geoseg.core.errors import DatasetError, ModelFileError
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.tiles.keys import content_of, tile_keys
+from geoseg.geo.tiles.roles import split_blocks
+from geoseg.geo.tiles.tiles import find_tiles
+from geoseg.model.card import load_card
+from geoseg.runs import scoring
+from geoseg.runs import train as runs
+from geoseg.runs.matching import match_again
+from geoseg.runs.tiles.run_tiles import tiles_of
+from geoseg.runs.tiles.seen import seen_tiles
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ def judged(monkeypatch):
 
 
 def predicted(run, tiles, folder: Path) -> Path:
-    from geoseg.geo.mapping import map_buildings
+    from geoseg.geo.maps.mapping import map_buildings
 
     output = folder / "buildings.geojson"
     map_buildings(run.model, [t.image for t in tiles], output)

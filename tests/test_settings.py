@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from geoseg.cli import cli
-from geoseg.errors import DatasetError, ParameterError
-from geoseg.geo.aoi import Tile
-from geoseg.geo.raster import PixelWindow
-from geoseg.geo.splits import ROLES
-from geoseg.run_tiles import (
+from geoseg.core.errors import DatasetError, ParameterError
+from geoseg.core.stored import StoredError
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.tiles.roles import ROLES
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.runs.settings import RunSettings, count_of, source_name
+from geoseg.runs.tiles.run_tiles import (
     fingerprint,
     load_tiles,
     normalization_of,
@@ -19,8 +21,6 @@ from geoseg.run_tiles import (
     tiles_of,
     training_tiles,
 )
-from geoseg.settings import RunSettings, count_of, source_name
-from geoseg.stored import StoredError
 
 #: No value is a default.
 ALL = {
@@ -68,7 +68,8 @@ ALL = {
 @pytest.fixture
 def called(monkeypatch):
     """Return ``call(words) -> RunSettings`` that the train command would start."""
-    from geoseg import checks, runs
+    from geoseg.runs import checks
+    from geoseg.runs import train as runs
 
     seen = []
 

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from shapely import box
 
-from geoseg import runs
 from geoseg.cli import cli
-from geoseg.model import load_card
-from geoseg.settings import RunSettings
+from geoseg.model.card import load_card
+from geoseg.runs import train as runs
+from geoseg.runs.settings import RunSettings
 
 SIGNATURE = "s3cretsignature"
 

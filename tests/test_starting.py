@@ -3,24 +3,24 @@ from dataclasses import replace
 import pytest
 import torch
 
-from geoseg import runs
-from geoseg.controls import build_control
-from geoseg.errors import LabelError, MatchingError, ParameterError
-from geoseg.geo.contingency import contingency_tables, match_model
-from geoseg.geo.dataset import PatchSampler, TileDataset
+from geoseg.core.errors import LabelError, MatchingError, ParameterError
+from geoseg.geo.evaluation.matching import contingency_tables, match_model
+from geoseg.geo.patches.dataset import PatchSampler, TileDataset
 from geoseg.info.models import model_sheet
-from geoseg.matching import match_clusters
-from geoseg.model import load_model
-from geoseg.run_matching import match_again, refuse_worse
-from geoseg.run_tiles import (
+from geoseg.model.file import load_model
+from geoseg.model.matching import match_clusters
+from geoseg.runs import train as runs
+from geoseg.runs.controls import build_control
+from geoseg.runs.matching import match_again, refuse_worse
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.starting import check_start, parameters_of, warn_of_seen
+from geoseg.runs.tiles.run_tiles import (
     loader_of,
     normalization_of,
     patch_tiles,
     split_of,
     tiles_of,
 )
-from geoseg.settings import RunSettings
-from geoseg.starting import check_start, parameters_of, warn_of_seen
 
 SMALL = {
     "parameters": {"width": 2},

@@ -2,8 +2,8 @@
 
 import pytest
 
-from geoseg.errors import TrainingError
-from geoseg.step_tables import WORDS, read_step_table
+from geoseg.core.errors import TrainingError
+from geoseg.training.step_tables import WORDS, read_step_table
 
 WHOLE = b"step,epoch,loss\r\n1,0,0.5\r\n2,0,\r\n"
 ROWS = [{"step": "1", "epoch": "0", "loss": "0.5"}, {"step": "2", "epoch": "0"}]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.stored import Range, StoredError, parse_json, read_json, typed
+from geoseg.core.stored import Range, StoredError, parse_json, read_json, typed
 
 
 class Pair(NamedTuple):

@@ -1,8 +1,8 @@
-"""Tests of geoseg.terminal_tables: Markdown drawn for the terminal."""
+"""Tests of geoseg.report.terminal_tables: Markdown drawn for the terminal."""
 
 import io
 
-from geoseg.terminal_tables import WIDTH, drawn, for_stream
+from geoseg.report.terminal_tables import WIDTH, drawn, for_stream
 
 NAMES = (
     "iic (over, K=24)",

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.errors import ModelFileError, ParameterError, ShapeError
+from geoseg.core.errors import ModelFileError, ParameterError, ShapeError
+from geoseg.core.normalization import Normalization
+from geoseg.core.patches import PatchBatch
+from geoseg.core.whitening import EPSILON, Whitening, WhiteningLayer
 from geoseg.methods import METHODS, build_method, method_defaults
-from geoseg.model import load_model, save_model
-from geoseg.normalization import Normalization
-from geoseg.patches import PatchBatch
-from geoseg.whitening import EPSILON, Whitening, WhiteningLayer
+from geoseg.model.file import load_model, save_model
 
 COVARIANCE = np.array([[0.05, 0.04, 0.01], [0.04, 0.06, 0.0], [0.01, 0.0, 0.02]])
 MEAN = np.array([0.5, 0.4, 0.3])

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.errors import ParameterError
-from geoseg.windows import blend_profile, window_starts
+from geoseg.core.errors import ParameterError
+from geoseg.geo.predict.windows import blend_profile, window_starts
 
 lengths = st.integers(1, 300)
 windows = st.integers(1, 80).flatmap(

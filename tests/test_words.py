@@ -1,4 +1,4 @@
-from geoseg.words import counted, did_you_mean
+from geoseg.core.words import counted, did_you_mean
 
 
 def test_one_is_singular_and_none_is_plural():

@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from geoseg import __version__
-from geoseg.errors import GeosegError, remedy
-from geoseg.geo.open_images import each_opened_once
-from geoseg.plain_text import PlainFormatter, one_line
-from geoseg.words import did_you_mean
+from geoseg.core.errors import GeosegError, remedy
+from geoseg.core.plain_text import PlainFormatter, one_line
+from geoseg.core.words import did_you_mean
+from geoseg.geo.rasters.open_images import each_opened_once
 
 #: Command → short help, in pipeline order; the module of the same name is imported
 #: only when the command is called.

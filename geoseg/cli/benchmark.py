@@ -9,8 +9,8 @@ import click
 from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.cli.sections import SectionedCommand
-from geoseg.geo.presence import need_tiles
-from geoseg.terminal_tables import for_stream
+from geoseg.geo.tiles.presence import need_tiles
+from geoseg.report.terminal_tables import for_stream
 
 #: Heading in the help → options below it.
 SECTIONS = {
@@ -211,15 +211,15 @@ def command(
     need_tiles(*(given[name] for name in ("images", "labels", "aoi", "labelled_area")))
     pairs = options.parse_parameters(parameters)
     options.say_first(options.tiles_of(given))
-    from geoseg.benchmarking.plan import Plan, parse_rows, split_parameters
+    from geoseg.leaderboard.plan import Plan, parse_rows, split_parameters
     from geoseg.methods import METHODS
 
     rows = parse_rows(methods)
     shared, own = split_parameters(pairs, tuple(METHODS))
     given["device"] = options.found_device(given["device"])
-    from geoseg.benchmarking.conduct import run_benchmark  # heavy: after the checks
-    from geoseg.benchmarking.tables import summary
-    from geoseg.settings import RunSettings
+    from geoseg.leaderboard.conduct import run_benchmark  # heavy: after the checks
+    from geoseg.leaderboard.tables import summary
+    from geoseg.runs.settings import RunSettings
 
     plan = Plan(
         base=RunSettings(**given, controls=False, report="none"),

@@ -7,8 +7,8 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.printing import echo
-from geoseg.geo.outputs import refuse_existing
-from geoseg.terminal_tables import for_stream
+from geoseg.core.outputs import refuse_existing
+from geoseg.report.terminal_tables import for_stream
 
 
 @click.command("demo")
@@ -32,6 +32,6 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     refuse_existing(output, overwrite)
     options.say_first("the sample tiles")
     options.set_threads(threads)
-    from geoseg.demo import run_demo  # heavy: after the checks
+    from geoseg.runs.demo import run_demo  # heavy: after the checks
 
     echo(for_stream(run_demo(output), sys.stdout))

@@ -8,11 +8,11 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.printing import echo
-from geoseg.geo.outputs import refuse_existing
-from geoseg.geo.presence import need_map, need_tiles
-from geoseg.run_files import SCORES_NAME
-from geoseg.run_folders import newest_model
-from geoseg.terminal_tables import for_stream
+from geoseg.core.outputs import refuse_existing
+from geoseg.core.run_files import SCORES_NAME
+from geoseg.geo.tiles.presence import need_map, need_tiles
+from geoseg.report.terminal_tables import for_stream
+from geoseg.runs.folders import newest_model
 
 
 @click.command("evaluate")
@@ -82,10 +82,10 @@ def command(
     path = None if model is None else newest_model(model)
     options.say_first(options.tiles_of(labelled))
     options.set_threads(threads)
-    from geoseg import scoring  # heavy: after the checks
-    from geoseg.geo.judged_maps import warn_of_other_model
-    from geoseg.model import load_model
-    from geoseg.settings import RunSettings
+    from geoseg.geo.evaluation.judged_maps import warn_of_other_model
+    from geoseg.model.file import load_model
+    from geoseg.runs import scoring  # heavy: after the checks
+    from geoseg.runs.settings import RunSettings
 
     if path is not None:
         warn_of_other_model(prediction, path)

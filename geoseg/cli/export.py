@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from geoseg.cli import options
-from geoseg.exporting import check_format, check_installed
-from geoseg.geo.outputs import check_output, write_aside
-from geoseg.run_folders import newest_model
+from geoseg.core.outputs import check_output, write_aside
+from geoseg.export import check_format, check_installed
+from geoseg.runs.folders import newest_model
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +79,8 @@ def command(
     check_installed()
     file = newest_model(model)
     options.say_first(f"the model {file}")
-    from geoseg.exporting.onnx_file import ExportOptions, check_onnx, write_onnx
-    from geoseg.model import file_sha256  # heavy: after the checks
+    from geoseg.export.onnx_file import ExportOptions, check_onnx, write_onnx
+    from geoseg.model.file import file_sha256  # heavy: after the checks
 
     loaded = options.load_head(file, model, head)
     wanted = ExportOptions(**given)

@@ -8,9 +8,9 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.printing import echo, echo_json
-from geoseg.geo.presence import need_aoi
-from geoseg.plain_text import one_line
-from geoseg.run_folders import newest_model
+from geoseg.core.plain_text import one_line
+from geoseg.geo.tiles.presence import need_aoi
+from geoseg.runs.folders import newest_model
 
 
 @click.command("info")
@@ -62,7 +62,8 @@ def command(
         return
     _need_one_kind(paths, aoi, chosen["labels"])
     from geoseg import info
-    from geoseg.errors import GeosegError
+    from geoseg.core.errors import GeosegError
+    from geoseg.info.choices import Choices
 
     # the sheets say all that is said on the way, but for warnings
     logger = logging.getLogger("geoseg")
@@ -71,13 +72,13 @@ def command(
     card = None
     if model is not None:
         named = newest_model(model)
-        from geoseg.model import load_card  # heavy: after the check
+        from geoseg.model.card import load_card  # heavy: after the check
 
         card = load_card(named)
     if aoi is not None:
         folder, chosen["labels"] = _folders_of(aoi, data)
         paths = (folder,)
-    choices = info.Choices(**chosen)
+    choices = Choices(**chosen)
     sheets, failed = [], []
     for path in paths:
         try:
@@ -111,7 +112,7 @@ def _print_item(paths: tuple[str, ...]) -> None:
     if len(paths) != 1:
         raise click.UsageError("--stac describes one model or run: name it alone")
     file = newest_model(Path(paths[0]))
-    from geoseg.geo.stac_models import model_item  # heavy: after the check
+    from geoseg.geo.maps.stac_models import model_item  # heavy: after the check
 
     echo_json(model_item(file))
 
@@ -119,7 +120,7 @@ def _print_item(paths: tuple[str, ...]) -> None:
 def _folders_of(aoi: str, data: Path | None) -> tuple[str, str | None]:
     """Where the images and the labels of an AOI lie."""
     need_aoi(aoi)
-    from geoseg.geo.aoi import aoi_folders  # heavy: after the check
+    from geoseg.geo.tiles.tiles import aoi_folders  # heavy: after the check
 
     images, labels = aoi_folders(aoi, data)
     return str(images), None if labels is None else str(labels)

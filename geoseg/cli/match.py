@@ -9,11 +9,11 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.printing import echo
-from geoseg.geo.outputs import check_output
-from geoseg.geo.presence import need_tiles
-from geoseg.run_files import SCORES_NAME
-from geoseg.run_folders import newest_model
-from geoseg.terminal_tables import for_stream
+from geoseg.core.outputs import check_output
+from geoseg.core.run_files import SCORES_NAME
+from geoseg.geo.tiles.presence import need_tiles
+from geoseg.report.terminal_tables import for_stream
+from geoseg.runs.folders import newest_model
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +75,14 @@ def command(
     path = newest_model(model or named)
     options.say_first(options.tiles_of(labelled))
     options.set_threads(threads)
-    from geoseg import run_matching  # heavy: after the checks
-    from geoseg.class_table import matching_table
-    from geoseg.model import load_model, save_model
-    from geoseg.settings import RunSettings
+    from geoseg.model.class_table import matching_table
+    from geoseg.model.file import load_model, save_model
+    from geoseg.runs import matching  # heavy: after the checks
+    from geoseg.runs.settings import RunSettings
 
-    matched = run_matching.match_again(load_model(path), RunSettings(**labelled))
+    matched = matching.match_again(load_model(path), RunSettings(**labelled))
     if output is None:
-        run_matching.refuse_worse(matched)
+        matching.refuse_worse(matched)
     save_model(output or path, matched)
     echo(for_stream(matching_table(matched), sys.stdout))
     log.info("the matched model is in %s", output or path)

@@ -24,7 +24,7 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     come last, with the options that they stand for if NAMES are given.
     """
     from geoseg.methods import METHODS, method_defaults, method_help
-    from geoseg.presets import PRESETS, need_method
+    from geoseg.methods.presets import PRESETS, need_method
 
     chosen = names or tuple(METHODS)
     for name in names:
@@ -74,7 +74,7 @@ def _write_parameters(formatter: click.HelpFormatter, name: str) -> None:
 
 
 def _write_settings(formatter: click.HelpFormatter, name: str) -> None:
-    from geoseg.presets import PRESETS, additions, in_options
+    from geoseg.methods.presets import PRESETS, additions, in_options
 
     formatter.indent()
     formatter.write_text(f"sets {in_options(additions(name, {}))}")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from geoseg.core.addresses import redact
-from geoseg.settings import FIT_PATCHES, POINT_RADIUS_M, RunSettings
+from geoseg.runs.settings import FIT_PATCHES, POINT_RADIUS_M, RunSettings
 
 if TYPE_CHECKING:
-    from geoseg.model import Model
+    from geoseg.model.file import Model
 
 log = logging.getLogger(__name__)
 
@@ -234,8 +234,8 @@ class CountOrShare(click.ParamType):  # type: ignore[type-arg]
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | str:
-        from geoseg.errors import ParameterError
-        from geoseg.settings import count_of  # reads images: not for --help
+        from geoseg.core.errors import ParameterError
+        from geoseg.runs.settings import count_of  # reads images: not for --help
 
         try:
             count_of(value, 1)
@@ -316,7 +316,7 @@ def load_head(file: Path, given: Path | None, head: str | None) -> "Model":
         given: What was named on the command line.
         head: Instead of the model's own, if given.
     """
-    from geoseg.model import load_model  # heavy: after the checks
+    from geoseg.model.file import load_model  # heavy: after the checks
 
     if given is None:
         log.info("model: %s", file)
@@ -338,7 +338,7 @@ def with_preset(ctx: click.Context, given: dict[str, Any]) -> dict[str, Any]:
     name = given["preset"]
     if name is None:
         return given
-    from geoseg.presets import additions, in_options
+    from geoseg.methods.presets import additions, in_options
 
     chosen = named(ctx) | {"parameters"}
     if "max_time" in chosen:

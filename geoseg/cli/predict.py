@@ -7,13 +7,13 @@ from typing import Any
 import click
 
 from geoseg.cli import options
-from geoseg.geo.formats import check_format
-from geoseg.geo.layouts import images_in
-from geoseg.geo.outputs import check_one_file, check_raster_format, refuse_existing
-from geoseg.geo.presence import need_image
-from geoseg.geo.unfinished import made_outputs
-from geoseg.run_folders import newest_model
-from geoseg.words import counted
+from geoseg.core.outputs import check_one_file, check_raster_format, refuse_existing
+from geoseg.core.words import counted
+from geoseg.geo.formats.formats import check_format
+from geoseg.geo.predict.unfinished import made_outputs
+from geoseg.geo.tiles.layouts import images_in
+from geoseg.geo.tiles.presence import need_image
+from geoseg.runs.folders import newest_model
 
 log = logging.getLogger(__name__)
 
@@ -194,9 +194,9 @@ def command(
     elsewhere = given["workers"] or given["scheduler"]
     options.say_first(found[0] if len(found) == 1 else f"{len(found)} images")
     options.set_threads(1 if threads is None and elsewhere else threads)
-    from geoseg.geo import mapping  # heavy: after the checks
-    from geoseg.geo.class_rasters import RasterTags
-    from geoseg.model import file_sha256
+    from geoseg.geo.formats.class_rasters import RasterTags
+    from geoseg.geo.maps import mapping  # heavy: after the checks
+    from geoseg.model.file import file_sha256
 
     loaded = options.load_head(file, model, head)
     device = options.found_device(device)

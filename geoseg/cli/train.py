@@ -11,11 +11,11 @@ import click
 from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.cli.sections import SectionedCommand
-from geoseg.run_folders import need_run
-from geoseg.settings import BESIDE_TRAINING
+from geoseg.runs.folders import need_run
+from geoseg.runs.settings import BESIDE_TRAINING
 
 if TYPE_CHECKING:
-    from geoseg.run_result import RunResult
+    from geoseg.runs.result import RunResult
 
 log = logging.getLogger(__name__)
 
@@ -375,8 +375,8 @@ def _resume(
     need_run(run)
     options.say_first(f"the run {run}")
     options.set_threads(threads)
-    from geoseg import runs  # heavy: after the check
-    from geoseg.training import Limits
+    from geoseg.runs import train as runs  # heavy: after the check
+    from geoseg.training.limits import Limits
 
     steps, epochs, time = given
     limits = Limits(max_steps=steps, max_epochs=epochs, max_time=time)
@@ -387,8 +387,8 @@ def _start(
     given: dict[str, Any], output: Path | None, threads: int | None, profile: bool
 ) -> "RunResult":
     """Begin a run; what its settings alone say is wrong is said at once."""
-    from geoseg.checks import check_settings, warn_of_unused
-    from geoseg.settings import RunSettings
+    from geoseg.runs.checks import check_settings, warn_of_unused
+    from geoseg.runs.settings import RunSettings
 
     settings = RunSettings(**given)
     options.say_first(f"the tiles of {settings.source}")
@@ -396,6 +396,6 @@ def _start(
     warn_of_unused(settings, profile=profile)
     settings = replace(settings, device=options.found_device(settings.device))
     options.set_threads(threads)
-    from geoseg import runs  # heavy: after the checks
+    from geoseg.runs import train as runs  # heavy: after the checks
 
     return runs.start(settings, output, profile=profile)

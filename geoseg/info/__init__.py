@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geoseg.core.addresses import is_remote
-from geoseg.errors import DatasetError
+from geoseg.core.errors import DatasetError
 
 # A module, for its rasters() would be hidden by the module of that name beside this one.
-from geoseg.geo import layouts
-from geoseg.geo.layouts import IMAGE_SUFFIXES, TABLE_SUFFIXES, VECTOR_SUFFIXES
-from geoseg.info.choices import Choices as Choices
-from geoseg.info.sheet import Sheet as Sheet
-from geoseg.run_folders import is_run
+from geoseg.geo.tiles import layouts
+from geoseg.geo.tiles.layouts import IMAGE_SUFFIXES, TABLE_SUFFIXES, VECTOR_SUFFIXES
+from geoseg.info.choices import Choices
+from geoseg.info.sheet import Sheet
+from geoseg.runs.folders import is_run
 
 if TYPE_CHECKING:
-    from geoseg.model import ModelCard
+    from geoseg.model.card import ModelCard
 
 _EXPECTED = "an image, a folder of images, a vector file, a model or a run"
 #: Archives that GDAL reads without unpacking → what it calls their insides.

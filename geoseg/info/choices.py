@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from geoseg.settings import POINT_RADIUS_M
+from geoseg.runs.settings import POINT_RADIUS_M
 
 if TYPE_CHECKING:
-    from geoseg.settings import RunSettings
+    from geoseg.runs.settings import RunSettings
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,6 @@ class Choices:
 
     def settings(self, images: str) -> "RunSettings":
         """Return the settings of a training on some images, defaults for the rest."""
-        from geoseg.settings import RunSettings  # heavy: not for vector files
+        from geoseg.runs.settings import RunSettings  # heavy: not for vector files
 
         return RunSettings(images=images, **vars(self))

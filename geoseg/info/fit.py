@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from geoseg.errors import GeosegError
-from geoseg.geo.bands import check_scaling
-from geoseg.geo.ground import Ground
-from geoseg.geo.inspection import assumed_bands, sample, stretch_mismatch
-from geoseg.geo.raster import RasterDescription, band_numbers
+from geoseg.core.errors import GeosegError
+from geoseg.geo.rasters.bands import band_numbers, check_scaling
+from geoseg.geo.rasters.ground import Ground
+from geoseg.geo.rasters.inspection import assumed_bands, sample, stretch_mismatch
+from geoseg.geo.rasters.raster import RasterDescription
 from geoseg.info.sheet import Sheet, wrapped
 from geoseg.info.training import LOOKED_AT
-from geoseg.model import ModelCard
+from geoseg.model.card import ModelCard
 
 
 def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -> None:

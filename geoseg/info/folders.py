@@ -6,19 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from geoseg.core.addresses import is_remote
-from geoseg.errors import DatasetError, GeosegError
-from geoseg.geo.aoi import Tile, find_tiles
-from geoseg.geo.inspection import inspect_image
-from geoseg.geo.layouts import (
+from geoseg.core.errors import DatasetError, GeosegError
+from geoseg.core.words import counted
+from geoseg.geo.formats.role_outlines import adjoining_test, adjoining_words
+from geoseg.geo.rasters.inspection import inspect_image
+from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.tiles.layouts import (
     image_folders,
     is_label_folder,
     labels_of_product,
     single_layout,
 )
-from geoseg.geo.mixture import mixture
-from geoseg.geo.raster import RasterDescription, describe
-from geoseg.geo.role_outlines import adjoining_test, adjoining_words
-from geoseg.geo.splits import Split, tiles_by_role
+from geoseg.geo.tiles.mixture import mixture
+from geoseg.geo.tiles.roles import Split, tiles_by_role
+from geoseg.geo.tiles.tiles import Tile, find_tiles
 from geoseg.info.choices import Choices
 from geoseg.info.fit import say_fit, say_problem
 from geoseg.info.grids import band_words, crs_words, span, span_m
@@ -26,9 +27,8 @@ from geoseg.info.labels import say_labels
 from geoseg.info.rasters import say_use
 from geoseg.info.sheet import Sheet, columns, wrapped
 from geoseg.info.training import LOOKED_AT, say_training
-from geoseg.model import ModelCard
-from geoseg.run_tiles import split_of, tiles_of, training_tiles
-from geoseg.words import counted
+from geoseg.model.card import ModelCard
+from geoseg.runs.tiles.run_tiles import split_of, tiles_of, training_tiles
 
 #: Folders that are named.
 _SHOWN = 12

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from geoseg.geo.raster import RasterDescription
-from geoseg.words import counted
+from geoseg.core.words import counted
+from geoseg.geo.rasters.raster import RasterDescription
 
 
 def band_words(grid: RasterDescription) -> str:

@@ -3,9 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from geoseg.errors import GeosegError
-from geoseg.geo.ground import Ground
-from geoseg.geo.inspection import (
+from geoseg.core.errors import GeosegError
+from geoseg.core.words import counted
+from geoseg.geo.rasters.ground import Ground
+from geoseg.geo.rasters.inspection import (
     ImageFacts,
     doubtful_alpha,
     inspect_image,
@@ -18,9 +19,8 @@ from geoseg.info.labels import say_labels
 from geoseg.info.rasters import say_use, say_values
 from geoseg.info.sheet import Sheet, columns, number, percent, wrapped
 from geoseg.info.training import say_training
-from geoseg.model import ModelCard
-from geoseg.run_tiles import tiles_of
-from geoseg.words import counted
+from geoseg.model.card import ModelCard
+from geoseg.runs.tiles.run_tiles import tiles_of
 
 _NAMED_BY = {
     "descriptions": "named by the file's descriptions",

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
 
-from geoseg.classes import LabelClasses
-from geoseg.geo.aoi import Tile
-from geoseg.geo.label_inspection import LabelFacts, inspect_labels
+from geoseg.core.classes import LabelClasses
+from geoseg.core.words import counted
+from geoseg.geo.labels.inspection import LabelFacts, inspect_labels
+from geoseg.geo.tiles.tiles import Tile
 from geoseg.info.sheet import Sheet, percent, wrapped
 from geoseg.info.vectors import field_words
-from geoseg.words import counted
 
 #: Values that are named in a row.
 _SHOWN = 10

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from geoseg.geo.role_outlines import adjoining_words
-from geoseg.geo.score_tables import OVERALL_COLUMNS, TABLE_COLUMNS
+from geoseg.core.run_files import SCORED_NAME
+from geoseg.core.words import counted
+from geoseg.geo.formats.role_outlines import adjoining_words
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, columns, percent, wrapped
-from geoseg.matching import Matching
-from geoseg.methods.base import CLASS_HEAD
-from geoseg.model import ModelCard, file_sha256, load_card
-from geoseg.run_files import SCORED_NAME
-from geoseg.seen_tiles import counts_on_card
-from geoseg.words import counted
+from geoseg.methods.bases.method import CLASS_HEAD
+from geoseg.model.card import ModelCard, load_card
+from geoseg.model.file import file_sha256
+from geoseg.model.matching import Matching
+from geoseg.runs.tiles.seen import counts_on_card
+from geoseg.scores.tables import OVERALL_COLUMNS, TABLE_COLUMNS
 
 
 def model_sheet(path: Path) -> Sheet:

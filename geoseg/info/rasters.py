@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Mapping
 
-from geoseg.geo.inspection import ImageFacts
-from geoseg.geo.raster_kinds import RasterKind
+from geoseg.geo.rasters.inspection import ImageFacts
+from geoseg.geo.rasters.kinds import RasterKind
 from geoseg.info.labels import share_words, value_hints
 from geoseg.info.sheet import Sheet, wrapped
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from geoseg.errors import GeosegError
+from geoseg.core.errors import GeosegError
+from geoseg.core.run_files import MODEL_NAME
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, columns
-from geoseg.model import load_card
-from geoseg.run_files import MODEL_NAME
-from geoseg.run_folders import is_run
+from geoseg.model.card import load_card
+from geoseg.runs.folders import is_run
 
 Facts = dict[str, str | float | None]
 

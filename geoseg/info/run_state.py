@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from geoseg.finished import is_finished
-from geoseg.fitting import DEFAULT_STEPS
-from geoseg.geo.locks import is_locked
+from geoseg.core.locks import is_locked
+from geoseg.core.run_files import SETTINGS_NAME
 from geoseg.methods import method_class
-from geoseg.run_files import SETTINGS_NAME
-from geoseg.run_folders import curves_of
-from geoseg.settings import RunSettings, read_settings
-from geoseg.step_tables import read_step_table
+from geoseg.runs.finished import is_finished
+from geoseg.runs.fitting import DEFAULT_STEPS
+from geoseg.runs.folders import curves_of
+from geoseg.runs.settings import RunSettings, read_settings
+from geoseg.training.step_tables import read_step_table
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,16 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-from geoseg.finished import is_scored
-from geoseg.geo.role_outlines import adjoining_words
+from geoseg.core.run_files import MODEL_NAME, ROLES_NAME
+from geoseg.core.words import counted
+from geoseg.geo.formats.role_outlines import adjoining_words
 from geoseg.info.models import model_sheet
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, wrapped
-from geoseg.run_files import MODEL_NAME, ROLES_NAME
-from geoseg.run_folders import curves_of
-from geoseg.run_roles import read_adjoining, read_roles
-from geoseg.settings import RunSettings, stored_values
-from geoseg.words import counted
+from geoseg.runs.finished import is_scored
+from geoseg.runs.folders import curves_of
+from geoseg.runs.settings import RunSettings, stored_values
+from geoseg.runs.tiles.roles import read_adjoining, read_roles
 
 
 def run_sheet(folder: Path) -> Sheet:

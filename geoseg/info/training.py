@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from geoseg.errors import BandMismatchError
-from geoseg.geo.inspection import percentiles, sample
-from geoseg.geo.raster import RasterDescription, band_numbers, choose_bands
+from geoseg.core.errors import BandMismatchError
+from geoseg.core.words import counted
+from geoseg.geo.rasters.bands import band_numbers, choose_bands
+from geoseg.geo.rasters.inspection import percentiles, sample
+from geoseg.geo.rasters.raster import RasterDescription
 from geoseg.info.choices import Choices
 from geoseg.info.sheet import Sheet, columns, number
-from geoseg.settings import RunSettings
-from geoseg.words import counted
+from geoseg.runs.settings import RunSettings
 
 #: Images of a folder whose pixels are looked at.
 LOOKED_AT = 8

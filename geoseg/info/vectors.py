@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from geoseg.geo.provenance import read_provenance
-from geoseg.geo.vector_inspection import (
+from geoseg.core.words import counted
+from geoseg.geo.formats.provenance import read_provenance
+from geoseg.geo.labels.vector_inspection import (
     LayerFacts,
     inspect_vector,
     may_be_classes,
 )
 from geoseg.info.sheet import Sheet, wrapped
-from geoseg.words import counted
 
 #: Values of an attribute that are named.
 SHOWN = 4

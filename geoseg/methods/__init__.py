@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from geoseg.errors import ParameterError
-from geoseg.words import did_you_mean
+from geoseg.core.errors import ParameterError
+from geoseg.core.words import did_you_mean
 
 if TYPE_CHECKING:
-    from geoseg.methods.base import Method  # torch: only for a method itself
+    from geoseg.methods.bases.method import Method  # torch: only for a method itself
 
 #: Parameters that decide what a trunk is: a run that starts from a model takes its.
 TRUNK_PARAMETERS = ("trunk", "width", "sobel")
@@ -28,7 +28,7 @@ class MethodEntry(NamedTuple):
     """Where a method lives and what it is, known without importing it.
 
     Attributes:
-        module: Name of its module in this package.
+        module: Its module in this package, such as ``unsupervised.iic``.
         classname: Name of its class there.
         summary: One line for ``geoseg methods``.
         family: ``unsupervised``; ``reference``, which learns from the labels of the
@@ -43,46 +43,68 @@ class MethodEntry(NamedTuple):
 
 METHODS: dict[str, MethodEntry] = {
     "iic": MethodEntry(
-        "iic", "IIC", "invariant information clustering (Ji et al. 2019)"
+        "unsupervised.iic", "IIC", "invariant information clustering (Ji et al. 2019)"
     ),
     "picie": MethodEntry(
-        "picie", "PiCIE", "invariance and equivariance in clustering (Cho et al. 2021)"
+        "unsupervised.picie",
+        "PiCIE",
+        "invariance and equivariance in clustering (Cho et al. 2021)",
     ),
     "mdc": MethodEntry(
-        "mdc", "MDC", "modified DeepCluster, learns in one view (Cho et al. 2021)"
+        "unsupervised.mdc",
+        "MDC",
+        "modified DeepCluster, learns in one view (Cho et al. 2021)",
     ),
     "supervised": MethodEntry(
-        "supervised", "Supervised", "cross-entropy from random weights", "reference"
+        "references.supervised",
+        "Supervised",
+        "cross-entropy from random weights",
+        "reference",
     ),
     "finetune": MethodEntry(
-        "supervised", "FineTuned", "cross-entropy from a trained model", "reference"
+        "references.supervised",
+        "FineTuned",
+        "cross-entropy from a trained model",
+        "reference",
     ),
     "probe": MethodEntry(
-        "probe", "Probe", "linear or nearest-neighbour probe of a model", "reference"
+        "references.probe",
+        "Probe",
+        "linear or nearest-neighbour probe of a model",
+        "reference",
     ),
     "semisup": MethodEntry(
-        "semisup",
+        "references.semisup",
         "SemiSupervised",
         "cross-entropy and IIC's loss together",
         "reference",
     ),
     "majority": MethodEntry(
-        "majority", "Majority", "the commonest class, learns from labels", "control"
+        "controls.majority",
+        "Majority",
+        "the commonest class, learns from labels",
+        "control",
     ),
     "threshold": MethodEntry(
-        "threshold", "Threshold", "Otsu's of brightness and of vegetation", "control"
+        "controls.threshold",
+        "Threshold",
+        "Otsu's of brightness and of vegetation",
+        "control",
     ),
     "forest": MethodEntry(
-        "forest",
+        "controls.forest",
         "Forest",
         "random forest of pixel features, learns from labels",
         "control",
     ),
     "color_kmeans": MethodEntry(
-        "color_kmeans", "ColorKMeans", "k-means of pixel values", "control"
+        "controls.color_kmeans", "ColorKMeans", "k-means of pixel values", "control"
     ),
     "random_trunk": MethodEntry(
-        "random_trunk", "RandomTrunk", "k-means of an untrained network", "control"
+        "controls.random_trunk",
+        "RandomTrunk",
+        "k-means of an untrained network",
+        "control",
     ),
 }
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from geoseg.palette import cluster_colours, hex_colour
+from geoseg.core.palette import cluster_colours, hex_colour
 from geoseg.report.contents import Areas, Curve
 from geoseg.report.html import Html, element, join
 

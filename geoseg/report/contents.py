@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from geoseg.geo.scores import Scores
 from geoseg.report.verdict import Maker
+from geoseg.scores.scores import Scores
 
 
 @dataclass(frozen=True)

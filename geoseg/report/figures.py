@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.classes import TWO_CLASSES
-from geoseg.errors import ShapeError
-from geoseg.geo.outputs import write_aside
-from geoseg.palette import FOUND, INVENTED, MISSED, Colour, class_colours
+from geoseg.core.classes import TWO_CLASSES
+from geoseg.core.errors import ShapeError
+from geoseg.core.outputs import write_aside
+from geoseg.core.palette import FOUND, INVENTED, MISSED, Colour, class_colours
 from geoseg.report.painting import (
     PanelRow,
     Pixels,

@@ -3,7 +3,7 @@
 from html import escape
 from pathlib import Path
 
-from geoseg.errors import OutputError
+from geoseg.core.errors import OutputError
 
 #: Elements without an end tag.
 VOID = frozenset({"br", "col", "hr", "img", "link", "meta"})

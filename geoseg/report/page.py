@@ -5,8 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 
 import geoseg
-from geoseg.errors import ParameterError
-from geoseg.geo.outputs import write_aside
+from geoseg.core.errors import ParameterError
+from geoseg.core.outputs import write_aside
 from geoseg.report import sections
 from geoseg.report.contents import Contents
 from geoseg.report.html import Html, check_html, element, join

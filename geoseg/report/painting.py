@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import ShapeError
-from geoseg.metrics import BACKGROUND, BUILDING, iou, mean_iou
-from geoseg.palette import FOUND, INVENTED, MISSED, class_colours, cluster_colours
-from geoseg.patches import IGNORE
-from geoseg.words import counted
+from geoseg.core.errors import ShapeError
+from geoseg.core.palette import FOUND, INVENTED, MISSED, class_colours, cluster_colours
+from geoseg.core.patches import IGNORE
+from geoseg.core.words import counted
+from geoseg.scores.metrics import BACKGROUND, BUILDING, iou, mean_iou
 
 Pixels = NDArray[Any]
 

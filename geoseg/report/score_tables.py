@@ -3,19 +3,19 @@
 import math
 from collections.abc import Sequence
 
-from geoseg.geo.score_tables import (
+from geoseg.core.palette import class_colours, hex_colour
+from geoseg.core.words import counted
+from geoseg.report.charts import interval_bar
+from geoseg.report.contents import Contents
+from geoseg.report.html import Html, element, join
+from geoseg.scores.metrics import Interval, class_iou
+from geoseg.scores.scores import Scores
+from geoseg.scores.tables import (
     CLASS_COLUMNS,
     OVERALL_COLUMNS,
     SPARSE_NOTE,
     TABLE_COLUMNS,
 )
-from geoseg.geo.scores import Scores
-from geoseg.metrics import Interval, class_iou
-from geoseg.palette import class_colours, hex_colour
-from geoseg.report.charts import interval_bar
-from geoseg.report.contents import Contents
-from geoseg.report.html import Html, element, join
-from geoseg.words import counted
 
 #: When a footprint counts as found.
 FOUND_NOTE = (

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from geoseg.geo.comparison import (
+from geoseg.core.words import counted
+from geoseg.model.file import Model
+from geoseg.scores.comparison import (
     SCORE_NAMES,
     Gain,
     gains,
@@ -12,10 +14,8 @@ from geoseg.geo.comparison import (
     score_of,
     standing,
 )
-from geoseg.geo.scores import EVERYTHING_NAME, MAJORITY_NAME, Scores
-from geoseg.metrics import Interval, class_iou
-from geoseg.model import Model
-from geoseg.words import counted
+from geoseg.scores.metrics import Interval, class_iou
+from geoseg.scores.scores import EVERYTHING_NAME, MAJORITY_NAME, Scores
 
 #: Below this, in units of a score, two maps are called about equal.
 _EQUAL = 0.005
@@ -122,7 +122,7 @@ def comparison(compared: Sequence[Gain], names: Sequence[str]) -> str:
     """Say in a sentence or two how a map stands against its rivals.
 
     Args:
-        compared: From :func:`geoseg.geo.comparison.gains`.
+        compared: From :func:`geoseg.scores.comparison.gains`.
         names: Of the rivals.
     """
     if not compared:

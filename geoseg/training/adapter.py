@@ -15,12 +15,12 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.profiler import record_function
 
-from geoseg.errors import TrainingError
-from geoseg.methods.base import Method, StepContext, StepOutput
-from geoseg.patches import EpochLoader, PatchBatch
-from geoseg.run_files import CHECKPOINT_NAME
+from geoseg.core.errors import TrainingError
+from geoseg.core.patches import EpochLoader, PatchBatch
+from geoseg.core.run_files import CHECKPOINT_NAME
+from geoseg.core.words import counted
+from geoseg.methods.bases.method import Method, StepContext, StepOutput
 from geoseg.training.schedules import Schedule
-from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 

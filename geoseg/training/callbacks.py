@@ -15,8 +15,8 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from tqdm import tqdm
 
-from geoseg.aside import replacing
-from geoseg.progress import new_bar
+from geoseg.core.aside import replacing
+from geoseg.core.progress import new_bar
 from geoseg.training.adapter import Adapter
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from typing import Any
 
 import lightning as L
 
+from geoseg.core.words import counted
 from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import StepCallback, any_rank
-from geoseg.words import counted
 
 #: Trained steps of the head before anything counts: an untrained network has clusters of
 #: any size, and is sure of none.

@@ -14,25 +14,18 @@ import lightning as L
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 
-from geoseg.errors import TrainingError
-from geoseg.methods.base import Method
-from geoseg.passes import TimedPasses
-from geoseg.patches import Epoch, EpochLoader
-from geoseg.run_files import (
+from geoseg.core.errors import TrainingError
+from geoseg.core.patches import Epoch, EpochLoader
+from geoseg.core.run_files import (
     AREAS_NAME,
     CHECKPOINT_NAME,
     METRICS_NAME,
     TENSORBOARD_NAME,
     TRACE_NAME,
 )
+from geoseg.methods.bases.method import Method
 from geoseg.training.adapter import Adapter
-from geoseg.training.callbacks import (
-    Checkpoint,
-    Interrupt,
-    OnStep,
-    Progress,
-    TimeLimit,
-)
+from geoseg.training.callbacks import Checkpoint, Interrupt, OnStep, Progress, TimeLimit
 from geoseg.training.collapse import CollapseStop
 from geoseg.training.group import Group
 from geoseg.training.limits import (
@@ -43,6 +36,7 @@ from geoseg.training.limits import (
     check_accumulation,
 )
 from geoseg.training.logs import AreasLog, MetricsLog, TensorBoardLog
+from geoseg.training.passes import TimedPasses
 from geoseg.training.profiling import StepProfile
 from geoseg.training.schedules import Schedule
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from geoseg.errors import ParameterError
-from geoseg.methods.base import Method
+from geoseg.core.errors import ParameterError
+from geoseg.methods.bases.method import Method
 
 Precision = Literal["32-true", "bf16-mixed"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import lightning as L
 
-from geoseg.aside import open_in_place, own_folder, replacing
-from geoseg.step_tables import WORDS, read_step_table
+from geoseg.core.aside import open_in_place, own_folder, replacing
 from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import StepCallback
+from geoseg.training.step_tables import WORDS, read_step_table
 from geoseg.training.tensorboard import import_summary_writer
 
 if TYPE_CHECKING:

@@ -23,14 +23,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from geoseg.errors import GeosegError, TrainingError
-from geoseg.methods.base import Method
-from geoseg.patches import EpochLoader
-from geoseg.spawned import end_with_leader
+from geoseg.core.errors import GeosegError, TrainingError
+from geoseg.core.patches import EpochLoader
+from geoseg.methods.bases.method import Method
 from geoseg.training.callbacks import StopSignals
 from geoseg.training.engine import finish, fit
 from geoseg.training.group import Group
 from geoseg.training.limits import FitResult, Limits
+from geoseg.training.spawned import end_with_leader
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from lightning.pytorch.profilers import Profiler
 from torch.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from geoseg.core.words import counted
 from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import StepCallback
-from geoseg.words import counted
 
 log = logging.getLogger(__name__)
 

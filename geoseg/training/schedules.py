@@ -8,8 +8,8 @@ from typing import Literal
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from geoseg.errors import ParameterError
-from geoseg.words import counted
+from geoseg.core.errors import ParameterError
+from geoseg.core.words import counted
 
 ScheduleName = Literal["constant", "cosine", "linear", "step"]
 

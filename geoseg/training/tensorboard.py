@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from geoseg.errors import OutputError
+from geoseg.core.errors import OutputError
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

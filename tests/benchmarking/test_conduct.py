@@ -11,23 +11,23 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from geoseg.benchmarking import conduct
-from geoseg.benchmarking.conduct import run_benchmark
-from geoseg.benchmarking.plan import Plan, parse_rows
-from geoseg.benchmarking.tables import markdown
-from geoseg.benchmarking.trial import carry_out
-from geoseg.errors import (
+from geoseg.core.errors import (
     GeosegError,
     OutputError,
     OutputExistsError,
     ParameterError,
     TrainingError,
 )
-from geoseg.geo.locks import locked
-from geoseg.model import load_card
+from geoseg.core.locks import locked
+from geoseg.leaderboard import conduct
+from geoseg.leaderboard.conduct import run_benchmark
+from geoseg.leaderboard.plan import Plan, parse_rows
+from geoseg.leaderboard.tables import markdown
+from geoseg.leaderboard.trial import carry_out
+from geoseg.model.card import load_card
 from geoseg.report.html import check_html
-from geoseg.run_tiles import split_of, tiles_of
-from geoseg.settings import RunSettings
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.tiles.run_tiles import split_of, tiles_of
 
 pytestmark = pytest.mark.slow
 

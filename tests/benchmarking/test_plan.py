@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from geoseg.benchmarking.plan import Job, Plan, Row, parse_rows, split_parameters
-from geoseg.errors import ParameterError
+from geoseg.core.errors import ParameterError
+from geoseg.leaderboard.plan import Job, Plan, Row, parse_rows, split_parameters
 from geoseg.methods import METHODS
-from geoseg.settings import RunSettings
+from geoseg.runs.settings import RunSettings
 
 
 def plan_of(names, **changes) -> Plan:

@@ -2,18 +2,13 @@ from pathlib import Path
 
 import numpy as np
 
-from geoseg.benchmarking.plan import Job, Row
-from geoseg.benchmarking.results import (
-    MAJORITY,
-    Line,
-    Trial,
-    compared,
-    majority_trials,
-)
-from geoseg.benchmarking.tables import row_name
-from geoseg.benchmarking.verdict import sentence, winners
-from geoseg.geo.scores import Scores, TileCounts
-from geoseg.metrics import PolygonCounts
+from geoseg.leaderboard.plan import Job, Row
+from geoseg.leaderboard.results import MAJORITY, Line, compared, majority_trials
+from geoseg.leaderboard.tables import row_name
+from geoseg.leaderboard.trial_files import Trial
+from geoseg.leaderboard.verdict import sentence, winners
+from geoseg.scores.metrics import PolygonCounts
+from geoseg.scores.scores import Scores, TileCounts
 
 #: Clusters × classes of the one test tile: 20 pixels of background, 80 of building.
 TEST = np.array([[[15, 10], [5, 70]]])

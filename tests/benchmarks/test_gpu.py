@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 import geoseg
-from geoseg.geo.aoi import find_tiles
-from geoseg.geo.tile_reader import TileReader
+from geoseg.geo.patches.tile_reader import TileReader
+from geoseg.geo.tiles.tiles import find_tiles
 
 ROOT = Path(geoseg.__file__).parents[1]
 SMALL = ["--device", "cpu", "--precision", "32-true", "--patch-size", "32"]
@@ -222,8 +222,8 @@ def test_a_leaderboard_with_other_settings_is_refused(gpu, tiles, tmp_path, caps
 
 
 def test_rows_see_labels_only_if_they_learn_from_them(gpu, packed, tiles):
-    from geoseg.benchmarking.plan import Row
-    from geoseg.patches import IGNORE
+    from geoseg.core.patches import IGNORE
+    from geoseg.leaderboard.plan import Row
 
     seen = importlib.import_module("gpu_leaderboard").training_tiles
     pack = packed.read_pack(tiles)

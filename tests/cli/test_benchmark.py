@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from geoseg.terminal_tables import WIDTH, drawn
+from geoseg.report.terminal_tables import WIDTH, drawn
 
 SMALL = ("--max-steps", 2, "-p", "width=2", "--patch-size", 32, "--batch-size", 2)
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 import geoseg.cli as package
 from geoseg.cli import cli
-from geoseg.errors import OutputError, ParameterError, remedy
-from geoseg.geo.formats import check_format
-from geoseg.geo.remote import explain
+from geoseg.core.errors import OutputError, ParameterError, remedy
+from geoseg.geo.formats.formats import check_format
+from geoseg.geo.sources.remote import explain
 
 
 def run_raising(monkeypatch, error):

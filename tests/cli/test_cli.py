@@ -11,8 +11,8 @@ import torch
 import geoseg as package
 from geoseg.cli import COMMANDS
 from geoseg.methods import METHODS, method_class, method_defaults, method_help
-from geoseg.model import load_model, save_model
-from geoseg.presets import PRESETS
+from geoseg.methods.presets import PRESETS
+from geoseg.model.file import load_model, save_model
 
 
 def errors(result) -> str:
@@ -58,7 +58,7 @@ def test_help_of_every_command_imports_nothing_heavy():
         "from geoseg.cli import COMMANDS, cli\n"
         "for name in COMMANDS:\n"
         "    cli.main([name, '--help'], standalone_mode=False)\n"
-        "assert not {'torch', 'rasterio', 'numpy', 'geoseg.model'} & set(sys.modules)"
+        "assert not {'torch', 'rasterio', 'numpy', 'geoseg.model.file'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 

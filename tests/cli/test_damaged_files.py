@@ -9,12 +9,12 @@ import pytest
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from geoseg.benchmarking.plan import Row
-from geoseg.benchmarking.trial_files import read_blind, read_maps, read_trials
-from geoseg.errors import TrainingError
-from geoseg.finished import is_finished
-from geoseg.model import CARD_KEY
-from geoseg.settings import RunSettings
+from geoseg.core.errors import TrainingError
+from geoseg.leaderboard.plan import Row
+from geoseg.leaderboard.trial_files import read_blind, read_maps, read_trials
+from geoseg.model.card import CARD_KEY
+from geoseg.runs.finished import is_finished
+from geoseg.runs.settings import RunSettings
 
 #: None of these is what a field of ``run.json`` or a card may be, whichever it is.
 ODD = (

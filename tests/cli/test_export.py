@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 import rasterio
 
-from geoseg.geo.raster import band_numbers, describe
+from geoseg.geo.rasters.bands import band_numbers
+from geoseg.geo.rasters.raster import describe
 
 PAGE = Path(__file__).parents[2] / "docs" / "onnx.md"
 

@@ -12,10 +12,11 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.finished import forget_scores
-from geoseg.geo.locks import locked
-from geoseg.geo.score_tables import TABLE_COLUMNS
-from geoseg.model import load_card, load_model, save_model
+from geoseg.core.locks import locked
+from geoseg.model.card import load_card
+from geoseg.model.file import load_model, save_model
+from geoseg.runs.finished import forget_scores
+from geoseg.scores.tables import TABLE_COLUMNS
 
 
 def facts(info, *words):

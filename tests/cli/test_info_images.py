@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.model import load_card
+from geoseg.model.card import load_card
 
 GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)
 

@@ -12,11 +12,11 @@ import rasterio
 from pyproj import Transformer
 from shapely.geometry import box, shape
 
-from geoseg.class_table import SEEN
-from geoseg.demo import run_demo
-from geoseg.model import file_sha256, load_model, save_model
-from geoseg.networks.quantizing import adds_exactly
-from geoseg.settings import RunSettings
+from geoseg.methods.networks.quantizing import adds_exactly
+from geoseg.model.class_table import SEEN
+from geoseg.model.file import file_sha256, load_model, save_model
+from geoseg.runs.demo import run_demo
+from geoseg.runs.settings import RunSettings
 
 
 def box_in_degrees(path):
@@ -201,9 +201,9 @@ def test_match_prints_its_table_and_writes_the_model(geoseg, there, tmp_path):
 
 @pytest.mark.slow
 def test_the_demo_makes_its_tiles_and_maps_those_not_seen(tmp_path, monkeypatch):
-    from geoseg import demo
-    from geoseg.geo import aoi
-    from geoseg.geo.sample import write_sample
+    from geoseg.geo.sample.write import write_sample
+    from geoseg.geo.tiles import tiles
+    from geoseg.runs import demo
 
     def write_few(folder):
         write_sample(folder, tiles=6, size=128)
@@ -211,7 +211,7 @@ def test_the_demo_makes_its_tiles_and_maps_those_not_seen(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GEOSEG_DATA", raising=False)
     # as where geoseg is installed, away from its repository
-    monkeypatch.setattr(aoi, "__file__", str(tmp_path / "site" / "geo" / "aoi.py"))
+    monkeypatch.setattr(tiles, "__file__", str(tmp_path / "site" / "geo" / "tiles.py"))
     monkeypatch.setattr(demo, "write_sample", write_few)
     settings = RunSettings(
         aoi="sample", max_steps=2, parameters={"width": 2}, controls=False

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from geoseg.model import load_model
-from geoseg.presets import PRESETS
-from geoseg.run_files import MODEL_NAME, REPORT_NAME, SETTINGS_NAME
+from geoseg.core.run_files import MODEL_NAME, REPORT_NAME, SETTINGS_NAME
+from geoseg.methods.presets import PRESETS
+from geoseg.model.file import load_model
 
 SMALL = ("--patch-size", 32, "--batch-size", 2, "--no-controls")
 #: Makes a preset small: a step of the thinnest network, a few pixels.

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from geoseg.model import file_sha256, load_model
+from geoseg.model.file import file_sha256, load_model
 
 #: 20 batches an epoch.
 TINY = ("--patch-size", 32, "--batch-size", 2, "--patches-per-epoch", 40)

@@ -24,7 +24,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from geoseg.cli import cli
-from geoseg.model import CARD_KEY, save_model
+from geoseg.model.card import CARD_KEY
+from geoseg.model.file import save_model
 
 UTM = "EPSG:32611"
 GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from geoseg.run_files import MODEL_NAME
+from geoseg.core.run_files import MODEL_NAME
 
 
 def content(name, text):

@@ -159,7 +159,7 @@ def test_two_predictions_of_one_output_do_not_mix(desk, slow):
 
 
 def test_two_runs_do_not_go_on_in_one_folder(desk, good_run):
-    from geoseg.geo.locks import locked
+    from geoseg.core.locks import locked
 
     shutil.copytree(good_run, desk.folder / "r")
     with locked(desk.folder / "r"):

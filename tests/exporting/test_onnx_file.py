@@ -8,15 +8,16 @@ import onnxruntime
 import pytest
 import torch
 
-import geoseg.exporting
-from geoseg.errors import ExportError, MatchingError, ParameterError
-from geoseg.exporting.checking import check_graph
-from geoseg.exporting.onnx_file import ExportOptions, check_onnx, write_onnx
-from geoseg.exporting.pixel_graph import PixelGraph, nodata_value
-from geoseg.matching import match_clusters
+import geoseg.export
+from geoseg.core.errors import ExportError, MatchingError, ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.export.checking import check_graph
+from geoseg.export.onnx_file import ExportOptions, check_onnx, write_onnx
+from geoseg.export.pixel_graph import PixelGraph, nodata_value
 from geoseg.methods import build_method
-from geoseg.model import Model, ModelCard
-from geoseg.normalization import Normalization
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+from geoseg.model.matching import match_clusters
 
 SMALL = ExportOptions(tile_size=33, overlap=20)
 
@@ -193,6 +194,6 @@ def test_clusters_without_classes_are_refused(model, tmp_path):
 
 
 def test_missing_packages_are_named_with_the_extra(monkeypatch):
-    monkeypatch.setattr(geoseg.exporting, "find_spec", lambda name: None)
+    monkeypatch.setattr(geoseg.export, "find_spec", lambda name: None)
     with pytest.raises(ExportError, match=r'onnx and onnxruntime.*"geoseg\[onnx\]"'):
-        geoseg.exporting.check_installed()
+        geoseg.export.check_installed()

@@ -6,8 +6,8 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.geo.raster import RasterDescription
-from geoseg.geo.strips import ClassStrip
+from geoseg.geo.rasters.raster import RasterDescription
+from geoseg.geo.rasters.strips import ClassStrip
 
 UTM = "EPSG:32611"
 METRE_GRID = Affine(1, 0, 600000, 0, -1, 4000000)

@@ -3,11 +3,12 @@
 import numpy as np
 from affine import Affine
 
-from geoseg.geo.contingency import cluster_map
+from geoseg.geo.evaluation.matching import cluster_map
 from geoseg.methods import build_method
-from geoseg.model import Model, ModelCard
-from geoseg.run_tiles import loader_of, normalization_of, tiles_of
-from geoseg.settings import RunSettings
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.tiles.run_tiles import loader_of, normalization_of, tiles_of
 
 SIDE = 48
 GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)

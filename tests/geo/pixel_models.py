@@ -11,13 +11,14 @@ from rasterio.transform import from_origin
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from geoseg.geo.mapping import map_buildings
-from geoseg.geo.stitching import STEPS
-from geoseg.geo.strips import Strip
-from geoseg.matching import match_clusters
+from geoseg.core.normalization import Normalization
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.predict.stitching import STEPS
+from geoseg.geo.rasters.strips import Strip
 from geoseg.methods import build_method
-from geoseg.model import Model, ModelCard
-from geoseg.normalization import Normalization
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+from geoseg.model.matching import match_clusters
 
 BANDS = ("red", "green", "blue", "nir")
 #: How far probabilities lie off that are kept in steps, and their weights in float32.

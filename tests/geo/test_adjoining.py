@@ -1,4 +1,4 @@
-"""Tests of geoseg.geo.adjoining."""
+"""Tests of geoseg.geo.maps.adjoining."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.geo.adjoining import adjoining, warn_of_adjoining
-from geoseg.geo.raster import describe
+from geoseg.geo.maps.adjoining import adjoining, warn_of_adjoining
+from geoseg.geo.rasters.raster import describe
 
 UNTURNED = Affine(0.5, 0, 600000, 0, -0.5, 4000000)
 

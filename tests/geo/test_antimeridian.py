@@ -13,10 +13,10 @@ from rasterio.crs import CRS
 from shapely import Polygon, box
 from shapely.geometry import shape
 
-from geoseg.geo.antimeridian import to_globe
-from geoseg.geo.mapping import map_buildings
-from geoseg.geo.vectorize import Footprint
-from geoseg.geo.writer import write_footprints
+from geoseg.geo.footprints.vectorize import Footprint
+from geoseg.geo.formats.antimeridian import to_globe
+from geoseg.geo.formats.writer import write_footprints
+from geoseg.geo.maps.mapping import map_buildings
 
 WORLD = box(-180, -90, 180, 90)
 GEOD = Geod(ellps="WGS84")

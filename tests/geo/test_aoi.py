@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoseg.errors import DatasetError, LabelError
-from geoseg.geo.aoi import aoi_tiles, find_tiles
-from geoseg.geo.layouts import images_in, pair_key, tile_id
+from geoseg.core.errors import DatasetError, LabelError
+from geoseg.geo.tiles.layouts import images_in, pair_key, tile_id
+from geoseg.geo.tiles.tiles import aoi_tiles, find_tiles
 
 RGB = np.ones((3, 8, 8), np.uint16)
 EIGHT = np.ones((8, 8, 8), np.uint16)

@@ -9,8 +9,8 @@ import tarfile
 
 import pytest
 
-from geoseg.errors import ArchiveError, OutputExistsError
-from geoseg.geo.archives import Limits, unpack
+from geoseg.core.errors import ArchiveError, OutputExistsError
+from geoseg.geo.tiles.archives import Limits, unpack
 
 TREE = re.compile(r"AOI_2_Vegas\w*")
 GOOD = "AOI_2_Vegas_Train/PAN/a.txt"
@@ -96,7 +96,7 @@ def test_limits_on_members_and_size_hold(pack, tmp_path):
 
 
 def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("geoseg.geo.archives._LONGEST_READ", 2**20)
+    monkeypatch.setattr("geoseg.geo.tiles.archives._LONGEST_READ", 2**20)
     info, content = regular(GOOD)
     info.pax_headers = {"comment": "x" * 2**21}
     archive = tmp_path / "a.tar.gz"
@@ -152,7 +152,7 @@ def test_a_full_disk_leaves_nothing(pack, tmp_path):
     archive = pack(regular(GOOD), regular("AOI_2_Vegas_Train/b", os.urandom(2**17)))
     code = (
         "import re, resource, signal, sys, pathlib\n"
-        "from geoseg.geo.archives import unpack\n"
+        "from geoseg.geo.tiles.archives import unpack\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))\n"
         "try:\n"

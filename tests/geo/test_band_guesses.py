@@ -5,9 +5,9 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.geo.inspection import assumed_bands
-from geoseg.geo.mapping import map_buildings
-from geoseg.geo.raster import describe
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.rasters.inspection import assumed_bands
+from geoseg.geo.rasters.raster import describe
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.errors import BandMismatchError, RasterError
-from geoseg.geo.aoi import find_tiles
-from geoseg.geo.bands import band_scaling, check_scaling, choose_bands
-from geoseg.geo.inspection import doubtful_alpha, inspect_image, pages_in_words
-from geoseg.geo.map_images import describe_images
-from geoseg.geo.mixture import check_mixture
-from geoseg.geo.nodata import count_sentinels, suspected_gap
-from geoseg.geo.raster import describe, open_raster
+from geoseg.core.errors import BandMismatchError, RasterError
+from geoseg.geo.maps.images import describe_images
+from geoseg.geo.rasters.bands import band_scaling, check_scaling, choose_bands
+from geoseg.geo.rasters.inspection import doubtful_alpha, inspect_image, pages_in_words
+from geoseg.geo.rasters.nodata import count_sentinels, suspected_gap
+from geoseg.geo.rasters.raster import describe, open_raster
+from geoseg.geo.tiles.mixture import check_mixture
+from geoseg.geo.tiles.tiles import find_tiles
 
 SENTINEL_2 = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
 

@@ -3,16 +3,16 @@
 import numpy as np
 import rasterio
 
-from geoseg.geo.class_rasters import RasterTags, class_raster
-from geoseg.geo.heads import ClusterView
-from geoseg.geo.legend import cluster_legend
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.geo.predictor import predict_strips
-from geoseg.geo.raster import describe
-from geoseg.geo.strips import classify
-from geoseg.matching import match_clusters
+from geoseg.geo.formats.class_rasters import RasterTags, class_raster
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.predict.head_views import ClusterView
+from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.rasters.legend import cluster_legend
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.rasters.strips import classify
 from geoseg.methods import build_method
-from geoseg.model import Model
+from geoseg.model.file import Model
+from geoseg.model.matching import match_clusters
 
 
 def test_clusters_come_of_the_pass_that_maps_and_change_no_byte_of_the_map(

@@ -10,11 +10,15 @@ import rasterio
 from pixel_models import random_image, write_image
 from rio_cogeo.cogeo import cog_validate
 
-from geoseg.geo import raster
-from geoseg.geo.class_rasters import RasterTags, class_raster, probability_raster
-from geoseg.geo.cogs import is_cog
-from geoseg.geo.legend import class_legend
-from geoseg.geo.strips import Strip, classify
+from geoseg.geo.formats.class_rasters import (
+    RasterTags,
+    class_raster,
+    probability_raster,
+)
+from geoseg.geo.formats.cogs import is_cog
+from geoseg.geo.rasters import raster
+from geoseg.geo.rasters.legend import class_legend
+from geoseg.geo.rasters.strips import Strip, classify
 
 NAMES = ("background", "building", "road")
 HEIGHT, WIDTH = 1300, 1100
@@ -138,10 +142,10 @@ FULL_DISK = """
 import logging, resource, sys
 from pathlib import Path
 import numpy as np
-from geoseg.errors import OutputError
-from geoseg.geo.class_rasters import probability_raster
-from geoseg.geo.raster import describe
-from geoseg.geo.strips import Strip
+from geoseg.core.errors import OutputError
+from geoseg.geo.formats.class_rasters import probability_raster
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.rasters.strips import Strip
 
 logging.lastResort = None  # what GDAL says reaches loggers, as on the command line
 # Room for the rows, which are written first, but not for the copy with overviews.

@@ -2,15 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.errors import MatchingError
-from geoseg.geo.aoi import Tile
-from geoseg.geo.contingency import (
-    ClusterView,
-    cluster_map,
-    contingency_tables,
-    match_model,
-)
-from geoseg.geo.raster import PixelWindow
+from geoseg.core.errors import MatchingError
+from geoseg.geo.evaluation.matching import cluster_map, contingency_tables, match_model
+from geoseg.geo.predict.head_views import ClusterView
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.tiles.tiles import Tile
 
 ONE_BAND = ("pan",)
 

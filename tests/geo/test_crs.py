@@ -8,8 +8,8 @@ from pyproj import Geod
 from rasterio.crs import CRS
 from rasterio.warp import transform as rasterio_transform
 
-from geoseg.errors import RasterError
-from geoseg.geo.crs import (
+from geoseg.core.errors import RasterError
+from geoseg.geo.coordinates.crs import (
     WGS84,
     crs_name,
     full_turn,

@@ -12,12 +12,17 @@ from affine import Affine
 from rasterio.windows import Window
 from torchgeo.samplers import GridGeoSampler, RandomGeoSampler
 
-from geoseg.errors import DatasetError, ParameterError
-from geoseg.geo.aoi import Tile
-from geoseg.geo.dataset import PatchLoader, PatchQuery, PatchSampler, TileDataset
-from geoseg.geo.raster import PixelWindow
-from geoseg.normalization import Normalization
-from geoseg.patches import IGNORE
+from geoseg.core.errors import DatasetError, ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.core.patches import IGNORE
+from geoseg.geo.patches.dataset import (
+    PatchLoader,
+    PatchQuery,
+    PatchSampler,
+    TileDataset,
+)
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.tiles.tiles import Tile
 
 #: Leaves uint8 values readable: a value v becomes v / 256, exactly.
 EXACT = Normalization(("red", "green", "blue"), (0.0,) * 3, (256.0,) * 3, (0.5,) * 3)

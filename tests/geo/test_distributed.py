@@ -13,11 +13,11 @@ import pytest
 import torch
 from pixel_models import map_everything, network_model, random_image, write_image
 
-from geoseg.errors import BlockError, ParameterError
-from geoseg.geo.distributed import connected
-from geoseg.geo.mapping import MapOptions
-from geoseg.geo.unfinished import parts_folder
-from geoseg.networks.quantizing import adds_exactly
+from geoseg.core.errors import BlockError, ParameterError
+from geoseg.geo.maps.mapping import MapOptions
+from geoseg.geo.predict.distributed import connected
+from geoseg.geo.predict.unfinished import parts_folder
+from geoseg.methods.networks.quantizing import adds_exactly
 
 pytestmark = [
     pytest.mark.slow,
@@ -129,7 +129,7 @@ def test_workers_in_another_folder_find_files_of_relative_names(
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr("geoseg.geo.distributed._ANSWER_S", 1)
+    monkeypatch.setattr("geoseg.geo.predict.distributed._ANSWER_S", 1)
     with (
         pytest.raises(ParameterError, match="no Dask scheduler answers at tcp://127"),
         connected(None, "tcp://127.0.0.1:9", threads=1),

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geoseg.errors import (
+from geoseg.core.errors import (
     ArchiveError,
     DownloadError,
     OutputError,
     OutputExistsError,
     ParameterError,
 )
-from geoseg.geo import download
-from geoseg.geo.aoi import aoi_tiles
-from geoseg.geo.catalogue import AOIS, Tarball
-from geoseg.geo.download import download_aoi
-from geoseg.geo.locks import locked
+from geoseg.core.locks import locked
+from geoseg.geo.tiles import download
+from geoseg.geo.tiles.catalogue import AOIS, Tarball
+from geoseg.geo.tiles.download import download_aoi
+from geoseg.geo.tiles.tiles import aoi_tiles
 
 VEGAS = "spacenet/SN2_buildings/train/AOI_2_Vegas"
 TARBALLS = "spacenet/SN2_buildings/tarballs"

@@ -1,4 +1,4 @@
-"""Tests of geoseg.geo.evaluation and geoseg.geo.scores."""
+"""Tests of geoseg.geo.evaluation.evaluation and geoseg.scores.scores."""
 
 import json
 from dataclasses import replace
@@ -11,26 +11,25 @@ import rasterio
 import torch
 from affine import Affine
 
-from geoseg.classes import LabelClasses
-from geoseg.errors import (
+from geoseg.core.classes import LabelClasses
+from geoseg.core.errors import (
     DatasetError,
     LabelError,
     OutputExistsError,
     ParameterError,
     RasterError,
 )
-from geoseg.geo.aoi import Tile
-from geoseg.geo.evaluation import count_classes, evaluate_model, evaluate_output
-from geoseg.geo.raster import PixelWindow
-from geoseg.geo.score_tables import markdown_table
-from geoseg.geo.scores import (
-    Scores,
-    TileCounts,
-    majority_scores,
-    write_scores,
+from geoseg.core.normalization import Normalization
+from geoseg.geo.evaluation.evaluation import (
+    count_classes,
+    evaluate_model,
+    evaluate_output,
 )
-from geoseg.metrics import PolygonCounts
-from geoseg.normalization import Normalization
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.scores.metrics import PolygonCounts
+from geoseg.scores.scores import Scores, TileCounts, majority_scores, write_scores
+from geoseg.scores.tables import markdown_table
 
 SIZE = 40
 EDGE = 500_000.0, 4_000_000.0

@@ -6,8 +6,8 @@ import rasterio.features
 import shapely
 from shapely import Polygon, box
 
-from geoseg.geo.evidence import speaks_for_right_angles
-from geoseg.geo.simplify import Extent, fill_holes, soften
+from geoseg.geo.footprints.right_angles.evidence import speaks_for_right_angles
+from geoseg.geo.footprints.simplify import Extent, fill_holes, soften
 
 SIDE = 80
 EXTENT = Extent(SIDE, SIDE)

@@ -19,20 +19,20 @@ import shapely
 from rasterio.crs import CRS
 from shapely import box
 
-from geoseg.classes import TWO_CLASSES
-from geoseg.errors import LabelError, ParameterError
-from geoseg.geo import parquet_files
-from geoseg.geo.aoi import Tile
-from geoseg.geo.formats import FORMATS, SUFFIXES, check_format
-from geoseg.geo.judged_maps import JudgedMap
-from geoseg.geo.label_files import read_shapes
-from geoseg.geo.labels import read_footprints
-from geoseg.geo.mapping import map_buildings
-from geoseg.geo.outputs import remove_stale
-from geoseg.geo.raster import describe
-from geoseg.geo.vector_inspection import inspect_vector
-from geoseg.geo.vectorize import Footprint
-from geoseg.geo.writer import write_footprints
+from geoseg.core.classes import TWO_CLASSES
+from geoseg.core.errors import LabelError, ParameterError
+from geoseg.core.outputs import remove_stale
+from geoseg.geo.evaluation.judged_maps import JudgedMap
+from geoseg.geo.footprints.vectorize import Footprint
+from geoseg.geo.formats import parquet_files
+from geoseg.geo.formats.formats import FORMATS, SUFFIXES, check_format
+from geoseg.geo.formats.writer import write_footprints
+from geoseg.geo.labels.files import read_shapes
+from geoseg.geo.labels.labels import read_footprints
+from geoseg.geo.labels.vector_inspection import inspect_vector
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.tiles.tiles import Tile
 
 UTM = CRS.from_epsg(32611)
 WGS84 = CRS.from_epsg(4326)

@@ -14,17 +14,18 @@ from rasterio.crs import CRS
 from shapely.geometry import mapping, shape
 from towns import dark_with
 
-from geoseg.errors import OutputError, ParameterError, RasterError
-from geoseg.geo import map_job, writer
-from geoseg.geo.aoi import Tile
-from geoseg.geo.evaluation import evaluate_output
-from geoseg.geo.feature_chunks import Contents
-from geoseg.geo.labels import check_footprints, check_labels, read_labels
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.geo.mixture import mixture
-from geoseg.geo.raster import describe
-from geoseg.metrics import PolygonCounts
-from geoseg.run_tiles import load_tiles
+from geoseg.core.errors import OutputError, ParameterError, RasterError
+from geoseg.geo.evaluation.evaluation import evaluate_output
+from geoseg.geo.formats import writer
+from geoseg.geo.formats.feature_chunks import Contents
+from geoseg.geo.labels.labels import check_footprints, check_labels, read_labels
+from geoseg.geo.maps import job
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.tiles.mixture import mixture
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.runs.tiles.run_tiles import load_tiles
+from geoseg.scores.metrics import PolygonCounts
 
 GEOD = Geod(ellps="WGS84")
 BRIGHT = (12, 20, 15, 24)
@@ -139,7 +140,7 @@ def nothing_computed(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(map_job, "predict_rows", fail)
+    monkeypatch.setattr(job, "predict_rows", fail)
 
 
 @pytest.mark.usefixtures("nothing_computed")

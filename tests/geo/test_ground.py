@@ -7,11 +7,11 @@ from affine import Affine
 from footprint_grids import grid
 from pyproj import Geod, Transformer
 
-from geoseg.errors import RasterError
-from geoseg.geo.ground import Ground, metric_crs
-from geoseg.geo.orientation import main_axes
-from geoseg.geo.raster import describe
-from geoseg.geo.tile_footprints import tile_footprints
+from geoseg.core.errors import RasterError
+from geoseg.geo.evaluation.tile_footprints import tile_footprints
+from geoseg.geo.footprints.orientation import main_axes
+from geoseg.geo.rasters.ground import Ground, metric_crs
+from geoseg.geo.rasters.raster import describe
 
 GEOD = Geod(ellps="WGS84")
 SITE = 'LOCAL_CS["site",UNIT["%s",%r],AXIS["E",EAST],AXIS["N",NORTH]]'

@@ -1,17 +1,17 @@
-"""Tests of geoseg.geo.heads: several heads in one pass are each as if alone."""
+"""Tests of geoseg.geo.predict.head_views: several heads in one pass are each as if alone."""
 
 import numpy as np
 import pytest
 import torch
 
-from geoseg.geo.aoi import Tile
-from geoseg.geo.contingency import contingency_tables, match_model
-from geoseg.geo.evaluation import evaluate_model, evaluate_models
-from geoseg.geo.heads import ClassView, ClusterView
-from geoseg.geo.predictor import predict_strips
-from geoseg.matching import one_to_one
+from geoseg.geo.evaluation.evaluation import evaluate_model, evaluate_models
+from geoseg.geo.evaluation.matching import contingency_tables, match_model
+from geoseg.geo.predict.head_views import ClassView, ClusterView
+from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.tiles.tiles import Tile
 from geoseg.methods import build_method
-from geoseg.model import Model
+from geoseg.model.file import Model
+from geoseg.model.matching import one_to_one
 
 OPTIONS = {"window": 32, "overlap": 8}
 PARAMETERS = {"width": 2, "main_clusters": 4, "over_clusters": 6}

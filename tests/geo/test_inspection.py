@@ -9,17 +9,17 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 
-from geoseg.errors import LabelError, ParameterError
-from geoseg.geo import inspection
-from geoseg.geo.inspection import (
+from geoseg.core.errors import LabelError, ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.geo.labels.vector_inspection import inspect_vector
+from geoseg.geo.rasters import inspection
+from geoseg.geo.rasters.inspection import (
     inspect_image,
     orientation,
     sample,
     stretch_mismatch,
 )
-from geoseg.geo.raster import describe
-from geoseg.geo.vector_inspection import inspect_vector
-from geoseg.normalization import Normalization
+from geoseg.geo.rasters.raster import describe
 
 COS, SIN = math.cos(math.radians(30)), math.sin(math.radians(30))
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from pixel_models import network_model, random_image, write_image
 
-from geoseg.errors import OutputError, OutputExistsError
-from geoseg.geo import journal as journals
-from geoseg.geo import map_job
-from geoseg.geo.blocks import blocks_of, read_block, write_block
-from geoseg.geo.identity import run_identity
-from geoseg.geo.locks import locked
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.geo.raster import describe
-from geoseg.geo.stitching import WindowRow, tile
-from geoseg.geo.unfinished import is_unfinished, parts_folder
-from geoseg.networks.quantizing import adds_exactly
+from geoseg.core.errors import OutputError, OutputExistsError
+from geoseg.core.locks import locked
+from geoseg.geo.maps import job
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.predict import journal as journals
+from geoseg.geo.predict.blocks import blocks_of, read_block, write_block
+from geoseg.geo.predict.identity import run_identity
+from geoseg.geo.predict.stitching import WindowRow, tile
+from geoseg.geo.predict.unfinished import is_unfinished, parts_folder
+from geoseg.geo.rasters.raster import describe
+from geoseg.methods.networks.quantizing import adds_exactly
 
 BANDS = ("red", "green", "blue", "nir")
 #: 12 rows of 3 windows: with 6 windows a block, 6 blocks an image.
@@ -28,7 +28,7 @@ SMALL = MapOptions(window=40, overlap=10, min_area_m2=0.0, batch_size=2)
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("geoseg.geo.blocks.WINDOWS", 6)
+    monkeypatch.setattr("geoseg.geo.predict.blocks.WINDOWS", 6)
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ class Stop(BaseException):
 @pytest.fixture
 def stop_after(monkeypatch):
     """Return ``stop(rows)``: predicting ends after so many rows of windows."""
-    original = map_job.predict_rows
+    original = job.predict_rows
     computed = []
 
     def stop(count):
@@ -58,7 +58,7 @@ def stop_after(monkeypatch):
                 computed.append(row.row)
                 yield row
 
-        monkeypatch.setattr(map_job, "predict_rows", predict)
+        monkeypatch.setattr(job, "predict_rows", predict)
         return computed
 
     return stop

@@ -11,13 +11,13 @@ from affine import Affine
 from label_layers import write_layer
 from rasterio.warp import transform_geom
 
-from geoseg.classes import LabelClasses
-from geoseg.errors import LabelError
-from geoseg.geo.aoi import Tile
-from geoseg.geo.labels import read_labels
-from geoseg.geo.raster import describe
-from geoseg.patches import IGNORE
-from geoseg.run_tiles import load_tiles
+from geoseg.core.classes import LabelClasses
+from geoseg.core.errors import LabelError
+from geoseg.core.patches import IGNORE
+from geoseg.geo.labels.labels import read_labels
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.runs.tiles.run_tiles import load_tiles
 
 UTM = "EPSG:32611"
 

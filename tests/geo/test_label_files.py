@@ -14,11 +14,11 @@ import shapely
 from rasterio.warp import transform_geom
 from shapely.geometry import shape
 
-from geoseg.classes import LabelClasses
-from geoseg.errors import LabelError
-from geoseg.geo.aoi import Tile, find_tiles
-from geoseg.geo.labels import check_labels, read_footprints, read_labels
-from geoseg.geo.raster import describe
+from geoseg.core.classes import LabelClasses
+from geoseg.core.errors import LabelError
+from geoseg.geo.labels.labels import check_labels, read_footprints, read_labels
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.tiles.tiles import Tile, find_tiles
 
 UTM = "EPSG:32611"
 THREE = LabelClasses.parse("background,building,road")

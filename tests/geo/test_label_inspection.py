@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from geoseg.classes import LabelClasses
-from geoseg.geo import inspection, label_inspection
-from geoseg.geo.aoi import Tile
-from geoseg.geo.evaluation import evaluate_output
-from geoseg.geo.label_inspection import inspect_labels
+from geoseg.core.classes import LabelClasses
+from geoseg.geo.evaluation.evaluation import evaluate_output
+from geoseg.geo.labels import inspection as label_inspection
+from geoseg.geo.labels.inspection import inspect_labels
+from geoseg.geo.rasters import inspection
+from geoseg.geo.tiles.tiles import Tile
 
 
 def mask(*values, side=8):

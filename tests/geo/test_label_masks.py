@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import rasterio
 
-from geoseg.classes import LabelClasses
-from geoseg.errors import LabelError
-from geoseg.geo import label_masks
-from geoseg.geo.aoi import Tile
-from geoseg.geo.labels import (
+from geoseg.core.classes import LabelClasses
+from geoseg.core.errors import LabelError
+from geoseg.geo.labels import masks as label_masks
+from geoseg.geo.labels.labels import (
     check_labels,
     check_tells_apart,
     read_footprints,
     read_labels,
 )
-from geoseg.geo.raster import PixelWindow, describe, open_raster
+from geoseg.geo.rasters.raster import PixelWindow, describe, open_raster
+from geoseg.geo.tiles.tiles import Tile
 
 VALUES = np.array([[0, 1, 2, 3], [6, 7, 17, 255]], np.uint8)
 

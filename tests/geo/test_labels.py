@@ -14,17 +14,17 @@ from rasterio.features import rasterize
 from rasterio.transform import from_bounds
 from rasterio.warp import transform_bounds, transform_geom
 
-from geoseg.classes import LabelClasses
-from geoseg.errors import LabelError
-from geoseg.geo.aoi import Tile
-from geoseg.geo.labels import (
+from geoseg.core.classes import LabelClasses
+from geoseg.core.errors import LabelError
+from geoseg.geo.labels.labels import (
     check_footprints,
     check_labels,
     check_tells_apart,
     read_footprints,
     read_labels,
 )
-from geoseg.geo.raster import PixelWindow, describe
+from geoseg.geo.rasters.raster import PixelWindow, describe
+from geoseg.geo.tiles.tiles import Tile
 
 UTM = "EPSG:32611"
 

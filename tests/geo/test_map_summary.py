@@ -1,6 +1,6 @@
 import pytest
 
-from geoseg.geo.map_summary import (
+from geoseg.geo.maps.summary import (
     ClassSummary,
     ImageSummary,
     MapSummary,

@@ -10,18 +10,18 @@ from pyproj import Transformer
 from shapely.geometry import box, shape
 from towns import dark_with
 
-from geoseg.errors import (
+from geoseg.core.errors import (
     BandMismatchError,
     MatchingError,
     OutputExistsError,
     ParameterError,
     RasterError,
 )
-from geoseg.geo import map_job
-from geoseg.geo.class_rasters import RasterTags
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.matching import match_clusters
-from geoseg.patches import IGNORE
+from geoseg.core.patches import IGNORE
+from geoseg.geo.formats.class_rasters import RasterTags
+from geoseg.geo.maps import job
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.model.matching import match_clusters
 
 UTM = "EPSG:32611"
 GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)
@@ -199,7 +199,7 @@ def no_network(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("something was computed")
 
-    monkeypatch.setattr(map_job, "predict_rows", fail)
+    monkeypatch.setattr(job, "predict_rows", fail)
 
 
 @pytest.mark.parametrize("existing", ["b.geojson", "c.tif", "p.tif", "k.tif"])

@@ -13,12 +13,12 @@ from affine import Affine
 from pixel_models import map_everything, network_model, random_image
 from rasterio.enums import ColorInterp
 
-from geoseg.errors import OutputExistsError, RasterError
-from geoseg.geo import map_job
-from geoseg.geo.mapping import MapOptions
-from geoseg.geo.mosaic import lay_out
-from geoseg.geo.raster import describe, open_raster, read_window
-from geoseg.geo.unfinished import parts_folder
+from geoseg.core.errors import OutputExistsError, RasterError
+from geoseg.geo.maps import job
+from geoseg.geo.maps.mapping import MapOptions
+from geoseg.geo.maps.mosaic import lay_out
+from geoseg.geo.predict.unfinished import parts_folder
+from geoseg.geo.rasters.raster import describe, open_raster, read_window
 
 NAMES = ("red", "green", "blue", "nir")
 GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)
@@ -247,17 +247,17 @@ def test_later_images_lie_over_earlier_ones_where_they_are_valid(
 def test_a_stopped_mosaic_goes_on_and_is_refused_in_another_order(
     write_tiff, model, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("geoseg.geo.blocks.WINDOWS", 3)
+    monkeypatch.setattr("geoseg.geo.predict.blocks.WINDOWS", 3)
     parts, options = cut(write_tiff, PLAIN, PLACES), replace(TOGETHER, window=32)
     make(model, parts, tmp_path / "whole", options)
-    original = map_job.predict_rows
+    original = job.predict_rows
 
     def two_rows(*args, **options):
         yield from islice(original(*args, **options), 2)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(map_job, "predict_rows", two_rows)
+        patch.setattr(job, "predict_rows", two_rows)
         make(model, parts, tmp_path / "map", options)
     assert (parts_folder(tmp_path / "map" / "b.geojson") / "mosaic.vrt").exists()
     with pytest.raises(OutputExistsError, match="begun with a mosaic in another order"):

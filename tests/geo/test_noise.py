@@ -7,8 +7,8 @@ import pytest
 from affine import Affine
 from footprint_grids import NAMES, grid
 
-from geoseg.geo.strips import ClassStrip
-from geoseg.geo.vectorize import footprints
+from geoseg.geo.footprints.vectorize import footprints
+from geoseg.geo.rasters.strips import ClassStrip
 
 
 def peak(rows: int) -> float:

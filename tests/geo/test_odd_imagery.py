@@ -17,8 +17,8 @@ from odd_images import (
 )
 from rasterio.enums import ColorInterp
 
-from geoseg.run_tiles import normalization_of, tiles_of
-from geoseg.settings import RunSettings
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.tiles.run_tiles import normalization_of, tiles_of
 
 COLOUR = {"dtype": "uint8", "low": 20, "high": 220}
 

@@ -13,14 +13,14 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_geom
 from shapely.geometry import shape
 
-from geoseg.classes import LabelClasses
-from geoseg.errors import LabelError
-from geoseg.geo.aoi import Tile
-from geoseg.geo.geojson_files import read_document
-from geoseg.geo.label_inspection import inspect_labels
-from geoseg.geo.labels import check_footprints, check_labels, read_labels
-from geoseg.geo.raster import describe
-from geoseg.geo.vector_inspection import inspect_vector
+from geoseg.core.classes import LabelClasses
+from geoseg.core.errors import LabelError
+from geoseg.geo.labels.inspection import inspect_labels
+from geoseg.geo.labels.labels import check_footprints, check_labels, read_labels
+from geoseg.geo.labels.vector_inspection import inspect_vector
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.sources.geojson_files import read_document
+from geoseg.geo.tiles.tiles import Tile
 
 UTM = "EPSG:32611"
 NAN, INF = float("nan"), float("inf")

@@ -8,10 +8,10 @@ from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.rpc import RPC
 
-from geoseg.errors import BandMismatchError, DatasetError, LabelError, RasterError
-from geoseg.geo.aoi import Tile
-from geoseg.geo.labels import read_labels
-from geoseg.geo.raster import describe, open_raster, read_window, require_crs
+from geoseg.core.errors import BandMismatchError, DatasetError, LabelError, RasterError
+from geoseg.geo.labels.labels import read_labels
+from geoseg.geo.rasters.raster import describe, open_raster, read_window, require_crs
+from geoseg.geo.tiles.tiles import Tile
 
 
 def differences(caplog):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import affinity, box
 
-from geoseg.geo.orientation import main_axes
+from geoseg.geo.footprints.orientation import main_axes
 
 
 def turned(clockwise: float) -> shapely.Polygon:

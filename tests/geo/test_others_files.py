@@ -9,10 +9,10 @@ import pytest
 from pixel_models import random_image, write_image
 from rasterio.transform import from_origin
 
-from geoseg.errors import OutputError, OutputExistsError
-from geoseg.geo import map_job, mapping
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.geo.unfinished import parts_folder
+from geoseg.core.errors import OutputError, OutputExistsError
+from geoseg.geo.maps import job, mapping
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.predict.unfinished import parts_folder
 
 BANDS = ("red", "green", "blue", "nir")
 SMALL = MapOptions(window=40, overlap=10, min_area_m2=0.0, batch_size=2)
@@ -26,7 +26,7 @@ class Stop(BaseException):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("geoseg.geo.blocks.WINDOWS", 6)
+    monkeypatch.setattr("geoseg.geo.predict.blocks.WINDOWS", 6)
 
 
 @pytest.fixture
@@ -161,14 +161,14 @@ def test_an_output_that_was_edited_is_nobodys_to_remove(images, bright_model, ki
 def test_a_file_put_there_while_a_map_is_made_stays(
     tmp_path, images, bright_model, monkeypatch, name
 ):
-    original, folder = map_job.predict_rows, tmp_path / "map"
+    original, folder = job.predict_rows, tmp_path / "map"
 
     def predict(*args, **options):
         for row in original(*args, **options):
             (folder / name).write_bytes(b"drawn by hand")
             yield row
 
-    monkeypatch.setattr(map_job, "predict_rows", predict)
+    monkeypatch.setattr(job, "predict_rows", predict)
     with pytest.raises(OutputExistsError, match=f"{name} exists already"):
         make(bright_model(BANDS), images, folder, "one")
     left = [path.name for path in folder.iterdir() if path.is_file()]

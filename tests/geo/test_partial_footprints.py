@@ -8,14 +8,14 @@ import pytest
 import shapely
 from label_layers import write_layer
 
-from geoseg.geo.aoi import Tile
-from geoseg.geo.evaluation import evaluate_output
-from geoseg.geo.polygon_scores import mostly_inside
-from geoseg.geo.score_tables import markdown_table
-from geoseg.geo.scores import Scores, majority_scores
+from geoseg.geo.evaluation.evaluation import evaluate_output
+from geoseg.geo.evaluation.footprint_counts import mostly_inside
+from geoseg.geo.tiles.tiles import Tile
 from geoseg.report.contents import Contents
 from geoseg.report.score_tables import scores_section
-from geoseg.settings import RunSettings
+from geoseg.runs.settings import RunSettings
+from geoseg.scores.scores import Scores, majority_scores
+from geoseg.scores.tables import markdown_table
 
 SIZE = 60
 #: Row, column, height, width: two houses in the labelled area, one that is mostly inside,

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.geo.pixel_runs import SCORE_UNITS, meeting, near, runs_of
-from geoseg.geo.strips import ClassStrip
+from geoseg.geo.footprints.pixel_runs import SCORE_UNITS, meeting, near, runs_of
+from geoseg.geo.rasters.strips import ClassStrip
 
 masks = hnp.arrays(
     np.uint8,

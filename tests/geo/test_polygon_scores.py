@@ -1,11 +1,11 @@
-"""Tests of geoseg.geo.polygon_scores."""
+"""Tests of geoseg.geo.evaluation.footprint_counts."""
 
 import numpy as np
 import pytest
 from shapely import Polygon, box
 
-from geoseg.errors import ParameterError
-from geoseg.geo.polygon_scores import mask_polygons, polygon_counts
+from geoseg.core.errors import ParameterError
+from geoseg.geo.evaluation.footprint_counts import mask_polygons, polygon_counts
 
 
 def test_equal_footprints_are_found():

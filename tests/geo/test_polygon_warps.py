@@ -10,10 +10,10 @@ from affine import Affine
 from pyproj import Transformer
 from shapely.geometry import box, mapping
 
-from geoseg.classes import LabelClasses
-from geoseg.geo.aoi import Tile
-from geoseg.geo.labels import check_labels, read_footprints, read_labels
-from geoseg.geo.raster import describe
+from geoseg.core.classes import LabelClasses
+from geoseg.geo.labels.labels import check_labels, read_footprints, read_labels
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.tiles.tiles import Tile
 
 SIDE = 64
 

@@ -19,22 +19,23 @@ from pixel_models import (
 )
 from torch import Tensor
 
-from geoseg.errors import (
+from geoseg.core.errors import (
     BandMismatchError,
     OutputExistsError,
     ParameterError,
     RasterError,
 )
-from geoseg.geo import predictor, raster
-from geoseg.geo.class_rasters import RasterTags
-from geoseg.geo.predictor import predict_raster, predict_rows, predict_strips
-from geoseg.geo.raster import PixelWindow
-from geoseg.geo.stitching import tile
-from geoseg.geo.strips import Strip, classify
-from geoseg.geo.vectorize import footprints
-from geoseg.geo.window_rows import MARGIN
-from geoseg.geo.writer import write_footprints
-from geoseg.windows import blend_profile, window_starts
+from geoseg.geo.footprints.vectorize import footprints
+from geoseg.geo.formats.class_rasters import RasterTags
+from geoseg.geo.formats.writer import write_footprints
+from geoseg.geo.predict import predictor
+from geoseg.geo.predict.predictor import predict_raster, predict_rows, predict_strips
+from geoseg.geo.predict.stitching import tile
+from geoseg.geo.predict.window_rows import MARGIN
+from geoseg.geo.predict.windows import blend_profile, window_starts
+from geoseg.geo.rasters import raster
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.strips import Strip, classify
 
 
 @pytest.mark.parametrize(
@@ -319,11 +320,11 @@ FULL_DISK = """
 import resource, sys
 import numpy as np
 from pathlib import Path
-from geoseg.errors import OutputError
-from geoseg.geo.class_rasters import probability_raster
-from geoseg.geo.raster import describe
-from geoseg.geo.stitching import tile
-from geoseg.geo.strips import Strip
+from geoseg.core.errors import OutputError
+from geoseg.geo.formats.class_rasters import probability_raster
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.predict.stitching import tile
+from geoseg.geo.rasters.strips import Strip
 
 image, output = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -359,7 +360,7 @@ def test_a_full_disk_leaves_the_old_raster_and_nothing_else(tmp_path: Path) -> N
 
 def test_predicting_imports_nothing_slow() -> None:
     code = (
-        "import sys, geoseg.geo.predictor, geoseg.geo.vectorize, geoseg.geo.writer\n"
+        "import sys, geoseg.geo.predict.predictor, geoseg.geo.footprints.vectorize, geoseg.geo.formats.writer\n"
         "slow = {'lightning', 'torchvision', 'torchgeo', 'geopandas', 'pandas',"
         " 'matplotlib', 'segmentation_models_pytorch', 'torchmetrics'}\n"
         "print(sorted(slow & set(sys.modules)))"

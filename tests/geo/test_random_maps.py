@@ -6,7 +6,7 @@ import shapely
 from footprint_grids import NAMES, grid, strips
 from random_maps import RandomMap, random_map
 
-from geoseg.geo.vectorize import Footprint, footprints
+from geoseg.geo.footprints.vectorize import Footprint, footprints
 
 
 def drawn(drawing: RandomMap, seams: list[int]) -> list[Footprint]:

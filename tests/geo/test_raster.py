@@ -8,11 +8,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.errors import BandMismatchError, ParameterError, RasterError
-from geoseg.geo.raster import (
+from geoseg.core.errors import BandMismatchError, ParameterError, RasterError
+from geoseg.geo.rasters.bands import band_numbers, choose_bands
+from geoseg.geo.rasters.raster import (
     PixelWindow,
-    band_numbers,
-    choose_bands,
     describe,
     open_raster,
     read_window,

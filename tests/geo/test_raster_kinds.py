@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geoseg.geo.inspection import inspect_image
+from geoseg.geo.rasters.inspection import inspect_image
 
 TAGS = {"GEOSEG_VERSION": "0"}
 

@@ -6,9 +6,9 @@ import rasterio.features
 import shapely
 from shapely import Polygon, affinity, box
 
-from geoseg.geo.refit import fit_corners
-from geoseg.geo.rings import Rings, build, split
-from geoseg.geo.simplify import Extent, smooth_alone
+from geoseg.geo.footprints.corner_fit import fit_corners
+from geoseg.geo.footprints.rings import Rings, build, split
+from geoseg.geo.footprints.simplify import Extent, smooth_alone
 
 SIDE = 90
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from shapely import Point, Polygon, affinity, box
 from towns import towns
 
-from geoseg.geo.regular import main_direction, support
-from geoseg.geo.right_angles import Arc
-from geoseg.geo.vectorize import Footprint, footprints
+from geoseg.geo.footprints.right_angles.single import main_direction, support
+from geoseg.geo.footprints.right_angles.walls import Arc
+from geoseg.geo.footprints.vectorize import Footprint, footprints
 
 SIDE = 110
 QUARTER = np.pi / 2

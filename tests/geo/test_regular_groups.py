@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from shapely import Point, Polygon, affinity, box
 
-from geoseg.geo.vectorize import Footprint, footprints
+from geoseg.geo.footprints.vectorize import Footprint, footprints
 
 SIDE = 100
 ROW = [box(0, 0, 24, 30), box(24, 0, 48, 30), box(48, 0, 72, 30)]

@@ -14,11 +14,11 @@ from affine import Affine
 from rasterio.shutil import copy
 
 from geoseg.core import addresses
-from geoseg.errors import DatasetError, RasterError
-from geoseg.geo import remote
-from geoseg.geo.aoi import find_tiles
-from geoseg.geo.predictor import predict_raster
-from geoseg.geo.raster import PixelWindow, describe, open_raster, read_window
+from geoseg.core.errors import DatasetError, RasterError
+from geoseg.geo.predict.predictor import predict_raster
+from geoseg.geo.rasters.raster import PixelWindow, describe, open_raster, read_window
+from geoseg.geo.sources import remote
+from geoseg.geo.tiles.tiles import find_tiles
 
 SIDE = 1024
 
@@ -192,10 +192,10 @@ def found_in_a_process(images, labels=None) -> dict[str, str | None] | str:
     """Find tiles elsewhere: fiona holds the lock that this process's server needs."""
     code = (
         "import json, sys\n"
-        "from geoseg.geo.aoi import find_tiles\n"
-        "from geoseg.errors import GeosegError\n"
-        "from geoseg.geo.labels import read_labels\n"
-        "from geoseg.geo.raster import describe\n"
+        "from geoseg.geo.tiles.tiles import find_tiles\n"
+        "from geoseg.core.errors import GeosegError\n"
+        "from geoseg.geo.labels.labels import read_labels\n"
+        "from geoseg.geo.rasters.raster import describe\n"
         "try:\n"
         "    tiles = find_tiles(*json.loads(sys.argv[1]))\n"
         "    print(json.dumps({t.image: t.labels and int(read_labels(t, "

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from geoseg.geo.right_angles import (
+from geoseg.geo.footprints.right_angles.wall_search import cut_into_walls
+from geoseg.geo.footprints.right_angles.walls import (
     ACROSS,
     ALONG,
     FREE,
@@ -12,7 +13,6 @@ from geoseg.geo.right_angles import (
     tilt,
     turn,
 )
-from geoseg.geo.wall_search import cut_into_walls
 
 STEPS = [(0, 0), (10, 0.4), (20, 0), (20, 8), (20.4, 9), (20, 10), (0, 10), (0, 0)]
 

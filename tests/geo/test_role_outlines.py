@@ -10,10 +10,14 @@ from affine import Affine
 from rasterio.warp import transform
 from shapely.geometry import shape
 
-from geoseg.geo.aoi import Tile
-from geoseg.geo.raster import PixelWindow
-from geoseg.geo.role_outlines import adjoining_test, adjoining_words, write_roles
-from geoseg.geo.splits import Split
+from geoseg.geo.formats.role_outlines import (
+    adjoining_test,
+    adjoining_words,
+    write_roles,
+)
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.tiles.roles import Split
+from geoseg.geo.tiles.tiles import Tile
 
 PIXELS = np.ones((1, 10, 20), np.uint8)
 

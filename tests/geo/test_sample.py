@@ -9,8 +9,8 @@ import rasterio
 from rasterio.features import rasterize
 from shapely.geometry import shape
 
-from geoseg.errors import OutputExistsError, ParameterError
-from geoseg.geo.sample import AOI_FOLDER, write_sample
+from geoseg.core.errors import OutputExistsError, ParameterError
+from geoseg.geo.sample.write import AOI_FOLDER, write_sample
 
 COMMITTED = Path(__file__).parents[2] / "sample_tiles"
 TRAIN = COMMITTED / AOI_FOLDER

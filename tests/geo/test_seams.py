@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from towns import nested, random_town, spiral, towns
 
-from geoseg.geo.strips import ClassStrip
-from geoseg.geo.vectorize import Footprint, footprints
+from geoseg.geo.footprints.vectorize import Footprint, footprints
+from geoseg.geo.rasters.strips import ClassStrip
 
 RULES = ({"tolerance_m": 0.0}, {}, {"tolerance_m": 3.0}, {"regularize": True})
 ends = st.lists(st.integers(1, 80), max_size=8)

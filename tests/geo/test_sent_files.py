@@ -16,13 +16,13 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from sent_files import LEAST_SECRET, SIZE, Listener, Sent, look, raw_band, vrt
 
-from geoseg.classes import LabelClasses
-from geoseg.errors import LabelError, RasterError
-from geoseg.geo import gdal_limits
-from geoseg.geo.label_files import read_shapes
-from geoseg.geo.raster import describe, open_raster, read_window
-from geoseg.geo.remote import on_network, remote_access
-from geoseg.geo.vector_inspection import inspect_vector
+from geoseg.core.classes import LabelClasses
+from geoseg.core.errors import LabelError, RasterError
+from geoseg.geo.labels.files import read_shapes
+from geoseg.geo.labels.vector_inspection import inspect_vector
+from geoseg.geo.rasters.raster import describe, open_raster, read_window
+from geoseg.geo.sources import gdal_limits
+from geoseg.geo.sources.remote import on_network, remote_access
 
 
 @pytest.fixture(scope="module")
@@ -324,7 +324,7 @@ def test_drivers_are_off_in_threads_and_in_new_processes(image):
     # a process in which rasterio has been used before
     code = (
         "import rasterio, sys; rasterio.open(sys.argv[1]).close()\n"
-        "from geoseg.geo.raster import open_raster; open_raster(sys.argv[1]).close()\n"
+        "from geoseg.geo.rasters.raster import open_raster; open_raster(sys.argv[1]).close()\n"
         "with rasterio.Env() as e: print(*sorted(e.drivers()), sep=',')"
     )
     result = subprocess.run(

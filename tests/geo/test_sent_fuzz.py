@@ -17,11 +17,11 @@ import pytest
 import rasterio
 from sent_files import LEAST_SECRET, SIZE, Listener, Sent, look, raw_band, vrt
 
-from geoseg.classes import LabelClasses
-from geoseg.errors import GeosegError
-from geoseg.geo import gdal_limits
-from geoseg.geo.label_files import read_shapes
-from geoseg.geo.vector_inspection import inspect_vector
+from geoseg.core.classes import LabelClasses
+from geoseg.core.errors import GeosegError
+from geoseg.geo.labels.files import read_shapes
+from geoseg.geo.labels.vector_inspection import inspect_vector
+from geoseg.geo.sources import gdal_limits
 
 #: Where a mutated text lies: as the image itself, and beside one.
 RASTERS = ("m.vrt", "a.tif.msk", "a.tif.ovr", "a.tif.aux.xml", "part.tif.msk")

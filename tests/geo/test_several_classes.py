@@ -12,16 +12,16 @@ import shapely
 import torch
 from shapely.geometry import shape
 
-from geoseg.classes import TWO_CLASSES, LabelClasses
-from geoseg.errors import LabelError, ParameterError, RasterError
-from geoseg.geo.aoi import Tile
-from geoseg.geo.contingency import match_model
-from geoseg.geo.evaluation import evaluate_model, evaluate_output
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.geo.score_tables import markdown_table
-from geoseg.geo.scores import majority_scores, write_scores
+from geoseg.core.classes import TWO_CLASSES, LabelClasses
+from geoseg.core.errors import LabelError, ParameterError, RasterError
+from geoseg.geo.evaluation.evaluation import evaluate_model, evaluate_output
+from geoseg.geo.evaluation.matching import match_model
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.tiles.tiles import Tile
 from geoseg.methods import build_method, method_defaults
-from geoseg.model import Model
+from geoseg.model.file import Model
+from geoseg.scores.scores import majority_scores, write_scores
+from geoseg.scores.tables import markdown_table
 
 NAMES = ("ground", "building", "road", "tree")
 LEVELS = (100, 300, 500, 700, 900)

@@ -6,7 +6,7 @@ import shapely
 from shapely import MultiPolygon, Polygon, box
 from shapely.errors import GEOSException
 
-from geoseg.geo.sound_outlines import all_or_before, each_or_before, sound
+from geoseg.geo.footprints.sound_outlines import all_or_before, each_or_before, sound
 
 SQUARE = box(0, 0, 4, 4)
 BAD = {

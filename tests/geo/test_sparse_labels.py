@@ -11,16 +11,16 @@ from pyproj import Geod
 from rasterio.warp import transform_geom
 from shapely import LineString, MultiPoint, Point
 
-from geoseg.classes import LabelClasses
-from geoseg.errors import LabelError, ParameterError
-from geoseg.geo.aoi import Tile
-from geoseg.geo.dataset import PatchLoader, PatchSampler
-from geoseg.geo.labels import check_labels, read_labels
-from geoseg.geo.raster import describe
-from geoseg.normalization import Normalization
-from geoseg.patches import IGNORE
-from geoseg.run_tiles import load_tiles
-from geoseg.settings import RunSettings
+from geoseg.core.classes import LabelClasses
+from geoseg.core.errors import LabelError, ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.core.patches import IGNORE
+from geoseg.geo.labels.labels import check_labels, read_labels
+from geoseg.geo.patches.dataset import PatchLoader, PatchSampler
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.tiles.run_tiles import load_tiles
 
 UTM = "EPSG:32611"
 SPARSE = {"sparse": True, "images": "i"}

@@ -7,8 +7,8 @@ import pytest
 import shapely
 from shapely import Polygon, box
 
-from geoseg.geo.split_lines import ON, cut_along
-from geoseg.geo.wall_corners import share_corners, with_corners
+from geoseg.geo.footprints.shared_corners import share_corners, with_corners
+from geoseg.geo.footprints.splitting.cuts import ON, cut_along
 
 METRE = np.eye(2)
 

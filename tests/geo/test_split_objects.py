@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from towns import random_town, spiral
 
-from geoseg.geo.vectorize import Footprint, footprints
+from geoseg.geo.footprints.vectorize import Footprint, footprints
 
 
 def outline(

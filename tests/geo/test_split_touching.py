@@ -13,7 +13,7 @@ from shapely import Polygon, box
 from shapely.affinity import rotate
 from shapely.geometry import shape
 
-from geoseg.geo.split_touching import split_touching
+from geoseg.geo.footprints.splitting.necks import split_touching
 
 METRE = np.eye(2)
 

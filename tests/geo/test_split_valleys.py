@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from geoseg.geo.pixel_runs import PixelRuns, ScoredRuns, levels_of, runs_of
-from geoseg.geo.split_valleys import find_valleys, relief_of, tells
-from geoseg.geo.strips import ClassStrip
+from geoseg.geo.footprints.pixel_runs import PixelRuns, ScoredRuns, levels_of, runs_of
+from geoseg.geo.footprints.splitting.valleys import find_valleys, relief_of, tells
+from geoseg.geo.rasters.strips import ClassStrip
 
 
 def pixels(score: np.ndarray) -> ScoredRuns:

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from geoseg.errors import DatasetError, ParameterError
-from geoseg.geo import splits
-from geoseg.geo.aoi import Tile
-from geoseg.geo.raster import PixelWindow
-from geoseg.geo.splits import ROLES, role_counts, split_blocks, split_tiles
-from geoseg.geo.tile_groups import PlacedTile, overlapping_groups, place_tiles
+from geoseg.core.errors import DatasetError, ParameterError
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.tiles import roles as splits
+from geoseg.geo.tiles.groups import PlacedTile, overlapping_groups, place_tiles
+from geoseg.geo.tiles.roles import ROLES, role_counts, split_blocks, split_tiles
+from geoseg.geo.tiles.tiles import Tile
 
 PIXELS = np.ones((1, 10, 10), np.uint8)
 

@@ -16,11 +16,11 @@ from pyproj import CRS
 from shapely.geometry import shape
 
 from geoseg.cli import cli
-from geoseg.errors import MatchingError, OutputExistsError
-from geoseg.geo.class_rasters import RasterTags
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.geo.stac_models import model_item
-from geoseg.model import save_model
+from geoseg.core.errors import MatchingError, OutputExistsError
+from geoseg.geo.formats.class_rasters import RasterTags
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.stac_models import model_item
+from geoseg.model.file import save_model
 
 WITH = MapOptions(stac=True)
 

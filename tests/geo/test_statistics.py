@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.errors import DatasetError, ParameterError
-from geoseg.geo import statistics
-from geoseg.geo.aoi import Tile
-from geoseg.geo.raster import PixelWindow
-from geoseg.geo.statistics import (
+from geoseg.core.errors import DatasetError, ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.core.whitening import Whitening
+from geoseg.geo.patches import statistics
+from geoseg.geo.patches.statistics import (
     band_covariance,
     band_statistics,
     fit_normalization,
 )
-from geoseg.normalization import Normalization
-from geoseg.whitening import Whitening
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.tiles.tiles import Tile
 
 
 def tile(path, window=None):

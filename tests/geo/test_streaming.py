@@ -15,10 +15,10 @@ from pixel_models import (
     write_image,
 )
 
-from geoseg.errors import ParameterError
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.geo.predictor import predict_strips
-from geoseg.inference import Inference
+from geoseg.core.errors import ParameterError
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.predict.predictor import predict_strips
+from geoseg.model.inference import Inference
 
 OPTIONS = {"window": 64, "overlap": 16}
 
@@ -135,7 +135,7 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from pixel_models import PixelModel
-from geoseg.geo.predictor import predict_raster
+from geoseg.geo.predict.predictor import predict_raster
 
 folder = Path(sys.argv[2])
 for name in ("short", "tall"):

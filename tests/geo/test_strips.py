@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geoseg.geo.strips import count_values
+from geoseg.geo.rasters.strips import count_values
 
 
 @pytest.mark.parametrize("shape", [(0, 7), (3, 5), (1025, 1030)])

@@ -15,25 +15,30 @@ import rasterio
 from rasterio.crs import CRS
 from shapely import box
 
-from geoseg.errors import (
+from geoseg.core.errors import (
     OutputError,
     OutputExistsError,
     ParameterError,
     RasterError,
 )
-from geoseg.geo import map_job
-from geoseg.geo.attribute_tables import auxiliary_xml
-from geoseg.geo.class_rasters import class_raster
-from geoseg.geo.legend import class_legend, cluster_legend
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.geo.outputs import write_aside
-from geoseg.geo.qml import footprint_elements, paletted_pipe, qml
-from geoseg.geo.raster import describe
-from geoseg.geo.sld import footprint_sld
-from geoseg.geo.strips import ClassStrip
-from geoseg.geo.styles import layer_style, plan_styles, styled_outputs, write_style
-from geoseg.geo.vectorize import Footprint
-from geoseg.geo.writer import write_footprints
+from geoseg.core.outputs import write_aside
+from geoseg.geo.footprints.vectorize import Footprint
+from geoseg.geo.formats.attribute_tables import auxiliary_xml
+from geoseg.geo.formats.class_rasters import class_raster
+from geoseg.geo.formats.writer import write_footprints
+from geoseg.geo.maps import job
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.rasters.legend import class_legend, cluster_legend
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.rasters.strips import ClassStrip
+from geoseg.geo.styles.qml import footprint_elements, paletted_pipe, qml
+from geoseg.geo.styles.sld import footprint_sld
+from geoseg.geo.styles.styles import (
+    layer_style,
+    plan_styles,
+    styled_outputs,
+    write_style,
+)
 
 TWO = class_legend(("background", "building"))
 MANY = class_legend(("background", "building", 'a < "b" & c', "tank"))
@@ -279,7 +284,7 @@ def test_a_file_where_a_style_belongs_stops_before_anything_is_computed(
 ):
     image = write_tiff("image.tif", town())
     (tmp_path / name).write_text("mine")
-    monkeypatch.delattr(map_job, "predict_rows")
+    monkeypatch.delattr(job, "predict_rows")
     with pytest.raises(OutputExistsError, match=name):
         map_buildings(
             bright_model(), [image], tmp_path / "b.geojson", classes=tmp_path / "c.tif"

@@ -7,12 +7,12 @@ import pytest
 from rasterio.warp import transform_geom
 from shapely.geometry import shape
 
-from geoseg.classes import LabelClasses
-from geoseg.geo.aoi import Tile, find_tiles
-from geoseg.geo.labels import read_labels
-from geoseg.geo.raster import describe
-from geoseg.geo.text_files import decode_text
-from geoseg.geo.vector_inspection import inspect_vector
+from geoseg.core.classes import LabelClasses
+from geoseg.geo.labels.labels import read_labels
+from geoseg.geo.labels.vector_inspection import inspect_vector
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.sources.text_files import decode_text
+from geoseg.geo.tiles.tiles import Tile, find_tiles
 
 UTM = "EPSG:32611"
 ENCODINGS = [

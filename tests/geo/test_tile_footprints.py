@@ -6,15 +6,15 @@ import rasterio
 import shapely
 from affine import Affine
 
-from geoseg.geo.aoi import Tile
-from geoseg.geo.evaluation import evaluate_output
-from geoseg.geo.polygon_scores import mask_polygons
-from geoseg.geo.raster import PixelWindow, describe
-from geoseg.geo.strips import ClassStrip
-from geoseg.geo.tile_footprints import draw_classes, tile_footprints
-from geoseg.geo.vectorize import footprints
-from geoseg.geo.writer import write_footprints
-from geoseg.patches import IGNORE
+from geoseg.core.patches import IGNORE
+from geoseg.geo.evaluation.evaluation import evaluate_output
+from geoseg.geo.evaluation.footprint_counts import mask_polygons
+from geoseg.geo.evaluation.tile_footprints import draw_classes, tile_footprints
+from geoseg.geo.footprints.vectorize import footprints
+from geoseg.geo.formats.writer import write_footprints
+from geoseg.geo.rasters.raster import PixelWindow, describe
+from geoseg.geo.rasters.strips import ClassStrip
+from geoseg.geo.tiles.tiles import Tile
 
 SIZE = 96
 GROUND = Affine(0.3, 0.0, 500_000.0, 0.0, -0.3, 9_000_000.0)

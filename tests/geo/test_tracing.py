@@ -10,9 +10,9 @@ from scipy import ndimage
 from shapely import box
 from towns import nested, spiral
 
-from geoseg.geo.pixel_runs import runs_of
-from geoseg.geo.strips import ClassStrip
-from geoseg.geo.tracing import trace
+from geoseg.geo.footprints.pixel_runs import runs_of
+from geoseg.geo.footprints.tracing import trace
+from geoseg.geo.rasters.strips import ClassStrip
 
 masks = hnp.arrays(
     np.uint8, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.booleans()

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from geoseg.errors import DownloadError
-from geoseg.geo.transfer import TRIES, Bucket, DroppedError, RemoteObject, fetch
+from geoseg.core.errors import DownloadError
+from geoseg.geo.tiles.transfer import TRIES, Bucket, DroppedError, RemoteObject, fetch
 
 BODY = os.urandom(3 * 2**20 + 17)
 MD5 = hashlib.md5(BODY).hexdigest()
@@ -105,7 +105,7 @@ def test_connections_that_drop_half_way_are_taken_up_again(s3, bucket, target):
 
 
 def test_a_server_that_sends_nothing_is_given_up(s3, bucket, target, monkeypatch):
-    monkeypatch.setattr("geoseg.geo.transfer.TRIES", 2)
+    monkeypatch.setattr("geoseg.geo.tiles.transfer.TRIES", 2)
     item = bucket.head("a/x.bin")
     s3.cuts.extend([0] * 100)
     with pytest.raises(DroppedError, match="the same command goes on"):
@@ -144,7 +144,7 @@ def test_listing_goes_past_a_thousand_objects(s3, bucket):
 def test_a_full_disk_is_one_line_and_keeps_what_fitted(bucket, s3, target):
     code = (
         "import resource, signal, sys, pathlib\n"
-        "from geoseg.geo.transfer import Bucket, fetch\n"
+        "from geoseg.geo.tiles.transfer import Bucket, fetch\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
         "bucket = Bucket(sys.argv[1], sys.argv[2])\n"

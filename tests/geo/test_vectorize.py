@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely import Polygon, box
 
-from geoseg.errors import ParameterError, RasterError
-from geoseg.geo.meeting_polygons import overlap
-from geoseg.geo.strips import ClassStrip
-from geoseg.geo.vectorize import Footprint, footprints
+from geoseg.core.errors import ParameterError, RasterError
+from geoseg.geo.footprints.meeting_polygons import overlap
+from geoseg.geo.footprints.vectorize import Footprint, footprints
+from geoseg.geo.rasters.strips import ClassStrip
 
 
 def outline(

@@ -5,9 +5,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 import pytest
 
-from geoseg.errors import RasterError
-from geoseg.geo import vrt
-from geoseg.geo.raster import describe, open_raster, read_window
+from geoseg.core.errors import RasterError
+from geoseg.geo.rasters.raster import describe, open_raster, read_window
+from geoseg.geo.sources import vrt
 
 SIZE = 16
 UTM = "EPSG:32611"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.geo.right_angles import ACROSS, ALONG, FREE, Arc, Walls
-from geoseg.geo.wall_search import cut_into_walls
+from geoseg.geo.footprints.right_angles.wall_search import cut_into_walls
+from geoseg.geo.footprints.right_angles.walls import ACROSS, ALONG, FREE, Arc, Walls
 
 
 def ragged(seed: int, corners: int, *, closed: bool, between: int = 2) -> Arc:

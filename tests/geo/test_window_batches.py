@@ -8,11 +8,11 @@ import torch
 from pixel_models import PixelModel, network_model, random_image, whole, write_image
 from torch import Tensor
 
-from geoseg.errors import ModelFileError
-from geoseg.geo.predictor import predict_rows, predict_strips
-from geoseg.geo.stitching import WindowSums, in_steps, tile
-from geoseg.geo.window_batches import WindowBatches
-from geoseg.geo.window_rows import MARGIN
+from geoseg.core.errors import ModelFileError
+from geoseg.geo.predict.predictor import predict_rows, predict_strips
+from geoseg.geo.predict.stitching import WindowSums, in_steps, tile
+from geoseg.geo.predict.window_batches import WindowBatches
+from geoseg.geo.predict.window_rows import MARGIN
 
 SIZE = 64
 

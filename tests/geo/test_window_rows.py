@@ -15,10 +15,10 @@ from pixel_models import (
 )
 from torch import Tensor
 
-from geoseg.geo.predictor import predict_strips
-from geoseg.geo.raster import PixelWindow
-from geoseg.geo.stitching import tile
-from geoseg.geo.window_rows import MARGIN
+from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.predict.stitching import tile
+from geoseg.geo.predict.window_rows import MARGIN
+from geoseg.geo.rasters.raster import PixelWindow
 
 
 def test_a_roof_cut_by_the_border_reaches_it(tmp_path: Path) -> None:

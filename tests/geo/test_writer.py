@@ -16,15 +16,11 @@ from rasterio.crs import CRS
 from shapely import Polygon, box
 from shapely.geometry import shape
 
-from geoseg.errors import (
-    OutputError,
-    OutputExistsError,
-    RasterError,
-)
-from geoseg.geo.formats import FORMATS
-from geoseg.geo.provenance import read_provenance
-from geoseg.geo.vectorize import Footprint
-from geoseg.geo.writer import write_footprints
+from geoseg.core.errors import OutputError, OutputExistsError, RasterError
+from geoseg.geo.footprints.vectorize import Footprint
+from geoseg.geo.formats.formats import FORMATS
+from geoseg.geo.formats.provenance import read_provenance
+from geoseg.geo.formats.writer import write_footprints
 
 UTM = CRS.from_epsg(32611)
 WGS84 = CRS.from_epsg(4326)
@@ -148,10 +144,10 @@ import resource, sys
 from pathlib import Path
 from rasterio.crs import CRS
 from shapely import box
-from geoseg.errors import OutputError
-from geoseg.geo.formats import FORMATS
-from geoseg.geo.vectorize import Footprint
-from geoseg.geo.writer import write_footprints
+from geoseg.core.errors import OutputError
+from geoseg.geo.formats.formats import FORMATS
+from geoseg.geo.footprints.vectorize import Footprint
+from geoseg.geo.formats.writer import write_footprints
 
 squares = [
     Footprint(box(6e5 + i, 4e6, 600001 + i, 4000001), 1, "building", 0.5, 1.0, 4.0, 0.0)

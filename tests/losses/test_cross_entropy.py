@@ -3,9 +3,12 @@ import math
 import pytest
 import torch
 
-from geoseg.errors import ShapeError
-from geoseg.losses.cross_entropy import labelled_cross_entropy, pixel_cross_entropy
-from geoseg.patches import IGNORE
+from geoseg.core.errors import ShapeError
+from geoseg.core.patches import IGNORE
+from geoseg.methods.losses.cross_entropy import (
+    labelled_cross_entropy,
+    pixel_cross_entropy,
+)
 
 
 @pytest.fixture

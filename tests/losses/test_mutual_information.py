@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from geoseg.errors import ParameterError, ShapeError
-from geoseg.losses.mutual_information import displaced_joint, mutual_information
+from geoseg.core.errors import ParameterError, ShapeError
+from geoseg.methods.losses.information import displaced_joint, mutual_information
 
 
 def joint_by_loop(x: Tensor, y: Tensor, t: int) -> Tensor:
@@ -322,7 +322,7 @@ def test_a_negative_half_width_is_refused():
 
 RANKS_SCRIPT = """
 import sys, torch, torch.distributed as dist
-from geoseg.losses.mutual_information import mutual_information
+from geoseg.methods.losses.information import mutual_information
 rank, where = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
 dist.init_process_group(

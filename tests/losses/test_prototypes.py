@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from geoseg.errors import ParameterError, ShapeError
-from geoseg.losses.prototypes import (
+from geoseg.core.errors import ParameterError, ShapeError
+from geoseg.methods.losses.prototypes import (
     balancing_weights,
     prototype_cross_entropy,
     prototype_logits,

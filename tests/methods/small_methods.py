@@ -5,9 +5,9 @@ from itertools import islice
 
 import torch
 
+from geoseg.core.patches import PatchBatch
 from geoseg.methods import build_method
-from geoseg.methods.base import Method
-from geoseg.patches import PatchBatch
+from geoseg.methods.bases.method import Method
 
 SMALL = {
     "picie": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},

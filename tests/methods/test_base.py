@@ -4,13 +4,14 @@ import pytest
 import torch
 from small_methods import labelled_batches, small_method
 
-from geoseg.errors import ParameterError
-from geoseg.inference import Inference
-from geoseg.methods.base import Method, StepContext
-from geoseg.model import Model, ModelCard, save_model
-from geoseg.networks import TRUNKS
-from geoseg.networks.quantizing import adds_exactly
-from geoseg.normalization import Normalization
+from geoseg.core.errors import ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.methods.bases.method import Method, StepContext
+from geoseg.methods.networks import TRUNKS
+from geoseg.methods.networks.quantizing import adds_exactly
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model, save_model
+from geoseg.model.inference import Inference
 
 NETWORKS = ("iic", "supervised", "semisup", "picie", "mdc", "probe", "random_trunk")
 WITHOUT = ("color_kmeans", "majority", "threshold", "forest")

@@ -1,14 +1,16 @@
-"""What every method promises (``methods/base.py``), those added later included."""
+"""What every method promises (``methods/bases/method.py``), those added later included."""
 
 import pytest
 import torch
 from small_methods import SMALL, Batches, labelled_batches, small_method
 
+from geoseg.core.normalization import Normalization
 from geoseg.methods import METHODS, method_class
-from geoseg.methods.base import Method, StepContext
-from geoseg.model import Model, ModelCard, load_model, save_model
-from geoseg.normalization import Normalization
-from geoseg.training import Limits, fit
+from geoseg.methods.bases.method import Method, StepContext
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model, load_model, save_model
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
 
 pytestmark = pytest.mark.slow  # some hundred short trainings
 

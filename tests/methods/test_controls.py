@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.core.errors import ParameterError, TrainingError
+from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method
-from geoseg.patches import IGNORE, PatchBatch
 
 
 def batch_of(image: torch.Tensor, valid: torch.Tensor) -> PatchBatch:

@@ -8,9 +8,9 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 from small_methods import labelled_batches, small_method
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.core.errors import ParameterError, TrainingError
+from geoseg.core.patches import IGNORE
 from geoseg.methods import build_method, method_class
-from geoseg.patches import IGNORE
 
 
 def test_a_forest_learns_what_one_pixel_does_not_tell():

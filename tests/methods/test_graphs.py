@@ -6,14 +6,15 @@ import pytest
 import torch
 from small_methods import SMALL, labelled_batches, small_method
 
-from geoseg.decisions import graded_matching
-from geoseg.exporting.checking import TOLERANCE
-from geoseg.exporting.onnx_file import ExportOptions, check_onnx, write_onnx
-from geoseg.matching import match_clusters
+from geoseg.core.normalization import Normalization
+from geoseg.core.whitening import Whitening
+from geoseg.export.checking import TOLERANCE
+from geoseg.export.onnx_file import ExportOptions, check_onnx, write_onnx
 from geoseg.methods import METHODS
-from geoseg.model import Model, ModelCard
-from geoseg.normalization import Normalization
-from geoseg.whitening import Whitening
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+from geoseg.model.matching import match_clusters
+from geoseg.model.thresholds import graded_matching
 
 STRETCH = Normalization(
     ("red", "green", "blue"), (100.0, 50.0, 200.0), (2000.0, 2500.0, 3000.0), (0.4,) * 3

@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 
-from geoseg.errors import ParameterError
-from geoseg.losses.mutual_information import mutual_information
+from geoseg.core.errors import ParameterError
+from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method
-from geoseg.methods.base import StepContext
-from geoseg.networks.heads import SubHeads
-from geoseg.patches import IGNORE, PatchBatch
+from geoseg.methods.bases.method import StepContext
+from geoseg.methods.losses.information import mutual_information
+from geoseg.methods.networks.heads import SubHeads
 
 SMALL = {"width": 2, "main_clusters": 3, "over_clusters": 6, "half_width": 2}
 

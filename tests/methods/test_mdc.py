@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.core.errors import ParameterError, TrainingError
+from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method
-from geoseg.methods.base import StepContext
-from geoseg.patches import IGNORE, PatchBatch
-from geoseg.pseudo_labels import unpack_labels
+from geoseg.methods.bases.method import StepContext
+from geoseg.methods.clustering.pseudo_labels import unpack_labels
+from geoseg.methods.views.symmetries import apply_symmetry
 from geoseg.training.schedules import Schedule
-from geoseg.views import apply_symmetry
 
 CONTEXT = StepContext(epoch=0, step=0, seed=0)
 

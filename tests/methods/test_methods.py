@@ -7,7 +7,7 @@ import torch
 from small_methods import labelled_batches as batches
 from small_methods import small_method
 
-from geoseg.errors import ParameterError
+from geoseg.core.errors import ParameterError
 from geoseg.methods import (
     METHODS,
     check_parameters,
@@ -120,7 +120,7 @@ def test_an_unknown_head_is_answered_with_the_known_ones(name):
 def test_every_method_has_a_page_and_a_row_in_both_tables_of_methods(name):
     """A page that two share is named by the row of each."""
     docs = ROOT / "docs" / "methods"
-    page = f"{METHODS[name].module}.md"
+    page = f"{METHODS[name].module.rpartition('.')[2]}.md"
     pages = [docs / f"{name}.md", docs / page]
     assert any(path.is_file() for path in pages)
     for table, folder in (

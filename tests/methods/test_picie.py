@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from geoseg.errors import ParameterError, TrainingError
-from geoseg.losses.prototypes import prototype_cross_entropy
+from geoseg.core.errors import ParameterError, TrainingError
+from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method
-from geoseg.methods.base import StepContext
-from geoseg.patches import IGNORE, PatchBatch
-from geoseg.pseudo_labels import unpack_labels
-from geoseg.views import apply_symmetry
+from geoseg.methods.bases.method import StepContext
+from geoseg.methods.clustering.pseudo_labels import unpack_labels
+from geoseg.methods.losses.prototypes import prototype_cross_entropy
+from geoseg.methods.views.symmetries import apply_symmetry
 
 CONTEXT = StepContext(epoch=0, step=0, seed=0)
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.core.errors import ParameterError, TrainingError
+from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method
-from geoseg.methods.probe import fit_logistic
-from geoseg.patches import IGNORE, PatchBatch
+from geoseg.methods.references.probe import fit_logistic
 
 KINDS = [{"kind": "linear"}, {"kind": "knn", "bank": 256}]
 

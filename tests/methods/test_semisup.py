@@ -5,11 +5,11 @@ import torch
 from small_methods import labelled_batches, small_method
 from test_supervised import START, after_steps
 
-from geoseg.errors import ParameterError
+from geoseg.core.errors import ParameterError
+from geoseg.core.patches import IGNORE
 from geoseg.methods import build_method
-from geoseg.methods.base import StepContext
-from geoseg.methods.semisup import AVERAGED
-from geoseg.patches import IGNORE
+from geoseg.methods.bases.method import StepContext
+from geoseg.methods.references.semisup import AVERAGED
 
 
 def learned(method) -> dict[str, torch.Tensor]:

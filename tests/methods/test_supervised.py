@@ -4,9 +4,9 @@ import pytest
 import torch
 from small_methods import labelled_batches, small_method
 
-from geoseg.errors import ParameterError
-from geoseg.methods.base import StepContext
-from geoseg.patches import IGNORE
+from geoseg.core.errors import ParameterError
+from geoseg.core.patches import IGNORE
+from geoseg.methods.bases.method import StepContext
 
 START = StepContext(0, 0, 0)
 

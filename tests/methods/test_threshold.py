@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.core.errors import ParameterError, TrainingError
+from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method, method_class
-from geoseg.methods.threshold import BINS, otsu_threshold
-from geoseg.patches import IGNORE, PatchBatch
+from geoseg.methods.controls.threshold import BINS, otsu_threshold
 
 
 def batch_of(image: torch.Tensor) -> PatchBatch:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from geoseg.networks import TRUNKS, Trunk, build_trunk
-from geoseg.networks.folding import find_folds, fold_one, folded
+from geoseg.methods.networks import TRUNKS, build_trunk
+from geoseg.methods.networks.folding import find_folds, fold_one, folded
+from geoseg.methods.networks.trunk import Trunk
 
 
 def lived_in(network: nn.Module) -> nn.Module:

@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.errors import ParameterError
-from geoseg.networks.gradients import check_sobel, sobel_channels, with_gradients
-from geoseg.views import apply_symmetry
+from geoseg.core.errors import ParameterError
+from geoseg.methods.networks.gradients import (
+    check_sobel,
+    sobel_channels,
+    with_gradients,
+)
+from geoseg.methods.views.symmetries import apply_symmetry
 
 
 def sobel_by_loop(grey):

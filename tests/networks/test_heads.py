@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from geoseg.errors import ParameterError
-from geoseg.networks.heads import PixelHead, SubHeads, softmax, upsample
+from geoseg.core.errors import ParameterError
+from geoseg.methods.networks.heads import PixelHead, SubHeads, softmax, upsample
 
 
 @pytest.mark.parametrize("size", [(14, 10), (28, 20), (9, 13)])

@@ -12,21 +12,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg.errors import ParameterError
-from geoseg.inference import Inference
+from geoseg.core.errors import ParameterError
+from geoseg.core.patches import IGNORE, PatchBatch
+from geoseg.geo.sample.town import build_scene
 from geoseg.methods import build_method
-from geoseg.methods.base import Method, StepContext
-from geoseg.networks import Trunk, build_trunk
-from geoseg.networks.folding import folded
-from geoseg.networks.quantizing import (
+from geoseg.methods.bases.method import Method, StepContext
+from geoseg.methods.networks import build_trunk
+from geoseg.methods.networks.folding import folded
+from geoseg.methods.networks.quantizing import (
     MOST_STEPS,
     IntegerConvolution,
     StepPooling,
     adds_exactly,
     quantized,
 )
-from geoseg.patches import IGNORE, PatchBatch
-from geoseg.scenes import build_scene
+from geoseg.methods.networks.trunk import Trunk
+from geoseg.model.inference import Inference
 
 exact = pytest.mark.skipif(not adds_exactly(), reason="a processor without VNNI")
 
@@ -317,8 +318,8 @@ def test_a_gpu_is_refused():
 def test_a_processor_whose_sums_saturate_is_refused():
     code = (
         "import torch\n"
-        "from geoseg.networks import build_trunk\n"
-        "from geoseg.networks.quantizing import quantized\n"
+        "from geoseg.methods.networks import build_trunk\n"
+        "from geoseg.methods.networks.quantizing import quantized\n"
         "quantized(build_trunk('vgg', 3, width=2).eval())\n"
     )
     # oneDNN then takes the kernels of a processor without VNNI

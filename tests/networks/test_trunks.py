@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from geoseg.errors import ParameterError, ShapeError
-from geoseg.networks import build_trunk
+from geoseg.core.errors import ParameterError, ShapeError
+from geoseg.methods.networks import build_trunk
 
 
 @pytest.mark.parametrize("bands", [1, 5])
@@ -118,8 +118,8 @@ def test_an_image_of_an_odd_size_is_answered_with_the_size_to_pad_to():
 @pytest.mark.slow
 def test_the_vgg_trunk_imports_neither_smp_nor_torchvision_nor_lightning():
     script = (
-        "import sys, torch; from geoseg.networks import build_trunk; "
-        "from geoseg.networks.heads import PixelHead, upsample; "
+        "import sys, torch; from geoseg.methods.networks import build_trunk; "
+        "from geoseg.methods.networks.heads import PixelHead, upsample; "
         "x = PixelHead(16, 3)(build_trunk('vgg', 4, width=2)(torch.rand(1, 4, 8, 8))); "
         "heavy = {'segmentation_models_pytorch', 'torchvision', 'lightning', 'timm'}; "
         "sys.exit(', '.join(heavy & set(sys.modules)) or None)"

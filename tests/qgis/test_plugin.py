@@ -12,9 +12,9 @@ from affine import Affine
 from matplotlib.image import imread
 
 from geoseg import __version__
-from geoseg.model import save_model
-from geoseg.palette import BUILDING
-from geoseg.presets import PRESETS
+from geoseg.core.palette import BUILDING
+from geoseg.methods.presets import PRESETS
+from geoseg.model.file import save_model
 
 PLUGIN = Path(__file__).parents[2] / "qgis" / "geoseg_processing"
 SIDE = 700  # of the picture that toolbox.py draws

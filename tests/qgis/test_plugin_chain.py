@@ -7,7 +7,7 @@ import geopandas as gpd
 import pandas as pd
 import pytest
 
-from geoseg.model import load_model
+from geoseg.model.file import load_model
 
 pytestmark = pytest.mark.slow
 COLORS, NO_PRESET = 4, 6  # of the presets

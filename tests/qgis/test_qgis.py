@@ -11,15 +11,20 @@ from matplotlib.image import imread
 from rasterio.crs import CRS
 from shapely import box
 
-from geoseg.geo.class_rasters import class_raster
-from geoseg.geo.legend import class_legend
-from geoseg.geo.mapping import MapOptions, map_buildings
-from geoseg.geo.raster import describe
-from geoseg.geo.strips import ClassStrip
-from geoseg.geo.styles import layer_style, plan_styles, styled_outputs, write_style
-from geoseg.geo.vectorize import Footprint
-from geoseg.geo.writer import write_footprints
-from geoseg.palette import BUILDING, class_colours
+from geoseg.core.palette import BUILDING, class_colours
+from geoseg.geo.footprints.vectorize import Footprint
+from geoseg.geo.formats.class_rasters import class_raster
+from geoseg.geo.formats.writer import write_footprints
+from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.rasters.legend import class_legend
+from geoseg.geo.rasters.raster import describe
+from geoseg.geo.rasters.strips import ClassStrip
+from geoseg.geo.styles.styles import (
+    layer_style,
+    plan_styles,
+    styled_outputs,
+    write_style,
+)
 
 GRID = Affine(0.5, 0, 664000, 0, -0.5, 4000000)
 ZOOM = 10

@@ -7,26 +7,20 @@ import numpy as np
 import pytest
 from shapely import box
 
-from geoseg.errors import OutputError, ShapeError
-from geoseg.palette import (
-    FOUND,
-    INVENTED,
-    MISSED,
-    class_colours,
-    cluster_colours,
-)
-from geoseg.patches import IGNORE
-from geoseg.report import (
+from geoseg.core.errors import OutputError, ShapeError
+from geoseg.core.palette import FOUND, INVENTED, MISSED, class_colours, cluster_colours
+from geoseg.core.patches import IGNORE
+from geoseg.report.figures import curves_figure, overlay_figure, panel_figure
+from geoseg.report.painting import (
     PanelHead,
     PanelRow,
-    curves_figure,
-    overlay_figure,
+    content_note,
     paint_buildings,
+    paint_classes,
     paint_clusters,
-    panel_figure,
+    score_note,
     stretch_image,
 )
-from geoseg.report.painting import content_note, paint_classes, score_note
 
 SIZE = 32
 

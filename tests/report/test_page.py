@@ -11,9 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from geoseg.errors import OutputError, OutputExistsError, ParameterError
-from geoseg.geo.scores import Scores, TileCounts, majority_scores
-from geoseg.metrics import PolygonCounts
+from geoseg.core.errors import OutputError, OutputExistsError, ParameterError
 from geoseg.report.contents import (
     Areas,
     ClusterRow,
@@ -26,6 +24,8 @@ from geoseg.report.contents import (
 from geoseg.report.html import VOID, check_html, element
 from geoseg.report.images import PLACE_SIDE, data_uri, picture
 from geoseg.report.page import SECTIONS, render, write_page
+from geoseg.scores.metrics import PolygonCounts
+from geoseg.scores.scores import Scores, TileCounts, majority_scores
 
 HOSTILE = '<script>alert("&")</script>'
 

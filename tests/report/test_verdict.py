@@ -5,20 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geoseg.benchmarking.plan import Job, Row
-from geoseg.benchmarking.results import Line, Trial, compared
-from geoseg.benchmarking.verdict import sentences
-from geoseg.geo.scores import (
+from geoseg.leaderboard.plan import Job, Row
+from geoseg.leaderboard.results import Line, compared
+from geoseg.leaderboard.trial_files import Trial
+from geoseg.leaderboard.verdict import sentences
+from geoseg.report.contents import Contents
+from geoseg.report.page import render
+from geoseg.report.verdict import Maker, verdict
+from geoseg.scores.metrics import PolygonCounts
+from geoseg.scores.scores import (
     EVERYTHING_NAME,
     Scores,
     TileCounts,
     constant_controls,
     majority_scores,
 )
-from geoseg.metrics import PolygonCounts
-from geoseg.report.contents import Contents
-from geoseg.report.page import render
-from geoseg.report.verdict import Maker, verdict
 
 
 def scores(hits, name="iic (over, K=24)", outlines=None, **changes) -> Scores:

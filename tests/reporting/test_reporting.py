@@ -1,4 +1,4 @@
-"""Tests of geoseg.reporting on runs over the town."""
+"""Tests of geoseg.runs.reporting on runs over the town."""
 
 import json
 import re
@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg import runs, scoring
-from geoseg.geo import raster
-from geoseg.geo.contingency import contingency_tables, match_model
-from geoseg.geo.scores import Scores, TileCounts, majority_scores
-from geoseg.patches import Epoch
-from geoseg.reporting import Material, gather, surveyor
-from geoseg.reporting.card import caveats, clock, run_card
-from geoseg.reporting.gather import _choose, _how_chosen, _worst
-from geoseg.reporting.k_curve import k_curves
-from geoseg.reporting.survey import Place, shown_part, spread, survey_tile
-from geoseg.run_tiles import loader_of, split_of, tiles_of, training_tiles
-from geoseg.settings import RunSettings
+from geoseg.core.patches import Epoch
+from geoseg.geo.evaluation.matching import contingency_tables, match_model
+from geoseg.geo.rasters import raster
+from geoseg.runs import scoring
+from geoseg.runs import train as runs
+from geoseg.runs.reporting import gather
+from geoseg.runs.reporting.card import caveats, clock, run_card
+from geoseg.runs.reporting.gather import _choose, _how_chosen, _worst, surveyor
+from geoseg.runs.reporting.k_curve import k_curves
+from geoseg.runs.reporting.material import Material
+from geoseg.runs.reporting.survey import Place, shown_part, spread, survey_tile
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.tiles.run_tiles import loader_of, split_of, tiles_of, training_tiles
+from geoseg.scores.scores import Scores, TileCounts, majority_scores
 
 GATHERING = sys.modules[gather.__module__]  # the function hides its module
 
@@ -327,7 +329,7 @@ def test_places_are_spread_over_tiles(town):
 
 
 def test_large_tiles_are_shown_by_their_middle(town, monkeypatch):
-    monkeypatch.setattr("geoseg.reporting.survey.SHOWN_SIDE", 20)
+    monkeypatch.setattr("geoseg.runs.reporting.survey.SHOWN_SIDE", 20)
     tile = tiles_of(RunSettings(images=town.images, labels=town.labels))[0]
     part = shown_part(tile, raster.describe(tile.image))
     assert part.window == (22, 22, 20, 20)
@@ -336,7 +338,7 @@ def test_large_tiles_are_shown_by_their_middle(town, monkeypatch):
 def test_kept_maps_are_those_of_the_middle(bright_model, town, monkeypatch):
     tile = tiles_of(RunSettings(images=town.images, labels=town.labels))[0]
     whole = survey_tile(bright_model(), tile, ["main"], keep=True)["main"]
-    monkeypatch.setattr("geoseg.reporting.survey.SHOWN_SIDE", 20)
+    monkeypatch.setattr("geoseg.runs.reporting.survey.SHOWN_SIDE", 20)
     part = survey_tile(bright_model(), tile, ["main"], keep=True)["main"]
     assert np.array_equal(part.clusters, whole.clusters[22:42, 22:42])
     assert np.array_equal(part.table, whole.table)
@@ -367,8 +369,8 @@ def test_a_trunk_has_a_curve_of_its_own_and_every_pixel_counts(
         counted.append(len(ids))
         return real(ids, *args, **kwargs)
 
-    monkeypatch.setattr("geoseg.reporting.k_curve.CELL", 24)
-    monkeypatch.setattr("geoseg.matching.torch.bincount", spy)
+    monkeypatch.setattr("geoseg.runs.reporting.k_curve.CELL", 24)
+    monkeypatch.setattr("geoseg.model.matching.torch.bincount", spy)
     found = k_curves(
         run.model,
         split.match,

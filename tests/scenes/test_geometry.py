@@ -5,7 +5,7 @@ import pytest
 from rasterio.features import rasterize
 from shapely import Polygon
 
-from geoseg.scenes.geometry import Box, Frame, bounds, inside, is_ambiguous, untied
+from geoseg.geo.sample.geometry import Box, Frame, bounds, inside, is_ambiguous, untied
 
 
 def test_a_rectangle_on_pixel_corners_fills_its_pixels():

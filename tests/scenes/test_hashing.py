@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from geoseg.scenes.hashing import Draws, mix, mix_grid, value_noise
+from geoseg.geo.sample.hashing import Draws, mix, mix_grid, value_noise
 
 
 def test_mix_of_one_zero_is_the_first_number_of_splitmix64():

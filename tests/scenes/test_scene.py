@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from geoseg.errors import ParameterError
-from geoseg.scenes import build_scene
-from geoseg.scenes.canvas import Canvas
-from geoseg.scenes.geometry import Box, Frame
-from geoseg.scenes.materials import BUILDING, MATERIALS, REFLECTANCE, VEGETATION
-from geoseg.scenes.plan import Crown, Plan, Wing
-from geoseg.scenes.sensor import cast_shadow
+from geoseg.core.errors import ParameterError
+from geoseg.geo.sample.canvas import Canvas
+from geoseg.geo.sample.geometry import Box, Frame
+from geoseg.geo.sample.materials import BUILDING, MATERIALS, REFLECTANCE, VEGETATION
+from geoseg.geo.sample.scene_plan import Crown, Plan, Wing
+from geoseg.geo.sample.sensor import cast_shadow
+from geoseg.geo.sample.town import build_scene
 
 
 def _canvas_with_house(material="roof_tan"):
@@ -102,7 +102,7 @@ def test_some_roofs_have_the_colour_of_the_ground_in_every_band(on_roof, on_grou
 
 def test_the_generator_needs_no_gdal():
     code = (
-        "import sys, geoseg.scenes as s; s.build_scene(32, 32); "
+        "import sys, geoseg.geo.sample as s; s.build_scene(32, 32); "
         "assert not {'rasterio', 'shapely'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

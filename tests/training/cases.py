@@ -10,9 +10,9 @@ import torch
 from small_methods import small_method
 from torch import nn
 
+from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method, method_defaults
-from geoseg.methods.base import Method, StepOutput
-from geoseg.patches import IGNORE, PatchBatch
+from geoseg.methods.bases.method import Method, StepOutput
 
 #: What makes the shares of a batch weigh unequally, in the methods that have it.
 UNEVEN = {"balance": "inverse", "over_clusters": 5, "half_width": 2, "alpha": 0.5}

@@ -4,15 +4,17 @@ import pytest
 import torch
 from cases import NoiseLoader, small_iic
 
+from geoseg.core.run_files import METRICS_NAME
 from geoseg.methods import build_method
-from geoseg.methods.base import StepOutput
-from geoseg.training import METRICS_NAME, Limits, fit
+from geoseg.methods.bases.method import StepOutput
 from geoseg.training.collapse import (
     GRACE_STEPS,
     SMALL_STEPS,
     UNSURE_STEPS,
     CollapseWatch,
 )
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
 
 
 def steps_until_alarm(entropy: float, confidence: float, clusters: int = 24) -> int:

@@ -13,18 +13,14 @@ import pytest
 import torch
 from cases import LabelledLoader, NoiseLoader, PixelMean, seeded, small_iic
 
-from geoseg.errors import ParameterError, TrainingError
+from geoseg.core.errors import ParameterError, TrainingError
+from geoseg.core.patches import PatchBatch
+from geoseg.core.run_files import AREAS_NAME, CHECKPOINT_NAME, METRICS_NAME
 from geoseg.methods import build_method
-from geoseg.methods.base import StepOutput
-from geoseg.patches import PatchBatch
-from geoseg.training import (
-    AREAS_NAME,
-    CHECKPOINT_NAME,
-    METRICS_NAME,
-    Limits,
-    Schedule,
-    fit,
-)
+from geoseg.methods.bases.method import StepOutput
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
+from geoseg.training.schedules import Schedule
 
 # A kill has to be a kill of a process; the script trains there and here alike.
 SCRIPT = """
@@ -268,7 +264,7 @@ class TickingLoader(NoiseLoader):
         super().__init__(**options)
         self.now, self.read = 0.0, list[tuple[int, int]]()
         clock = SimpleNamespace(monotonic=lambda: self.now)
-        for module in ("geoseg.training.callbacks", "geoseg.passes"):
+        for module in ("geoseg.training.callbacks", "geoseg.training.passes"):
             monkeypatch.setattr(f"{module}.time", clock)
 
     def batches(self, epoch, start=0):

@@ -4,7 +4,8 @@ import torch
 from cases import LabelledLoader
 
 from geoseg.methods import build_method
-from geoseg.training import Limits, fit
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
 
 SMALL = {"width": 2, "over_clusters": 5, "half_width": 2, "decay": 0.8}
 

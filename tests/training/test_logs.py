@@ -4,8 +4,10 @@ import sys
 import pytest
 from cases import NoiseLoader, small_iic
 
-from geoseg.errors import OutputError
-from geoseg.training import METRICS_NAME, TENSORBOARD_NAME, Limits, fit
+from geoseg.core.errors import OutputError
+from geoseg.core.run_files import METRICS_NAME, TENSORBOARD_NAME
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
 from geoseg.training.tensorboard import import_summary_writer
 
 

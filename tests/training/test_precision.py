@@ -6,8 +6,10 @@ import pytest
 import torch
 from cases import NoiseLoader, small_iic
 
-from geoseg.losses import mutual_information as losses
-from geoseg.training import METRICS_NAME, Limits, fit
+from geoseg.core.run_files import METRICS_NAME
+from geoseg.methods.losses import information as losses
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
 
 
 def losses_of(run, precision) -> list[float]:

@@ -18,9 +18,12 @@ from cases import (
     three_and_a_bit,
 )
 
-from geoseg.errors import TrainingError
+from geoseg.core.errors import TrainingError
+from geoseg.core.run_files import METRICS_NAME
 from geoseg.methods import METHODS, method_class
-from geoseg.training import METRICS_NAME, Limits, fit, fit_on_devices
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
+from geoseg.training.processes import fit_on_devices
 
 pytestmark = pytest.mark.slow
 

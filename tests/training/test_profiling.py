@@ -7,7 +7,9 @@ import pytest
 import torch
 from cases import NoiseLoader, PixelMean, seeded, small_iic
 
-from geoseg.training import TRACE_NAME, Limits, fit
+from geoseg.core.run_files import TRACE_NAME
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
 from geoseg.training.profiling import PROFILE_STEPS, StepCosts, matrix_rate
 
 

@@ -5,8 +5,11 @@ import pytest
 import torch
 from cases import NoiseLoader, PixelMean, seeded
 
-from geoseg.errors import ParameterError
-from geoseg.training import METRICS_NAME, Limits, Schedule, fit
+from geoseg.core.errors import ParameterError
+from geoseg.core.run_files import METRICS_NAME
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
+from geoseg.training.schedules import Schedule
 
 
 def rates(run) -> list[float]:

@@ -5,16 +5,13 @@ import math
 import pytest
 import torch
 
-from geoseg.errors import ParameterError, ShapeError
-from geoseg.views import (
-    Affine,
-    GeometricView,
+from geoseg.core.errors import ParameterError, ShapeError
+from geoseg.methods.views.affine import Affine, invert_affine, warp, warp_valid
+from geoseg.methods.views.geometric import GeometricView
+from geoseg.methods.views.symmetries import (
     apply_symmetry,
     draw_symmetries,
-    invert_affine,
     invert_symmetry,
-    warp,
-    warp_valid,
 )
 
 STRONG = Affine(rotate=30, shear=10, scale=1.25, translate=3)

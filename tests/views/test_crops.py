@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from geoseg.errors import ParameterError
-from geoseg.views import Crop
+from geoseg.core.errors import ParameterError
+from geoseg.methods.views.crops import Crop
 
 INDEX = torch.arange(64) * 37
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.errors import ParameterError, ShapeError
-from geoseg.views import (
-    Photometric,
+from geoseg.core.errors import ParameterError, ShapeError
+from geoseg.methods.views.photometric import Photometric
+from geoseg.methods.views.symmetries import (
     apply_symmetry,
     draw_symmetries,
     invert_symmetry,

@@ -1,0 +1,151 @@
+"""From a file's pixel values to a network's input channels.
+
+The numbers come from the training split (``geoseg.geo.patches.statistics``) and travel in the
+model file, so that prediction sees exactly what training saw.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.core.errors import ModelFileError, ParameterError, ShapeError
+from geoseg.core.stored import typed
+from geoseg.core.whitening import Whitening
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Stretch every band to [0, 1] between two robust percentiles of the split.
+
+    One stretch per band for the whole split keeps absolute reflectance, which a stretch
+    per tile destroys.
+
+    Attributes:
+        bands: Band names, in channel order.
+        low: Per band, the value mapped to 0, in the file's units.
+        high: Per band, the value mapped to 1; above ``low``.
+        fill: Per band, the normalised value given to invalid pixels, in [0, 1].
+        whitening: What the method does to the bands after its views, or None; a call
+            leaves it out (see :mod:`geoseg.core.whitening`).
+
+    Raises:
+        ParameterError: If lengths differ or ``high <= low``.
+
+    Example:
+        >>> stretch = Normalization(("pan",), (100.0,), (300.0,), (0.5,))
+        >>> pixels = np.array([[[100, 200, 300, 65535]]], np.uint16)
+        >>> stretch(pixels, np.array([[True, True, True, False]])).tolist()
+        [[[0.0, 0.5, 1.0, 0.5]]]
+    """
+
+    bands: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    fill: tuple[float, ...]
+    whitening: Whitening | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.bands)
+        for name in ("low", "high", "fill"):
+            values = getattr(self, name)
+            if len(values) != count:
+                raise ParameterError(
+                    f"normalization has {len(values)} values of {name} for {count} "
+                    "bands, expected one per band"
+                )
+            if not all(math.isfinite(value) for value in values):
+                raise ParameterError(
+                    f"normalization has {name} = {values}, expected finite numbers"
+                )
+        if count == 0:
+            raise ParameterError("normalization has no band, expected at least one")
+        for band, low, high in zip(self.bands, self.low, self.high, strict=True):
+            if not high > low:
+                raise ParameterError(
+                    f"normalization of band {band!r} maps {low} to 0 and {high} to 1, "
+                    "expected the second above the first"
+                )
+        if self.whitening is not None and len(self.whitening.mean) != count:
+            raise ParameterError(
+                f"normalization whitens {len(self.whitening.mean)} of {count} bands, "
+                "expected all of them"
+            )
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that a call returns."""
+        return len(self.bands)
+
+    def __call__(
+        self, pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]
+    ) -> Tensor:
+        """Normalise a window of an image.
+
+        Args:
+            pixels: ``(B, H, W)``, any numeric type, in the file's units.
+            valid: ``(H, W)`` bool, False where there is no data.
+
+        Returns:
+            ``(channels, H, W)`` float32 in [0, 1], ``fill`` where invalid.
+
+        Raises:
+            ShapeError: If the shapes do not belong together.
+        """
+        if pixels.ndim != 3 or pixels.shape[0] != len(self.bands):
+            raise ShapeError(
+                f"pixels have shape {pixels.shape}, expected "
+                f"({len(self.bands)}, H, W) for bands {', '.join(self.bands)}"
+            )
+        if valid.shape != pixels.shape[1:]:
+            raise ShapeError(
+                f"valid has shape {valid.shape}, expected {pixels.shape[1:]}"
+            )
+        # float32 holds 16-bit integers exactly; wider values are subtracted in float64
+        narrow = pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32
+        kind = np.float32 if narrow else np.float64
+        result = np.empty(pixels.shape, np.float32)
+        # Band by band and in place: strips of large images are hundreds of megabytes.
+        for band, out, low, high, fill in zip(
+            pixels, result, self.low, self.high, self.fill, strict=True
+        ):
+            scaled = band.astype(kind)
+            # invalid pixels may hold NaN, inf or sentinels near the type's limits
+            with np.errstate(over="ignore", invalid="ignore"):
+                scaled -= kind(low)
+                scaled /= kind(high) - kind(low)
+            np.clip(scaled, 0, 1, out=out, casting="same_kind")
+            out[~valid] = fill
+        return torch.from_numpy(result)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values; :meth:`from_json` is the exact inverse."""
+        return {
+            "bands": list(self.bands),
+            "low": list(self.low),
+            "high": list(self.high),
+            "fill": list(self.fill),
+            "whitening": self.whitening and self.whitening.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, values: Any) -> "Normalization":
+        """Read what :meth:`to_json` wrote; cards from before whitening have none.
+
+        Raises:
+            ModelFileError: If a field is absent or has another type or value than
+                expected.
+        """
+        try:
+            stretch = typed(values, cls)
+            if stretch.whitening is not None:
+                Whitening.from_json(values["whitening"])
+            return stretch
+        except ValueError as error:
+            raise ModelFileError(
+                f"the normalization on the model card is damaged ({error}), "
+                "expected bands, low, high and fill"
+            ) from error

@@ -1,0 +1,1 @@
+"""Coordinates: reference systems, the ellipsoid, and grids of pixels."""

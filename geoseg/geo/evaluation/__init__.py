@@ -1,0 +1,1 @@
+"""Maps compared with labels: the scores of a prediction."""

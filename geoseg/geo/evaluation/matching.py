@@ -1,0 +1,211 @@
+"""What labelled tiles say about a model's clusters."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.core.errors import LabelError
+from geoseg.core.progress import bar
+from geoseg.geo.labels.labels import read_labels
+from geoseg.geo.predict.head_views import ClusterView, Onlooker
+from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.rasters import raster
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.model.file import Model
+from geoseg.model.matching import Matching, Objective, contingency_table, match_clusters
+from geoseg.model.thresholds import GRADES, class_matching, grade, graded_matching
+from geoseg.scores.metrics import BUILDING
+
+log = logging.getLogger(__name__)
+
+#: Share of the labelled pixels in one cluster beyond which a head tells nothing apart.
+ALL_ALIKE = 0.99
+
+
+def cluster_map(model: Model, tile: Tile, head: str, **options: Any) -> Tensor:
+    """Return the most probable cluster of every pixel of a tile, of one head.
+
+    Args:
+        model: Need not be matched.
+        tile: The part of its image that is predicted.
+        head: One of the method's heads.
+        options: Window, overlap and batch size of the predictor.
+
+    Returns:
+        ``(H, W)`` long; ``-1`` where the image has no data.
+    """
+    return cluster_maps(model, tile, (head,), **options)[head]
+
+
+def cluster_maps(
+    model: Model,
+    tile: Tile,
+    heads: Sequence[str],
+    *,
+    graded: str | None = None,
+    onlooker: Onlooker | None = None,
+    **options: Any,
+) -> dict[str, Tensor]:
+    """Return the :func:`cluster_map` of each of several heads, from one pass.
+
+    Of the head ``graded``, which tells two classes, it is the grade of every pixel
+    (:func:`geoseg.model.thresholds.grade`).
+    """
+    extent = tile.extent(raster.describe(tile.image))
+    view = ClusterView(model, *heads)
+    rows: dict[str, list[NDArray[np.int64]]] = {head: [] for head in heads}
+    for strip in predict_strips(view, tile.image, region=extent, **options):
+        said = view.split(strip)
+        if onlooker is not None:
+            onlooker(tile, said)
+        for head, part in said.items():
+            if head == graded:
+                ids = grade(torch.from_numpy(part.probability[BUILDING])).numpy()
+            else:
+                ids = part.probability.argmax(axis=0)
+            rows[head].append(np.where(part.valid, ids, -1))
+    return {
+        head: torch.from_numpy(np.concatenate(found)) for head, found in rows.items()
+    }
+
+
+def contingency_tables(
+    model: Model,
+    tiles: Sequence[Tile],
+    heads: Sequence[str],
+    *,
+    graded: str | None = None,
+    on_tile: Callable[[], object] = lambda: None,
+    onlooker: Onlooker | None = None,
+    **options: Any,
+) -> dict[str, Tensor]:
+    """Count, tile by tile, how often each cluster falls on each class.
+
+    Pixels without data or without a label do not count.
+
+    Args:
+        model: Need not be matched.
+        tiles: Labelled tiles.
+        heads: Some of the method's heads; one pass counts for all.
+        graded: The one of them whose grades are counted, and not its classes.
+        on_tile: Called after each tile.
+        onlooker: Sees what the heads say.
+        options: Window, overlap and batch size of the predictor.
+
+    Returns:
+        Head → ``(tiles, K, C)`` long; ``(tiles, GRADES, C)`` of the graded one.
+    """
+    tables: dict[str, list[Tensor]] = {head: [] for head in heads}
+    for tile in tiles:
+        classes = torch.from_numpy(
+            read_labels(tile, raster.describe(tile.image)).astype(np.int64)
+        )
+        maps = cluster_maps(
+            model, tile, heads, graded=graded, onlooker=onlooker, **options
+        )
+        for head, clusters in maps.items():
+            seen = clusters >= 0
+            table = contingency_table(
+                clusters[seen],
+                classes[seen],
+                num_clusters=GRADES if head == graded else model.method.heads[head],
+                num_classes=len(tile.classes.names),
+            )
+            tables[head].append(table)
+        on_tile()
+    return {head: torch.stack(found) for head, found in tables.items()}
+
+
+def match_model(
+    model: Model,
+    tiles: Sequence[Tile],
+    *,
+    objective: Objective,
+    onlooker: Onlooker | None = None,
+    **options: Any,
+) -> Model:
+    """Return the model with a matching for every head, fitted on labelled tiles.
+
+    The model's classes become those of the tiles' labels. With more than two, clusters
+    are matched for accuracy whatever the objective: F1 is that of one class. A head that
+    was trained to tell classes keeps them, with the threshold that the objective asks
+    for. Warns of heads that put nearly all pixels into one cluster.
+
+    Args:
+        model: Need not be matched.
+        tiles: Labelled tiles.
+        objective: Of the matching.
+        onlooker: Sees what the heads say, before any is matched.
+        options: Window, overlap and batch size of the predictor.
+
+    Raises:
+        MatchingError: If the labels show fewer than two classes.
+        LabelError: If the tiles' labels have different classes.
+    """
+    names = tiles[0].classes.names if tiles else model.card.class_names
+    if any(tile.classes.names != names for tile in tiles):
+        raise LabelError(
+            f"the labels of {len(tiles)} matching tiles have different classes, expected "
+            f"{', '.join(names)} in all"
+        )
+    if len(names) > 2:
+        objective = "accuracy"
+    heads, learned = list(model.method.heads), model.method.class_head
+    graded = learned if objective == "f1" else None
+    plain = model.with_card(matchings={})  # an earlier threshold would be in the way
+    doing = "checking" if model.learned_classes else "matching"
+    with bar(f"{doing} {model.card.method}", len(tiles)) as advance:
+        tables = contingency_tables(
+            plain,
+            tiles,
+            heads,
+            graded=graded,
+            on_tile=advance,
+            onlooker=onlooker,
+            **options,
+        )
+    match_learned = graded_matching if graded else class_matching
+    matchings = {
+        head: (
+            match_learned(found)
+            if head == learned
+            else match_clusters(found, objective=objective)
+        )
+        for head, found in tables.items()
+    }
+    _warn_of_alike(model, matchings, names)
+    return model.with_card(matchings=matchings, class_names=names)
+
+
+def largest_cluster(matching: Matching) -> tuple[int, float]:
+    """Return the cluster with most of the labelled pixels, and its share of them."""
+    pixels = [sum(row) for row in matching.counts]
+    cluster = int(np.argmax(pixels))
+    return cluster, pixels[cluster] / sum(pixels)
+
+
+def _warn_of_alike(
+    model: Model, matchings: Mapping[str, Matching], names: Sequence[str]
+) -> None:
+    """Warn in one line of heads whose pixels are nearly all of one cluster."""
+    alike = []
+    for head, matching in matchings.items():
+        cluster, share = largest_cluster(matching)
+        if share > ALL_ALIKE:
+            called = names[matching.cluster_to_class[cluster]]
+            alike.append(
+                f"{head} ({100 * share:.1f} % of the labelled pixels lie in cluster "
+                f"{cluster}, called {called})"
+            )
+    if alike:
+        log.warning(
+            "%s does not tell pixels apart on the matching tiles with head %s: its map "
+            "says nothing there; check that the images are like the training's%s",
+            *(model.card.method, ", ".join(alike)),
+            ", or train longer" if model.method.gradient else "",
+        )

@@ -1,0 +1,1 @@
+"""Building polygons from class rasters."""

@@ -1,0 +1,1 @@
+"""Footprints drawn again with right angles, where the pixels support them."""

@@ -1,0 +1,1 @@
+"""Footprints that touch, cut apart."""

@@ -1,0 +1,1 @@
+"""Files of footprints and classes: written, and read back."""

@@ -1,0 +1,209 @@
+"""What reference labels say of tiles, measured on few of their pixels."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from geoseg.core.addresses import is_remote
+from geoseg.core.patches import IGNORE
+from geoseg.geo.coordinates.crs import same_crs
+from geoseg.geo.labels.labels import is_vector, read_labels
+from geoseg.geo.labels.layers import read_file
+from geoseg.geo.labels.masks import same_grid
+from geoseg.geo.labels.vector_inspection import inspect_vector, may_be_classes
+from geoseg.geo.labels.vectors import meeting, read_layer
+from geoseg.geo.rasters.inspection import WHOLE_PIXELS, sample, spread
+from geoseg.geo.rasters.kinds import count_values
+from geoseg.geo.rasters.nodata import NodataRule
+from geoseg.geo.rasters.raster import (
+    PixelWindow,
+    RasterDescription,
+    describe,
+    open_raster,
+    read_window,
+)
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.scores.metrics import BACKGROUND
+
+#: Label files whose attributes are looked at.
+LOOKED_AT = 100
+#: Of so many pixels of remote images all are read.
+REMOTE_PIXELS = 2**21
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """What labels say of tiles; shares are of pixels where the image has data.
+
+    Attributes:
+        kind: Of the files.
+        files: Number of label files.
+        tiles: Labelled tiles.
+        looked_at: Tiles among them that the shares are of, evenly spread.
+        polygons: Features with polygons in all files, those of several parts once;
+            None for masks.
+        inside: Those that meet a tile; None for masks.
+        left_out: What is wrong → features that are left out for it, whole or in part.
+        crs: Short name of the first file's CRS, or None.
+        other_crs: Whether that is not the CRS of the first image.
+        other_grid: Masks looked at that lie on another grid than their image.
+        values: Mask's value, as ``--classes`` has it, → share of the masks looked at;
+            ``no data`` for their nodata. Empty for vectors and where they are many.
+        fields: Attribute that may be the class → value → features; empty for masks.
+        classes: Class → share of the labelled pixels.
+        unlabelled: Share of the pixels.
+        by_tile: Least and largest share of all classes but background in a tile.
+        empty: Tiles looked at that hold nothing but background.
+    """
+
+    kind: Literal["vector", "mask"]
+    files: int
+    tiles: int
+    looked_at: int
+    polygons: int | None
+    inside: int | None
+    left_out: dict[str, int]
+    crs: str | None
+    other_crs: bool
+    other_grid: int
+    values: dict[str, float]
+    fields: dict[str, dict[str, int]]
+    classes: dict[str, float]
+    unlabelled: float
+    by_tile: tuple[float, float] | None
+    empty: int
+
+
+def inspect_labels(tiles: Sequence[Tile], *, nodata: NodataRule = "auto") -> LabelFacts:
+    """Look at the labels of tiles.
+
+    Args:
+        tiles: Labelled ones, of the same classes; at least one.
+        nodata: The nodata rule of the images.
+
+    Raises:
+        LabelError: If labels cannot be read, or do not fit their image.
+        RasterError: If an image cannot be read.
+    """
+    grids = [describe(tile.image) for tile in tiles]
+    pixels = sum(grid.height * grid.width for grid in grids)
+    remote = any(is_remote(grid.path) for grid in grids)
+    every = min(len(tiles), -(-pixels // (REMOTE_PIXELS if remote else WHOLE_PIXELS)))
+    near = list(zip(tiles, grids, strict=True))[::every]
+    files = dict.fromkeys(str(tile.labels) for tile in tiles)
+    counts = np.stack([_count(tile, grid, nodata) for tile, grid in near])
+    vector = is_vector(tiles[0])
+    crs = _crs_of(tiles[0], vector)
+    labelled = counts[:, :IGNORE].sum(1)
+    foreground = (labelled - counts[:, BACKGROUND])[labelled > 0]
+    shares = foreground / labelled[labelled > 0]
+    total = counts.sum(0)
+    return LabelFacts(
+        kind="vector" if vector else "mask",
+        files=len(files),
+        tiles=len(tiles),
+        looked_at=len(near),
+        polygons=_polygons(tiles) if vector else None,
+        inside=_inside(tiles, grids) if vector else None,
+        left_out=_left_out(tiles) if vector else {},
+        crs=crs.to_string() if crs else None,
+        other_crs=crs is not None and not same_crs(crs, grids[0].crs),
+        other_grid=0 if vector else _other_grids(near),
+        values={} if vector else _mask_values([tile for tile, _ in near]),
+        fields=_fields(list(files), tiles[0]) if vector else {},
+        classes={
+            name: float(total[number] / max(1, labelled.sum()))
+            for number, name in enumerate(tiles[0].classes.names)
+        },
+        unlabelled=float(total[IGNORE] / max(1, total.sum())),
+        by_tile=(float(shares.min()), float(shares.max())) if len(shares) else None,
+        empty=int((foreground == 0).sum()),
+    )
+
+
+def _count(
+    tile: Tile, grid: RasterDescription, nodata: NodataRule
+) -> np.ndarray[Any, Any]:
+    """Count the pixels of each class id, in some windows where the image is large.
+
+    Those without data are left out, as they are in training and in scores.
+    """
+    counts = np.zeros(IGNORE + 1, np.int64)
+    with open_raster(tile.image) as image:
+        for window in _windows(tile, grid):
+            ids = read_labels(replace(tile, window=window), grid)
+            _, valid = read_window(image, grid.band_indexes, window, nodata=nodata)
+            counts += np.bincount(ids[valid], minlength=IGNORE + 1)
+    return counts
+
+
+def _windows(tile: Tile, grid: RasterDescription) -> Iterator[PixelWindow]:
+    whole = tile.extent(grid)
+    if whole.height * whole.width <= WHOLE_PIXELS:
+        yield whole
+    else:
+        yield from spread(whole)
+
+
+def _crs_of(tile: Tile, vector: bool) -> Any:
+    path = str(tile.labels)
+    return read_file(tile).crs if vector else describe(path).crs
+
+
+def _polygons(tiles: Sequence[Tile]) -> int:
+    first = {tile.labels: tile for tile in tiles}
+    return sum(len(np.unique(read_file(tile).features)) for tile in first.values())
+
+
+def _left_out(tiles: Sequence[Tile]) -> dict[str, int]:
+    found = Counter[str]()
+    for tile in {tile.labels: tile for tile in tiles}.values():
+        for wrong, numbers in read_file(tile).left_out.items():
+            found[wrong] += len(numbers)
+    return dict(found.most_common())
+
+
+def _inside(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:
+    met = {
+        (tile.labels, number)
+        for tile, grid in zip(tiles, grids, strict=True)
+        for number in read_layer(tile, grid).features[meeting(tile, grid)].tolist()
+    }
+    return len(met)
+
+
+def _other_grids(near: Sequence[tuple[Tile, RasterDescription]]) -> int:
+    return sum(not same_grid(describe(str(t.labels)), grid) for t, grid in near)
+
+
+def _mask_values(tiles: Sequence[Tile]) -> dict[str, float]:
+    """Shares of the values of masks, most frequent first."""
+    found = Counter[str]()
+    for path in dict.fromkeys(str(tile.labels) for tile in tiles):
+        mask = describe(path)
+        found.update(count_values(mask, sample(mask, nodata="none")[0]))
+    total = found.total()
+    return {value: count / total for value, count in found.most_common()}
+
+
+def _fields(files: Sequence[str], tile: Tile) -> dict[str, dict[str, int]]:
+    """Values of attributes that may be classes, over some files."""
+    found: dict[str, Counter[str]] = {}
+    others: set[str] = set()
+    for path in files[:LOOKED_AT]:
+        if is_remote(path) or not Path(path).stat().st_size:
+            continue
+        for layer in inspect_vector(Path(path)):
+            if tile.classes.layer in (None, layer.name):
+                others |= set(layer.attributes) - set(layer.values)
+                for name, values in layer.values.items():
+                    found.setdefault(name, Counter()).update(values)
+    return {
+        name: dict(values.most_common())
+        for name, values in found.items()
+        if name not in others and may_be_classes(values)
+    }

@@ -1,0 +1,1 @@
+"""Maps: from images to files, journal and mosaic included."""

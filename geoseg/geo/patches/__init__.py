@@ -1,0 +1,1 @@
+"""Patches for the training, and statistics of the tiles."""

@@ -1,0 +1,402 @@
+"""Patches cut from tiles, through TorchGeo; the one module that knows TorchGeo.
+
+A patch is a window of its tile's own grid, bit for bit: TorchGeo's queries are snapped
+to pixels and never resampled, so any of its samplers works on :class:`TileDataset`.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import shapely
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+from torchgeo.datasets import GeoDataset
+from torchgeo.samplers import GeoSampler
+
+from geoseg.core.errors import DatasetError, ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.core.patches import PatchBatch, tile_chances
+from geoseg.geo.coordinates.georeference import locate, warp
+from geoseg.geo.patches.aims import aims_of, corner_around
+from geoseg.geo.patches.tile_index import (
+    common_crs,
+    index_tiles,
+    outline_in,
+    resolution_in,
+)
+from geoseg.geo.patches.tile_reader import CACHE_MIB, TileReader
+from geoseg.geo.rasters.nodata import NodataRule
+from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.tiles.tiles import Tile
+
+#: Its multiples, less their whole parts, are spread evenly: any beginning of them is.
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+class PatchQuery(tuple[slice, slice, slice]):
+    """TorchGeo's query (x, y and time slices) that also knows its pixels.
+
+    Attributes:
+        tile: Number of the tile in the dataset.
+        window: Pixels of the tile's image; may stick out of the tile.
+        patch: Number of the patch within its epoch.
+    """
+
+    tile: int
+    window: PixelWindow
+    patch: int
+
+    def __new__(
+        cls,
+        slices: tuple[slice, slice, slice],
+        *,
+        tile: int,
+        window: PixelWindow,
+        patch: int,
+    ) -> "PatchQuery":
+        query = super().__new__(cls, slices)
+        query.tile, query.window, query.patch = tile, window, patch
+        return query
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        # tuple's own way to copy and send knows no keywords
+        return (tuple(self),), vars(self)
+
+
+class TileDataset(GeoDataset):
+    """Tiles as a TorchGeo dataset whose samples are exact windows of the files.
+
+    The index is TorchGeo's (one row per tile, in the CRS of the first tile, or in WGS 84
+    where others have no place in that; a tile with a place in neither has an empty
+    outline: queries of coordinates do not find it, those of patches do); a query is
+    answered from the tile it overlaps most, at the nearest whole pixels of that tile's
+    own grid, padded with invalid pixels beyond the tile. Its size in pixels is the
+    query's in the dataset's resolution, so samples stack whatever the tiles' grids.
+
+    Args:
+        tiles: At least one.
+        normalization: Names the bands and scales them.
+        nodata: How nodata is recognised.
+        cache_mib: Decoded tiles kept in memory, in MiB.
+
+    Raises:
+        DatasetError: If there is no tile, or some tiles have a CRS and others none.
+        RasterError: If an image cannot be opened or lacks a band.
+    """
+
+    def __init__(
+        self,
+        tiles: Sequence[Tile],
+        normalization: Normalization,
+        *,
+        nodata: NodataRule = "auto",
+        cache_mib: float = CACHE_MIB,
+    ) -> None:
+        if not tiles:
+            raise DatasetError("no tile to cut patches from, expected at least one")
+        self.tiles = tuple(tiles)
+        self.paths = [tile.image for tile in tiles]
+        self.normalization = normalization
+        self.reader = TileReader(
+            tiles,
+            normalization.bands,
+            nodata=nodata,
+            cache_mib=cache_mib,
+        )
+        self.descriptions, self.extents = self.reader.descriptions, self.reader.extents
+        self._common_crs = common_crs(self.descriptions, self.extents)
+        self.index = index_tiles(
+            self.tiles, self.descriptions, self.extents, self._common_crs
+        )
+        self._res = resolution_in(self._common_crs, self.descriptions[0])
+
+    def __getitem__(self, query: Any) -> dict[str, Any]:
+        """Read a patch.
+
+        Args:
+            query: A :class:`PatchQuery`, or TorchGeo's slices.
+
+        Returns:
+            ``image`` (channels, H, W) float32; ``valid`` (H, W) bool; ``mask`` (H, W)
+            long; ``crs``; ``bounds`` (the query's slices); ``index``.
+
+        Raises:
+            IndexError: If no tile meets the query.
+        """
+        if not isinstance(query, PatchQuery):
+            query = self._snap(self._disambiguate_slice(query))
+        decoded = self.reader.read(query.tile, query.window)
+        return {
+            "image": self.normalization(decoded.pixels, decoded.valid),
+            "valid": torch.from_numpy(decoded.valid),
+            "mask": torch.from_numpy(decoded.mask.astype(np.int64)),
+            "crs": self.crs,
+            "bounds": tuple(query),
+            "index": query.patch,
+        }
+
+    def query(self, tile: int, window: PixelWindow, patch: int = 0) -> PatchQuery:
+        """The query of a window of a tile's image."""
+        outline = outline_in(self._common_crs, self.descriptions[tile], window)
+        left, bottom, right, top = outline.bounds
+        xres, yres = self.res
+        time = self.index.index[tile]
+        slices = (
+            slice(left, right, xres),
+            slice(bottom, top, yres),
+            slice(time.left, time.right, 1),
+        )
+        return PatchQuery(slices, tile=tile, window=window, patch=patch)
+
+    def _snap(self, query: tuple[slice, slice, slice]) -> PatchQuery:
+        x, y, _ = query
+        area = shapely.box(x.start, y.start, x.stop, y.stop)
+        hits = self.index.sindex.query(area, predicate="intersects")
+        if len(hits) == 0:
+            raise IndexError(
+                f"query: {query} not found in index with bounds: {self.bounds}"
+            )
+        shared = [self.index.geometry.iloc[hit].intersection(area).area for hit in hits]
+        # of equal ones the first, for the same answer every time
+        tile = -max(zip(shared, (-int(hit) for hit in hits), strict=True))[1]
+        description = self.descriptions[tile]
+        height = max(1, round((y.stop - y.start) / self.res[1]))
+        width = max(1, round((x.stop - x.start) / self.res[0]))
+        middle = (area.centroid.x, area.centroid.y)
+        (centre,) = warp([middle], self._common_crs, description.crs)
+        col, row = locate(~description.transform, *centre)
+        # half up, where round() would send neighbouring halves the same way
+        top, left = (math.floor(v + 0.5) for v in (row - height / 2, col - width / 2))
+        window = PixelWindow(top, left, height, width)
+        return PatchQuery(query, tile=tile, window=window, patch=0)
+
+
+class PatchSampler(GeoSampler):
+    """Random patches of an epoch, drawn from (seed, epoch) alone.
+
+    A tile is drawn in proportion to its area, a position evenly among those where the
+    patch lies inside; a tile smaller than the patch is padded. Where a share of the
+    patches is to be labelled, the tiles with labels have that share of the chances, and
+    those without share the rest; of a tile of which a small part is labelled, a patch
+    shows some of that part.
+
+    A patch costs the same wherever it stands in an epoch of whatever length: the random
+    numbers before it are skipped and not drawn.
+
+    Args:
+        dataset: The tiles.
+        size: Height and width of a patch in pixels.
+        length: Patches per epoch.
+        seed: Seed of all epochs.
+        labelled_share: Of the patches, from tiles with labels, in (0, 1]; None: by area.
+        evenly: Spread the patches over the tiles: each has nearly its share of the
+            first n of them, for any n.
+    """
+
+    def __init__(
+        self,
+        dataset: TileDataset,
+        *,
+        size: int,
+        length: int,
+        seed: int = 0,
+        labelled_share: float | None = None,
+        evenly: bool = False,
+    ) -> None:
+        super().__init__(dataset)
+        self.extents = np.array(dataset.extents)
+        self.aims = (
+            {}
+            if labelled_share is None
+            else aims_of(dataset.tiles, dataset.descriptions)
+        )
+        labelled = [tile.labels is not None for tile in dataset.tiles]
+        areas = self.extents[:, 2] * self.extents[:, 3]
+        cumulated = tile_chances(areas, labelled, labelled_share).cumsum()
+        self.cumulated = cumulated / cumulated[-1]
+        self.dataset = dataset
+        self.size = size
+        self.length = length
+        self.seed = seed
+        self.evenly = evenly
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose patches the next iteration yields."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[PatchQuery]:
+        return self.patches(0, self.length, epoch=self.epoch)
+
+    def patches(self, start: int, stop: int, *, epoch: int) -> Iterator[PatchQuery]:
+        """Yield an epoch's patches from number ``start`` to before ``stop``."""
+        if self.evenly:
+            steps = np.arange(start, stop) * GOLDEN
+            levels = (self._uniform(0, 1, epoch) + steps) % 1.0
+        else:
+            levels = self._uniform(start, stop, epoch)
+        tiles = self.cumulated.searchsorted(levels, side="right")
+        after = self.length  # an epoch's places come after its tiles
+        places = self._uniform(after + 2 * start, after + 2 * stop, epoch)
+        slack = np.maximum(self.extents[tiles, 2:] - self.size, 0) + 1
+        places = places.reshape(-1, 2)
+        corners = self.extents[tiles, :2] + np.floor(places * slack)
+        for which in np.flatnonzero(np.isin(tiles, list(self.aims))):
+            pixels = self.aims[int(tiles[which])]
+            low = self.extents[tiles[which], :2]
+            corner = corner_around(pixels, places[which], self.size)
+            corners[which] = np.clip(corner, low, low + slack[which] - 1)
+        for number, tile, (row, col) in zip(
+            range(start, stop),
+            tiles.tolist(),
+            corners.astype(int).tolist(),
+            strict=True,
+        ):
+            window = PixelWindow(row, col, self.size, self.size)
+            yield self.dataset.query(tile, window, number)
+
+    def _uniform(self, start: int, stop: int, epoch: int) -> NDArray[np.float64]:
+        """Return some of an epoch's random numbers in [0, 1), by their number."""
+        bits = np.random.PCG64([self.seed, epoch])
+        return np.random.Generator(bits.advance(start)).random(stop - start)
+
+
+class PatchLoader:
+    """Batches of random patches, the same for the same (seed, epoch) on every run.
+
+    Has no state: any epoch can be entered at any batch, which makes training resumable
+    anywhere. Sharded over ranks by itself (``use_distributed_sampler=False``).
+
+    Args:
+        tiles: As :class:`TileDataset`.
+        normalization: As :class:`TileDataset`.
+        patch_size: Height and width of a patch in pixels.
+        batch_size: Patches per batch and rank.
+        patches_per_epoch: Rounded up to whole batches; None: as many as cover the
+            tiles' area once.
+        seed: Seed of all epochs.
+        nodata: How nodata is recognised.
+        cache_mib: Decoded tiles kept in memory, shared out among the workers.
+        num_workers: Reading processes, of one thread each; 0: read here.
+        rank: Number of this process in distributed training.
+        world_size: Number of processes.
+        labelled_share: As :class:`PatchSampler`.
+        fit_patches: Of an epoch of :meth:`thinned`, at most; None: all.
+        whole_epochs: Whether the epochs are read whole before their steps: unless
+            ``patches_per_epoch`` says so, they have ``fit_patches`` at most.
+
+    Raises:
+        ParameterError: If a size is not positive.
+        DatasetError: As :class:`TileDataset`.
+    """
+
+    def __init__(
+        self,
+        tiles: Sequence[Tile],
+        normalization: Normalization,
+        *,
+        patch_size: int,
+        batch_size: int,
+        patches_per_epoch: int | None = None,
+        seed: int = 0,
+        nodata: NodataRule = "auto",
+        cache_mib: float = CACHE_MIB,
+        num_workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        labelled_share: float | None = None,
+        fit_patches: int | None = None,
+        whole_epochs: bool = False,
+    ) -> None:
+        for name, value in (
+            ("patch_size", patch_size),
+            ("batch_size", batch_size),
+            ("fit_patches", fit_patches),
+        ):
+            if value is not None and value < 1:
+                raise ParameterError(f"{name} is {value}, expected at least 1")
+        self.dataset = TileDataset(
+            tiles,
+            normalization,
+            nodata=nodata,
+            cache_mib=cache_mib / max(1, num_workers),
+        )
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+        if patches_per_epoch is None:
+            area = sum(extent.height * extent.width for extent in self.dataset.extents)
+            patches_per_epoch = math.ceil(area / patch_size**2)
+            if whole_epochs and fit_patches is not None:
+                patches_per_epoch = min(patches_per_epoch, fit_patches)
+        self.fit_patches = fit_patches
+        self._batches = max(1, math.ceil(patches_per_epoch / (batch_size * world_size)))
+        self.sampler = PatchSampler(
+            self.dataset,
+            size=patch_size,
+            length=self._batches * batch_size * world_size,
+            seed=seed,
+            labelled_share=labelled_share,
+        )
+        self.num_workers = num_workers
+
+    def __len__(self) -> int:
+        """Batches per epoch and rank."""
+        return self._batches
+
+    def thinned(self) -> Self:
+        """Return a loader for fits: of all tiles, ``fit_patches`` an epoch at most.
+
+        Of longer epochs than that it has patches of its own, spread evenly over the
+        tiles; else it is this one.
+        """
+        per_batch = self.batch_size * self.world_size
+        if self.fit_patches is None or self.fit_patches >= self.sampler.length:
+            return self
+        batches = max(1, self.fit_patches // per_batch)
+        thinner = copy.copy(self)
+        thinner._batches = batches
+        thinner.sampler = copy.copy(self.sampler)
+        thinner.sampler.length, thinner.sampler.evenly = batches * per_batch, True
+        return thinner
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[PatchBatch]:
+        """Yield this rank's batches of an epoch, from number ``start`` on.
+
+        Raises:
+            ParameterError: If the epoch has fewer batches.
+        """
+        if not 0 <= start <= self._batches:
+            raise ParameterError(
+                f"batch {start} of an epoch of {self._batches}: resume with the same "
+                "tiles and sizes"
+            )
+        yield from DataLoader(
+            self.dataset,
+            batch_sampler=self._queries(epoch, start),
+            collate_fn=_collate,
+            num_workers=self.num_workers,
+            # the default would draw from, and so change, the global random state
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    def _queries(self, epoch: int, start: int) -> Iterator[list[PatchQuery]]:
+        """Yield the patches of each batch when it is their turn."""
+        for batch in range(start, self._batches):
+            first = (batch * self.world_size + self.rank) * self.batch_size
+            last = first + self.batch_size
+            yield list(self.sampler.patches(first, last, epoch=epoch))
+
+
+def _collate(samples: Sequence[Mapping[str, Any]]) -> PatchBatch:
+    image, valid, mask = (
+        torch.stack([sample[name] for sample in samples])
+        for name in ("image", "valid", "mask")
+    )
+    index = torch.tensor([sample["index"] for sample in samples])
+    return PatchBatch(image, valid, mask, index)

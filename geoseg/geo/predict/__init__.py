@@ -1,0 +1,1 @@
+"""Prediction over rasters of any size: windows, stitching, blocks, processes."""

@@ -1,0 +1,156 @@
+"""Blocks: neighbouring rows of windows that are predicted together, a file for each.
+
+A file holds what the network made of the windows, before they are blended. So blocks
+neither overlap nor depend on one another, and the rows that come out of the files are,
+bit for bit, those that go in.
+"""
+
+import gzip
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.core.errors import OutputError
+from geoseg.geo.predict.stitching import Tiling, WindowRow
+
+#: Windows of a block, at least: a file is a few megabytes, a kill costs little.
+WINDOWS = 64
+
+_Steps = npt.NDArray[np.uint16]
+
+
+class Block(NamedTuple):
+    """Some rows of windows of one of the images.
+
+    Attributes:
+        image: place of the image among all, from 0.
+        number: among the blocks of the image, from 0.
+        rows: of the image's tiling.
+    """
+
+    image: int
+    number: int
+    rows: range
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.image:06d}-{self.number:06d}.block"
+
+
+def blocks_of(image: int, tiling: Tiling) -> list[Block]:
+    """Cut an image into blocks.
+
+    Example:
+        >>> from geoseg.geo.predict.stitching import tile
+        >>> [block.rows for block in blocks_of(0, tile(1000, 5000))]
+        [range(0, 3), range(3, 5)]
+    """
+    count, step = len(tiling.rows), -(-WINDOWS // len(tiling.columns))
+    starts = range(0, count, step)
+    return [
+        Block(image, number, range(start, min(start + step, count)))
+        for number, start in enumerate(starts)
+    ]
+
+
+def write_block(path: Path, rows: Sequence[WindowRow], signature: str) -> None:
+    """Write rows of windows aside, and rename.
+
+    No ``fsync``: that would cost more than it saves. A file that a power cut has left
+    incomplete is found out when it is read, and computed again.
+
+    Args:
+        path: of the block.
+        rows: all of the block.
+        signature: of the run.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    header = {
+        "signature": signature,
+        "name": path.name,
+        "width": rows[0].valid.shape[1],
+        "size": rows[0].valid.shape[0],
+        "rows": [(row.row, row.columns) for row in rows],
+        "planes": next((len(it) for row in rows for it in row.probability), 0),
+    }
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.aside")
+    try:
+        # no time and no name inside: equal blocks are equal files
+        with aside.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as file:
+            file.write(json.dumps(header).encode() + b"\n")
+            for row in rows:
+                file.write(np.packbits(row.valid).tobytes())
+                for probability in row.probability:
+                    file.write(_pack(probability))
+        os.replace(aside, path)
+    except OSError as error:
+        raise OutputError.unwritable(path, error) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_block(path: Path, signature: str) -> list[WindowRow] | None:
+    """Read what :func:`write_block` wrote; None if it is damaged or of another run."""
+    try:
+        with gzip.open(path) as stream:
+            file = cast(BinaryIO, stream)
+            header = json.loads(file.readline())
+            if (header["signature"], header["name"]) != (signature, path.name):
+                return None
+            shape = header["size"], header["width"]
+            planes = header["planes"]
+            rows = [
+                WindowRow(
+                    number,
+                    _read_valid(file, shape),
+                    columns,
+                    [_read_window(file, planes, shape[0]) for _ in columns],
+                )
+                for number, columns in header["rows"]
+            ]
+            # the checksum is compared where the file ends
+            return None if file.read(1) else rows
+    except (OSError, EOFError, ValueError, KeyError, TypeError, ArithmeticError):
+        return None
+    except (AttributeError, MemoryError, RecursionError, zlib.error):
+        return None
+
+
+def _pack(probability: _Steps) -> bytes:
+    """Lay out a window so that it compresses well: high bytes first, then low ones.
+
+    Classes sum to one: the first plane becomes the sum of all, which hardly varies.
+    """
+    planes = probability.copy()
+    planes[0] = planes.sum(axis=0, dtype=np.uint16)
+    return (planes >> 8).astype(np.uint8).tobytes() + planes.astype(np.uint8).tobytes()
+
+
+def _read_window(file: BinaryIO, planes: int, size: int) -> _Steps:
+    both = _read(file, 2 * planes * size * size).reshape(2, planes, size, size)
+    probability: _Steps = both[0].astype(np.uint16) << 8 | both[1]
+    probability[0] -= probability[1:].sum(axis=0, dtype=np.uint16)
+    return probability
+
+
+def _read_valid(file: BinaryIO, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    pixels = shape[0] * shape[1]
+    bits = np.unpackbits(_read(file, -(-pixels // 8)), count=pixels)
+    return bits.reshape(shape).astype(np.bool_)
+
+
+def _read(file: BinaryIO, count: int) -> npt.NDArray[np.uint8]:
+    data = file.read(count)
+    if len(data) < count:
+        raise EOFError
+    return np.frombuffer(data, dtype=np.uint8)

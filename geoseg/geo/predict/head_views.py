@@ -1,0 +1,97 @@
+"""Several heads of a model in one prediction: the trunk runs once for all of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import accumulate, pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.geo.rasters.strips import ClassStrip, Strip, classify
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+
+#: Sees what each head says of a strip of a tile, before matching or scoring drops it.
+Onlooker = Callable[[Tile, Mapping[str, Strip]], object]
+
+
+class ClusterView:
+    """A model whose classes are the clusters of one or more heads, for the predictor.
+
+    Args:
+        model: Need not be matched.
+        heads: Whose clusters; the planes of one follow those of the one before.
+    """
+
+    def __init__(self, model: Model, *heads: str) -> None:
+        self._model = model
+        self._heads = heads
+        self._counts = [model.method.heads[head] for head in heads]
+        names = tuple(str(k) for count in self._counts for k in range(count))
+        self.card: ModelCard = replace(model.card, class_names=names)
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return ``(N, ΣK, H, W)`` cluster probabilities."""
+        found = self._model.head_probabilities(image, valid, self._heads)
+        return _one_after_another([found[head] for head in self._heads])
+
+    def split(self, strip: Strip) -> dict[str, Strip]:
+        """Return the part of a strip that is of each head."""
+        return dict(zip(self._heads, _parts(strip, self._counts), strict=True))
+
+
+class ClassView:
+    """The class probabilities of models that share their weights, for the predictor.
+
+    Args:
+        models: Of one method, matched; their cards may name other heads and matchings.
+        heads: Whose cluster probabilities come after the classes, for an onlooker.
+    """
+
+    def __init__(self, models: Sequence[Model], heads: Sequence[str] = ()) -> None:
+        self._models, self._clusters = models, heads
+        self._heads = list(dict.fromkeys([*(m.card.head for m in models), *heads]))
+        sizes = models[0].method.heads
+        self._counts = [len(model.card.class_names) for model in models]
+        self._counts += [sizes[head] for head in heads]
+        names = [name for model in models for name in model.card.class_names]
+        names += [str(k) for head in heads for k in range(sizes[head])]
+        self.card: ModelCard = replace(models[0].card, class_names=tuple(names))
+
+    def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return ``(N, ΣC + ΣK, H, W)`` class, then cluster probabilities."""
+        found = self._models[0].head_probabilities(image, valid, self._heads)
+        folded = [model.fold(found[model.card.head]) for model in self._models]
+        return _one_after_another([*folded, *(found[head] for head in self._clusters)])
+
+    def split(self, strip: Strip) -> list[Strip]:
+        """Return the part of a strip that is of each model."""
+        return _parts(strip, self._counts)[: len(self._models)]
+
+    def clusters(self, strip: Strip) -> dict[str, Strip]:
+        """Return the part of a strip that is of each head's clusters."""
+        parts = _parts(strip, self._counts)[len(self._models) :]
+        return dict(zip(self._clusters, parts, strict=True))
+
+
+def fold_strip(model: Model, head: str, strip: Strip) -> ClassStrip:
+    """Fold cluster into class probabilities, and decide.
+
+    Prediction folds before it blends windows: at most the last bits differ.
+    """
+    fold = model.card.matchings[head].matrix.numpy()  # (K, C)
+    folded = np.einsum("khw,kc->chw", strip.probability, fold)
+    return classify(strip._replace(probability=folded))
+
+
+def _one_after_another(planes: Sequence[Tensor]) -> Tensor:
+    return planes[0] if len(planes) == 1 else torch.cat(list(planes), dim=1)
+
+
+def _parts(strip: Strip, counts: Sequence[int]) -> list[Strip]:
+    return [
+        strip._replace(probability=strip.probability[first:end])
+        for first, end in pairwise(accumulate(counts, initial=0))
+    ]

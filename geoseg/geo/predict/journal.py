@@ -1,0 +1,284 @@
+"""What is done of a map: a folder beside the output, from which a killed run goes on.
+
+It holds a manifest of what decides the result, and a file for each finished block. A
+run of the same manifest takes the blocks that are there and computes the others; when
+the map is complete, the folder goes.
+"""
+
+import logging
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.core.aside import own_folder
+from geoseg.core.errors import OutputError, OutputExistsError
+from geoseg.core.outputs import remove_stale, witnessed
+from geoseg.core.words import counted
+from geoseg.geo.predict.blocks import Block, read_block, write_block
+from geoseg.geo.predict.identity import signature_of
+from geoseg.geo.predict.stitching import WindowRow
+from geoseg.geo.predict.unfinished import (
+    MADE,
+    MANIFEST,
+    Manifest,
+    made_outputs,
+    note_made,
+    parts_folder,
+    read_manifest,
+    write_manifest,
+)
+
+log = logging.getLogger(__name__)
+
+#: Names of what lies in the folder of a map's parts: finished, or written aside.
+_OURS = re.compile(
+    rf"\d+-\d+\.block(\..*\.aside)?|(mosaic|network)(-\d+)?\.vrt(\.aside)?|{re.escape(MADE)}"
+    rf"|model\.safetensors|\.(model\.safetensors|{re.escape(MANIFEST)})\..*\.aside"
+)
+#: Predicts rows of windows of an image.
+Predict = Callable[[range], Generator[WindowRow]]
+
+
+@dataclass(frozen=True)
+class Journal:
+    """The blocks of a map.
+
+    Attributes:
+        folder: Holds their files.
+        signature: Of all that decides them.
+    """
+
+    folder: Path
+    signature: str
+
+    def has(self, block: Block) -> bool:
+        """Tell whether there is a file of a block, whatever is in it."""
+        return self._path(block).is_file()
+
+    def write(self, block: Block, rows: Sequence[WindowRow]) -> None:
+        """Keep a block.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        write_block(self._path(block), rows, self.signature)
+
+    def read(self, block: Block) -> list[WindowRow] | None:
+        """Return the rows of a block; None if its file is not what it should be."""
+        rows = read_block(self._path(block), self.signature)
+        if rows is None or [row.row for row in rows] != list(block.rows):
+            log.debug("%s is damaged: computed again", self._path(block))
+            return None
+        return rows
+
+    def rows(
+        self,
+        blocks: Sequence[Block],
+        predict: Predict,
+        ready: Callable[[Block], None],
+    ) -> Generator[WindowRow]:
+        """Yield all rows of an image: kept ones, and others, which are kept from now on.
+
+        Args:
+            blocks: of the image, from top to bottom.
+            predict: called for as many rows at a time as are missing.
+            ready: called before a block is looked for: others may be at it.
+        """
+        at = 0
+        while at < len(blocks):
+            ready(blocks[at])
+            if self.has(blocks[at]):
+                kept = self.read(blocks[at])
+                yield from kept or self._predict(blocks[at : at + 1], predict)
+                at += 1
+                continue
+            missing = at
+            while missing < len(blocks) and not self.has(blocks[missing]):
+                missing += 1
+            yield from self._predict(blocks[at:missing], predict)
+            at = missing
+
+    def _predict(
+        self, blocks: Sequence[Block], predict: Predict
+    ) -> Iterator[WindowRow]:
+        """Yield rows that are predicted, and write their blocks in a thread."""
+        coming = predict(range(blocks[0].rows.start, blocks[-1].rows.stop))
+        pending: Future[None] | None = None
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="journal") as thread,
+            closing(coming),
+        ):
+            for block in blocks:
+                rows: list[WindowRow] = []
+                for row in coming:
+                    rows.append(row)
+                    if len(rows) == len(block.rows):
+                        break
+                    yield row
+                if pending is not None:
+                    # one block in flight: memory stays bounded, errors come early
+                    pending.result()
+                pending = thread.submit(self.write, block, rows)
+                yield rows[-1]
+            if pending is not None:
+                pending.result()
+
+    def _path(self, block: Block) -> Path:
+        return self.folder / block.name
+
+
+@contextmanager
+def journal(
+    output: Path,
+    identity: Mapping[str, Any],
+    outputs: Sequence[Path],
+    *,
+    overwrite: bool = False,
+) -> Iterator[Journal]:
+    """Begin a map or go on with one; the caller keeps others off the output.
+
+    Outputs that the stopped run had finished go away: they come again, the same.
+
+    Args:
+        output: beside which the folder lies.
+        identity: what decides the result.
+        outputs: all files of the map.
+        overwrite: Give up a stopped run of another identity.
+
+    Raises:
+        OutputExistsError: If there is a stopped run of another identity and
+            ``overwrite`` is False.
+        OutputError: If the folder cannot be written, or what it says is damaged and
+            ``overwrite`` is False.
+    """
+    folder = parts_folder(output)
+    stopped = _stopped(output, identity, outputs, overwrite=overwrite)
+    mark = {} if stopped is None else {"mark": stopped.mark}
+    manifest = Manifest(identity, tuple(map(str, outputs)), **mark)
+    with _writable(output, folder):
+        if stopped is None:
+            _remove(folder)
+        own_folder(folder)
+        write_manifest(output, manifest)
+        made = made_outputs(output)
+        for path in outputs:
+            if path in made:
+                path.unlink()
+    if stopped is not None:
+        count = sum(1 for _ in folder.glob("*.block"))
+        log.info("going on with %s: %s done", output, counted(count, "block"))
+    try:
+        with witnessed(lambda file, _: note_made(output, file), manifest.mark):
+            yield Journal(folder, signature_of(identity))
+    except BaseException as error:
+        _leave(folder, error)
+        raise
+    _remove(folder)
+
+
+def _stopped(
+    output: Path,
+    identity: Mapping[str, Any],
+    outputs: Sequence[Path],
+    *,
+    overwrite: bool,
+) -> Manifest | None:
+    """Return the run to go on with, if there is one; remove what it left half written.
+
+    Raises:
+        OutputExistsError: If it has another identity and ``overwrite`` is False.
+        OutputError: If what it wrote down is damaged and ``overwrite`` is False.
+    """
+    try:
+        stopped = read_manifest(output)
+    except OutputError:
+        if not overwrite:
+            raise
+        return None
+    if stopped is None:
+        return None
+    if stopped.identity == identity:
+        remove_stale(outputs, stopped.mark)
+        return stopped
+    if not overwrite:
+        raise OutputExistsError(
+            f"{output} was begun with {_differences(stopped.identity, identity)}: "
+            "give the command of then to go on, or --overwrite to start anew"
+        )
+    remove_stale(outputs, stopped.mark)
+    return None
+
+
+@contextmanager
+def _writable(output: Path, folder: Path) -> Iterator[None]:
+    """Say which output cannot be written; leave no folder without a block behind."""
+    try:
+        yield
+    except OSError as error:
+        if not any(folder.glob("*.block")):
+            _remove(folder)
+        reason = f"{error.strerror} in {folder.name}"
+        raise OutputError.unwritable(output, reason) from error
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in which values two identities differ."""
+    said = []
+    for name in sorted(then.keys() | now.keys()):
+        old, new = then.get(name), now.get(name)
+        if old == new:
+            continue
+        if name == "images":
+            said.append(_changed_images(old or {}, new or {}))
+        elif name == "model":
+            said.append("another model")
+        elif name == "mosaic":
+            said.append(_changed_mosaic(old, new))
+        else:
+            said.append(f"{name.replace('_', ' ')} {old} (now {new})")
+    return ", ".join(said)
+
+
+def _changed_images(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    changed = [path for path in now if path in then and then[path] != now[path]]
+    if changed:
+        return f"{changed[0]} as it was before it changed"
+    return "other images"
+
+
+def _changed_mosaic(then: str | None, now: str | None) -> str:
+    if then is None:
+        return "images that are no mosaic"
+    return "images as one mosaic" if now is None else "a mosaic in another order"
+
+
+def _leave(folder: Path, error: BaseException) -> None:
+    """Keep what is done of a map; say so. A folder without a block goes."""
+    if not any(folder.glob("*.block")):
+        _remove(folder)
+        return
+    note = (
+        f"the same command goes on; what is done lies in {folder}, which may be deleted: "
+        "then it starts anew"
+    )
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        error.add_note(note)
+    else:
+        log.info("%s", note)
+
+
+def _remove(folder: Path) -> None:
+    """Remove what a map's run keeps in its folder, and the folder if that was all."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    # first the manifest: half a folder must not pass for a map to go on with
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,209 @@
+"""Windows over a region, and their probabilities put together again."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.core.errors import ModelFileError, ParameterError
+from geoseg.geo.predict.windows import blend_profile, window_starts
+from geoseg.geo.rasters.strips import Strip
+
+#: Steps between the probabilities 0 and 1 of a window: half a byte pair's, in disk and
+#: memory, of floats. An even number, so that one half is one of them and ties stay ties.
+STEPS = 65534
+
+
+class Tiling(NamedTuple):
+    """Where the windows lie within the region, and how they are weighted.
+
+    Attributes:
+        size: side of a window, pixels.
+        rows: first row of each row of windows; ``columns`` likewise.
+        row_weights: ``(len(rows), size)`` float32. Per pixel row, the weights of all
+            windows that hold it sum to one, so no division is left for the end;
+            ``column_weights`` likewise. The 2-D weight is the outer product.
+    """
+
+    size: int
+    rows: list[int]
+    columns: list[int]
+    row_weights: npt.NDArray[np.float32]
+    column_weights: npt.NDArray[np.float32]
+
+
+def tile(height: int, width: int, *, window: int = 256, overlap: int = 32) -> Tiling:
+    """Lay windows over a region.
+
+    Args:
+        height: rows of the region.
+        width: columns of the region.
+        window: side of a window, pixels.
+        overlap: least overlap of neighbouring windows, pixels; less than ``window``.
+
+    Raises:
+        ParameterError: If the overlap is negative or does not fit into the window.
+    """
+    if window < 1 or not 0 <= overlap < window:
+        raise ParameterError(
+            f"window {window} with overlap {overlap} cannot tile a raster; expected "
+            "0 <= overlap < window, for example 256 and 32"
+        )
+    rows = window_starts(height, window, overlap)
+    columns = window_starts(width, window, overlap)
+    profile = blend_profile(window, overlap)
+    return Tiling(
+        window,
+        rows,
+        columns,
+        _partition_of_unity(rows, profile),
+        _partition_of_unity(columns, profile),
+    )
+
+
+def _partition_of_unity(
+    starts: list[int], profile: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Scale the profile at each start so that the weights of a pixel sum to one."""
+    size = len(profile)
+    total = np.zeros(starts[-1] + size)
+    for start in starts:
+        total[start : start + size] += profile
+    scaled = [profile / total[start : start + size] for start in starts]
+    return np.stack(scaled).astype(np.float32)
+
+
+class WindowRow(NamedTuple):
+    """What a network makes of a row of windows.
+
+    Attributes:
+        row: of the tiling.
+        valid: ``(size, W)`` bool; W is the region's width or, if larger, a window's.
+        columns: of the tiling, from left to right: those with a valid pixel.
+        probability: ``(C, size, size)`` uint16 of each, in :data:`STEPS`-ths.
+    """
+
+    row: int
+    valid: npt.NDArray[np.bool_]
+    columns: list[int]
+    probability: list[npt.NDArray[np.uint16]]
+
+
+def in_steps(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """Round probabilities in [0, 1] to :data:`STEPS`-ths.
+
+    Raises:
+        ModelFileError: If one is no number.
+    """
+    try:
+        with np.errstate(invalid="raise"):
+            steps: npt.NDArray[np.uint16] = np.rint(
+                probability * np.float32(STEPS)
+            ).astype(np.uint16)
+    except FloatingPointError as error:
+        raise ModelFileError(
+            "the model gives values that are no numbers (NaN), expected probabilities: "
+            "its training diverged; train again"
+        ) from error
+    return steps
+
+
+def stitch(
+    rows: Iterable[WindowRow], tiling: Tiling, shape: tuple[int, int, int]
+) -> Iterator[Strip]:
+    """Blend windows; hand out every strip as soon as no later window touches it.
+
+    Args:
+        rows: all rows of the tiling, from top to bottom.
+        tiling: where the windows lie.
+        shape: ``(C, H, W)`` of the region.
+    """
+    sums = WindowSums(tiling, shape)
+    for row in rows:
+        sums.add(row)
+        yield from sums.finished(row.row + 1)
+
+
+# Weighted probabilities are summed as integers, which give the same sum in any order:
+# a raster that is turned or mirrored gives the same bits. A sum is at most 1, so int32
+# holds it with a bit to spare, finer than float32 does.
+_ONE = 2**30
+
+
+class WindowSums:
+    """Sum weighted windows and hand out the rows that no later window touches."""
+
+    def __init__(self, tiling: Tiling, shape: tuple[int, int, int]) -> None:
+        self._tiling = tiling
+        self._classes, self._height, self._width = shape
+        self._done = 0  # rows handed out; the arrays below start there
+        # Room for more rows than are in use: taking memory anew costs as much as adding.
+        self._sums = np.zeros((self._classes, 0, self._width), dtype=np.int32)
+        self._valid = np.zeros((0, self._width), dtype=np.bool_)
+
+    def add(self, windows: WindowRow) -> None:
+        """Add the next row of windows, from left to right."""
+        self._learn(windows.row, windows.valid)
+        for column, probability in zip(
+            windows.columns, windows.probability, strict=True
+        ):
+            self._add(windows.row, column, probability)
+
+    def _learn(self, row: int, valid: npt.NDArray[np.bool_]) -> None:
+        """Note which pixels of a row of windows are valid."""
+        known = self._done + len(self._valid)
+        start = self._tiling.rows[row]
+        end = min(start + self._tiling.size, self._height)
+        fresh = valid[known - start : end - start, : self._width]
+        self._valid = np.concatenate((self._valid, fresh))
+
+    def _add(self, row: int, column: int, probability: npt.NDArray[np.uint16]) -> None:
+        tiling = self._tiling
+        top = tiling.rows[row] - self._done
+        left = tiling.columns[column]
+        height = min(tiling.size, self._height - self._done - top)
+        width = min(tiling.size, self._width - left)
+        self._reserve(top + height)
+        weight = np.outer(
+            tiling.row_weights[row, :height], tiling.column_weights[column, :width]
+        )
+        # last, so that rows and columns are treated alike to the bit
+        weight *= np.float32(_ONE / STEPS)
+        share = np.empty((self._classes, height, width), dtype=np.int32)
+        np.multiply(
+            probability[:, :height, :width], weight, out=share, casting="unsafe"
+        )
+        self._sums[:, top : top + height, left : left + width] += share
+
+    def _reserve(self, rows: int) -> None:
+        missing = rows - self._sums.shape[1]
+        if missing > 0:
+            missing = max(missing, self._tiling.size)
+            fresh = np.zeros((self._classes, missing, self._width), dtype=np.int32)
+            self._sums = np.concatenate((self._sums, fresh), axis=1)
+
+    def finished(self, row: int) -> Iterator[Strip]:
+        """Hand out what lies above a row of windows (all, if past the last one)."""
+        starts = self._tiling.rows
+        end = starts[row] if row < len(starts) else self._height
+        while self._done < end:
+            # One row of windows at a time, so that a strip stays small.
+            next_start = next((start for start in starts if start > self._done), end)
+            yield self._hand_out(min(next_start, end) - self._done)
+
+    def _hand_out(self, height: int) -> Strip:
+        self._reserve(height)
+        valid = self._valid[:height]
+        probability = self._sums[:, :height].astype(np.float32)
+        probability *= valid * np.float32(1 / _ONE)
+        strip = Strip(self._done, probability, valid)
+        rest = self._sums.shape[1] - height
+        for sums in self._sums:
+            # NumPy takes care of the overlap.
+            sums[:rest] = sums[height:]
+            sums[rest:] = 0
+        # A copy, so that the rows handed out do not stay in memory behind a view.
+        self._valid = self._valid[height:].copy()
+        self._done += height
+        return strip

@@ -1,0 +1,1 @@
+"""Rasters: opened, described, and read by window."""

@@ -1,0 +1,88 @@
+"""Which rasters are no images: masks, and the rasters that geoseg writes."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from geoseg.geo.rasters.raster import RasterDescription
+
+RasterKind = Literal[
+    "image", "mask", "class raster", "cluster raster", "probability raster"
+]
+
+#: Values that a mask has at most; an image, even a dull one, has more.
+FEW = 16
+#: Names of the bands of class and cluster rasters.
+CLASS_BANDS = ("class",)
+#: A raster of one value alone is a mask if the value is one of these, in 8 bit.
+_ALONE = {"0", "1", "255"}
+
+
+def raster_kind(
+    grid: RasterDescription, tags: Mapping[str, str], values: Mapping[str, int]
+) -> RasterKind:
+    """Tell an image from a mask and from what geoseg writes.
+
+    Args:
+        grid: Describes the raster.
+        tags: Of the file.
+        values: As :func:`count_values` counts them.
+    """
+    if "GEOSEG_VERSION" in tags:
+        if grid.band_names == CLASS_BANDS:
+            names = value_names(tags).values()
+            clusters = all(name.startswith("cluster ") for name in names)
+            return "cluster raster" if names and clusters else "class raster"
+        if all(name.endswith("probability") for name in grid.band_names):
+            return "probability raster"
+    if len(values) == 1:
+        bytes_ = grid.dtypes == ("uint8",)
+        return "mask" if bytes_ and set(values) <= _ALONE else "image"
+    return "mask" if values else "image"
+
+
+def value_names(tags: Mapping[str, str]) -> dict[str, str]:
+    """What geoseg's class and cluster rasters call their values."""
+    prefix = "CLASS_"
+    return {
+        key.removeprefix(prefix): name
+        for key, name in tags.items()
+        if key.startswith(prefix)
+    }
+
+
+def count_values(
+    grid: RasterDescription, pixels: np.ndarray[Any, Any], *, few: int = FEW
+) -> Counter[str]:
+    """Count whole numbers or colours, as ``--classes`` has them, where there are few.
+
+    Args:
+        grid: Describes the raster; the value that it declares as nodata is ``no data``.
+        pixels: ``(B, h, w)``: numbers are of one band, colours of three of 8 bit.
+        few: So many values at most.
+
+    Returns:
+        Nothing where there are more, or fractions.
+    """
+    if grid.count == 3 and set(grid.dtypes) == {"uint8"}:
+        numbers, counts = np.unique(colour_numbers(pixels), return_counts=True)
+        names = [f"#{number:06x}" for number in numbers[: few + 1].tolist()]
+    elif grid.count == 1:
+        numbers, counts = np.unique(pixels[0], return_counts=True)
+        numbers, counts = numbers[: few + 1], counts[: few + 1]
+        if not (np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()):
+            return Counter()
+        names = ["no data" if n == grid.nodata else f"{n:g}" for n in numbers.tolist()]
+    else:
+        return Counter()
+    if len(numbers) > few:
+        return Counter()
+    return Counter(dict(zip(names, counts.tolist(), strict=True)))
+
+
+def colour_numbers(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Write colours ``(3, H, W)`` as the numbers that ``#rrggbb`` are, ``(H, W)``."""
+    red, green, blue = pixels.astype(np.int64)
+    return np.asarray(red << 16 | green << 8 | blue)

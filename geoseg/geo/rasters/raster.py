@@ -1,0 +1,395 @@
+"""Images on disk: open, describe, name the bands, read windows with their validity.
+
+Every read is an integer window of the file's own grid: nothing is resampled, so rotated
+and sheared images are read like any other.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio._err import CPLE_BaseError
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from geoseg.core.addresses import file_name, is_remote, user_name
+from geoseg.core.errors import RasterError
+from geoseg.geo.coordinates.crs import same_crs
+from geoseg.geo.coordinates.georeference import (
+    grids_agree,
+    ground_size_m,
+)
+from geoseg.geo.rasters.bands import alpha_band, name_bands
+from geoseg.geo.rasters.nodata import (
+    NodataRule,
+    check_nodata,
+    declared_valid,
+    has_mask,
+    is_nodata,
+)
+from geoseg.geo.rasters.open_images import Loan, borrow, known
+from geoseg.geo.sources.gdal_limits import limit_rasters
+from geoseg.geo.sources.remote import explain, on_network, remote_access
+from geoseg.geo.sources.sidecars import check_overviews, check_sidecars
+from geoseg.geo.sources.vrt import open_vrt
+from geoseg.geo.tiles.presence import need_image
+
+
+class PixelWindow(NamedTuple):
+    """A rectangle of whole pixels: first row and column, height and width."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class RasterDescription:
+    """What a file says about itself, without its pixels.
+
+    Attributes:
+        path: As given: a local path, ``/vsi…``, ``s3://`` or ``https://``.
+        width: Columns.
+        height: Rows.
+        count: Image bands; an alpha band is not one.
+        dtypes: Type of each image band.
+        crs: None if the file has none, or no geotransform beside it; reading pixels works
+            all the same.
+        transform: Pixel (column, row) to CRS coordinates; (0, 0) is a corner.
+        band_names: One name per image band, lower-case, words joined by ``_``.
+        band_indexes: 1-based number in the file of each image band.
+        nodata: The file's own nodata value, if it declares one.
+        alpha: 1-based number of the alpha band, if there is one.
+        gsd_m: Ground sampling distance: geometric mean of a pixel's sides in metres at
+            the image's centre; None without a CRS.
+        named_by: What the band names come from: ``descriptions``, ``colours``,
+            ``count`` or ``numbers``.
+        colours: GDAL's colour interpretation of each image band.
+        scaling: The scale and offset that each image band declares; pixels are read
+            without them.
+        nodata_values: The nodata value of each image band.
+        masked: Whether a mask for all bands comes with the file; alpha is none.
+        block: Height and width of the blocks that the file is stored in.
+        pages: Images in the file; the first is read.
+        located_by: ``grid``; or, where there is none, ``gcps``, ``rpcs``, ``crs`` (one
+            without a geotransform) or ``nothing``.
+    """
+
+    path: str
+    width: int
+    height: int
+    count: int
+    dtypes: tuple[str, ...]
+    crs: CRS | None
+    transform: Affine
+    band_names: tuple[str, ...]
+    band_indexes: tuple[int, ...]
+    nodata: float | None
+    alpha: int | None
+    gsd_m: float | None
+    named_by: str = "count"
+    colours: tuple[str, ...] = ()
+    scaling: tuple[tuple[float, float], ...] = ()
+    nodata_values: tuple[float | None, ...] = ()
+    masked: bool = False
+    block: tuple[int, int] = (0, 0)
+    located_by: str = "grid"
+    pages: int = 1
+
+    @property
+    def window(self) -> PixelWindow:
+        """The whole image as a window."""
+        return PixelWindow(0, 0, self.height, self.width)
+
+
+def open_raster(path: str | Path) -> Loan:
+    """Open a GeoTIFF (COG) or VRT for reading, or borrow it where it is open already.
+
+    Other drivers are off: a file's content must not choose which of GDAL's hundred
+    parsers runs (``gdal_limits.py``). VRTs that are more than mosaics are refused
+    (``vrt.py``), and so are masks and overviews beside an image that are no GeoTIFFs
+    (``sidecars.py``).
+
+    Raises:
+        RasterError: If the file is absent, unreadable, of another format or refused.
+    """
+    return borrow(str(path), _open)
+
+
+def _open(name: str) -> rasterio.DatasetReader:
+    limit_rasters()
+    if not is_remote(name):
+        need_image(name)
+        if Path(name).is_dir():
+            raise RasterError(f"{name} is a folder, expected a GeoTIFF or VRT file")
+    try:
+        with warnings.catch_warnings(), remote_access(name) as gdal_name:
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            is_vrt = file_name(name).suffix.lower() == ".vrt"
+            dataset = open_vrt(gdal_name) if is_vrt else _open_tiff(gdal_name)
+            # the first call after opening says what was wrong with the metadata
+            _ = dataset.colorinterp
+            return dataset
+    except UnicodeEncodeError as error:
+        raise RasterError(
+            f"{ascii(name)} is not in UTF-8, expected a name that is: rename the file"
+        ) from error
+    except (RasterioError, CPLE_BaseError) as error:
+        reason = " ".join(str(error).split())
+        raise RasterError(
+            explain(name, reason)
+            or f"{name} cannot be opened as GeoTIFF or VRT ({reason}); check the file "
+            "with gdalinfo or convert it with gdal_translate"
+        ) from error
+
+
+def _open_tiff(name: str) -> rasterio.DatasetReader:
+    """Open a GeoTIFF whose mask and overviews are in it or beside it."""
+    if not on_network(name):
+        check_sidecars(name)
+    dataset = rasterio.open(name, driver="GTiff")
+    try:
+        check_overviews(dataset)
+    except RasterError:
+        dataset.close()
+        raise
+    return dataset
+
+
+def describe(path: str | Path) -> RasterDescription:
+    """Describe an image.
+
+    Raises:
+        RasterError: As :func:`open_raster`; or if the image has an alpha band alone or
+            complex numbers.
+    """
+    return known(str(path), _describe)
+
+
+def _describe(name: str) -> RasterDescription:
+    with open_raster(name) as dataset:
+        return describe_open(dataset)
+
+
+def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
+    """Describe an image that is open already."""
+    alpha = alpha_band(dataset)
+    indexes = tuple(number for number in dataset.indexes if number != alpha)
+    if not indexes:
+        raise RasterError(f"{dataset.name} has no band beside alpha, expected an image")
+    if any(dataset.dtypes[number - 1].startswith("complex") for number in indexes):
+        raise RasterError(
+            f"{dataset.name} holds complex numbers, expected an image of real ones: "
+            "convert it, for instance to amplitudes"
+        )
+    if dataset.transform.is_degenerate or not np.isfinite(dataset.transform).all():
+        raise RasterError(
+            f"{dataset.name} has pixels of no area ({tuple(dataset.transform)[:6]}), "
+            "expected a georeferencing with an inverse: set it with gdal_edit.py -a_ullr"
+        )
+    names, named_by = name_bands(dataset, indexes)
+    located_by = _located_by(dataset)
+    crs = dataset.crs if located_by == "grid" else None
+    return RasterDescription(
+        path=user_name(dataset.name),
+        width=dataset.width,
+        height=dataset.height,
+        count=len(indexes),
+        dtypes=tuple(dataset.dtypes[number - 1] for number in indexes),
+        crs=crs,
+        transform=dataset.transform,
+        band_names=names,
+        band_indexes=indexes,
+        nodata=dataset.nodata,
+        alpha=alpha,
+        gsd_m=ground_size_m(crs, dataset.transform, dataset.width, dataset.height),
+        named_by=named_by,
+        colours=tuple(dataset.colorinterp[number - 1].name for number in indexes),
+        scaling=tuple(
+            (dataset.scales[number - 1], dataset.offsets[number - 1])
+            for number in indexes
+        ),
+        nodata_values=tuple(dataset.nodatavals[number - 1] for number in indexes),
+        masked=has_mask(dataset, indexes[0]),
+        block=dataset.block_shapes[indexes[0] - 1],
+        located_by=located_by,
+        pages=max(1, len(dataset.subdatasets)),
+    )
+
+
+def _located_by(dataset: rasterio.DatasetReader) -> str:
+    if not dataset.transform.is_identity:  # GDAL's for no geotransform at all
+        return "grid"
+    if dataset.gcps[0]:
+        return "gcps"
+    if dataset.rpcs is not None:
+        return "rpcs"
+    return "nothing" if dataset.crs is None else "crs"
+
+
+def block_cache(mib: int) -> rasterio.Env:
+    """Return an environment in which GDAL keeps so many MiB of decoded blocks.
+
+    By itself it takes 5 % of the machine's memory.
+    """
+    # In bytes: rasterio hands the number on as it is, unlike GDAL's own option.
+    return rasterio.Env(GDAL_CACHEMAX=mib * 2**20)
+
+
+def read_window(
+    dataset: rasterio.DatasetReader,
+    numbers: Sequence[int],
+    window: PixelWindow,
+    *,
+    nodata: NodataRule = "auto",
+    shape: tuple[int, int] | None = None,
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Read a window and where it has data.
+
+    A pixel is invalid when one of its bands is not finite, and by the rule:
+
+    * ``auto``: what the file says: alpha 0, its mask, its nodata value. A file of more
+      than 8 bit that says nothing: all bands 0; in floats, also the type's limits.
+    * ``none``: nothing else.
+    * a number: as if the file declared that nodata value, and nothing more.
+
+    A nodata value that could be a measurement (0, or 255 in bytes) must be in all the
+    bands read, as in GDAL's dataset mask; one that could not (negative, or a float
+    other than 0) in any of them.
+
+    Args:
+        dataset: An open image.
+        numbers: 1-based band numbers.
+        window: Lies inside the image.
+        nodata: The rule.
+        shape: Height and width to thin the window out to, from overviews where there
+            are some; None: every pixel.
+
+    Returns:
+        Pixels ``(B, height, width)`` in the file's type, valid ``(height, width)``
+        bool.
+
+    Raises:
+        RasterError: If the window sticks out or the file is damaged there.
+        ParameterError: If the rule is unknown.
+    """
+    rule = check_nodata(nodata)
+    _check_inside(dataset, window)
+    area = Window(window.col, window.row, window.width, window.height)
+    try:
+        pixels = _read(dataset, numbers, area, shape or (window.height, window.width))
+        valid = (
+            np.isfinite(pixels).all(axis=0)
+            if pixels.dtype.kind == "f"
+            else np.ones(pixels.shape[1:], bool)
+        )
+        if rule == "auto":
+            valid &= declared_valid(dataset, numbers, area, pixels)
+        elif rule != "none":
+            valid &= ~is_nodata(pixels, [float(rule)] * len(numbers))
+    except RasterioError as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise RasterError(
+            f"{user_name(dataset.name)} cannot be read at window {tuple(window)} "
+            f"({reason}); the file may be truncated or the connection cut: copy or "
+            "download it again"
+        ) from error
+    return pixels, valid
+
+
+def _read(
+    dataset: rasterio.DatasetReader,
+    numbers: Sequence[int],
+    area: Window,
+    shape: tuple[int, int],
+) -> np.ndarray[Any, Any]:
+    """Read bands; where a VRT's differ in type, in the one that holds them all."""
+    if len({dataset.dtypes[number - 1] for number in numbers}) == 1:
+        everything = (len(numbers), *shape)
+        return np.asarray(
+            dataset.read(list(numbers), window=area, out_shape=everything)
+        )
+    bands = [dataset.read(n, window=area, out_shape=shape) for n in numbers]
+    return np.stack(bands).astype(np.result_type(*bands))
+
+
+def _check_inside(dataset: rasterio.DatasetReader, window: PixelWindow) -> None:
+    row, col, height, width = window
+    if (
+        min(row, col) < 0
+        or min(height, width) < 1
+        or row + height > dataset.height
+        or col + width > dataset.width
+    ):
+        raise RasterError(
+            f"window {tuple(window)} (row, col, height, width) is asked of "
+            f"{dataset.name}, expected it inside {dataset.height} x {dataset.width}"
+        )
+
+
+def same_grid(first: RasterDescription, second: RasterDescription) -> bool:
+    """Tell whether two images share size, CRS and pixel grid.
+
+    The corners may differ by :data:`GRID_TOLERANCE` pixels: tiles cut by other software
+    differ in the last digits.
+    """
+    if (first.width, first.height) != (second.width, second.height):
+        return False
+    return same_crs(first.crs, second.crs) and grids_agree(
+        first.transform, second.transform, first.width, first.height
+    )
+
+
+#: How an image without a grid says where it lies, and how to give it one.
+_WARPS = {
+    "gcps": (
+        "ground control points",
+        "gdalwarp -tps -t_srs EPSG:… FILE OUTPUT, or rio warp FILE OUTPUT --dst-crs "
+        "EPSG:…",
+    ),
+    "rpcs": (
+        "rational polynomials (RPC)",
+        "gdalwarp -rpc -t_srs EPSG:… FILE OUTPUT",
+    ),
+}
+
+
+def warp_advice(description: RasterDescription) -> str | None:
+    """Say how to give an image a grid that has half of one; None for others."""
+    if description.located_by == "crs":
+        return (
+            f"{description.path} has a CRS and no geotransform, expected both: nobody knows "
+            "which place its pixels show; set it with gdal_edit.py -a_ullr LEFT TOP RIGHT "
+            "BOTTOM FILE"
+        )
+    if description.located_by not in _WARPS:
+        return None
+    what, how = _WARPS[description.located_by]
+    return (
+        f"{description.path} is located by {what} alone, expected a grid in a CRS; warp "
+        f"it first: {how}"
+    )
+
+
+def require_crs(description: RasterDescription) -> CRS:
+    """Return the image's CRS.
+
+    Raises:
+        RasterError: If it has none; says how to set one.
+    """
+    advice = warp_advice(description)
+    if advice is not None:
+        raise RasterError(advice)
+    if description.crs is None:
+        raise RasterError(
+            f"{description.path} has no CRS, expected a georeferenced image; if you "
+            "know the CRS, set it: gdal_edit.py -a_srs EPSG:… FILE"
+        )
+    return description.crs

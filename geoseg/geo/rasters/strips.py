@@ -1,0 +1,74 @@
+"""What travels from the predictor to the maps: strips of raster rows, top to bottom."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from geoseg.core.patches import IGNORE
+from geoseg.scores.metrics import BACKGROUND
+
+#: Values that are counted at a time.
+_COUNTED = 2**20
+
+
+class Strip(NamedTuple):
+    """Class probabilities of some rows.
+
+    Attributes:
+        row: first row, counted from the top of the predicted region.
+        probability: ``(C, h, W)`` float32; sums to one over C where valid, 0 elsewhere.
+        valid: ``(h, W)`` bool, True where every band has data.
+    """
+
+    row: int
+    probability: npt.NDArray[np.float32]
+    valid: npt.NDArray[np.bool_]
+
+
+class ClassStrip(NamedTuple):
+    """The class of every pixel of some rows.
+
+    Attributes:
+        row: first row, counted from the top of the predicted region.
+        classes: ``(h, W)`` uint8; 0 background, 255 where there is no data.
+        score: ``(h, W)`` float32, the probability of that class, in [0, 1].
+    """
+
+    row: int
+    classes: npt.NDArray[np.uint8]
+    score: npt.NDArray[np.float32]
+
+
+def classify(strip: Strip) -> ClassStrip:
+    """Give every pixel its most probable class; ties go to the lower class id."""
+    score = strip.probability[0].copy()
+    classes = np.zeros(score.shape, dtype=np.uint8)
+    for class_id, probability in enumerate(strip.probability[1:], start=1):
+        # Every class above background overwrites only where it is strictly larger.
+        larger = probability > score
+        classes[larger] = class_id
+        np.maximum(score, probability, out=score)
+    classes[~strip.valid] = IGNORE
+    return ClassStrip(strip.row, classes, score)
+
+
+def count_values(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Count how often each of the 256 values is there."""
+    flat = values.reshape(-1)
+    counts = np.zeros(IGNORE + 1, dtype=np.int64)
+    # NumPy counts eight-byte copies: of some at a time.
+    for start in range(0, len(flat), _COUNTED):
+        counts += np.bincount(flat[start : start + _COUNTED], minlength=len(counts))
+    return counts
+
+
+def keep_classes(
+    strips: Iterable[ClassStrip], class_ids: Sequence[int]
+) -> Iterator[ClassStrip]:
+    """Make background of all classes but some; what has no data stays."""
+    kept = [*class_ids, IGNORE]
+    for strip in strips:
+        classes = np.where(np.isin(strip.classes, kept), strip.classes, BACKGROUND)
+        yield strip._replace(classes=classes.astype(np.uint8))

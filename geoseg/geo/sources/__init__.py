@@ -1,0 +1,1 @@
+"""What may be read, and how: formats, networks, VRTs, sidecars, texts."""

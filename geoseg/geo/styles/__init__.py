@@ -1,0 +1,1 @@
+"""Styles of maps for QGIS and others."""

@@ -1,0 +1,376 @@
+"""The contract that every segmentation method fulfils."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geoseg.core.errors import ParameterError
+from geoseg.core.patches import PatchBatch
+from geoseg.core.whitening import Whitening, WhiteningLayer
+from geoseg.methods.networks.folding import folded
+from geoseg.methods.networks.quantizing import quantized
+from geoseg.methods.networks.trunk import Trunk
+
+#: Gives the batches of one epoch anew at each call.
+Batches = Callable[[], Iterable[PatchBatch]]
+
+
+#: Name that the head of classes has in all methods that learn them.
+CLASS_HEAD = "classes"
+
+#: Whether a training starts from another model: see :meth:`Method.start_from`.
+Start = Literal["never", "may", "must"]
+
+
+class StepContext(NamedTuple):
+    """Where in the training a step stands; with the patch index it keys all chance.
+
+    Attributes:
+        epoch: Number of the pass over the patches, from 0.
+        step: Number of optimiser steps made before this one.
+        seed: The run's seed.
+    """
+
+    epoch: int
+    step: int
+    seed: int
+
+
+class StepOutput(NamedTuple):
+    """What a training step returns.
+
+    Attributes:
+        loss: Scalar to minimise.
+        logs: Scalars to log, detached. ``entropy`` (marginal entropy over ln K) and
+            ``confidence`` (mean highest probability) are shown while training, and
+            tell collapse.
+        areas: Head → ``(K,)`` float, the share of the valid pixels that each of its
+            clusters has, detached; logged to ``areas.csv``. Of the heads that the step
+            trained; ``entropy`` and ``confidence`` are those of the last one.
+    """
+
+    loss: Tensor
+    logs: dict[str, Tensor]
+    areas: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Method(nn.Module):
+    """A segmentation method: a plain module that knows its loss and its outputs.
+
+    A subclass builds every module and buffer in ``__init__`` from ``in_channels`` and
+    plain JSON values; its ``state_dict()`` is all that prediction needs. A cluster id
+    means the same thing in every patch. It overrides :meth:`probabilities`, and
+    :meth:`training_step` or :meth:`finish` according to how it learns.
+
+    Attributes:
+        uses_labels: Whether it reads ``PatchBatch.mask``.
+        gradient: Whether it learns by optimiser steps; if not, by :meth:`finish` alone.
+        couples_batch: Whether its loss is one of the whole batch, and not a mean over
+            patches: then parts of a batch do not add up to it.
+        has_features: Whether a trunk computes features, see :meth:`features`.
+        has_probabilities: Whether :meth:`predict` tells how sure it is; if not, one
+            cluster has all of each pixel, and footprints have no score.
+        labelled_share: Share of the patches that come from the labelled tiles: 1 for
+            training on those alone. None: tiles count by their area, labelled or not.
+        labels_epochs: Whether :meth:`begin_epoch` has to see every patch of its epoch, as
+            those do that label them. Epochs are short then: see
+            :data:`geoseg.core.patches.FIT_PATCHES`.
+        start: Whether training may or must start from another model's trunk, see
+            :meth:`start_from`.
+        label_free_choice: How a checkpoint, and what predicts in it, is chosen without
+            labels; for ``geoseg methods``.
+        choices: Parameter → the values that it may have, of those that are words.
+        jumps: Whether probabilities jump where a number passes a bound (the nearest
+            centroid, a threshold), so that rounding may tip single pixels over.
+        heads: Name of each output → its number of clusters ``K``.
+        default_head: The head that prediction takes unless told otherwise.
+        class_head: The head whose outputs are classes and not clusters, so that it needs
+            no matching; only methods with ``uses_labels`` have one.
+        divisor: Height and width that :meth:`probabilities` takes are multiples of it.
+    """
+
+    uses_labels: ClassVar[bool] = False
+    gradient: ClassVar[bool] = True
+    couples_batch: ClassVar[bool] = False
+    has_features: ClassVar[bool] = False
+    has_probabilities: ClassVar[bool] = True
+    labelled_share: ClassVar[float | None] = None
+    labels_epochs: ClassVar[bool] = False
+    start: ClassVar[Start] = "never"
+    label_free_choice: ClassVar[str] = "nothing to choose"
+    choices: ClassVar[Mapping[str, Sequence[str]]] = MappingProxyType({})
+
+    heads: dict[str, int]
+    default_head: str
+    class_head: str | None = None
+    divisor: int = 1
+    jumps: bool = False
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        if in_channels < 1:
+            raise ParameterError(f"in_channels is {in_channels}, expected at least 1")
+        self.in_channels = in_channels
+        self.whitening: WhiteningLayer | None = None
+
+    @classmethod
+    def parameters_of_data(
+        cls, bands: Sequence[str], classes: Sequence[str]
+    ) -> dict[str, str | int]:
+        """Return the parameters that follow from the data unless they are given.
+
+        Args:
+            bands: Name of each channel of the image, such as ``red`` or ``nir``.
+            classes: Names of the labels' classes, ``background`` first.
+        """
+        return {}
+
+    @classmethod
+    def check_installed(cls) -> None:
+        """Refuse to train where a package is missing that training needs."""
+
+    def whiten(self, whitening: Whitening | None) -> None:
+        """Set the whitening that the card names; whoever builds a method calls this."""
+        self.whitening = None if whitening is None else WhiteningLayer(whitening)
+
+    def whitened(self, image: Tensor) -> Tensor:
+        """Return the bands as a network or a clustering sees them.
+
+        Every method passes its images through here once, after it has made its views.
+
+        Args:
+            image: ``(N, C, H, W)`` in [0, 1].
+
+        Returns:
+            The image itself, or ``(N, C, H, W)`` of about mean 0 and variance 1.
+        """
+        if self.whitening is None:
+            return image
+        whitened: Tensor = self.whitening(image)
+        return whitened
+
+    def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return ``(N, K, H, W)`` probabilities; H and W are multiples of divisor."""
+        raise NotImplementedError(f"{type(self).__name__} does not predict")
+
+    def head_probabilities(
+        self, image: Tensor, valid: Tensor, heads: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Return the :meth:`probabilities` of several heads, bit for bit.
+
+        Methods whose heads share a trunk override it, to run the trunk once.
+        """
+        return {head: self.probabilities(image, valid, head) for head in heads}
+
+    def features(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Return the trunk's ``(N, D, h, w)`` features, often smaller than the image.
+
+        H and W are multiples of divisor. Only methods with ``has_features`` have it: what
+        probes and reports cluster, whatever the heads say.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no trunk")
+
+    def training_step(self, batch: PatchBatch, context: StepContext) -> StepOutput:
+        """Return the loss of one batch; only methods with ``gradient`` have it."""
+        raise NotImplementedError(f"{type(self).__name__} has no training step")
+
+    def start_from(self, other: "Method") -> None:
+        """Take over the weights of another method's trunk, the same network.
+
+        Args:
+            other: A trained method with features.
+
+        Raises:
+            ParameterError: If it has no trunk, or another one.
+        """
+        found = _trunk_weights(other)
+        expected = _trunk_weights(self)
+        shapes, own = (
+            {name: tuple(tensor.shape) for name, tensor in weights.items()}
+            for weights in (found, expected)
+        )
+        if not found or shapes != own:
+            what = "another trunk" if found else "no trunk"
+            raise ParameterError(
+                f"{type(other).__name__} has {what}, expected that of "
+                f"{type(self).__name__}: start from a model of the same trunk and width"
+            )
+        self.load_state_dict(found, strict=False)
+
+    def configure_optimizer(self) -> torch.optim.Optimizer:
+        """Return the optimiser of all parameters that learn by gradient."""
+        raise NotImplementedError(f"{type(self).__name__} has no optimiser")
+
+    def rate_factor(self, group: int, epoch: int) -> float:
+        """Return a factor of an optimiser group's rate, beside the training's schedule.
+
+        Args:
+            group: Number of the group in the optimiser.
+            epoch: Number of the epoch.
+        """
+        return 1.0
+
+    def begin_epoch(self, context: StepContext, batches: Batches) -> None:
+        """Prepare an epoch, for instance by clustering; not repeated on resume.
+
+        Args:
+            context: Of the epoch's first step.
+            batches: All of the epoch, for methods with ``labels_epochs``; else as many
+                as a fit reads.
+        """
+
+    def advice_on_collapse(self, head: str) -> str:
+        """Say what to try when a head's clusters have collapsed, as a list in words."""
+        return "a lower learning rate, a larger --batch-size or more clusters"
+
+    def epoch_state(self) -> dict[str, Tensor]:
+        """Return what :meth:`begin_epoch` made that prediction does not need.
+
+        It goes into the checkpoint, so that a run that resumes within an epoch goes on
+        with it; not into the model file.
+        """
+        return {}
+
+    def load_epoch_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what :meth:`epoch_state` returned."""
+
+    def finish(self, batches: Batches) -> None:
+        """Make a last fit after the optimiser steps, or the only one.
+
+        Args:
+            batches: Spread over all tiles; all passes give the same.
+        """
+
+    def for_prediction(self, *, quantize: bool = False) -> Self:
+        """Return the method with a :func:`folded` trunk, itself if that changes nothing.
+
+        The copy shares all that is not folded; it is to be asked at once, not kept.
+
+        Args:
+            quantize: Take a :func:`quantized` trunk, for a CPU.
+
+        Raises:
+            ParameterError: If there is no trunk to quantise, or it cannot be.
+        """
+        trunk = self._modules.get("trunk")
+        if quantize and not isinstance(trunk, Trunk):
+            raise ParameterError(
+                f"{type(self).__name__} has no network that could compute in 8 bits, "
+                "expected a method with a trunk: leave out --quantize"
+            )
+        faster = trunk
+        if isinstance(trunk, Trunk):
+            faster = quantized(trunk) if quantize else folded(trunk)
+        if faster is trunk:
+            return self
+        found = copy.copy(self)
+        found._modules = {**self._modules, "trunk": faster}
+        return found
+
+    def predict(self, image: Tensor, valid: Tensor, head: str | None = None) -> Tensor:
+        """Return cluster probabilities for images of any size.
+
+        Args:
+            image: ``(N, C, H, W)`` float, normalised as in training.
+            valid: ``(N, H, W)`` bool.
+            head: One of :attr:`heads`, or None for the default.
+
+        Returns:
+            ``(N, K, H, W)`` float in [0, 1], summing to one over K.
+
+        Raises:
+            ParameterError: If there is no such head.
+        """
+        name = self.default_head if head is None else head
+        return self.predict_heads(image, valid, (name,))[name]
+
+    def predict_traced(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return what :meth:`predict` does, by steps that a tracer can follow."""
+        height, width = image.shape[-2:]
+        found = self.traced_probabilities(*self._padded(image, valid), head)
+        return found[..., :height, :width]
+
+    def traced_probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return the :meth:`probabilities`, up to rounding, for a tracer.
+
+        No numpy, and no way or number of steps that depends on values or sizes. A
+        method overrides it whose probabilities are made in another way.
+        """
+        return self.probabilities(image, valid, head)
+
+    def predict_heads(
+        self, image: Tensor, valid: Tensor, heads: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Return what :meth:`predict` does of several heads, in one pass.
+
+        Args:
+            image: ``(N, C, H, W)`` float, normalised as in training.
+            valid: ``(N, H, W)`` bool.
+            heads: Some of :attr:`heads`.
+
+        Returns:
+            Head → ``(N, K, H, W)``, the very bits of :meth:`predict`.
+
+        Raises:
+            ParameterError: If there is no such head.
+        """
+        for name in heads:
+            if name not in self.heads:
+                raise ParameterError(
+                    f"there is no head {name!r}, expected one of {list(self.heads)}"
+                )
+        height, width = image.shape[-2:]
+        image, valid = self._padded(image, valid)
+        found = self.head_probabilities(image, valid, heads)
+        return {name: planes[..., :height, :width] for name, planes in found.items()}
+
+    def _padded(self, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Repeat the outermost pixels, not valid there, to multiples of the divisor."""
+        height, width = image.shape[-2:]
+        bottom, right = -height % self.divisor, -width % self.divisor
+        if bottom or right:
+            image = F.pad(image, (0, right, 0, bottom), mode="replicate")
+            valid = F.pad(valid, (0, right, 0, bottom), value=False)
+        return image, valid
+
+
+def _trunk_weights(method: Method) -> dict[str, Tensor]:
+    """Return the entries of a method's state that belong to its ``trunk``."""
+    state = method.state_dict()
+    return {name: state[name] for name in state if name.startswith("trunk.")}
+
+
+#: Most clusters of a head. Some hundreds can be matched on 50 tiles; the joint of IIC
+#: has their square for every displacement.
+MOST_CLUSTERS = 4096
+
+
+def check_heads(heads: Mapping[str, int]) -> None:
+    """Refuse heads without at least two clusters, or with absurdly many.
+
+    Raises:
+        ParameterError: If a head has fewer than two clusters or more than
+            :data:`MOST_CLUSTERS`.
+    """
+    for name, clusters in heads.items():
+        if not 2 <= clusters <= MOST_CLUSTERS:
+            raise ParameterError(
+                f"head {name!r} has {clusters} clusters, expected 2 to {MOST_CLUSTERS}"
+            )
+
+
+def check_rate(learning_rate: float) -> None:
+    """Refuse a learning rate that goes nowhere or uphill.
+
+    Raises:
+        ParameterError: If it is not positive.
+    """
+    if learning_rate <= 0:
+        raise ParameterError(
+            f"learning_rate is {learning_rate}, expected more than 0, such as 0.001"
+        )

@@ -1,0 +1,1 @@
+"""K-means over pixels, and the pseudo-labels that it gives."""

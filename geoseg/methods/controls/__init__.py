@@ -1,0 +1,1 @@
+"""Controls: what can be had without learning from unlabelled images."""

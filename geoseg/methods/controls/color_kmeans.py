@@ -1,0 +1,66 @@
+"""The colour control: k-means of pixel values."""
+
+import torch
+from torch import Tensor
+
+from geoseg.methods.bases.method import Batches, Method, check_heads
+from geoseg.methods.clustering.kmeans import kmeans
+from geoseg.methods.clustering.nearest import assign
+from geoseg.methods.losses.prototypes import prototype_logits
+from geoseg.methods.pixels import one_hot_planes, sample_pixels
+
+
+class ColorKMeans(Method):
+    """Clusters pixels by their channel values alone: what colour can tell.
+
+    Any method that claims to see more than colour has to beat it, with as many clusters
+    and the same matching.
+
+    Args:
+        in_channels: Channels of the image.
+        clusters: K.
+        pixels: Number of pixels that k-means sees, at most.
+        seed: Of the k-means++ start.
+    """
+
+    gradient = False
+    has_probabilities = False
+    jumps = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        clusters: int = 24,
+        pixels: int = 262144,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(in_channels)
+        self.heads = {"main": clusters}
+        check_heads(self.heads)
+        self.default_head = "main"
+        self.pixels = pixels
+        self.seed = seed
+        self.register_buffer("centroids", torch.zeros(clusters, in_channels))
+
+    def finish(self, batches: Batches) -> None:
+        """Fit the centroids."""
+        sample = sample_pixels(
+            ((self.whitened(batch.image), batch.valid) for batch in batches()),
+            self.pixels,
+        )
+        result = kmeans(lambda: [sample], self.heads["main"], seed=self.seed)
+        self.get_buffer("centroids").copy_(result.centroids)
+
+    def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return ``(N, K, H, W)`` ones at the nearest centroid, zeros elsewhere."""
+        n, c, h, w = image.shape
+        pixels = self.whitened(image).permute(0, 2, 3, 1).reshape(-1, c)
+        ids = assign(pixels, self.get_buffer("centroids")).reshape(n, h, w)
+        return one_hot_planes(ids, self.heads[head], image.dtype)
+
+    def traced_probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return the nearest centroids by a 1×1 convolution with all of them."""
+        pixels = self.whitened(image)
+        ids = prototype_logits(pixels, self.get_buffer("centroids")).argmax(dim=1)
+        return one_hot_planes(ids, self.heads[head], image.dtype)

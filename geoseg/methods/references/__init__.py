@@ -1,0 +1,1 @@
+"""References: networks that learn from labels."""

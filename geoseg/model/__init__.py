@@ -1,0 +1,1 @@
+"""The model file: what it holds, how it is asked, and what its clusters mean."""

@@ -1,0 +1,266 @@
+"""The model file: safetensors weights and one JSON card that says how to use them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from geoseg.core.aside import replacing
+from geoseg.core.errors import (
+    MatchingError,
+    ModelFileError,
+    OutputError,
+    ParameterError,
+)
+from geoseg.methods import build_method
+from geoseg.methods.bases.method import Method
+from geoseg.model.card import CARD_KEY, ModelCard, load_card
+from geoseg.model.inference import Inference, in_parts, joined
+from geoseg.model.thresholds import move_threshold
+
+#: Widths and numbers of clusters up to this are built without a second thought.
+MODEST_SIZE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A method with its card: images in, class probabilities out."""
+
+    method: Method
+    card: ModelCard
+    inference: Inference = Inference()
+
+    def to(self, device: str) -> "Model":
+        """Return the model on a device; inputs are brought there by themselves.
+
+        Raises:
+            ParameterError: If the device is not there.
+        """
+        try:
+            return replace(self, method=self.method.to(device))
+        except (RuntimeError, AssertionError) as error:
+            raise ParameterError(
+                f"there is no device {device!r} here ({error}): choose --device cpu"
+            ) from error
+
+    @property
+    def learned_classes(self) -> bool:
+        """Whether the card's head tells classes that it learned from labels."""
+        return self.card.head == self.method.class_head
+
+    def with_card(self, **changes: Any) -> "Model":
+        """Return a model of the same weights whose card has other values."""
+        return replace(self, card=replace(self.card, **changes))
+
+    def with_inference(self, inference: Inference) -> "Model":
+        """Return the model asked in another way.
+
+        Raises:
+            ParameterError: If that does not pay on its device, or the method cannot.
+        """
+        inference.check(self._device)
+        self.method.for_prediction(quantize=inference.quantize)
+        return replace(self, inference=inference)
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device(next(iter(self.method.state_dict().values())).device)
+
+    def head_probabilities(
+        self, image: Tensor, valid: Tensor, heads: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """Return the ``(N, K, H, W)`` cluster probabilities of several heads.
+
+        Those of learned classes are such that their threshold lies at one half.
+        """
+        method = self.method.for_prediction(quantize=self.inference.quantize)
+        ask = partial(self.inference, partial(method.predict_heads, heads=heads))
+        both = image.to(self._device), valid.to(self._device)
+        parts = [ask(*part) for part in in_parts(*both)]
+        return {
+            head: self.at_one_half(joined([part[head] for part in parts]), head)
+            for head in heads
+        }
+
+    def at_one_half(self, probability: Tensor, head: str) -> Tensor:
+        """Move the threshold of a head's ``(N, K, H, W)`` to 1/2 if it learned classes."""
+        own = head == self.method.class_head
+        matching = self.card.matchings.get(head) if own else None
+        if matching is None or matching.threshold is None:
+            return probability
+        return move_threshold(probability, matching.threshold)
+
+    def with_head(self, head: str) -> "Model":
+        """Return the model with another head for prediction.
+
+        Raises:
+            ParameterError: If the method has no such head.
+        """
+        if head not in self.method.heads:
+            raise ParameterError(
+                f"the model has no head {head!r}, expected one of "
+                f"{', '.join(self.method.heads)}"
+            )
+        return self.with_card(head=head)
+
+    def cluster_probabilities(
+        self, image: Tensor, valid: Tensor, head: str | None = None
+    ) -> Tensor:
+        """Return ``(N, K, H, W)`` cluster probabilities of a head."""
+        name = head or self.card.head
+        return self.head_probabilities(image, valid, (name,))[name]
+
+    def require_matching(self, head: str | None = None) -> None:
+        """Check that the clusters of a head (the card's by default) have classes.
+
+        Raises:
+            MatchingError: If the head has not been matched to classes.
+        """
+        name = head or self.card.head
+        if name != self.method.class_head and name not in self.card.matchings:
+            raise MatchingError(
+                f"no cluster of head {name!r} has a class yet: run geoseg match with "
+                "labelled tiles first"
+            )
+
+    def class_probabilities(
+        self, image: Tensor, valid: Tensor, head: str | None = None
+    ) -> Tensor:
+        """Return ``(N, C, H, W)`` class probabilities that sum to one over C.
+
+        The probabilities of all clusters that mean a class are summed: the matching's
+        threshold decides clusters, not pixels.
+
+        Raises:
+            MatchingError: If the head has not been matched to classes.
+        """
+        name = head or self.card.head
+        # part by part: there are fewer classes to join than clusters
+        parts = in_parts(image.to(self._device), valid.to(self._device))
+        clusters = (self.cluster_probabilities(*part, name) for part in parts)
+        return joined([self.fold(part, name) for part in clusters])
+
+    def fold(self, clusters: Tensor, head: str | None = None) -> Tensor:
+        """Sum ``(N, K, H, W)`` cluster into ``(N, C, H, W)`` class probabilities.
+
+        A head of classes has nothing to sum.
+
+        Raises:
+            MatchingError: If the head has not been matched to classes.
+        """
+        name = head or self.card.head
+        if name == self.method.class_head:
+            return clusters
+        self.require_matching(name)
+        fold = self.card.matchings[name].matrix.to(clusters)  # (K, C)
+        folded = clusters.permute(0, 2, 3, 1) @ fold  # (N, H, W, C)
+        return folded.permute(0, 3, 1, 2).contiguous()
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write a model file aside and rename it.
+
+    Equal models give equal bytes.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    card = json.dumps(model.card.to_json(), sort_keys=True, allow_nan=False)
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.method.state_dict().items()
+    }
+    try:
+        with replacing(path) as aside:
+            # safetensors gives its files to their owner alone, whatever the umask says
+            mode = aside.stat().st_mode
+            save_file(weights, aside, metadata={CARD_KEY: card})
+            aside.chmod(mode)
+    except (SafetensorError, OSError) as error:
+        raise OutputError.unwritable(path, error) from error
+
+
+def load_model(path: Path) -> Model:
+    """Read a model file; nothing in it is executed.
+
+    Raises:
+        ModelFileError: If the file is absent, damaged, not geoseg's, or its weights do
+            not fit the method that its card names.
+    """
+    card = load_card(path)
+    method = _empty_method(path, card)
+    expected = method.state_dict()
+    with safe_open(path, framework="pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+        if found != shapes:
+            names = sorted(set(found.items()) ^ set(shapes.items()))
+            raise ModelFileError(
+                f"the weights of {path} do not fit its card, first at "
+                f"{names[0][0]!r}: the file is damaged or was edited"
+            )
+        weights = {name: file.get_tensor(name) for name in shapes}
+    for name, tensor in weights.items():
+        if tensor.dtype != expected[name].dtype:
+            raise ModelFileError(
+                f"{name!r} in {path} is {tensor.dtype}, expected "
+                f"{expected[name].dtype}: the file is damaged or was edited"
+            )
+        if not bool(tensor.isfinite().all()):
+            raise ModelFileError(
+                f"{name!r} in {path} is not finite, expected numbers: the file is "
+                "damaged or its training diverged; train again"
+            )
+    method.load_state_dict(weights, assign=True)
+    method.whiten(card.normalization.whitening)
+    method.requires_grad_(False)
+    if card.head not in method.heads:
+        raise ModelFileError(
+            f"the card of {path} names head {card.head!r}, the method has "
+            f"{list(method.heads)}"
+        )
+    for head, matching in card.matchings.items():
+        expected_size = (method.heads.get(head), len(card.class_names))
+        if (matching.num_clusters, matching.num_classes) != expected_size:
+            raise ModelFileError(
+                f"the card of {path} matches {matching.num_clusters} clusters of head "
+                f"{head!r} to {matching.num_classes} classes, the model has "
+                f"{expected_size[0]} clusters and {expected_size[1]} classes"
+            )
+    return Model(method.eval(), card)
+
+
+def _empty_method(path: Path, card: ModelCard) -> Method:
+    """Build the method that a card names, without weights worth keeping.
+
+    A card may ask for sizes that would fill the memory. Then it is built without any,
+    on the meta device, until the file has shown tensors of such shapes; the usual sizes
+    are built plainly, for that device costs two seconds of imports.
+    """
+    channels = card.normalization.channels
+    sizes = [v for v in card.parameters.values() if isinstance(v, int)]
+    modest = max([channels, *sizes]) <= MODEST_SIZE
+    try:
+        with nullcontext() if modest else torch.device("meta"):
+            return build_method(card.method, channels, card.parameters)
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        # torch writes its C++ stack below the first line
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelFileError(
+            f"the card of {path} describes no known method: {reason}"
+        ) from error
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

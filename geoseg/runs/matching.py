@@ -1,0 +1,133 @@
+"""Which clusters are buildings, by the labelled tiles that a run's settings name."""
+
+import logging
+from collections.abc import Sequence
+
+from geoseg.core.errors import LabelError, MatchingError
+from geoseg.core.words import counted
+from geoseg.geo.evaluation.matching import ALL_ALIKE, largest_cluster, match_model
+from geoseg.geo.rasters import raster
+from geoseg.geo.rasters.bands import check_scaling
+from geoseg.geo.rasters.inspection import warn_of_unlike
+from geoseg.geo.tiles.keys import tile_keys
+from geoseg.geo.tiles.roles import MATCH_TILES, split_tiles
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+from geoseg.runs.settings import RunSettings, count_of
+from geoseg.runs.tiles.run_tiles import split_seed, tiles_of
+from geoseg.runs.tiles.seen import MATCHED, seen_tiles
+
+log = logging.getLogger(__name__)
+
+
+def match_again(model: Model, settings: RunSettings) -> Model:
+    """Match a trained model on labelled tiles, those of the settings' ``match`` role.
+
+    No more tiles are looked at than the settings ask for.
+
+    Raises:
+        LabelError: If no tile has labels.
+        MatchingError: If the model has learned its classes.
+    """
+    if model.method.class_head is not None:
+        raise MatchingError(
+            f"{model.card.method} has learned its classes from labels, there is nothing "
+            "to match: train it again on other labelled tiles"
+        )
+    tiles = [tile for tile in tiles_of(settings) if tile.labels is not None]
+    if not tiles:
+        raise LabelError(
+            f"no tile of {settings.source} has labels: name them with --labels"
+        )
+    say_objective(settings)
+    tiles = _some_of(tiles, settings)
+    _warn_of_test(model.card, tiles)
+    keys = {**model.card.provenance.get("tile_keys", {})}
+    keys[MATCHED] = [key.to_json() for key in tile_keys(tiles)]
+    former = {k: v for k, v in model.card.provenance.items() if k != "refit"}
+    provenance = {
+        **former,
+        "matched_on": [tile.id for tile in tiles],
+        "tile_keys": keys,
+        "labels": settings.label_options,
+    }
+    grids = [raster.describe(image) for image in dict.fromkeys(t.image for t in tiles)]
+    for grid in grids:
+        scaling = model.card.provenance.get("image_scaling")
+        check_scaling(grid, model.card.normalization.bands, scaling)
+    matched = match_model(model, tiles, objective=settings.objective)
+    warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
+    # The scores on the card were those of the former matching.
+    return matched.with_card(provenance=provenance, metrics={})
+
+
+def _some_of(tiles: list[Tile], settings: RunSettings) -> list[Tile]:
+    """Choose as many tiles as the settings say, blocked in space."""
+    wanted = MATCH_TILES if settings.match_tiles is None else settings.match_tiles
+    count = count_of(wanted, len(tiles))
+    if count >= len(tiles):
+        return tiles
+    split = split_tiles(tiles, match=count, seed=split_seed(settings))
+    log.info(
+        "%s with labels: %d to name the clusters, %d left alone (--match-tiles)",
+        counted(len(tiles), "tile"),
+        *(len(split.match), len(tiles) - len(split.match)),
+    )
+    return list(split.match)
+
+
+def _warn_of_test(card: ModelCard, tiles: Sequence[Tile]) -> None:
+    """Say which tiles can no longer be tested on once their labels name the clusters."""
+    test = seen_tiles(card, tiles).test
+    if test:
+        log.warning(
+            "%d of the %s to match on were kept for the model's test: geoseg evaluate "
+            "--model leaves them out from now on",
+            *(len(test), counted(len(tiles), "tile")),
+        )
+
+
+def refuse_worse(model: Model) -> None:
+    """Refuse to put a matching that tells nothing in the place of the one before.
+
+    Raises:
+        MatchingError: If nearly all labelled pixels lie in one cluster of its head.
+    """
+    cluster, share = largest_cluster(model.card.matchings[model.card.head])
+    if share > ALL_ALIKE:
+        raise MatchingError(
+            f"the model is left as it was: {100 * share:.1f} % of the labelled pixels "
+            f"lie in cluster {cluster} of head {model.card.head!r}, which tells nothing "
+            "apart; to write it all the same, name another file with -o"
+        )
+
+
+def say_objective(settings: RunSettings) -> None:
+    """Say that with several classes there is but one objective."""
+    classes = settings.label_classes.names
+    if len(classes) > 2 and settings.objective != "accuracy":
+        log.info(
+            "%d classes: every cluster takes the class of its largest share, as for "
+            "--objective accuracy",
+            len(classes),
+        )
+
+
+def select_head(model: Model, tiles: Sequence[Tile]) -> Model:
+    """Choose the head with the best IoU of building on selection tiles.
+
+    With more than two classes, with the best mean IoU.
+    """
+    from geoseg.geo.evaluation.evaluation import evaluate_models
+    from geoseg.scores.metrics import iou, mean_iou
+
+    score = iou if len(model.card.class_names) == 2 else mean_iou
+    heads = {head: model.with_card(head=head) for head in model.card.matchings}
+    ious = {
+        entry.name: float(score(entry.confusions.sum(0)))
+        for entry in evaluate_models(heads, tiles, polygons=False)
+    }
+    best = max(ious, key=lambda head: ious[head])
+    log.info("selection tiles: IoU %s; head %s", ious, best)
+    return model.with_card(head=best)

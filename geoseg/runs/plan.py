@@ -1,0 +1,106 @@
+"""All that a run needs before it has a folder, and the training that follows from it."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from geoseg.core.normalization import Normalization
+from geoseg.core.run_files import METRICS_NAME
+from geoseg.geo.tiles.roles import Split
+from geoseg.methods import build_method
+from geoseg.model.card import ModelCard
+from geoseg.model.file import Model
+from geoseg.runs.fitting import check_schedule, train_method
+from geoseg.runs.resuming import last_logs
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.starting import initial_model, new_card
+from geoseg.runs.tiles.run_tiles import loader_of, patch_tiles
+
+if TYPE_CHECKING:
+    from geoseg.geo.patches.dataset import PatchLoader
+    from geoseg.training.limits import FitResult
+
+
+class Plan(NamedTuple):
+    """All that a run needs, made before its folder."""
+
+    settings: RunSettings
+    split: Split
+    card: ModelCard
+    loader: "PatchLoader"
+    loaders: "Callable[[int, int], PatchLoader]"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in a pass over the patches."""
+        return math.ceil(len(self.loader) / self.settings.devices)
+
+
+def plan_run(
+    settings: RunSettings,
+    split: Split,
+    normalization: Normalization,
+    facts: Mapping[str, Any],
+) -> Plan:
+    """Judge the settings of a run by its tiles; nothing is written yet.
+
+    Args:
+        settings: Of the run.
+        split: The roles of its tiles.
+        normalization: Of their values.
+        facts: What the card says of roles, see :func:`geoseg.runs.tiles.roles.role_facts`.
+
+    Raises:
+        ParameterError: If the method, its parameters or its schedule do not fit them.
+    """
+    card = new_card(settings, split, normalization, facts)
+    tiles = patch_tiles(settings, split)
+    loaders = partial(loader_of, settings, tiles, normalization)
+    plan = Plan(settings, split, card, loaders(0, 1), loaders)
+    check_schedule(settings, plan.steps_per_epoch)
+    return plan
+
+
+def train_plan(
+    plan: Plan, folder: Path, *, resume: bool, profile: bool
+) -> tuple[Model, "FitResult"]:
+    """Train the method of a plan.
+
+    Args:
+        plan: Of the run.
+        folder: Where checkpoint and curves go.
+        resume: Go on from the checkpoint, if there is one.
+        profile: Measure some steps.
+
+    Returns:
+        The model, which is not matched yet, and how its training went.
+
+    Raises:
+        GeosegError: As :func:`geoseg.runs.fitting.train_method`.
+    """
+    settings, card = plan.settings, plan.card
+    method = build_method(
+        settings.method,
+        card.normalization.channels,
+        card.parameters,
+        seed=settings.seed,
+    )
+    init = initial_model(settings)
+    if init is not None:
+        method.start_from(init.method)
+    method.whiten(card.normalization.whitening)
+    result = train_method(
+        settings,
+        method,
+        plan.loader,
+        plan.loaders,
+        run=folder,
+        resume=resume,
+        profile=profile,
+    )
+    steps = {"steps": result.steps} if method.gradient else {}
+    provenance = {**card.provenance, **steps, "logs": last_logs(folder / METRICS_NAME)}
+    model = Model(method.eval(), card).with_card(provenance=provenance)
+    return model, result

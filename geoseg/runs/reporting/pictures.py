@@ -1,0 +1,145 @@
+"""Pictures of a model at work: the panel of some tiles, footprints over an image."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geoseg.core.classes import renamed
+from geoseg.core.errors import ParameterError
+from geoseg.core.patches import IGNORE
+from geoseg.core.words import counted
+from geoseg.geo.labels.labels import read_footprints, read_labels
+from geoseg.geo.predict.head_views import ClusterView, fold_strip
+from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.rasters import raster
+from geoseg.geo.rasters.bands import band_numbers
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.model.file import Model
+from geoseg.report.figures import overlay_figure, panel_figure
+from geoseg.report.painting import PanelHead, PanelRow, Pixels
+
+
+def draw_panel(
+    path: Path, model: Model, tiles: Sequence[Tile], *, count: int = 3, seed: int = 0
+) -> Path:
+    """Draw the panel of some tiles taken at random: image, clusters, truth, classes.
+
+    Args:
+        path: PNG to write.
+        model: A matched model.
+        tiles: Labelled tiles to choose from.
+        count: How many to draw at most.
+        seed: Of the choice.
+
+    Raises:
+        ParameterError: If ``count`` is not positive.
+    """
+    if count < 1:
+        raise ParameterError(
+            f"a panel of {counted(count, 'tile')}, expected at least 1"
+        )
+    order = torch.randperm(len(tiles), generator=torch.Generator().manual_seed(seed))
+    chosen = [tiles[int(i)] for i in order[:count]]
+    names = tiles[0].classes.names if tiles else ()
+    rows = [_panel_row(model, tile) for tile in chosen]
+    return panel_figure(path, rows, class_names=names)
+
+
+def _panel_row(model: Model, tile: Tile) -> PanelRow:
+    image, valid = read_colours(
+        tile, model.card.nodata, bands=model.card.normalization.bands
+    )
+    own, names = model.card.class_names, tile.classes.names
+    heads = [
+        PanelHead(f"{head} head", clusters, renamed(classes, own, names))
+        for head, (clusters, classes) in _maps(model, tile).items()
+    ]
+    grid = raster.describe(tile.image)
+    truth = np.where(valid, read_labels(tile, grid), np.uint8(IGNORE))
+    return PanelRow(tile.id, image, heads, truth, valid)
+
+
+def _maps(model: Model, tile: Tile) -> dict[str, tuple[Pixels, Pixels]]:
+    """Return the ``(H, W)`` cluster and class ids of every matched head."""
+    heads = list(model.card.matchings)
+    view = ClusterView(model, *heads)
+    extent = tile.extent(raster.describe(tile.image))
+    found: dict[str, list[tuple[Pixels, Pixels]]] = {head: [] for head in heads}
+    for strip in predict_strips(view, tile.image, region=extent):
+        for head, part in view.split(strip).items():
+            clusters = np.where(part.valid, part.probability.argmax(axis=0), -1)
+            found[head].append((clusters, fold_strip(model, head, part).classes))
+    return {
+        head: (
+            np.concatenate([clusters for clusters, _ in parts]),
+            np.concatenate([classes for _, classes in parts]),
+        )
+        for head, parts in found.items()
+    }
+
+
+def read_colours(
+    tile: Tile, nodata: str, *, bands: Sequence[str] | None = None
+) -> tuple[Pixels, Pixels]:
+    """Read what people look at.
+
+    Args:
+        tile: Its window is read.
+        nodata: The nodata rule.
+        bands: To choose from; None: all of the image.
+
+    Returns:
+        ``(3 or 1, H, W)`` pixels and ``(H, W)`` valid.
+    """
+    grid = raster.describe(tile.image)
+    numbers = band_numbers(grid, shown_bands(bands or grid.band_names))
+    with raster.open_raster(tile.image) as dataset:
+        return raster.read_window(dataset, numbers, tile.extent(grid), nodata=nodata)
+
+
+def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """Choose red, green, blue where there are such; else the first three, or one."""
+    natural = ("red", "green", "blue")
+    if set(natural) <= set(bands):
+        return natural
+    return tuple(bands[:3]) if len(bands) > 2 else tuple(bands[:1])
+
+
+def draw_overlay(path: Path, model: Model, tile: Tile, footprints: Path) -> Path:
+    """Draw a file of footprints over a tile, with the reference if it has labels.
+
+    Args:
+        path: PNG to write.
+        model: Tells bands and nodata.
+        tile: What is shown.
+        footprints: A vector file; what lies outside the tile is left out.
+    """
+    grid = raster.describe(tile.image)
+    image, valid = read_colours(
+        tile, model.card.nodata, bands=model.card.normalization.bands
+    )
+    called = Tile(tile.id, tile.image, str(footprints), tile.window)
+    extent = tile.extent(grid)
+    found, reference = (
+        [_moved(polygon, -extent.col, -extent.row) for polygon in polygons]
+        for polygons in (
+            read_footprints(called, grid, pixels=True),
+            read_footprints(tile, grid, pixels=True) if tile.labels else [],
+        )
+    )
+    title = f"{tile.id}: {counted(len(found), 'footprint')}"
+    if reference:
+        title += f", {len(reference)} in the reference (dashed)"
+    return overlay_figure(
+        path, image, found, reference=reference, valid=valid, title=title
+    )
+
+
+def _moved(polygon: Any, right: int, down: int) -> dict[str, Any]:
+    """Return a polygon's rings, shifted, as the geo interface has them."""
+    rings = polygon.__geo_interface__["coordinates"]
+    moved = [[(x + right, y + down) for x, y, *_ in ring] for ring in rings]
+    return {"type": "Polygon", "coordinates": moved}

@@ -1,0 +1,94 @@
+"""Cluster tables with pictures of the places that are most typical of each cluster."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from geoseg.model.file import Model
+from geoseg.report.contents import ClusterRow, HeadTable, Picture
+from geoseg.report.images import PLACE_SIDE, picture
+from geoseg.runs.reporting.pictures import read_colours, shown_bands
+from geoseg.runs.reporting.survey import Place, spread
+from geoseg.scores.metrics import BUILDING
+
+#: Pictures per cluster, and clusters in a table at most.
+PLACES, MOST_ROWS = 6, 48
+#: Lightens the pictures, which are stretched for a network and not for the eye.
+GAMMA = 0.65
+#: A cluster that nowhere fills so much of a window has no typical place.
+LEAST_SHARE = 0.25
+#: Smaller clusters are not worth a row, unless there are few.
+LEAST_ROW, FEW_ROWS = 0.0005, 6
+
+
+def head_table(
+    model: Model, head: str, found: Sequence[Sequence[Sequence[Place]]]
+) -> HeadTable:
+    """Tabulate the clusters of a head, those of the largest share first.
+
+    Args:
+        model: Matched for ``head``.
+        head: One of its heads.
+        found: Per tile and cluster, windows that the cluster fills.
+    """
+    matching = model.card.matchings[head]
+    classes = len(model.card.class_names)
+    counts = np.array(matching.counts, dtype=np.int64)  # (K, C)
+    shares = counts.sum(1) / max(1, counts.sum())
+    order = np.argsort(-shares, kind="stable")
+    kept = max(FEW_ROWS, int((shares >= LEAST_ROW).sum()))
+    chosen, rest = np.split(order, [min(kept, MOST_ROWS)])
+    rows = []
+    for cluster in map(int, chosen):
+        class_id = matching.cluster_to_class[cluster]
+        candidates = [
+            place
+            for tile in found
+            for place in tile[cluster]
+            if place.share >= LEAST_SHARE
+        ]
+        rows.append(
+            ClusterRow(
+                cluster,
+                model.card.class_names[class_id],
+                class_id,
+                float(shares[cluster]),
+                matching.scores[cluster][BUILDING if classes == 2 else class_id],
+                [
+                    _thumbnail(model, place, cluster)
+                    for place in spread(candidates, PLACES)
+                ],
+            )
+        )
+    return HeadTable(
+        head=head,
+        clusters=matching.num_clusters,
+        rows=rows,
+        omitted=len(rest),
+        omitted_share=float(shares[rest].sum()),
+        tiles=matching.tiles,
+        threshold=matching.threshold,
+        is_default=head == model.card.head,
+        classes=classes,
+        learned=head == model.method.class_head,
+    )
+
+
+def _thumbnail(model: Model, place: Place, cluster: int) -> Picture:
+    """Show a window in the stretch of the training, the same for all places."""
+    normalization = model.card.normalization
+    tile = replace(place.tile, window=place.window)
+    pixels, valid = read_colours(tile, model.card.nodata, bands=normalization.bands)
+    numbers = [normalization.bands.index(b) for b in shown_bands(normalization.bands)]
+    low = np.array(normalization.low)[numbers, None, None]
+    high = np.array(normalization.high)[numbers, None, None]
+    scaled = np.clip((pixels - low) / (high - low), 0.0, 1.0) ** GAMMA
+    scaled = np.where(valid, scaled, 1.0)
+    share = f"{100 * place.share:.0f} %"
+    return picture(
+        np.broadcast_to(scaled, (3, *scaled.shape[1:])).transpose(1, 2, 0),
+        side=PLACE_SIDE,
+        alt=f"Place filled to {share} by cluster {cluster}, in {tile.id}",
+        caption=f"{share} of this window, in {tile.id}",
+    )

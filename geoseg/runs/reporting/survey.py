@@ -1,0 +1,268 @@
+"""One prediction pass over a tile that serves everything a report says about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from geoseg.core.patches import IGNORE
+from geoseg.geo.labels.labels import read_labels
+from geoseg.geo.predict.head_views import ClusterView, fold_strip
+from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.rasters import raster
+from geoseg.geo.rasters.raster import PixelWindow, RasterDescription
+from geoseg.geo.rasters.strips import ClassStrip, Strip
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.model.file import Model
+from geoseg.model.matching import contingency_table
+
+#: Tiles are shown up to this size in pixels, of larger ones the middle.
+SHOWN_SIDE = 1024
+#: Side of a typical place in pixels, and how many are noted per tile and cluster.
+PLACE, MOST_PLACES = 64, 6
+
+
+class Place(NamedTuple):
+    """A window of a tile that a cluster fills.
+
+    Attributes:
+        share: Mean probability of the cluster over the window, in [0, 1].
+        tile: The tile.
+        window: In pixels of the tile's image.
+    """
+
+    share: float
+    tile: Tile
+    window: PixelWindow
+
+
+class Survey(NamedTuple):
+    """What a head says about a tile.
+
+    Attributes:
+        table: ``(K, C)`` pixels of each cluster on each class; zeros without labels.
+        places: Per cluster, the windows it fills most, the best first.
+        clusters: ``(h, w)`` ids of the shown part, ``-1`` without data; or None.
+        classes: Classes and scores of the shown part after matching; or None.
+    """
+
+    table: NDArray[np.int64]
+    places: Sequence[Sequence[Place]]
+    clusters: NDArray[np.int32] | None
+    classes: ClassStrip | None
+
+
+def shown_part(tile: Tile, grid: RasterDescription) -> Tile:
+    """Return the tile, or its middle if it is too large to be shown."""
+    row, col, height, width = tile.extent(grid)
+    h, w = min(height, SHOWN_SIDE), min(width, SHOWN_SIDE)
+    middle = PixelWindow(row + (height - h) // 2, col + (width - w) // 2, h, w)
+    return replace(tile, window=middle)
+
+
+def survey_tile(
+    model: Model, tile: Tile, heads: Sequence[str], *, keep: bool
+) -> dict[str, Survey]:
+    """Predict a tile to survey it.
+
+    Args:
+        model: Matched for these heads.
+        tile: Any tile; one without labels gives a table of zeros.
+        heads: Some of the method's heads; one pass serves all.
+        keep: Whether to return the maps of the shown part.
+    """
+    surveyor = Surveyor(model, [tile], keep=keep)
+    view, extent = ClusterView(model, *heads), tile.extent(raster.describe(tile.image))
+    for strip in predict_strips(view, tile.image, region=extent):
+        surveyor(tile, view.split(strip))
+    return surveyor.surveys()[tile]
+
+
+class Surveyor:
+    """Surveys tiles while they are predicted, for whatever purpose: an onlooker.
+
+    It counts, looks for typical places and, if wanted, keeps the maps.
+
+    Args:
+        model: Whose heads are heard.
+        tiles: That are of interest; others pass by.
+        keep: Whether to keep the maps of the shown part, for which the model has to be
+            matched.
+    """
+
+    def __init__(self, model: Model, tiles: Sequence[Tile], *, keep: bool) -> None:
+        self._model, self._keep = model, keep
+        self._wanted = set(tiles)
+        self._labels: Any = None  # of the tile that is predicted now
+        self._notes: dict[Tile, dict[str, _Notes]] = {}
+
+    def __call__(self, tile: Tile, parts: Mapping[str, Strip]) -> None:
+        """Take the next strip of a tile; the tiles come one after another."""
+        if tile not in self._wanted:
+            return
+        if tile not in self._notes:
+            grid = raster.describe(tile.image)
+            self._labels = _labels(tile, grid)
+            self._notes[tile] = {
+                head: _Notes(self._model, head, tile, grid) for head in parts
+            }
+        for head, part in parts.items():
+            self._notes[tile][head].take(part, self._labels, keep=self._keep)
+
+    def surveys(self) -> dict[Tile, dict[str, Survey]]:
+        """Return what was seen of each tile, by head."""
+        return {
+            tile: {head: note.survey() for head, note in notes.items()}
+            for tile, notes in self._notes.items()
+        }
+
+
+def surveys_of(*surveyors: Surveyor | None) -> dict[Tile, dict[str, Survey]]:
+    """Return what several have seen, each of tiles of its own."""
+    there = [surveyor for surveyor in surveyors if surveyor is not None]
+    return {tile: said for one in there for tile, said in one.surveys().items()}
+
+
+class _Notes:
+    """What is seen of a head, strip by strip."""
+
+    def __init__(
+        self, model: Model, head: str, tile: Tile, grid: RasterDescription
+    ) -> None:
+        self.model, self.head = model, head
+        self.tile, self.extent = tile, tile.extent(grid)
+        self.part = shown_part(tile, grid).extent(grid)
+        clusters = model.method.heads[head]
+        # before it is matched a model does not know the classes of the labels
+        known = head in model.card.matchings
+        names = model.card.class_names if known else tile.classes.names
+        shape = (clusters, len(names))
+        self.table = np.zeros(shape, dtype=np.int64)
+        self.found: list[list[Place]] = [[] for _ in range(clusters)]
+        self.clusters: list[NDArray[np.int32]] = []
+        self.classes: list[ClassStrip] = []
+
+    def take(self, strip: Strip, labels: Any, *, keep: bool) -> None:
+        """Count, look for places, and keep what lies in the shown part."""
+        ids = np.where(strip.valid, strip.probability.argmax(0), -1)
+        if labels is not None:
+            here = slice(strip.row, strip.row + len(strip.valid))
+            self.table += _count(ids, labels[here], self.table.shape)
+        row, col, height, width = self.extent
+        typical = _typical(strip, min(height, width))
+        for spots, found in zip(typical, self.found, strict=True):
+            found += [
+                Place(share, self.tile, PixelWindow(row + y, col + x, s, s))
+                for share, y, x, s in spots
+            ]
+        if keep:
+            rows = _rows(self.part, self.extent, strip.row)
+            cut = rows, _columns(self.part, self.extent)
+            folded = fold_strip(self.model, self.head, strip)
+            self.clusters.append(ids[cut].astype(np.int32))
+            self.classes.append(ClassStrip(0, folded.classes[cut], folded.score[cut]))
+
+    def survey(self) -> Survey:
+        """Put the strips together."""
+        best = [sorted(spots, key=_order)[:MOST_PLACES] for spots in self.found]
+        if not self.classes:
+            return Survey(self.table, best, None, None)
+        whole = ClassStrip(
+            0,
+            np.concatenate([strip.classes for strip in self.classes]),
+            np.concatenate([strip.score for strip in self.classes]),
+        )
+        return Survey(self.table, best, np.concatenate(self.clusters), whole)
+
+
+def _order(place: Place) -> tuple[float, int, int]:
+    return -place.share, place.window.row, place.window.col
+
+
+def _rows(part: PixelWindow, extent: PixelWindow, row: int) -> slice:
+    """Return which rows of a strip that starts at a row are in the shown part."""
+    top = part.row - extent.row - row
+    return slice(max(0, top), max(0, top + part.height))
+
+
+def _columns(part: PixelWindow, extent: PixelWindow) -> slice:
+    left = part.col - extent.col
+    return slice(left, left + part.width)
+
+
+def _labels(tile: Tile, grid: RasterDescription) -> Any:
+    if tile.labels is None:
+        return None
+    return read_labels(tile, grid)
+
+
+def _count(
+    ids: NDArray[Any], labels: NDArray[Any], shape: tuple[int, ...]
+) -> NDArray[np.int64]:
+    seen = ids >= 0
+    counts = contingency_table(
+        torch.from_numpy(ids[seen]),
+        torch.from_numpy(labels[seen].astype(np.int64)),
+        num_clusters=shape[0],
+        num_classes=shape[1],
+    )
+    return counts.numpy()
+
+
+def _typical(strip: Strip, shortest: int) -> list[list[tuple[float, int, int, int]]]:
+    """Return per cluster (share, row, column, side) of windows that do not overlap."""
+    side = max(8, min(PLACE, shortest // 2))
+    clusters, height, width = strip.probability.shape
+    if min(height, width) < side:
+        return [[] for _ in range(clusters)]
+    step = side // 4
+    # Invalid pixels have no probability: a window over them is filled less.
+    shares = F.avg_pool2d(torch.from_numpy(strip.probability)[None], side, step)[0]
+    found = []
+    for plane in shares:  # (rows, columns) of windows
+        spots = []
+        for _ in range(MOST_PLACES):
+            share = float(plane.max())
+            if share <= 0:
+                break
+            row, col = divmod(int(plane.argmax()), plane.shape[1])
+            spots.append((share, strip.row + row * step, col * step, side))
+            near = slice(max(0, row - 3), row + 4), slice(max(0, col - 3), col + 4)
+            plane[near] = 0
+        found.append(spots)
+    return found
+
+
+def spread(places: Sequence[Place], count: int) -> list[Place]:
+    """Choose the fullest windows, but from as many tiles as there are.
+
+    A window counts half as much for every window already chosen from its tile.
+    """
+    left, chosen = list(places), list[Place]()
+    used: dict[str, int] = {}
+    while left and len(chosen) < count:
+        best = max(
+            left, key=lambda p: (p.share / 2 ** used.get(p.tile.id, 0), p.tile.id)
+        )
+        left.remove(best)
+        chosen.append(best)
+        used[best.tile.id] = used.get(best.tile.id, 0) + 1
+    return chosen
+
+
+def truth_of(tile: Tile, valid: NDArray[Any]) -> NDArray[Any]:
+    """Return ``(H, W)`` reference classes, IGNORE where the image has no data."""
+    grid = raster.describe(tile.image)
+    labels = read_labels(tile, grid)
+    return np.where(valid, labels, np.uint8(IGNORE)).astype(np.uint8)
+
+
+def evenly(tiles: Sequence[Tile], most: int) -> list[Tile]:
+    """Return all tiles, or so many evenly spaced ones."""
+    if len(tiles) <= most:
+        return list(tiles)
+    return [tiles[number * len(tiles) // most] for number in range(most)]

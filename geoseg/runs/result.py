@@ -1,0 +1,102 @@
+"""What a run left behind, and how to say so."""
+
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from geoseg.core.run_files import MODEL_NAME, REPORT_NAME, SCORED_NAME, TIMES_NAME
+from geoseg.core.words import counted
+from geoseg.model.file import Model
+from geoseg.report.terminal_tables import for_stream
+from geoseg.runs.stopwatch import read_seconds
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a training left behind."""
+
+    run: Path
+    model: Model
+    signal: int | None = None
+    collapse: str | None = None
+    table: str = ""
+    finished: bool = False
+
+    def __repr__(self) -> str:
+        """Say where the run lies and how good it is: for consoles and notebooks."""
+        card = self.model.card
+        several = len(card.class_names) > 2
+        score = card.metrics.get("mean_iou" if several else "iou", {}).get("value")
+        words = "" if score is None else f", {'mean ' * several}IoU {score:.3f}"
+        return f"<RunResult in {self.run}{words}>"
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or a scheduler ended the training early."""
+        return self.signal is not None
+
+    @property
+    def model_path(self) -> Path:
+        """The model file."""
+        return self.run / MODEL_NAME
+
+    def summary(self) -> str:
+        """Say in a few lines what there is now."""
+        if self.finished:
+            return self._nothing_to_do()
+        lines = [self._effort()]
+        if self.collapse:
+            lines.append(
+                f"{self.collapse}; to go on all the same: geoseg train --resume "
+                f"{self.run} --no-stop-on-collapse"
+            )
+        if self.interrupted:
+            lines.append(f"stopped early; go on with: geoseg train --resume {self.run}")
+        if self.table:
+            lines.append(for_stream(self.table, sys.stderr))
+        report = self.run / REPORT_NAME
+        if self.table and report.exists():
+            lines.append(f"open {report}")
+        refit = self.model.card.provenance.get("refit")
+        if refit is not None:
+            again = refit["match_tiles"] + refit["test_tiles"]
+            lines.append(
+                f"{MODEL_NAME} is made of all {counted(again, 'labelled tile')}; the "
+                f"scores are of {SCORED_NAME}, which has not seen the test tiles"
+            )
+        if not self.model.card.matchings and not self.model.learned_classes:
+            lines.append(
+                "the clusters have no classes yet: name them from labelled tiles with "
+                f"geoseg match {self.run} --images tiles/ --labels labels/, then map with "
+                f"geoseg predict IMAGE.tif -o buildings.geojson --model {self.run}"
+            )
+        else:
+            lines.append(
+                "map buildings with: geoseg predict IMAGE.tif -o buildings.geojson "
+                f"--model {self.run}"
+            )
+        return "\n".join(lines)
+
+    def _nothing_to_do(self) -> str:
+        reported = (self.run / REPORT_NAME).exists()
+        what = "model, scores and report" if reported else "model and scores"
+        return (
+            f"already finished: {self.run} has its {what}; to train longer: geoseg "
+            f"train --resume {self.run} --max-steps N"
+        )
+
+    def _effort(self) -> str:
+        """Say how many steps were made, if any are, and where the time went."""
+        origin = self.model.card.provenance
+        steps, restarts = origin.get("steps"), len(origin.get("restarts", ()))
+        seconds = read_seconds(self.run / TIMES_NAME)
+        parts = ", ".join(f"{name} {_clock(s)}" for name, s in seconds.items())
+        if steps is None:
+            return parts
+        kept = f" in the best of {counted(restarts, 'training')}" if restarts else ""
+        return f"{counted(steps, 'step')}{kept}; {parts}"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

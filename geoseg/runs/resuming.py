@@ -1,0 +1,207 @@
+"""Runs that go on: what they were begun with, how far they are, how far they may go."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import torch
+
+from geoseg.core.addresses import is_redacted
+from geoseg.core.errors import ModelFileError, ParameterError, TrainingError
+from geoseg.core.normalization import Normalization
+from geoseg.core.stored import StoredError, typed
+from geoseg.methods import method_class
+from geoseg.runs.fitting import limits_of
+from geoseg.runs.folders import need_run
+from geoseg.runs.settings import (
+    BESIDE_TRAINING,
+    RunSettings,
+    damaged,
+    settings_of,
+    stored_values,
+)
+from geoseg.runs.tiles.roles import TileRole, read_adjoining, read_roles
+from geoseg.training.limits import Limits
+from geoseg.training.step_tables import read_step_table
+
+
+class StoredRun(NamedTuple):
+    """What ``run.json`` says.
+
+    Attributes:
+        values: All of it, as JSON has it.
+        settings: Of the run.
+        normalization: Of the values of its tiles.
+        fingerprint: Of its tiles.
+        roles: Of its tiles; None where a former version began the run.
+        adjoining: Role → tiles of it that adjoin test tiles.
+    """
+
+    values: dict[str, Any]
+    settings: RunSettings
+    normalization: Normalization
+    fingerprint: str
+    roles: list[TileRole] | None
+    adjoining: dict[str, int]
+
+    def limited(self, limits: Limits) -> "StoredRun":
+        """Return the run as if it had been begun with these limits."""
+        seconds = None if limits.max_time is None else limits.max_time.total_seconds()
+        return self._changed(
+            max_steps=limits.max_steps,
+            max_epochs=limits.max_epochs,
+            max_seconds=seconds,
+        )
+
+    def beside_training(self, settings: Mapping[str, Any]) -> "StoredRun":
+        """Return the run as if it had been begun with these settings.
+
+        Raises:
+            TypeError: If one of them alters the training.
+        """
+        if not settings.keys() <= BESIDE_TRAINING:
+            raise TypeError(
+                f"a run cannot go on with other {', '.join(settings)}, expected those of "
+                f"{', '.join(sorted(BESIDE_TRAINING))} alone"
+            )
+        return self._changed(**settings)
+
+    def _changed(self, **settings: Any) -> "StoredRun":
+        after = replace(self.settings, **settings)
+        values = {**self.values, "settings": after.to_json()}
+        return self._replace(values=values, settings=after)
+
+    def scored_as(self, other: "StoredRun") -> bool:
+        """Whether, once finished, it has the scores and the report of another, or more."""
+        own, others = self.settings, other.settings
+        return own.controls == others.controls and (
+            others.report in ("none", own.report)
+        )
+
+
+def read_run(folder: Path) -> StoredRun:
+    """Read what a run was begun with.
+
+    Raises:
+        TrainingError: If the folder is no run, or its settings are damaged.
+    """
+    need_run(folder)
+    values = stored_values(folder)
+    try:
+        fingerprint = typed(values.get("fingerprint"), str, "fingerprint")
+        normalization = Normalization.from_json(values.get("normalization"))
+    except (StoredError, ModelFileError) as error:
+        raise damaged(folder, error) from error
+    settings, roles = settings_of(folder, values), read_roles(values)
+    adjoining = read_adjoining(values)
+    return StoredRun(values, settings, normalization, fingerprint, roles, adjoining)
+
+
+def located(
+    settings: RunSettings, folder: Path, images: str | None, labels: str | None
+) -> RunSettings:
+    """Return the settings of a run with the places where its tiles are now.
+
+    Args:
+        settings: That were written down.
+        folder: Of the run.
+        images: Instead of the run's, if given.
+        labels: Likewise.
+
+    Raises:
+        TrainingError: If a place is a signed address, whose signature is not known.
+    """
+    images, labels = images or settings.images, labels or settings.labels
+    for name, place in (("images", images), ("labels", labels)):
+        if place is not None and is_redacted(place):
+            raise TrainingError(
+                f"the {name} of {folder} have a signed address, and signatures are not "
+                f"written down: give it again, with --resume {folder} --{name} URL"
+            )
+    return replace(settings, images=images, labels=labels)
+
+
+class Made(NamedTuple):
+    """How far a training is.
+
+    Attributes:
+        steps: Optimiser steps.
+        seconds: Spent on them, where that was measured.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+
+
+def read_checkpoint(path: Path) -> Made:
+    """Return how far a training is, by its checkpoint; nowhere if there is none.
+
+    Raises:
+        TrainingError: If it is there, but damaged or no checkpoint.
+    """
+    if not path.exists():
+        return Made()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        clock = state["callbacks"].get("TimeLimit", {"spent": 0.0})
+        return Made(state["geoseg"]["steps_made"], clock["spent"])
+    except (
+        *(RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError),
+        UnpicklingError,
+    ) as error:
+        raise TrainingError(
+            f"{path} is damaged ({type(error).__name__}), expected the state of a run "
+            "that was stopped: remove it to start again from the first step"
+        ) from error
+
+
+def last_logs(path: Path) -> dict[str, float]:
+    """Return the last logged numbers, also when a resumed run had no step left.
+
+    Args:
+        path: Of the table of numbers; if it is absent, there are none.
+    """
+    *_, last = [{}, *read_step_table(path)]
+    return {k: float(v) for k, v in last.items() if v and k not in ("step", "epoch")}
+
+
+def check_extension(
+    before: RunSettings, after: RunSettings, made: Made, steps_per_epoch: int
+) -> None:
+    """Refuse limits with which a run would not be what it is had it begun with them.
+
+    Args:
+        before: The run's settings.
+        after: The same, with other limits.
+        made: How far the run is.
+        steps_per_epoch: Optimiser steps in a pass over the patches.
+
+    Raises:
+        ParameterError: If more is made than the limits allow, the rates of the steps
+            that are made followed from the former limit, or there are no steps at all.
+    """
+    if not method_class(after.method).gradient:
+        raise ParameterError(
+            f"{after.method} makes no optimiser steps that could go on: leave the "
+            "limits out"
+        )
+    steps = limits_of(after).steps(steps_per_epoch)
+    former = limits_of(before).steps(steps_per_epoch)
+    if after.lr_schedule != "constant" and steps != former:
+        raise ParameterError(
+            f"the run's --lr-schedule {after.lr_schedule} was laid over {former} steps, "
+            "so its rates so far are not those of a training of another length: start "
+            "a new run"
+        )
+    if steps is not None and steps < made.steps:
+        raise ParameterError(
+            f"the new limit is {steps} steps, but the run has made {made.steps}: give "
+            "a larger one"
+        )
+    if after.max_seconds is not None and after.max_seconds < made.seconds:
+        raise ParameterError(
+            f"--max-time is {after.max_seconds:.0f} s, but the run has spent "
+            f"{made.seconds:.0f} s: give more"
+        )

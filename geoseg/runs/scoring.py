@@ -1,0 +1,303 @@
+"""Scores of a run on its test tiles, with the controls beside them."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from geoseg.core.classes import footprint_ids
+from geoseg.core.errors import DatasetError, LabelError, ParameterError
+from geoseg.core.outputs import check_output
+from geoseg.core.patches import Epoch
+from geoseg.core.progress import say_stage
+from geoseg.core.run_files import PANEL_NAME, SCORES_NAME
+from geoseg.core.words import counted
+from geoseg.geo.evaluation.evaluation import evaluate_models, evaluate_output
+from geoseg.geo.labels.labels import check_footprints
+from geoseg.geo.predict.head_views import Onlooker
+from geoseg.geo.rasters.open_images import each_opened_once
+from geoseg.geo.tiles.layouts import VECTOR_SUFFIXES
+from geoseg.geo.tiles.presence import need_map
+from geoseg.geo.tiles.roles import without_labels
+from geoseg.geo.tiles.tiles import Tile
+from geoseg.methods.bases.method import Batches
+from geoseg.model.file import Model
+from geoseg.model.matching import one_to_one
+from geoseg.report.verdict import Maker, verdict
+from geoseg.runs.controls import score_controls
+from geoseg.runs.reporting.gather import write_report_page
+from geoseg.runs.reporting.material import Material, page_title
+from geoseg.runs.reporting.pictures import draw_panel
+from geoseg.runs.settings import LABEL_OPTIONS, RunSettings
+from geoseg.runs.tiles.run_tiles import loader_of, tiles_of
+from geoseg.runs.tiles.seen import seen_tiles
+from geoseg.scores.scores import Scores, constant_controls, write_scores
+from geoseg.scores.tables import markdown_table
+
+log = logging.getLogger(__name__)
+
+
+def score_heads(
+    model: Model,
+    test: Sequence[Tile],
+    match: Sequence[Tile],
+    *,
+    onlooker: Onlooker | None = None,
+) -> list[Scores]:
+    """Score every matched head on test tiles, the default head first.
+
+    With more than two classes each head is scored as matched, many-to-one, and by the
+    one-to-one matching of the same counts, if it has clusters enough. An onlooker sees
+    what the heads say.
+    """
+    several = len(model.card.class_names) > 2
+    models: dict[str, Model] = {}
+    for head in sorted(model.card.matchings, key=lambda name: name != model.card.head):
+        clusters = model.method.heads[head]
+        learned = head == model.method.class_head
+        what = "learned from labels" if learned else f"{head}, K={clusters}"
+        name = f"{model.card.method} ({what})"
+        own = model.with_card(head=head)
+        models[f"{name}, many-to-one" if several else name] = own
+        # What was trained to tell classes has nothing to match one-to-one.
+        if several and not learned and clusters >= len(model.card.class_names):
+            strict = one_to_one(model.card.matchings[head])
+            models[f"{name}, one-to-one"] = own.with_card(matchings={head: strict})
+    return [
+        replace(entry, clusters=model.method.heads[models[entry.name].card.head])
+        for entry in evaluate_models(models, test, match_tiles=match, onlooker=onlooker)
+    ]
+
+
+class Judged(NamedTuple):
+    """What a map was scored on, and how it did."""
+
+    entries: list[Scores]
+    test: list[Tile]
+    match: list[Tile]
+    training: Sequence[Tile]
+    batches: Batches | None
+
+    def material(
+        self,
+        settings: RunSettings,
+        model: Model | None,
+        prediction: Path,
+        run: Path | None,
+        command: str,
+    ) -> Material:
+        """Return what the page about the map is made of."""
+        return Material(
+            title=page_title(self.entries[0].class_names, settings.source),
+            entries=self.entries,
+            test=self.test,
+            matching=self.match,
+            training=self.training,
+            model=model,
+            prediction=prediction,
+            batches=self.batches,
+            run=run,
+            command=command,
+            seed=settings.seed,
+        )
+
+
+@each_opened_once()
+def score_map(
+    prediction: Path,
+    settings: RunSettings,
+    model: Model | None = None,
+    folder: Path | None = None,
+    *,
+    footprint_classes: Sequence[str] = (),
+    report: Path | None = None,
+    run: Path | None = None,
+    command: str = "",
+    overwrite: bool = False,
+) -> str:
+    """Score a map that lies on disk, and return the table in Markdown.
+
+    Footprints are one class: against labels of several, that class is scored against
+    all others.
+
+    Args:
+        prediction: Footprints, a class raster, or a folder of class rasters.
+        settings: Name the labelled tiles.
+        model: The model that made the map. Its matching and training tiles are left
+            out, and the controls are fitted on them and scored beside the map. Settings
+            that name no classes take those that it was matched with.
+        folder: Where ``scores.json`` and, with a model, ``panel.png`` go.
+        footprint_classes: Whose footprints are counted; for footprints on disk, the one
+            that they are.
+        report: Page to write; with a model it has the curves over K.
+        run: Folder of the model's run, for the page's training curves.
+        command: The command line that does this again.
+        overwrite: Replace a page that exists.
+
+    Raises:
+        LabelError: If no tile has labels.
+        DatasetError: If there is no such map, or the model has seen all labelled tiles.
+        OutputExistsError: If the page exists and ``overwrite`` is False.
+    """
+    need_map(prediction)
+    if report is not None:
+        check_output(report, overwrite=overwrite)
+    judged = _judge(prediction, settings, model, footprint_classes)
+    table = _in_words(judged.entries, model, settings.seed)
+    command = command or f"geoseg evaluate {prediction}"
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if model is not None:
+            say_stage(PANEL_NAME)
+            draw_panel(folder / PANEL_NAME, model, judged.test, seed=settings.seed)
+        write_report(folder, judged.entries, command=command, seed=settings.seed)
+    if report is not None:
+        material = judged.material(settings, model, prediction, run, command)
+        say_stage(report.name)
+        write_report_page(report, material, overwrite=overwrite)
+        log.info("%s is written", report)
+    return table
+
+
+def _judge(
+    prediction: Path,
+    settings: RunSettings,
+    model: Model | None,
+    footprint_classes: Sequence[str],
+) -> Judged:
+    """Score a map, with the controls beside it where the model is known."""
+    settings = _labels_as_matched(settings, model)
+    tiles = tiles_of(settings)
+    labelled = [tile for tile in tiles if tile.labels is not None]
+    if not labelled:
+        raise LabelError(
+            f"no tile of {settings.source} has labels: name them with --labels"
+        )
+    if prediction.suffix.lower() in VECTOR_SUFFIXES:
+        check_footprints(prediction, tiles)
+        tiles = _one_class(tiles, footprint_classes)
+        labelled = [tile for tile in tiles if tile.labels is not None]
+    output = partial(evaluate_output, footprint_classes=footprint_classes)
+    if model is None:
+        log.info(
+            "scoring all that is labelled, %s, also those that a model was trained or "
+            "matched on; with --model those are left out",
+            counted(len(labelled), "tile"),
+        )
+        own = output(prediction, labelled)
+        return Judged([own, *constant_controls(own)], labelled, [], [], None)
+    vector = prediction.suffix.lower() in VECTOR_SUFFIXES
+    return _judge_unseen(
+        partial(output, prediction), settings, model, tiles, drawn=vector
+    )
+
+
+def _judge_unseen(
+    output: Callable[[Sequence[Tile]], Scores],
+    settings: RunSettings,
+    model: Model,
+    tiles: Sequence[Tile],
+    *,
+    drawn: bool,
+) -> Judged:
+    """Score a map, by ``output``, on what its model has not seen, beside the controls.
+
+    Beside a map that is drawn, as footprints, the controls are drawn too.
+    """
+    labelled = [tile for tile in tiles if tile.labels is not None]
+    seen = seen_tiles(model.card, tiles)
+    test = [tile for tile in labelled if tile.id not in seen.images]
+    if not test:
+        raise DatasetError(
+            f"the model has seen all that is labelled ({counted(len(labelled), 'tile')}) of "
+            f"{settings.source}: {_other_way(model)}"
+        )
+    match = [tile for tile in labelled if tile.id in seen.matched]
+    # the controls see of the labels what the model has seen: those to match on
+    training = without_labels([tile for tile in tiles if tile.id in seen.images])
+    log.info(
+        "scoring %d of %s; left out are the %d that the model was trained or matched on",
+        *(
+            len(test),
+            counted(len(labelled), "labelled tile"),
+            len(labelled) - len(test),
+        ),
+    )
+    entries, batches = [output(test)], None
+    if match:
+        card = model.card
+        loader = loader_of(
+            replace(settings, nodata=card.nodata, patch_size=card.patch_size),
+            training,
+            card.normalization,
+        )
+        batches = Epoch(loader.thinned())
+        entries += score_controls(
+            model,
+            test,
+            match,
+            batches,
+            objective=settings.objective,
+            drawn=drawn,
+        )
+    return Judged(
+        [*entries, *constant_controls(entries[0])], test, match, training, batches
+    )
+
+
+def _other_way(model: Model) -> str:
+    """Say how to score a map all of whose labelled tiles its model has seen."""
+    refit = model.card.provenance.get("refit")
+    if refit is None:
+        return "name others, or score without --model"
+    return (
+        f"it was refitted on the test tiles too; map and evaluate with "
+        f"{refit['scored_model']} beside it, the model before that, or name other tiles"
+    )
+
+
+def write_report(
+    folder: Path,
+    entries: Sequence[Scores],
+    *,
+    command: str,
+    seed: int,
+    model: Model | None = None,
+) -> str:
+    """Write ``scores.json`` into a folder; return table and verdict in Markdown."""
+    write_scores(
+        folder / SCORES_NAME, entries, command=command, seed=seed, overwrite=True
+    )
+    return _in_words(entries, model, seed)
+
+
+def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> str:
+    """Return the table of scores, and below it what they come to."""
+    maker = None if model is None else Maker.of(model)
+    judged = verdict(entries, maker, seed=seed)
+    return f"{markdown_table(entries, seed=seed)}\n{judged}\n"
+
+
+def _labels_as_matched(settings: RunSettings, model: Model | None) -> RunSettings:
+    """Take the classes that the model was matched with where none are named."""
+    if model is None or any(getattr(settings, name) for name in LABEL_OPTIONS):
+        return settings
+    used = model.card.provenance.get("labels", {})
+    found = {name: str(used[name]) for name in LABEL_OPTIONS if name in used}
+    return replace(settings, **found)  # type: ignore[arg-type]
+
+
+def _one_class(tiles: Sequence[Tile], wanted: Sequence[str]) -> list[Tile]:
+    """Return the tiles with one class of their labels against all others."""
+    names = tiles[0].classes.names
+    ids = footprint_ids(names, wanted)
+    if len(ids) > 1:
+        raise ParameterError(
+            f"footprints are scored as one class, found "
+            f"{', '.join(names[i] for i in ids)}: name one with --footprint-class"
+        )
+    if len(names) == 2:
+        return list(tiles)
+    return [replace(tile, classes=tile.classes.alone(ids[0])) for tile in tiles]

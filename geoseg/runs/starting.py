@@ -1,0 +1,211 @@
+"""What a run begins with: the parameters that follow from its data, and a former model."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+import geoseg
+from geoseg.core.errors import ParameterError
+from geoseg.core.normalization import Normalization
+from geoseg.core.words import counted
+from geoseg.methods import (
+    TRUNK_PARAMETERS,
+    check_parameters,
+    method_class,
+    method_defaults,
+)
+from geoseg.model.card import ModelCard, load_card
+from geoseg.model.file import Model, file_sha256, load_model
+from geoseg.runs.fitting import outline_method
+from geoseg.runs.folders import newest_model
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.tiles.run_tiles import fingerprint, ids_by_role, training_tiles
+
+if TYPE_CHECKING:
+    from geoseg.geo.tiles.roles import Split
+
+log = logging.getLogger(__name__)
+
+
+def check_start(settings: RunSettings) -> None:
+    """Refuse a method that needs a former model and has none, or the reverse.
+
+    Raises:
+        ParameterError: If ``init`` and the method do not go together, or bands are
+            chosen beside it.
+    """
+    start = method_class(settings.method).start
+    if settings.init is None:
+        if start == "must":
+            raise ParameterError(
+                f"{settings.method} starts from a trained model: name its run with "
+                "--init RUN"
+            )
+        return
+    if start == "never":
+        method = method_class(settings.method)
+        other = ", or take finetune" if method.uses_labels and method.gradient else ""
+        raise ParameterError(
+            f"{settings.method} does not start from a model: leave --init out{other}"
+        )
+    for option, given in (
+        ("--bands", settings.bands is not None),
+        ("--whiten", settings.whiten != "none"),
+    ):
+        if given:
+            raise ParameterError(
+                f"--init takes the bands of its model, but {option} was given too: "
+                "leave it out"
+            )
+
+
+def initial_path(settings: RunSettings) -> Path | None:
+    """Return the model file that a run starts from, if any.
+
+    Raises:
+        ModelFileError: If it is absent.
+    """
+    return None if settings.init is None else newest_model(Path(settings.init))
+
+
+def initial_card(settings: RunSettings) -> ModelCard | None:
+    """Return the card of the model that a run starts from, if any.
+
+    Raises:
+        ModelFileError: If it cannot be read.
+    """
+    path = initial_path(settings)
+    return None if path is None else load_card(path)
+
+
+def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None:
+    """Warn in one line if the model to start from has seen tiles of the test.
+
+    Its images alone make the scores transductive; its labels make them worthless.
+    """
+    from geoseg.runs.tiles.seen import seen_tiles  # not where settings alone are judged
+
+    former = "tile_keys" not in init.provenance
+    if former and init.provenance.get("source") != settings.source:
+        return  # equal ids mean nothing then
+    seen = seen_tiles(init, split.test)
+    learned = init.provenance.get("learns_from_labels", False)
+    labels = seen.labels if learned else set()
+    if seen.images:
+        what = "the labels of" if labels else "without their labels"
+        count = len(labels or seen.images)
+        tiles = f"{count} of {counted(len(split.test), 'test tile')}"
+        log.warning(
+            "the model to start from was trained on %s: the scores flatter; take the "
+            "same --split-seed (or --seed), --match-tiles and --test-tiles as its run",
+            f"{what} {tiles}" if labels else f"{tiles}, {what}",
+        )
+
+
+def initial_model(settings: RunSettings) -> Model | None:
+    """Return the model that a run starts from, if any.
+
+    Raises:
+        ModelFileError: If it cannot be read.
+    """
+    path = initial_path(settings)
+    return None if path is None else load_model(path)
+
+
+def initial_provenance(settings: RunSettings) -> dict[str, Any]:
+    """Say for a model's card what it started from."""
+    path = initial_path(settings)
+    if path is None:
+        return {}
+    card = load_card(path)
+    source = {"sha256": file_sha256(path), "method": card.method, "seed": card.seed}
+    return {"init": {**source, "steps": card.provenance.get("steps")}}
+
+
+def parameters_of(
+    settings: RunSettings, bands: Sequence[str], init: ModelCard | None = None
+) -> dict[str, Any]:
+    """Return all parameters of a run's method.
+
+    Those given come first; then those of the trunk that it starts from; then those that
+    follow from bands and classes; then the defaults.
+
+    Raises:
+        ParameterError: If a given one is unknown, has no meaning, or is not that of the
+            trunk to start from.
+    """
+    name = settings.method
+    defaults = method_defaults(name)
+    given = check_parameters(name, settings.parameters)
+    classes = settings.label_classes.names
+    derived = method_class(name).parameters_of_data(bands, classes)
+    inherited = {} if init is None else _trunk_parameters(init, defaults)
+    for key, value in inherited.items():
+        if key in given and given[key] != value:
+            raise ParameterError(
+                f"{key} is {given[key]!r}, but the model to start from has {value!r}: "
+                f"leave -p {key} out, or start from another model"
+            )
+    return {**defaults, **derived, **inherited, **given}
+
+
+def _trunk_parameters(card: ModelCard, known: dict[str, Any]) -> dict[str, Any]:
+    """Return the card's parameters that decide what its trunk is."""
+    return {
+        key: card.parameters[key]
+        for key in TRUNK_PARAMETERS
+        if key in card.parameters and key in known
+    }
+
+
+def new_card(
+    settings: RunSettings,
+    split: "Split",
+    normalization: Normalization,
+    facts: Mapping[str, Any],
+) -> ModelCard:
+    """Return the card of the model that a run is going to train.
+
+    Args:
+        settings: Of the run.
+        split: The roles of its tiles.
+        normalization: Of their values.
+        facts: What it says of roles, see :func:`geoseg.runs.tiles.roles.role_facts`.
+    """
+    from geoseg.geo.rasters import raster  # not where settings alone are judged
+    from geoseg.geo.rasters.bands import band_scaling, check_scaling
+
+    tiles = training_tiles(split)
+    parameters = parameters_of(settings, normalization.bands, initial_card(settings))
+    method = outline_method(settings, normalization.channels, parameters)
+    image = raster.describe(tiles[0].image)
+    init = initial_card(settings)
+    if init is not None:
+        check_scaling(image, normalization.bands, init.provenance.get("image_scaling"))
+    return ModelCard(
+        method=settings.method,
+        parameters=parameters,
+        normalization=normalization,
+        nodata=settings.nodata,
+        gsd_m=image.gsd_m,
+        patch_size=settings.patch_size,
+        head=method.default_head,
+        seed=settings.seed,
+        provenance={
+            "source": settings.source,
+            "labels": settings.label_options,
+            "tiles": ids_by_role(split),
+            **facts,
+            "image_bands": image.count,
+            "image_scaling": band_scaling(image, normalization.bands),
+            "learns_from_labels": method.uses_labels,
+            "transductive": settings.transductive,
+            **({} if settings.preset is None else {"preset": settings.preset}),
+            **initial_provenance(settings),
+            "fingerprint": fingerprint(tiles),
+            "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},
+        },
+    )

@@ -1,0 +1,270 @@
+"""The tiles of a run, their roles, and the patches that training sees of them."""
+
+import hashlib
+import logging
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoseg.core.errors import DatasetError, LabelError
+from geoseg.core.words import counted
+from geoseg.methods import method_class
+from geoseg.runs.settings import RunSettings, count_of
+
+if TYPE_CHECKING:
+    from geoseg.core.classes import LabelClasses
+    from geoseg.core.normalization import Normalization
+    from geoseg.geo.patches.dataset import PatchLoader
+    from geoseg.geo.tiles.roles import Split
+    from geoseg.geo.tiles.tiles import Tile
+
+log = logging.getLogger(__name__)
+
+#: Pixels left out between blocks of one image.
+BLOCK_GAP = 16
+
+
+def tiles_of(settings: RunSettings) -> "list[Tile]":
+    """Find the tiles that the settings name."""
+    return load_tiles(
+        images=settings.images,
+        labels=settings.labels,
+        aoi=settings.aoi,
+        data=settings.data,
+        blocks=settings.blocks,
+        nodata=settings.nodata,
+        classes=settings.label_classes,
+    )
+
+
+def load_tiles(
+    *,
+    images: str | None,
+    labels: str | None,
+    aoi: str | None,
+    data: Path | str | None,
+    blocks: int = 1,
+    nodata: str = "auto",
+    classes: "LabelClasses | None" = None,
+) -> "list[Tile]":
+    """Find tiles by folder or AOI name, cut into blocks where asked; check them.
+
+    Labels without ``classes`` are building or not.
+
+    Raises:
+        DatasetError: If there are none, or their values cannot mean the same.
+        LabelError: If the labels are elsewhere, or do not say of most tiles whether they
+            hold there.
+    """
+    from geoseg.core.classes import TWO_CLASSES
+    from geoseg.geo.labels.labelled_tiles import keep_labelled
+    from geoseg.geo.labels.labels import check_labels
+    from geoseg.geo.tiles.mixture import check_mixture
+    from geoseg.geo.tiles.roles import split_blocks
+    from geoseg.geo.tiles.tiles import aoi_tiles, find_tiles
+
+    if aoi is not None:
+        tiles = aoi_tiles(aoi, data)
+    elif images is not None:
+        tiles = find_tiles(images, labels)
+    else:
+        raise DatasetError("no tiles are named: give --images DIR or --aoi NAME")
+    check_mixture(tiles, nodata)
+    tiles = [replace(tile, classes=classes or TWO_CLASSES) for tile in tiles]
+    check_labels(tiles)
+    # A file in a folder is of one image, as is the only file of the only image.
+    one_file = len({tile.image for tile in tiles}) > 1 or labels == tiles[0].labels
+    one_file = one_file and len({tile.labels for tile in tiles}) == 1
+    if blocks > 1:
+        tiles = split_blocks(tiles, blocks, BLOCK_GAP)
+    return keep_labelled(tiles, one_file=one_file)
+
+
+def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
+    """Give every tile its role by the rule of this version.
+
+    Matching tiles that are to lose their labels become hidden.
+
+    Raises:
+        ParameterError: If the numbers of tiles do not fit together.
+    """
+    from geoseg.geo.tiles.roles import split_tiles
+
+    labelled = sum(tile.labels is not None for tile in tiles)
+    match, test = (
+        None if wanted is None else count_of(wanted, labelled)
+        for wanted in (settings.match_tiles, settings.test_tiles)
+    )
+    split = split_tiles(
+        tiles,
+        match=match,
+        select=settings.select_tiles,
+        test=test,
+        seed=split_seed(settings),
+    )
+    if settings.label_tiles is not None:
+        split = _fewer_labels(split, settings.label_tiles, settings.seed)
+    split = replace(split, transductive=settings.transductive)
+    say_split(settings, split)
+    return split
+
+
+def split_seed(settings: RunSettings) -> int:
+    """Return the seed of the split."""
+    return settings.seed if settings.split_seed is None else settings.split_seed
+
+
+def say_split(settings: RunSettings, split: "Split") -> None:
+    """Say in one line how many labelled tiles have which role, and how many train."""
+    labelled = (*split.match, *split.select, *split.test, *split.hidden)
+    if not labelled:
+        return
+    learns = method_class(settings.method).uses_labels
+    use = "learn the classes from" if learns else "name the clusters"
+    words = {
+        f"to {use}": split.match,
+        "to choose the head": split.select,
+        "kept for the test": split.test,
+        "with labels hidden": split.hidden,
+    }
+    cut = any(tile.window is not None for tile in labelled)
+    log.info(
+        "%s with labels: %s (--match-tiles, --test-tiles); %d train",
+        counted(len(labelled), "block" if cut else "tile"),
+        ", ".join(f"{len(own)} {what}" for what, own in words.items() if own),
+        len(patch_tiles(settings, split)),
+    )
+
+
+def label_order(split: "Split", seed: int) -> "list[Tile]":
+    """Return the matching tiles in the order in which they keep their labels."""
+    order = list(split.match)
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def _fewer_labels(split: "Split", count: int, seed: int) -> "Split":
+    """Leave so many matching tiles their labels; fewer are always some of more."""
+    from geoseg.geo.tiles.roles import without_labels
+
+    kept = {tile.id for tile in label_order(split, seed)[:count]}
+    others = tuple(tile for tile in split.match if tile.id not in kept)
+    return replace(
+        split,
+        match=tuple(tile for tile in split.match if tile.id in kept),
+        hidden=split.hidden + without_labels(others),
+    )
+
+
+def training_tiles(split: "Split") -> "tuple[Tile, ...]":
+    """Return the tiles that unsupervised training sees.
+
+    All but the test tiles; of a transductive run those too, without their labels.
+    """
+    from geoseg.geo.tiles.roles import without_labels
+
+    seen = split.match + split.select + split.unlabelled + split.hidden
+    return seen + without_labels(split.test if split.transductive else ())
+
+
+def ids_by_role(split: "Split") -> dict[str, list[str]]:
+    """Return the ids of the tiles of each role, as a model's card has them."""
+    from geoseg.geo.tiles.roles import ROLES
+
+    ids = {role: [tile.id for tile in getattr(split, role)] for role in ROLES}
+    # as the cards of former versions where there are none
+    return {role: own for role, own in ids.items() if own or role != "hidden"}
+
+
+def patch_tiles(settings: RunSettings, split: "Split") -> "tuple[Tile, ...]":
+    """Return the training tiles as the method may see them.
+
+    Labels stay with the matching tiles alone, and with those only where the method
+    learns from labels.
+    """
+    from geoseg.geo.tiles.roles import without_labels
+
+    method = method_class(settings.method)
+    labelled = split.match if method.uses_labels else without_labels(split.match)
+    if method.labelled_share == 1:
+        return labelled
+    return labelled + without_labels(training_tiles(split)[len(labelled) :])
+
+
+def check_labelled(settings: RunSettings, split: "Split") -> None:
+    """Refuse a method that learns from labels where there are none.
+
+    Raises:
+        LabelError: If it does, and no tile has labels.
+    """
+    if method_class(settings.method).uses_labels and not split.match:
+        raise LabelError(
+            f"{settings.method} learns from labelled tiles, and no tile of "
+            f"{settings.source} has labels: name them with --labels"
+        )
+
+
+def normalization_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Normalization":
+    """Choose the bands and measure them over the training tiles."""
+    from geoseg.geo.patches.statistics import fit_normalization
+    from geoseg.geo.rasters import raster
+    from geoseg.geo.rasters.bands import choose_bands
+
+    bands = choose_bands(raster.describe(tiles[0].image), settings.bands)
+    return fit_normalization(
+        tiles, bands, nodata=settings.nodata, whiten=settings.whiten
+    )
+
+
+def loader_of(
+    settings: RunSettings,
+    tiles: "Sequence[Tile]",
+    normalization: "Normalization",
+    rank: int = 0,
+    world_size: int = 1,
+) -> "PatchLoader":
+    """Return the loader of training patches: those of one step in each batch.
+
+    Args:
+        settings: Of the run.
+        tiles: To train on.
+        normalization: Of their values.
+        rank: Number of the device that the patches are for.
+        world_size: Number of devices.
+    """
+    from geoseg.geo.patches.dataset import PatchLoader  # torchgeo: only to train
+
+    method = method_class(settings.method)
+    return PatchLoader(
+        tiles,
+        normalization,
+        patch_size=settings.patch_size,
+        batch_size=settings.batch_size * settings.accumulate,
+        patches_per_epoch=settings.patches_per_epoch,
+        nodata=settings.nodata,
+        seed=settings.seed,
+        num_workers=settings.loader_workers,
+        rank=rank,
+        world_size=world_size,
+        labelled_share=method.labelled_share,
+        fit_patches=settings.fit_patches,
+        whole_epochs=method.labels_epochs,
+    )
+
+
+def fingerprint(tiles: "Sequence[Tile]") -> str:
+    """Hash what identifies the tiles: ids, windows, grids, file sizes."""
+    from geoseg.geo.rasters import raster
+
+    digest = hashlib.sha256()
+    images = dict.fromkeys(tile.image for tile in tiles)
+    grids = {image: raster.describe(image) for image in images}
+    for tile in tiles:
+        grid = grids[tile.image]
+        size = os.path.getsize(tile.image) if os.path.exists(tile.image) else None
+        row = (tile.id, tile.window, grid.width, grid.height, grid.count, size)
+        digest.update(repr(row).encode())
+    return digest.hexdigest()

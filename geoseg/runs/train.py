@@ -1,0 +1,297 @@
+"""Runs: folders that hold one training each, from its settings to its scores.
+
+This is the road from tiles to a model that knows which clusters are buildings. The
+commands, the demo and the notebook all take it.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geoseg
+from geoseg.core.errors import MatchingError, TrainingError
+from geoseg.core.locks import locked, refuse_busy
+from geoseg.core.patches import Epoch
+from geoseg.core.progress import say_stage
+from geoseg.core.run_files import (
+    CURVES_NAME,
+    METRICS_NAME,
+    MODEL_NAME,
+    PANEL_NAME,
+    REPORT_NAME,
+    ROLES_NAME,
+    SETTINGS_NAME,
+    TIMES_NAME,
+)
+from geoseg.core.words import counted
+from geoseg.geo.evaluation.matching import match_model
+from geoseg.geo.formats.role_outlines import adjoining_test, write_roles
+from geoseg.geo.labels.labels import check_tells_apart
+from geoseg.geo.rasters.open_images import each_opened_once
+from geoseg.model.file import Model, load_model, save_model
+from geoseg.report.figures import curves_figure
+from geoseg.runs.checks import check_settings
+from geoseg.runs.controls import score_controls
+from geoseg.runs.finished import forget_scores, is_refitted, is_scored
+from geoseg.runs.fitting import limits_of
+from geoseg.runs.folders import new_run_folder, refuse_filled, write_json
+from geoseg.runs.matching import say_objective, select_head
+from geoseg.runs.plan import Plan, plan_run
+from geoseg.runs.refitting import refit, set_refit
+from geoseg.runs.restarts import checkpoints, judged_restarts, train_best
+from geoseg.runs.result import RunResult
+from geoseg.runs.resuming import check_extension, located, read_checkpoint, read_run
+from geoseg.runs.settings import RunSettings
+from geoseg.runs.starting import initial_card, warn_of_seen
+from geoseg.runs.stopwatch import add_seconds, timed
+from geoseg.runs.tiles.roles import (
+    role_facts,
+    roles_of,
+    split_of_run,
+    warn_of_adjoining,
+)
+from geoseg.runs.tiles.run_tiles import (
+    check_labelled,
+    fingerprint,
+    normalization_of,
+    split_of,
+    tiles_of,
+    training_tiles,
+)
+from geoseg.scores.scores import constant_controls
+from geoseg.training.step_tables import read_step_table
+
+if TYPE_CHECKING:
+    from geoseg.runs.reporting.survey import Surveyor
+    from geoseg.training.limits import Limits
+
+log = logging.getLogger(__name__)
+
+
+@each_opened_once()
+def start(
+    settings: RunSettings, run: Path | None = None, *, profile: bool = False
+) -> RunResult:
+    """Train, match and score into a new run folder.
+
+    Args:
+        settings: Of the run.
+        run: Its folder; by default the next free number below ``runs``.
+        profile: Measure some steps of the training, say where their time goes.
+
+    Raises:
+        GeosegError: If tiles, labels or settings say no; then no folder is left.
+    """
+    began = time.monotonic()
+    check_settings(settings, run)
+    init = initial_card(settings)
+    tiles = tiles_of(settings)
+    say_objective(settings)
+    split = split_of(settings, tiles)
+    check_tells_apart(split.match)
+    check_labelled(settings, split)
+    settings = judged_restarts(settings, split)
+    if init is not None:
+        warn_of_seen(settings, init, split)
+    normalization = (
+        normalization_of(settings, training_tiles(split))
+        if init is None
+        else init.normalization
+    )
+    roles = roles_of(split, settings.source)
+    adjoining = adjoining_test(split)
+    warn_of_adjoining(adjoining, split)
+    facts = role_facts(roles, adjoining)
+    plan = plan_run(settings, split, normalization, facts)
+    folder = new_run_folder(run, f"{settings.source}-{settings.method}")
+    refuse_filled(folder)  # again: another run may have taken it meanwhile
+    write_json(
+        folder / SETTINGS_NAME,
+        {
+            "geoseg_version": geoseg.__version__,
+            "settings": settings.to_json(),
+            "normalization": normalization.to_json(),
+            "fingerprint": fingerprint(tiles),
+            "roles": [entry.to_json() for entry in roles],
+            "adjoining_test": adjoining,
+        },
+    )
+    with locked(folder), _going_on(folder):
+        add_seconds(folder / TIMES_NAME, "looking at tiles", began)
+        return _train_match_score(plan, folder, resume=False, profile=profile)
+
+
+@each_opened_once()
+def resume(
+    folder: Path,
+    *,
+    images: str | None = None,
+    labels: str | None = None,
+    limits: "Limits | None" = None,
+    stop_on_collapse: bool | None = None,
+    profile: bool = False,
+    **beside_training: Any,
+) -> RunResult:
+    """Go on with a run that was stopped or killed; a finished one is left as it is.
+
+    With other limits, also a finished run goes on: to the very result that it would have
+    had with these limits from its beginning.
+
+    Args:
+        folder: Of the run.
+        images: Where the run's images are now, if elsewhere, or signed anew.
+        labels: Likewise.
+        limits: Instead of all the run's own, if given; they are written down.
+        stop_on_collapse: Instead of the run's own setting, if given.
+        profile: As :func:`start`.
+        beside_training: Settings of ``BESIDE_TRAINING`` in other values.
+
+    Raises:
+        TrainingError: If the folder is no run, or the tiles are no longer the same.
+        ParameterError: If the run cannot have such limits.
+    """
+    begun = read_run(folder)
+    refuse_busy(folder)
+    stored = begun.beside_training(beside_training)
+    scored = limits is None and stop_on_collapse is None and is_scored(folder)
+    scored = scored and begun.scored_as(stored)
+    if limits is not None:
+        stored = stored.limited(limits)
+    elif scored and is_refitted(folder) == stored.settings.refit:
+        return RunResult(folder, load_model(folder / MODEL_NAME), finished=True)
+    settings = located(stored.settings, folder, images, labels)
+    if stop_on_collapse is not None:
+        settings = replace(settings, stop_on_collapse=stop_on_collapse)
+    check_settings(settings)
+    tiles = tiles_of(settings)
+    if fingerprint(tiles) != stored.fingerprint:
+        raise TrainingError(
+            f"the tiles of {folder} have changed since it began: put them back as they "
+            "were, or start a new run"
+        )
+    made = max(map(read_checkpoint, checkpoints(settings, folder)))
+    split = split_of_run(stored.roles, settings, tiles)
+    facts = role_facts(stored.roles, stored.adjoining)
+    plan = plan_run(settings, split, stored.normalization, facts)
+    if limits is not None:
+        check_extension(begun.settings, settings, made, plan.steps_per_epoch)
+    with locked(folder), _going_on(folder):
+        if stored.values != begun.values:
+            if not scored:
+                forget_scores(folder)  # first: they are not those of the new settings
+            write_json(folder / SETTINGS_NAME, stored.values)
+        if scored:
+            return set_refit(plan, folder)
+        return _train_match_score(plan, folder, resume=True, profile=profile)
+
+
+@contextmanager
+def _going_on(folder: Path) -> Iterator[None]:
+    """Note on whatever stops this process at once how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        stop.add_note(f"go on with: geoseg train --resume {folder}")
+        raise
+
+
+def _train_match_score(
+    plan: Plan, folder: Path, *, resume: bool, profile: bool
+) -> RunResult:
+    split, objective = plan.split, plan.settings.objective
+    times = folder / TIMES_NAME
+    if not (folder / ROLES_NAME).exists():
+        write_roles(folder / ROLES_NAME, split, plan.settings.source)
+    with timed(times, "training"):
+        model, trained = train_best(plan, folder, resume=resume, profile=profile)
+    forget_scores(folder)
+    save_model(folder / MODEL_NAME, model)
+    result = RunResult(folder, model, trained.signal, trained.collapse)
+    if not split.match:
+        return result
+    try:
+        doing = "checking the classes" if model.learned_classes else "matching"
+        say_stage(f"{doing} on {counted(len(split.match), 'tile')}")
+        with timed(times, "matching"):
+            seen = _surveyor(plan, model, test=False)
+            model = match_model(model, split.match, objective=objective, onlooker=seen)
+    except MatchingError as error:
+        log.warning("the clusters are not matched: %s", error)
+        return result
+    if split.select:
+        model = select_head(model, split.select)
+    save_model(folder / MODEL_NAME, model)
+    result = replace(result, model=model)
+    if not split.test or result.interrupted:
+        return result
+    result = _score(plan, result, seen)
+    return refit(plan, result) if plan.settings.refit else result
+
+
+def _surveyor(plan: Plan, model: Model, *, test: bool) -> "Surveyor | None":
+    """Return what notes for the report what matching or scoring sees, if any does."""
+    tiles = plan.split.test if test else plan.split.match
+    # matching sees classes that were learned before they have their threshold
+    early = not test and model.method.class_head is not None
+    if plan.settings.report == "none" or not plan.split.test or early:
+        return None
+    from geoseg.runs.reporting.gather import surveyor  # only for a report
+
+    return surveyor(model, tiles, test=test, seed=plan.settings.seed)
+
+
+def _score(plan: Plan, result: RunResult, matched: "Surveyor | None") -> RunResult:
+    """Score on the test tiles, draw, and note the scores in the model's card."""
+    from geoseg.runs import scoring
+    from geoseg.runs.reporting import pictures  # only for a test
+    from geoseg.runs.reporting.gather import write_report_page
+    from geoseg.runs.reporting.material import Material, page_title
+    from geoseg.runs.reporting.survey import surveys_of
+
+    settings, split = plan.settings, plan.split
+    folder, model = result.run, result.model
+    batches = Epoch(plan.loader.thinned())
+    seen = _surveyor(plan, model, test=True)
+    say_stage(f"scoring {counted(len(split.test), 'tile')}")
+    with timed(folder / TIMES_NAME, "scoring"):
+        entries = scoring.score_heads(model, split.test, split.match, onlooker=seen)
+    if settings.controls:
+        with timed(folder / TIMES_NAME, "controls"):
+            entries += score_controls(
+                *(model, split.test, split.match, batches),
+                objective=settings.objective,
+                seconds=limits_of(settings).seconds,
+            )
+    entries += constant_controls(entries[0])
+    command = settings.command()
+    table = scoring.write_report(
+        folder, entries, command=command, seed=settings.seed, model=model
+    )
+    if model.method.gradient:
+        rows = read_step_table(folder / METRICS_NAME)
+        curves_figure(folder / CURVES_NAME, rows)
+    scores = entries[0].to_json(seed=settings.seed)["metrics"]
+    model = model.with_card(metrics={"test_tiles": len(split.test), **scores})
+    save_model(folder / MODEL_NAME, model)
+    pictures.draw_panel(folder / PANEL_NAME, model, split.test, seed=settings.seed)
+    if settings.report != "none":
+        say_stage(REPORT_NAME)
+        material = Material(
+            title=page_title(entries[0].class_names, settings.source),
+            entries=entries,
+            test=split.test,
+            matching=split.match,
+            training=training_tiles(split),
+            model=model,
+            batches=batches if settings.report == "full" else None,
+            run=folder,
+            command=command,
+            seed=settings.seed,
+            surveys=surveys_of(matched, seen),
+        )
+        write_report_page(folder / REPORT_NAME, material, overwrite=True)
+    return replace(result, model=model, table=table)

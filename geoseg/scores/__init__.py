@@ -1,0 +1,1 @@
+"""Scores of maps: from counts to numbers and tables. No raster, no model."""
