@@ -175,9 +175,9 @@ def no_pictures(monkeypatch):
     monkeypatch.setattr(
         "geoseg.runs.reporting.pictures.draw_panel", lambda *args, **kwargs: None
     )
-    monkeypatch.setattr("geoseg.report.curves_figure", lambda *args, **kwargs: None)
+    monkeypatch.setattr("geoseg.runs.train.curves_figure", lambda *args, **kwargs: None)
     monkeypatch.setattr(
-        "geoseg.runs.reporting.write_report_page", lambda *args, **kwargs: None
+        "geoseg.runs.reporting.gather.write_report_page", lambda *args, **kwargs: None
     )
 
 

@@ -158,7 +158,7 @@ def test_ten_times_the_height_takes_the_same_memory(tmp_path: Path) -> None:
         pixels = np.tile(random_image(1000, 500), (1, height // 1000, 1))
         write_image(tmp_path / f"{name}.tif", pixels, tiled=True)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MEMORY, str(Path(__file__).parent)]
+        [sys.executable, "-W", "ignore", "-c", MEMORY, str(Path(__file__).parents[1])]
         + [str(tmp_path)],
         capture_output=True,
         text=True,

@@ -15,9 +15,9 @@ from geoseg.geo.evaluation.matching import contingency_tables, match_model
 from geoseg.geo.rasters import raster
 from geoseg.runs import scoring
 from geoseg.runs import train as runs
-from geoseg.runs.reporting import gather
+
 from geoseg.runs.reporting.card import caveats, clock, run_card
-from geoseg.runs.reporting.gather import _choose, _how_chosen, _worst, surveyor
+from geoseg.runs.reporting.gather import gather, _choose, _how_chosen, _worst, surveyor
 from geoseg.runs.reporting.k_curve import k_curves
 from geoseg.runs.reporting.material import Material
 from geoseg.runs.reporting.survey import Place, shown_part, spread, survey_tile
@@ -25,7 +25,7 @@ from geoseg.runs.settings import RunSettings
 from geoseg.runs.tiles.run_tiles import loader_of, split_of, tiles_of, training_tiles
 from geoseg.scores.scores import Scores, TileCounts, majority_scores
 
-GATHERING = sys.modules[gather.__module__]  # the function hides its module
+GATHERING = sys.modules[gather.__module__]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from shapely.geometry import shape
 from geoseg.core.errors import OutputExistsError, ParameterError
 from geoseg.geo.sample.write import AOI_FOLDER, write_sample
 
-COMMITTED = Path(__file__).parents[2] / "sample_tiles"
+COMMITTED = Path(__file__).parents[3] / "sample_tiles"
 TRAIN = COMMITTED / AOI_FOLDER
 IMAGES = sorted((TRAIN / "MUL-PanSharpen").glob("*.tif"))
 

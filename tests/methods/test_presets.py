@@ -10,7 +10,7 @@ from geoseg.methods import METHODS, build_method, check_parameters, method_defau
 from geoseg.methods.presets import PRESETS, additions, in_options, preset_of
 from geoseg.runs.settings import RunSettings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 USUAL = {field.name: field.default for field in fields(RunSettings)}
 
 
