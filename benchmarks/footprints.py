@@ -35,8 +35,9 @@ from geoseg.geo.evaluation.footprint_counts import polygon_counts
 from geoseg.geo.footprints.vectorize import footprints
 from geoseg.geo.labels.labels import read_footprints
 from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.ground import metric_crs
-from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.rasters.strips import ClassStrip, classify
 from geoseg.geo.tiles.tiles import Tile, aoi_tiles, find_tiles
 from geoseg.model.file import load_model

@@ -12,6 +12,7 @@ from packed import Pack, PackedTile
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from geoseg.core.classes import BUILDING
 from geoseg.core.patches import PatchBatch
 from geoseg.methods import build_method
 from geoseg.methods.bases.method import Method, StepContext
@@ -25,7 +26,7 @@ from geoseg.model.thresholds import (
     grade,
     graded_matching,
 )
-from geoseg.scores.metrics import BUILDING, PIXEL_METRICS, bootstrap_interval, to_json
+from geoseg.scores.metrics import PIXEL_METRICS, bootstrap_interval, to_json
 
 if TYPE_CHECKING:
     from gpu import Settings

@@ -157,7 +157,7 @@ def write_map(options: argparse.Namespace, model: BrightModel, image: str) -> in
     """Map an image beside itself; return how many footprints there are."""
     from geoseg.geo.footprints.vectorize import footprints
     from geoseg.geo.formats.writer import write_footprints
-    from geoseg.geo.predict.predictor import predict_raster
+    from geoseg.geo.maps.rasters import predict_raster
     from geoseg.geo.rasters.raster import describe
 
     grid = describe(image)

@@ -20,8 +20,9 @@ from geoseg.geo.footprints.vectorize import Footprint
 from geoseg.geo.formats.class_rasters import class_raster
 from geoseg.geo.formats.writer import write_footprints
 from geoseg.geo.labels.labels import read_footprints
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.legend import class_legend
-from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.rasters.strips import ClassStrip
 from geoseg.geo.sample.write import CLASS_NAMES
 from geoseg.geo.styles.styles import (

@@ -13,8 +13,7 @@ import click
 
 from geoseg import __version__
 from geoseg.core.errors import GeosegError, remedy
-from geoseg.core.plain_text import PlainFormatter, one_line
-from geoseg.core.words import did_you_mean
+from geoseg.core.words import PlainFormatter, did_you_mean, one_line
 from geoseg.geo.rasters.open_images import each_opened_once
 
 #: Command → short help, in pipeline order; the module of the same name is imported

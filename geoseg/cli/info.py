@@ -8,7 +8,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.cli.printing import echo, echo_json
-from geoseg.core.plain_text import one_line
+from geoseg.core.words import one_line
 from geoseg.geo.tiles.presence import need_aoi
 from geoseg.runs.folders import newest_model
 

@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from geoseg.cli import options
+from geoseg.core.addresses import need_image
 from geoseg.core.outputs import check_one_file, check_raster_format, refuse_existing
 from geoseg.core.words import counted
 from geoseg.geo.formats.formats import check_format
 from geoseg.geo.predict.unfinished import made_outputs
 from geoseg.geo.tiles.layouts import images_in
-from geoseg.geo.tiles.presence import need_image
 from geoseg.runs.folders import newest_model
 
 log = logging.getLogger(__name__)

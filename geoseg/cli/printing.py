@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from geoseg.core.plain_text import json_text, plain
+from geoseg.core.words import json_text, plain
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,13 @@
-"""Names of files as users, GDAL and the web write them: text alone, nothing is opened."""
+"""Names of files as users, GDAL and the web write them, and whether they are there.
+
+Nothing is opened.
+"""
 
 import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
+
+from geoseg.core.errors import ModelFileError, RasterError
 
 _SCHEMES = {"s3://": "/vsis3/", "gs://": "/vsigs/", "az://": "/vsiaz/"}
 _WEB = ("https://", "http://")
@@ -97,3 +102,30 @@ def file_name(path: str | Path) -> PurePosixPath:
     if name.startswith(_WEB):
         name = unquote(urlsplit(name).path)
     return PurePosixPath(PurePosixPath(name).name)
+
+
+def need_image(path: str | Path) -> None:
+    """Refuse an image that is not there.
+
+    Raises:
+        RasterError: If it is not.
+    """
+    if _is_absent(path):
+        raise RasterError(f"{path} does not exist, expected a GeoTIFF or VRT file")
+
+
+def _is_absent(path: str | Path) -> bool:
+    return not is_remote(path) and not Path(path).exists()
+
+
+def need_model(path: Path) -> Path:
+    """Return the path of a model file.
+
+    Raises:
+        ModelFileError: If there is none.
+    """
+    if not path.is_file():
+        raise ModelFileError(
+            f"there is no model file {path}: train one with geoseg train"
+        )
+    return path

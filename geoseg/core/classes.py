@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import ParameterError
 from geoseg.core.patches import IGNORE
-from geoseg.core.plain_text import acts
-from geoseg.scores.metrics import BACKGROUND, BUILDING
+from geoseg.core.words import acts
+
+#: Class ids that the project gives a meaning.
+BACKGROUND = 0
+BUILDING = 1
 
 #: Stands for every value that is not named.
 REST = "*"

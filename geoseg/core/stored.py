@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from geoseg.core.plain_text import one_line
+from geoseg.core.words import one_line
 
 T = TypeVar("T")
 

@@ -5,9 +5,9 @@ from functools import partial
 
 from geoseg.core.errors import GeosegError
 from geoseg.geo.rasters.bands import band_numbers, check_scaling
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.ground import Ground
 from geoseg.geo.rasters.inspection import assumed_bands, sample, stretch_mismatch
-from geoseg.geo.rasters.raster import RasterDescription
 from geoseg.info.sheet import Sheet, wrapped
 from geoseg.info.training import LOOKED_AT
 from geoseg.model.card import ModelCard

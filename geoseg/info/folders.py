@@ -9,8 +9,9 @@ from geoseg.core.addresses import is_remote
 from geoseg.core.errors import DatasetError, GeosegError
 from geoseg.core.words import counted
 from geoseg.geo.formats.role_outlines import adjoining_test, adjoining_words
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.inspection import inspect_image
-from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.layouts import (
     image_folders,
     is_label_folder,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from geoseg.core.words import counted
-from geoseg.geo.rasters.raster import RasterDescription
+from geoseg.geo.rasters.description import RasterDescription
 
 
 def band_words(grid: RasterDescription) -> str:

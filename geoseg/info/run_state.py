@@ -8,9 +8,8 @@ from typing import Literal
 from geoseg.core.locks import is_locked
 from geoseg.core.run_files import SETTINGS_NAME
 from geoseg.methods import method_class
-from geoseg.runs.finished import is_finished
 from geoseg.runs.fitting import DEFAULT_STEPS
-from geoseg.runs.folders import curves_of
+from geoseg.runs.folders import curves_of, is_finished
 from geoseg.runs.settings import RunSettings, read_settings
 from geoseg.training.step_tables import read_step_table
 

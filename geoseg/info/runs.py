@@ -10,8 +10,7 @@ from geoseg.geo.formats.role_outlines import adjoining_words
 from geoseg.info.models import model_sheet
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, wrapped
-from geoseg.runs.finished import is_scored
-from geoseg.runs.folders import curves_of
+from geoseg.runs.folders import curves_of, is_scored
 from geoseg.runs.settings import RunSettings, stored_values
 from geoseg.runs.tiles.roles import read_adjoining, read_roles
 

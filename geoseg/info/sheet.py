@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from geoseg.core.plain_text import one_line
+from geoseg.core.words import one_line
 
 #: Columns before the values.
 _LABEL = 12

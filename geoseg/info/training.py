@@ -9,8 +9,8 @@ import numpy as np
 from geoseg.core.errors import BandMismatchError
 from geoseg.core.words import counted
 from geoseg.geo.rasters.bands import band_numbers, choose_bands
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.inspection import percentiles, sample
-from geoseg.geo.rasters.raster import RasterDescription
 from geoseg.info.choices import Choices
 from geoseg.info.sheet import Sheet, columns, number
 from geoseg.runs.settings import RunSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from geoseg.core.aside import open_in_place
 from geoseg.core.errors import GeosegError, TrainingError
-from geoseg.core.plain_text import PlainFormatter
+from geoseg.core.words import PlainFormatter
 from geoseg.leaderboard.trial import Order, carry_out
 from geoseg.training.spawned import end_with_leader
 

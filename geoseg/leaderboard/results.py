@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.classes import BUILDING
 from geoseg.leaderboard.plan import Job, Row
 from geoseg.leaderboard.trial_files import (
     OnDamage,
@@ -20,7 +21,6 @@ from geoseg.leaderboard.trial_files import (
 )
 from geoseg.scores.adjusted_information import adjusted_mutual_information
 from geoseg.scores.metrics import (
-    BUILDING,
     PIXEL_METRICS,
     POLYGON_METRICS,
     Floats,

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.core.aside import own_folder
+from geoseg.core.classes import BACKGROUND
 from geoseg.core.errors import TrainingError
 from geoseg.core.outputs import write_aside
 from geoseg.core.patches import Epoch
@@ -32,7 +33,7 @@ from geoseg.runs.resuming import read_run
 from geoseg.runs.settings import RunSettings
 from geoseg.runs.tiles.roles import split_of_run
 from geoseg.runs.tiles.run_tiles import loader_of, patch_tiles, tiles_of
-from geoseg.scores.metrics import BACKGROUND, Metric, iou, mean_iou, to_json
+from geoseg.scores.metrics import Metric, iou, mean_iou, to_json
 
 #: Files of a run beside those of any run: numbers, counts by tile, maps of some tiles.
 TRIAL_NAME, COUNTS_NAME, MAPS_NAME = "trial.json", "counts.npz", "maps.npz"

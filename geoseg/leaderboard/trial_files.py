@@ -18,7 +18,7 @@ from geoseg.core.run_files import SCORES_NAME, TIMES_NAME
 from geoseg.core.stored import Range, StoredError, read_json, typed
 from geoseg.leaderboard.plan import Job, Row
 from geoseg.leaderboard.trial import BLIND_NAME, COUNTS_NAME, TRIAL_NAME
-from geoseg.runs.stopwatch import read_seconds
+from geoseg.runs.result import read_seconds
 from geoseg.scores.adjusted_information import expected_mutual_information
 from geoseg.scores.scores import Scores
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, TypedDict
 from safetensors import SafetensorError, safe_open
 
 import geoseg
+from geoseg.core.addresses import need_model
 from geoseg.core.classes import check_printable
 from geoseg.core.errors import GeosegError, ModelFileError
 from geoseg.core.normalization import Normalization
 from geoseg.core.stored import Range, StoredError, parse_json, typed
 from geoseg.model.matching import Matching
-from geoseg.runs.folders import need_model
 
 FORMAT_VERSION = 1
 #: The one metadata key: several would make the bytes of equal models vary.

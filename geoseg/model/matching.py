@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.core.classes import BACKGROUND, BUILDING
 from geoseg.core.errors import MatchingError, ParameterError, ShapeError
 from geoseg.core.patches import IGNORE
 from geoseg.core.stored import StoredError, typed
 from geoseg.core.words import counted
-from geoseg.scores.metrics import BACKGROUND, BUILDING
 
 Objective = Literal["accuracy", "f1"]
 OBJECTIVES: tuple[Objective, ...] = ("accuracy", "f1")

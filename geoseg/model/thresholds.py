@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geoseg.core.classes import BACKGROUND, BUILDING
 from geoseg.core.errors import ShapeError
 from geoseg.model.matching import Matching, match_clusters
-from geoseg.scores.metrics import BACKGROUND, BUILDING
 
 #: Thresholds are whole percents.
 GRADES = 100

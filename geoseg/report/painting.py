@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.classes import BACKGROUND, BUILDING
 from geoseg.core.errors import ShapeError
 from geoseg.core.palette import FOUND, INVENTED, MISSED, class_colours, cluster_colours
 from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
-from geoseg.scores.metrics import BACKGROUND, BUILDING, iou, mean_iou
+from geoseg.scores.metrics import iou, mean_iou
 
 Pixels = NDArray[Any]
 

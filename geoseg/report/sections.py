@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from geoseg.core.classes import BUILDING
 from geoseg.core.palette import FOUND, INVENTED, MISSED, cluster_colours
 from geoseg.core.words import counted
 from geoseg.report.charts import area_chart, css_colour, line_chart
@@ -17,7 +18,6 @@ from geoseg.report.contents import (
 from geoseg.report.html import Html, element, join
 from geoseg.report.images import PLACE_SIDE
 from geoseg.report.score_tables import class_name
-from geoseg.scores.metrics import BUILDING
 
 
 def section(key: str, title: str, *children: Html | None, lead: str = "") -> Html:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from geoseg.core.addresses import need_model
 from geoseg.core.aside import ASIDE, replace_text
 from geoseg.core.errors import (
     ModelFileError,
@@ -15,10 +16,16 @@ from geoseg.core.errors import (
 from geoseg.core.run_files import (
     METRICS_NAME,
     MODEL_NAME,
+    PANEL_NAME,
+    REFITTED_NAME,
+    REPORT_NAME,
     RESTARTS_NAME,
     RUNS,
+    SCORED_NAME,
+    SCORES_NAME,
     SETTINGS_NAME,
 )
+from geoseg.runs.settings import RunSettings, read_settings
 
 
 def new_run_folder(run: Path | None, stem: str) -> Path:
@@ -108,19 +115,6 @@ def _age(path: Path) -> tuple[float, Path]:
     return (settings if settings.exists() else path).stat().st_mtime, path
 
 
-def need_model(path: Path) -> Path:
-    """Return the path of a model file.
-
-    Raises:
-        ModelFileError: If there is none.
-    """
-    if not path.is_file():
-        raise ModelFileError(
-            f"there is no model file {path}: train one with geoseg train"
-        )
-    return path
-
-
 def refuse_filled(run: Path) -> None:
     """Refuse a folder that holds something, but for what a start left that failed.
 
@@ -142,3 +136,49 @@ def _left_over(path: Path) -> bool:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a file of JSON aside, and rename it."""
     replace_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def is_finished(run: Path) -> bool:
+    """Return whether a run was trained, matched, scored, reported and refitted.
+
+    Refitted only where its settings say so.
+    """
+    settings = _settings_of(run)
+    if settings is None or not is_scored(run):
+        return False
+    return not settings.refit or is_refitted(run)
+
+
+def is_scored(run: Path) -> bool:
+    """Return whether a run was trained to its end, matched, scored and reported.
+
+    Scores are of a matched model whose training no signal ended, and they go as soon as
+    the training goes on (:func:`forget_scores`). A run without test tiles has none and
+    never counts as finished; nor does one whose settings are damaged.
+    """
+    settings = _settings_of(run)
+    if settings is None:
+        return False
+    names = [MODEL_NAME, SCORES_NAME, PANEL_NAME]
+    if settings.report != "none":
+        names.append(REPORT_NAME)
+    return all((run / name).is_file() for name in names)
+
+
+def is_refitted(run: Path) -> bool:
+    """Return whether the refit of a run is over, whichever model it left in place."""
+    return (run / REFITTED_NAME).is_file()
+
+
+def forget_scores(run: Path) -> None:
+    """Remove what was made of the model that training now replaces."""
+    for name in (SCORES_NAME, PANEL_NAME, REPORT_NAME, REFITTED_NAME, SCORED_NAME):
+        (run / name).unlink(missing_ok=True)
+
+
+def _settings_of(run: Path) -> RunSettings | None:
+    """Return the settings of a run; None where they are absent or damaged."""
+    try:
+        return read_settings(run)
+    except TrainingError:
+        return None

@@ -24,11 +24,9 @@ from geoseg.core.run_files import (
 from geoseg.core.words import counted
 from geoseg.geo.evaluation.matching import match_model
 from geoseg.model.file import Model, file_sha256, load_model, save_model
-from geoseg.runs.finished import is_refitted
-from geoseg.runs.folders import write_json
+from geoseg.runs.folders import is_refitted, write_json
 from geoseg.runs.plan import Plan, plan_run, train_plan
-from geoseg.runs.result import RunResult
-from geoseg.runs.stopwatch import timed
+from geoseg.runs.result import RunResult, timed
 from geoseg.runs.tiles.roles import ROLE_FACTS
 from geoseg.runs.tiles.run_tiles import ids_by_role, normalization_of, training_tiles
 

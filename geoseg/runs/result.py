@@ -1,15 +1,20 @@
 """What a run left behind, and how to say so."""
 
+import json
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from geoseg.core.aside import replace_text
 from geoseg.core.run_files import MODEL_NAME, REPORT_NAME, SCORED_NAME, TIMES_NAME
+from geoseg.core.stored import StoredError, read_json, typed
 from geoseg.core.words import counted
 from geoseg.model.file import Model
 from geoseg.report.terminal_tables import for_stream
-from geoseg.runs.stopwatch import read_seconds
 
 
 @dataclass(frozen=True)
@@ -100,3 +105,30 @@ class RunResult:
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
+
+
+@contextmanager
+def timed(path: Path, stage: str) -> Iterator[None]:
+    """Add the seconds that a block takes to a stage's; a resumed run goes on counting.
+
+    A block that fails is not counted.
+    """
+    started = time.monotonic()
+    yield
+    add_seconds(path, stage, started)
+
+
+def add_seconds(path: Path, stage: str, started: float) -> None:
+    """Add the seconds since a moment of the monotonic clock to a stage's."""
+    seconds = read_seconds(path)
+    passed = seconds.get(stage, 0.0) + time.monotonic() - started
+    seconds[stage] = round(passed, 2)
+    replace_text(path, json.dumps(seconds, indent=2) + "\n")
+
+
+def read_seconds(path: Path) -> dict[str, float]:
+    """Return seconds by stage; nothing where the file is absent or damaged."""
+    try:
+        return typed(read_json(path), dict[str, float])
+    except StoredError:
+        return {}

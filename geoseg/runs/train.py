@@ -36,18 +36,23 @@ from geoseg.model.file import Model, load_model, save_model
 from geoseg.report.figures import curves_figure
 from geoseg.runs.checks import check_settings
 from geoseg.runs.controls import score_controls
-from geoseg.runs.finished import forget_scores, is_refitted, is_scored
 from geoseg.runs.fitting import limits_of
-from geoseg.runs.folders import new_run_folder, refuse_filled, write_json
+from geoseg.runs.folders import (
+    forget_scores,
+    is_refitted,
+    is_scored,
+    new_run_folder,
+    refuse_filled,
+    write_json,
+)
 from geoseg.runs.matching import say_objective, select_head
 from geoseg.runs.plan import Plan, plan_run
 from geoseg.runs.refitting import refit, set_refit
 from geoseg.runs.restarts import checkpoints, judged_restarts, train_best
-from geoseg.runs.result import RunResult
+from geoseg.runs.result import RunResult, add_seconds, timed
 from geoseg.runs.resuming import check_extension, located, read_checkpoint, read_run
 from geoseg.runs.settings import RunSettings
 from geoseg.runs.starting import initial_card, warn_of_seen
-from geoseg.runs.stopwatch import add_seconds, timed
 from geoseg.runs.tiles.roles import (
     role_facts,
     roles_of,

@@ -21,11 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.classes import BUILDING
 from geoseg.core.errors import ParameterError, ShapeError
-
-#: Class ids that the project gives a meaning.
-BACKGROUND = 0
-BUILDING = 1
 
 Floats = NDArray[np.float64]
 Metric = Callable[[NDArray[Any]], Floats]

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 import geoseg
+from geoseg.core.classes import BACKGROUND, BUILDING
 from geoseg.core.outputs import write_aside
 from geoseg.core.stored import Range, StoredError, typed
 from geoseg.scores.metrics import (
-    BACKGROUND,
-    BUILDING,
     PIXEL_METRICS,
     POLYGON_METRICS,
     Interval,

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geoseg.core.plain_text import one_line
-from geoseg.core.words import counted
+from geoseg.core.words import counted, one_line
 from geoseg.scores.metrics import PIXEL_METRICS, Interval, class_iou, target_first
 from geoseg.scores.scores import Scores
 

@@ -13,7 +13,7 @@ from geoseg.core.errors import TrainingError
 from geoseg.leaderboard.plan import Row
 from geoseg.leaderboard.trial_files import read_blind, read_maps, read_trials
 from geoseg.model.card import CARD_KEY
-from geoseg.runs.finished import is_finished
+from geoseg.runs.folders import is_finished
 from geoseg.runs.settings import RunSettings
 
 #: None of these is what a field of ``run.json`` or a card may be, whichever it is.

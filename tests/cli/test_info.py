@@ -15,7 +15,7 @@ from affine import Affine
 from geoseg.core.locks import locked
 from geoseg.model.card import load_card
 from geoseg.model.file import load_model, save_model
-from geoseg.runs.finished import forget_scores
+from geoseg.runs.folders import forget_scores
 from geoseg.scores.tables import TABLE_COLUMNS
 
 

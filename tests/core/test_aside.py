@@ -8,7 +8,7 @@ from geoseg.core.aside import open_in_place, own_folder, replace_text, replacing
 from geoseg.core.errors import OutputError, OutputExistsError
 from geoseg.runs.demo import run_demo
 from geoseg.runs.folders import write_json
-from geoseg.runs.stopwatch import timed
+from geoseg.runs.result import timed
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):

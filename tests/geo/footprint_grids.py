@@ -6,7 +6,7 @@ import numpy as np
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.geo.rasters.raster import RasterDescription
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.strips import ClassStrip
 
 UTM = "EPSG:32611"

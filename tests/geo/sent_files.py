@@ -10,12 +10,8 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from geoseg.core.errors import GeosegError
-from geoseg.geo.rasters.raster import (
-    PixelWindow,
-    describe_open,
-    open_raster,
-    read_window,
-)
+from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.raster import describe_open, open_raster, read_window
 
 #: Pixels of images are below, bytes of the secret are not.
 LEAST_SECRET = 200

@@ -14,7 +14,7 @@ from geoseg.methods.presets import PRESETS, additions, in_options
 from geoseg.model.card import load_card
 from geoseg.model.file import load_model
 from geoseg.runs import train as runs
-from geoseg.runs.finished import is_finished
+from geoseg.runs.folders import is_finished
 from geoseg.runs.settings import RunSettings
 
 FOREST = {

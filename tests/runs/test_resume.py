@@ -14,7 +14,7 @@ from geoseg.core.errors import ParameterError, TrainingError
 from geoseg.core.run_files import MODEL_NAME
 from geoseg.model.file import file_sha256
 from geoseg.runs import train as runs
-from geoseg.runs.finished import forget_scores, is_finished
+from geoseg.runs.folders import forget_scores, is_finished
 from geoseg.training.limits import Limits
 
 

@@ -9,7 +9,7 @@ import pytest
 from geoseg.cli import cli
 from geoseg.core.errors import DatasetError, ParameterError
 from geoseg.core.stored import StoredError
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles.roles import ROLES
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.runs.settings import RunSettings, count_of, source_name

@@ -22,8 +22,8 @@ from geoseg.model.file import file_sha256, load_model
 from geoseg.runs import train as runs
 from geoseg.runs.controls import score_controls
 from geoseg.runs.matching import match_again
+from geoseg.runs.result import read_seconds
 from geoseg.runs.settings import RunSettings
-from geoseg.runs.stopwatch import read_seconds
 from geoseg.runs.tiles.run_tiles import loader_of, normalization_of, split_of, tiles_of
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from shapely import Polygon
 
-from geoseg.core.classes import TWO_CLASSES, footprint_ids
+from geoseg.core.classes import BACKGROUND, TWO_CLASSES, footprint_ids
 from geoseg.core.errors import DatasetError, LabelError, ParameterError
 from geoseg.core.patches import IGNORE
 from geoseg.core.progress import track
@@ -26,18 +26,12 @@ from geoseg.geo.labels.labels import read_footprints, read_labels
 from geoseg.geo.predict.head_views import ClassView, Onlooker
 from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.predict.window_batches import ClassModel
-from geoseg.geo.rasters.raster import (
-    PixelWindow,
-    RasterDescription,
-    describe,
-    open_raster,
-    read_window,
-)
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
+from geoseg.geo.rasters.raster import describe, open_raster, read_window
 from geoseg.geo.rasters.strips import Strip, classify
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.file import Model
 from geoseg.model.matching import contingency_table
-from geoseg.scores.metrics import BACKGROUND
 from geoseg.scores.scores import Scores, TileCounts
 
 

@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from shapely import Polygon
 
-from geoseg.core.classes import TWO_CLASSES, LabelClasses, value_key
+from geoseg.core.classes import (
+    BACKGROUND,
+    BUILDING,
+    TWO_CLASSES,
+    LabelClasses,
+    value_key,
+)
 from geoseg.core.errors import RasterError
 from geoseg.core.patches import IGNORE
 from geoseg.geo.coordinates.crs import same_crs
@@ -18,17 +24,11 @@ from geoseg.geo.coordinates.georeference import grids_agree, locate, shift
 from geoseg.geo.formats.provenance import read_provenance
 from geoseg.geo.labels.labels import read_footprints, read_labels
 from geoseg.geo.labels.masks import only_0_and_255
-from geoseg.geo.rasters.raster import (
-    PixelWindow,
-    RasterDescription,
-    describe,
-    open_raster,
-    read_window,
-)
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
+from geoseg.geo.rasters.raster import describe, open_raster, read_window
 from geoseg.geo.tiles.layouts import IMAGE_SUFFIXES, VECTOR_SUFFIXES
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.file import file_sha256
-from geoseg.scores.metrics import BACKGROUND, BUILDING
 
 log = logging.getLogger(__name__)
 

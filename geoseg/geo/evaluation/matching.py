@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.core.classes import BUILDING
 from geoseg.core.errors import LabelError
 from geoseg.core.progress import bar
 from geoseg.geo.labels.labels import read_labels
@@ -19,7 +20,6 @@ from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.file import Model
 from geoseg.model.matching import Matching, Objective, contingency_table, match_clusters
 from geoseg.model.thresholds import GRADES, class_matching, grade, graded_matching
-from geoseg.scores.metrics import BUILDING
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ import shapely
 from affine import Affine
 from shapely import Polygon
 
+from geoseg.core.classes import BACKGROUND
 from geoseg.geo.coordinates.georeference import shift
 from geoseg.geo.evaluation.footprint_counts import mask_polygons
 from geoseg.geo.footprints.vectorize import footprints
-from geoseg.geo.rasters.raster import PixelWindow, RasterDescription
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.strips import ClassStrip, keep_classes
-from geoseg.scores.metrics import BACKGROUND
 
 
 def tile_footprints(

@@ -12,18 +12,19 @@ import shapely
 from shapely import Polygon
 
 from geoseg.core.errors import ParameterError
+from geoseg.geo.footprints.buildings import Buildings, join, whole
 from geoseg.geo.footprints.complete_objects import Complete
 from geoseg.geo.footprints.objects import REACH, SeamMerger
 from geoseg.geo.footprints.orientation import main_axes
 from geoseg.geo.footprints.pixel_runs import ScoredRuns
 from geoseg.geo.footprints.right_angles.clearing import Clearing
-from geoseg.geo.footprints.right_angles.drawing import draw_objects, join
+from geoseg.geo.footprints.right_angles.drawing import draw_objects
 from geoseg.geo.footprints.right_angles.single import AROUND, OUTREACH
 from geoseg.geo.footprints.simplified_objects import simplify_objects, without_filled
 from geoseg.geo.footprints.simplify import Extent
-from geoseg.geo.footprints.splitting.touching import Buildings, split_objects, whole
+from geoseg.geo.footprints.splitting.touching import split_objects
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.ground import Ground
-from geoseg.geo.rasters.raster import RasterDescription
 from geoseg.geo.rasters.strips import ClassStrip
 
 _Outlines = npt.NDArray[np.object_]

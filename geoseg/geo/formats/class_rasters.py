@@ -22,8 +22,9 @@ from geoseg.core.palette import NODATA
 from geoseg.core.patches import IGNORE
 from geoseg.geo.formats.attribute_tables import SUFFIX, auxiliary_xml
 from geoseg.geo.formats.cogs import BLOCK, CACHE, Overviews, is_cog, optimise
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.legend import Legend
-from geoseg.geo.rasters.raster import RasterDescription, block_cache
+from geoseg.geo.rasters.raster import block_cache
 from geoseg.geo.rasters.strips import ClassStrip, Strip, count_values
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from geoseg.core.errors import OutputError, remedy
 
@@ -66,3 +67,15 @@ def add_layer_style(path: Path, layer: str, *, qml: str, sld: str) -> None:
         raise OutputError(
             f"the style of {layer} could not be written ({error}); {remedy(error)}"
         ) from error
+
+
+class LayerStyle(NamedTuple):
+    """How a GeoPackage shows its footprints by itself.
+
+    Attributes:
+        qml: For QGIS.
+        sld: For other programs.
+    """
+
+    qml: str
+    sld: str

@@ -15,7 +15,8 @@ from shapely.geometry import mapping
 from geoseg.core.errors import RasterError
 from geoseg.core.outputs import write_aside
 from geoseg.geo.formats.feature_chunks import to_longitude_latitude
-from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.description import RasterDescription
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.groups import PlacedTile, corners, place_tiles
 from geoseg.geo.tiles.roles import ROLES, Split
 from geoseg.geo.tiles.tiles import Tile

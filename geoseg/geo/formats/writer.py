@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import NamedTuple
 
 import numpy as np
 import rasterio.crs
@@ -27,21 +26,9 @@ from geoseg.geo.formats.feature_chunks import (
 )
 from geoseg.geo.formats.fiona_files import open_features, read_features
 from geoseg.geo.formats.formats import Format, check_format
-from geoseg.geo.formats.layer_styles import add_layer_style
+from geoseg.geo.formats.layer_styles import LayerStyle, add_layer_style
 from geoseg.geo.formats.parquet_files import open_parquet, read_parquet
-from geoseg.geo.rasters.raster import RasterDescription
-
-
-class LayerStyle(NamedTuple):
-    """How a GeoPackage shows its footprints by itself.
-
-    Attributes:
-        qml: For QGIS.
-        sld: For other programs.
-    """
-
-    qml: str
-    sld: str
+from geoseg.geo.rasters.description import RasterDescription
 
 
 def write_footprints(

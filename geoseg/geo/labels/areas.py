@@ -13,7 +13,7 @@ from geoseg.core.classes import LabelClasses
 from geoseg.geo.coordinates.georeference import shift
 from geoseg.geo.labels.files import area_layer
 from geoseg.geo.labels.vectors import polygons_of
-from geoseg.geo.rasters.raster import PixelWindow, RasterDescription
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.tiles.tiles import Tile
 
 #: Words instead of a file: labels hold everywhere, or in the tiles that they touch.

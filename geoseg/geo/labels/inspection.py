@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from geoseg.core.addresses import is_remote
+from geoseg.core.classes import BACKGROUND
 from geoseg.core.patches import IGNORE
 from geoseg.geo.coordinates.crs import same_crs
 from geoseg.geo.labels.labels import is_vector, read_labels
@@ -16,18 +17,12 @@ from geoseg.geo.labels.layers import read_file
 from geoseg.geo.labels.masks import same_grid
 from geoseg.geo.labels.vector_inspection import inspect_vector, may_be_classes
 from geoseg.geo.labels.vectors import meeting, read_layer
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.inspection import WHOLE_PIXELS, sample, spread
 from geoseg.geo.rasters.kinds import count_values
 from geoseg.geo.rasters.nodata import NodataRule
-from geoseg.geo.rasters.raster import (
-    PixelWindow,
-    RasterDescription,
-    describe,
-    open_raster,
-    read_window,
-)
+from geoseg.geo.rasters.raster import describe, open_raster, read_window
 from geoseg.geo.tiles.tiles import Tile
-from geoseg.scores.metrics import BACKGROUND
 
 #: Label files whose attributes are looked at.
 LOOKED_AT = 100

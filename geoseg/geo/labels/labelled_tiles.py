@@ -13,6 +13,7 @@ import numpy as np
 import shapely
 from shapely import affinity
 
+from geoseg.core.classes import BACKGROUND
 from geoseg.core.errors import LabelError
 from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
@@ -21,9 +22,9 @@ from geoseg.geo.labels.labels import is_vector, read_labels
 from geoseg.geo.labels.layers import read_file
 from geoseg.geo.labels.masks import ROWS
 from geoseg.geo.labels.vectors import outline_of, polygons_of, shapely_affine
-from geoseg.geo.rasters.raster import PixelWindow, RasterDescription, describe
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
-from geoseg.scores.metrics import BACKGROUND
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from shapely import affinity
 from shapely.geometry import shape
 
 from geoseg.core.addresses import file_name
-from geoseg.core.classes import TWO_CLASSES
+from geoseg.core.classes import BUILDING, TWO_CLASSES
 from geoseg.core.errors import DatasetError, LabelError, RasterError
 from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
@@ -47,12 +47,12 @@ from geoseg.geo.labels.warnings import (
     warn_of_nodata,
     warn_of_unknown,
 )
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.ground import Ground
 from geoseg.geo.rasters.longitudes import Longitudes
-from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.layouts import IMAGE_SUFFIXES
 from geoseg.geo.tiles.tiles import Tile
-from geoseg.scores.metrics import BUILDING
 
 log = logging.getLogger(__name__)
 

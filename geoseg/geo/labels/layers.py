@@ -11,7 +11,7 @@ import shapely
 from rasterio.crs import CRS
 
 from geoseg.core.addresses import is_remote
-from geoseg.core.classes import LabelClasses
+from geoseg.core.classes import BUILDING, LabelClasses
 from geoseg.core.errors import LabelError
 from geoseg.core.patches import IGNORE
 from geoseg.geo.coordinates.crs import full_turn
@@ -20,7 +20,6 @@ from geoseg.geo.labels.loose_geometries import polygon_parts, valid_polygons
 from geoseg.geo.labels.polygon_warps import across_180, rejoined_at_180
 from geoseg.geo.labels.sparse_shapes import simple_parts, widened
 from geoseg.geo.tiles.tiles import Tile
-from geoseg.scores.metrics import BUILDING
 
 Array = np.ndarray[Any, Any]
 

@@ -14,16 +14,11 @@ from geoseg.core.patches import IGNORE
 from geoseg.geo.coordinates.crs import same_crs, transform_points
 from geoseg.geo.coordinates.georeference import grids_agree
 from geoseg.geo.labels.layers import file_version
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.kinds import colour_numbers
 from geoseg.geo.rasters.longitudes import places_near
 from geoseg.geo.rasters.nodata import FLOAT_LIMIT, is_nodata
-from geoseg.geo.rasters.raster import (
-    PixelWindow,
-    RasterDescription,
-    describe,
-    describe_open,
-    open_raster,
-)
+from geoseg.geo.rasters.raster import describe, describe_open, open_raster
 from geoseg.geo.tiles.tiles import Tile
 
 Array = np.ndarray[Any, Any]

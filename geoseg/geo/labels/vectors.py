@@ -17,7 +17,8 @@ from geoseg.geo.coordinates.crs import full_turn, same_crs
 from geoseg.geo.coordinates.georeference import shift
 from geoseg.geo.labels.layers import Layer, read_file, read_version, version_of
 from geoseg.geo.labels.polygon_warps import ImageGrid, move_points, place
-from geoseg.geo.rasters.raster import PixelWindow, RasterDescription, warp_advice
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
+from geoseg.geo.rasters.raster import warp_advice
 from geoseg.geo.tiles.tiles import Tile
 
 Array = np.ndarray[Any, Any]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from geoseg.core.classes import BACKGROUND
 from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
 from geoseg.geo.labels.layers import read_file
@@ -13,7 +14,6 @@ from geoseg.geo.labels.masks import named_values
 from geoseg.geo.rasters.inspection import sample
 from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
-from geoseg.scores.metrics import BACKGROUND
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from geoseg.core.errors import RasterError
 from geoseg.geo.coordinates.crs import crs_name, same_crs
 from geoseg.geo.coordinates.georeference import locate
 from geoseg.geo.maps.mosaic import misfit
-from geoseg.geo.rasters.raster import RasterDescription
+from geoseg.geo.rasters.description import RasterDescription
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.bands import band_numbers, check_scaling
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.ground import Ground
 from geoseg.geo.rasters.inspection import assumed_bands, warn_of_gsd, warn_of_pages
-from geoseg.geo.rasters.raster import RasterDescription
 from geoseg.model.file import Model
 
 log = logging.getLogger(__name__)

@@ -8,14 +8,15 @@ from pathlib import Path
 from geoseg.core.progress import Advance
 from geoseg.geo.formats.class_rasters import RasterTags, class_raster
 from geoseg.geo.maps.files import RasterOutputs
+from geoseg.geo.maps.rasters import write_strips
 from geoseg.geo.predict.blocks import Block, blocks_of
 from geoseg.geo.predict.head_views import ClassView
 from geoseg.geo.predict.journal import Journal
-from geoseg.geo.predict.predictor import predict_rows, write_strips
+from geoseg.geo.predict.predictor import predict_rows
 from geoseg.geo.predict.stitching import Tiling, WindowRow, stitch, tile
 from geoseg.geo.predict.window_batches import ClassModel
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.legend import cluster_legend
-from geoseg.geo.rasters.raster import RasterDescription
 from geoseg.geo.rasters.strips import ClassStrip, Strip, classify
 from geoseg.model.file import Model
 

@@ -31,9 +31,10 @@ from geoseg.geo.maps.summary import MapSummary, Tally
 from geoseg.geo.predict.identity import device_of, model_digest, run_identity
 from geoseg.geo.predict.journal import Journal, journal
 from geoseg.geo.predict.unfinished import made_outputs, parts_folder
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.inspection import warn_of_alpha, warn_of_unlike
 from geoseg.geo.rasters.legend import Legend, class_legend
-from geoseg.geo.rasters.raster import RasterDescription, require_crs
+from geoseg.geo.rasters.raster import require_crs
 from geoseg.geo.rasters.strips import keep_classes
 from geoseg.geo.styles.styles import layer_style, write_style
 from geoseg.model.file import Model

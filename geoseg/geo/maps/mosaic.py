@@ -29,8 +29,9 @@ from geoseg.geo.maps.mosaic_files import (
     write_mosaic,
 )
 from geoseg.geo.predict.identity import place_of
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.nodata import NodataRule
-from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.sources.remote import on_network, vrt_name
 
 #: Pixels that an image's corners may lie off the grid of the first one. Georeferencing

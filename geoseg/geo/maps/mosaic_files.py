@@ -17,8 +17,8 @@ import numpy as np
 
 from geoseg.core.addresses import gdal_name, is_remote, redact
 from geoseg.core.errors import OutputError, RasterError
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.nodata import NodataRule, check_nodata, holds
-from geoseg.geo.rasters.raster import RasterDescription
 
 #: numpy's names of pixel types → GDAL's; the others differ in capitals alone.
 _TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64"}

@@ -24,8 +24,9 @@ from geoseg.geo.formats.formats import check_format
 from geoseg.geo.labels.vectors import outline_of
 from geoseg.geo.maps.files import RasterOutputs
 from geoseg.geo.maps.stac_fields import classes, file_facts, item, utc
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.legend import class_legend, cluster_legend
-from geoseg.geo.rasters.raster import RasterDescription, open_raster
+from geoseg.geo.rasters.raster import open_raster
 
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 

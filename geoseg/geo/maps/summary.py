@@ -10,7 +10,7 @@ from geoseg.core.classes import BUILDINGS
 from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
 from geoseg.geo.footprints.vectorize import Footprint
-from geoseg.geo.rasters.raster import RasterDescription
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.strips import ClassStrip, count_values
 
 #: Dense old towns are built over to some 60 %: a larger share is hardly a map.

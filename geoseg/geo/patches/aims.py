@@ -14,7 +14,7 @@ from geoseg.core.patches import IGNORE
 from geoseg.geo.labels.areas import area_tile
 from geoseg.geo.labels.labels import read_labels
 from geoseg.geo.labels.masks import ROWS
-from geoseg.geo.rasters.raster import PixelWindow, RasterDescription
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.tiles.tiles import Tile
 
 Pixels = npt.NDArray[np.int64]

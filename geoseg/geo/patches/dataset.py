@@ -29,8 +29,8 @@ from geoseg.geo.patches.tile_index import (
     resolution_in,
 )
 from geoseg.geo.patches.tile_reader import CACHE_MIB, TileReader
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.rasters.nodata import NodataRule
-from geoseg.geo.rasters.raster import PixelWindow
 from geoseg.geo.tiles.tiles import Tile
 
 #: Its multiples, less their whole parts, are spread evenly: any beginning of them is.

@@ -17,13 +17,9 @@ from geoseg.core.errors import DatasetError, ParameterError
 from geoseg.core.normalization import Normalization
 from geoseg.core.whitening import Whitening, WhitenMode
 from geoseg.geo.rasters.bands import band_numbers
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.rasters.nodata import NodataRule, count_sentinels, suspected_gap
-from geoseg.geo.rasters.raster import (
-    PixelWindow,
-    describe_open,
-    open_raster,
-    read_window,
-)
+from geoseg.geo.rasters.raster import describe_open, open_raster, read_window
 from geoseg.geo.tiles.tiles import Tile
 
 log = logging.getLogger(__name__)

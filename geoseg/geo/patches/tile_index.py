@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from geoseg.core.errors import DatasetError, RasterError
 from geoseg.geo.coordinates.crs import WGS84, same_crs
 from geoseg.geo.coordinates.georeference import locate, warp
-from geoseg.geo.rasters.raster import PixelWindow, RasterDescription
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.tiles.tiles import Tile
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from geoseg.core.patches import IGNORE
 from geoseg.geo.labels.labels import read_labels
 from geoseg.geo.rasters.bands import band_numbers
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.rasters.nodata import NodataRule
-from geoseg.geo.rasters.raster import PixelWindow, describe, open_raster, read_window
+from geoseg.geo.rasters.raster import describe, open_raster, read_window
 from geoseg.geo.tiles.tiles import Tile
 
 #: Decoded tiles kept in memory, in MiB; decompression would dominate otherwise.

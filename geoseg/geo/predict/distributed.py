@@ -28,7 +28,7 @@ from geoseg.geo.predict.identity import model_digest
 from geoseg.geo.predict.journal import Journal
 from geoseg.geo.predict.predictor import predict_rows
 from geoseg.geo.predict.stitching import tile
-from geoseg.geo.rasters.raster import RasterDescription
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.inference import Inference
 

@@ -14,12 +14,8 @@ import torch
 
 import geoseg
 from geoseg.core.addresses import redact
-from geoseg.geo.rasters.raster import (
-    PixelWindow,
-    RasterDescription,
-    open_raster,
-    read_window,
-)
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
+from geoseg.geo.rasters.raster import open_raster, read_window
 from geoseg.model.file import Model
 
 #: Places a side at which an image that is no local file is looked at, and pixels a side

@@ -11,7 +11,7 @@ from torch import Tensor
 from geoseg.core.normalization import Normalization
 from geoseg.geo.predict.stitching import Tiling
 from geoseg.geo.rasters import raster
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.sources.remote import remote_access
 
 #: Pixels around the windows. A feature of the ``vgg`` sees 19 to each side; on tiles

@@ -11,7 +11,7 @@ from rasterio.enums import ColorInterp
 from geoseg.core.errors import BandMismatchError, ParameterError
 
 if TYPE_CHECKING:
-    from geoseg.geo.rasters.raster import RasterDescription
+    from geoseg.geo.rasters.description import RasterDescription
 
 #: Band orders of files that do not name their bands, by band count. Eight bands are
 #: WorldView-3's (and WorldView-2's).

@@ -27,7 +27,8 @@ from geoseg.geo.coordinates.georeference import (
     planar_sides,
     sides_on,
 )
-from geoseg.geo.rasters.raster import RasterDescription, require_crs
+from geoseg.geo.rasters.description import RasterDescription
+from geoseg.geo.rasters.raster import require_crs
 
 Outlines = npt.NDArray[np.object_]
 

@@ -14,6 +14,7 @@ from geoseg.core.normalization import Normalization
 from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
 from geoseg.geo.rasters.bands import band_numbers
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.kinds import (
     CLASS_BANDS,
     FEW,
@@ -29,13 +30,7 @@ from geoseg.geo.rasters.nodata import (
     nodata_in_words,
     suspected_gap,
 )
-from geoseg.geo.rasters.raster import (
-    PixelWindow,
-    RasterDescription,
-    describe_open,
-    open_raster,
-    read_window,
-)
+from geoseg.geo.rasters.raster import describe_open, open_raster, read_window
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from geoseg.geo.rasters.raster import RasterDescription
+from geoseg.geo.rasters.description import RasterDescription
 
 RasterKind = Literal[
     "image", "mask", "class raster", "cluster raster", "probability raster"

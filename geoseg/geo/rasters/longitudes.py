@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from geoseg.geo.coordinates.crs import Points, full_turn
 from geoseg.geo.coordinates.georeference import locate
-from geoseg.geo.rasters.raster import RasterDescription
+from geoseg.geo.rasters.description import RasterDescription
 
 
 class Longitudes(NamedTuple):

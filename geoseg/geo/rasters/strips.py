@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from geoseg.core.classes import BACKGROUND
 from geoseg.core.patches import IGNORE
-from geoseg.scores.metrics import BACKGROUND
 
 #: Values that are counted at a time.
 _COUNTED = 2**20

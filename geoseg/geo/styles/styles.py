@@ -9,7 +9,7 @@ from typing import NamedTuple
 from geoseg.core.errors import OutputError, ParameterError
 from geoseg.core.outputs import write_aside
 from geoseg.geo.formats.formats import FORMATS
-from geoseg.geo.formats.writer import LayerStyle
+from geoseg.geo.formats.layer_styles import LayerStyle
 from geoseg.geo.rasters.legend import Legend
 from geoseg.geo.styles.qml import (
     footprint_elements,

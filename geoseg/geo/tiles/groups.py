@@ -13,8 +13,9 @@ from shapely import affinity
 from geoseg.core.errors import RasterError
 from geoseg.geo.coordinates.crs import WGS84, full_turn, same_crs
 from geoseg.geo.coordinates.georeference import locate, warp
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.disjoint_sets import DisjointSets
-from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 
 #: Tiles overlap when they share more than this many pixels in both directions; tiles

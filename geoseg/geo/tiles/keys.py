@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from geoseg.core.addresses import is_remote, redact
-from geoseg.geo.rasters.raster import PixelWindow, RasterDescription, describe
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 
 #: Of a large file, bytes that are looked at: at its beginning, in its middle, at its end.

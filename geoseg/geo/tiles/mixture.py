@@ -13,9 +13,10 @@ import numpy as np
 
 from geoseg.core.errors import DatasetError
 from geoseg.geo.coordinates.crs import same_crs
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.inspection import sample, warn_of_alpha, warn_of_pages
 from geoseg.geo.rasters.nodata import NodataRule
-from geoseg.geo.rasters.raster import RasterDescription, describe
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 
 log = logging.getLogger(__name__)

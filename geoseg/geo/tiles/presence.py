@@ -5,22 +5,11 @@ Remote names and those of archives pass: opening them tells.
 
 from pathlib import Path
 
-from geoseg.core.addresses import is_remote
-from geoseg.core.errors import DatasetError, LabelError, RasterError
+from geoseg.core.addresses import _is_absent
+from geoseg.core.errors import DatasetError, LabelError
 from geoseg.core.words import did_you_mean
 from geoseg.geo.tiles.catalogue import AOIS
 from geoseg.geo.tiles.layouts import VECTOR_SUFFIXES
-
-
-def need_image(path: str | Path) -> None:
-    """Refuse an image that is not there.
-
-    Raises:
-        RasterError: If it is not.
-    """
-    if _is_absent(path):
-        raise RasterError(f"{path} does not exist, expected a GeoTIFF or VRT file")
-
 
 #: The area whose tiles come with the repository.
 SAMPLE = "sample"
@@ -103,10 +92,6 @@ def need_map(path: Path) -> None:
             f"{path} does not exist, expected footprints, a class raster, or a "
             "folder of class rasters: make them with geoseg predict"
         )
-
-
-def _is_absent(path: str | Path) -> bool:
-    return not is_remote(path) and not Path(path).exists()
 
 
 def _is_absent_area(area: str) -> bool:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from geoseg.core.errors import DatasetError, ParameterError
 from geoseg.core.words import counted
-from geoseg.geo.rasters.raster import PixelWindow, describe
+from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.groups import (
     Block,
     count_tiles,

@@ -12,7 +12,8 @@ from geoseg.core.addresses import file_name, is_remote
 from geoseg.core.classes import TWO_CLASSES, LabelClasses
 from geoseg.core.errors import DatasetError, LabelError, RasterError
 from geoseg.core.words import counted
-from geoseg.geo.rasters.raster import PixelWindow, RasterDescription, describe
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.sources.remote import list_remote
 from geoseg.geo.sources.text_files import read_text
 from geoseg.geo.tiles.catalogue import AOIS

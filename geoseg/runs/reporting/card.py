@@ -13,8 +13,8 @@ from geoseg.geo.formats.role_outlines import adjoining_words
 from geoseg.geo.rasters import raster
 from geoseg.model.card import ModelCard
 from geoseg.runs.reporting.material import Material
+from geoseg.runs.result import read_seconds
 from geoseg.runs.settings import read_settings
-from geoseg.runs.stopwatch import read_seconds
 from geoseg.runs.tiles.seen import counts_on_card
 from geoseg.scores.metrics import majority_accuracy
 

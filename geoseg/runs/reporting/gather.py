@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geoseg.core.classes import renamed
+from geoseg.core.classes import BACKGROUND, BUILDING, renamed
 from geoseg.core.progress import track
 from geoseg.core.words import counted
 from geoseg.geo.rasters import raster
@@ -47,7 +47,7 @@ from geoseg.runs.reporting.survey import (
     truth_of,
 )
 from geoseg.scores.comparison import main_key
-from geoseg.scores.metrics import BACKGROUND, BUILDING, PIXEL_METRICS
+from geoseg.scores.metrics import PIXEL_METRICS
 
 log = logging.getLogger(__name__)
 

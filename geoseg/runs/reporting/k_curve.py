@@ -14,7 +14,7 @@ from geoseg.core.errors import MatchingError
 from geoseg.core.patches import IGNORE
 from geoseg.core.progress import track
 from geoseg.geo.patches.tile_reader import TileReader
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.methods.bases.method import Batches
 from geoseg.methods.clustering.kmeans import kmeans

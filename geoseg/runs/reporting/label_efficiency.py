@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.classes import BACKGROUND
 from geoseg.core.errors import MatchingError, ParameterError
 from geoseg.model.matching import Objective, match_clusters
-from geoseg.scores.metrics import BACKGROUND, Metric, iou
+from geoseg.scores.metrics import Metric, iou
 
 #: Numbers of labelled tiles that the literature compares.
 SIZES = (1, 5, 10, 50)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.classes import TWO_CLASSES, footprint_ids
+from geoseg.core.classes import BUILDING, TWO_CLASSES, footprint_ids
 from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
 from geoseg.geo.evaluation.judged_maps import JudgedMap
 from geoseg.geo.evaluation.tile_footprints import tile_footprints
 from geoseg.geo.labels.labels import read_footprints
 from geoseg.geo.rasters import raster
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.rasters.strips import ClassStrip
 from geoseg.geo.tiles.layouts import VECTOR_SUFFIXES
 from geoseg.geo.tiles.tiles import Tile
@@ -29,7 +29,6 @@ from geoseg.report.painting import (
     stretch_image,
 )
 from geoseg.runs.reporting.pictures import read_colours
-from geoseg.scores.metrics import BUILDING
 
 Pixels = NDArray[Any]
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from geoseg.core.classes import BUILDING
 from geoseg.model.file import Model
 from geoseg.report.contents import ClusterRow, HeadTable, Picture
 from geoseg.report.images import PLACE_SIDE, picture
 from geoseg.runs.reporting.pictures import read_colours, shown_bands
 from geoseg.runs.reporting.survey import Place, spread
-from geoseg.scores.metrics import BUILDING
 
 #: Pictures per cluster, and clusters in a table at most.
 PLACES, MOST_ROWS = 6, 48

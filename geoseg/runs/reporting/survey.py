@@ -14,7 +14,7 @@ from geoseg.geo.labels.labels import read_labels
 from geoseg.geo.predict.head_views import ClusterView, fold_strip
 from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.rasters import raster
-from geoseg.geo.rasters.raster import PixelWindow, RasterDescription
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.strips import ClassStrip, Strip
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.file import Model

@@ -25,7 +25,7 @@ from geoseg.geo.evaluation.evaluation import (
     evaluate_model,
     evaluate_output,
 )
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.scores.metrics import PolygonCounts
 from geoseg.scores.scores import Scores, TileCounts, majority_scores, write_scores

@@ -5,7 +5,7 @@ import torch
 from geoseg.core.errors import MatchingError
 from geoseg.geo.evaluation.matching import cluster_map, contingency_tables, match_model
 from geoseg.geo.predict.head_views import ClusterView
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles.tiles import Tile
 
 ONE_BAND = ("pan",)

@@ -12,7 +12,8 @@ from geoseg.geo.evaluation.footprint_counts import mask_polygons
 from geoseg.geo.evaluation.tile_footprints import draw_classes, tile_footprints
 from geoseg.geo.footprints.vectorize import footprints
 from geoseg.geo.formats.writer import write_footprints
-from geoseg.geo.rasters.raster import PixelWindow, describe
+from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.rasters.strips import ClassStrip
 from geoseg.geo.tiles.tiles import Tile
 

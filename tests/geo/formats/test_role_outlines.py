@@ -15,7 +15,7 @@ from geoseg.geo.formats.role_outlines import (
     adjoining_words,
     write_roles,
 )
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles.roles import Split
 from geoseg.geo.tiles.tiles import Tile
 

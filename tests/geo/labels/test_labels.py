@@ -23,7 +23,8 @@ from geoseg.geo.labels.labels import (
     read_footprints,
     read_labels,
 )
-from geoseg.geo.rasters.raster import PixelWindow, describe
+from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 
 UTM = "EPSG:32611"

@@ -13,7 +13,8 @@ from geoseg.geo.labels.labels import (
     read_footprints,
     read_labels,
 )
-from geoseg.geo.rasters.raster import PixelWindow, describe, open_raster
+from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.raster import describe, open_raster
 from geoseg.geo.tiles.tiles import Tile
 
 VALUES = np.array([[0, 1, 2, 3], [6, 7, 17, 255]], np.uint8)

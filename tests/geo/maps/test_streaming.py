@@ -135,7 +135,7 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from pixel_models import PixelModel
-from geoseg.geo.predict.predictor import predict_raster
+from geoseg.geo.maps.rasters import predict_raster
 
 folder = Path(sys.argv[2])
 for name in ("short", "tall"):

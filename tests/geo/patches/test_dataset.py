@@ -21,7 +21,7 @@ from geoseg.geo.patches.dataset import (
     PatchSampler,
     TileDataset,
 )
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles.tiles import Tile
 
 #: Leaves uint8 values readable: a value v becomes v / 256, exactly.

@@ -16,7 +16,7 @@ from geoseg.geo.patches.statistics import (
     band_statistics,
     fit_normalization,
 )
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles.tiles import Tile
 
 

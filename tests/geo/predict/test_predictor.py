@@ -28,13 +28,14 @@ from geoseg.core.errors import (
 from geoseg.geo.footprints.vectorize import footprints
 from geoseg.geo.formats.class_rasters import RasterTags
 from geoseg.geo.formats.writer import write_footprints
+from geoseg.geo.maps.rasters import predict_raster
 from geoseg.geo.predict import predictor
-from geoseg.geo.predict.predictor import predict_raster, predict_rows, predict_strips
+from geoseg.geo.predict.predictor import predict_rows, predict_strips
 from geoseg.geo.predict.stitching import tile
 from geoseg.geo.predict.window_rows import MARGIN
 from geoseg.geo.predict.windows import blend_profile, window_starts
 from geoseg.geo.rasters import raster
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.rasters.strips import Strip, classify
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.predict.stitching import tile
 from geoseg.geo.predict.window_rows import MARGIN
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 
 
 def test_a_roof_cut_by_the_border_reaches_it(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from affine import Affine
 
 from geoseg.core.errors import BandMismatchError, ParameterError, RasterError
 from geoseg.geo.rasters.bands import band_numbers, choose_bands
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.rasters.raster import (
-    PixelWindow,
     describe,
     open_raster,
     read_window,

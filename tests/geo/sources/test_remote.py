@@ -15,8 +15,9 @@ from rasterio.shutil import copy
 
 from geoseg.core import addresses
 from geoseg.core.errors import DatasetError, RasterError
-from geoseg.geo.predict.predictor import predict_raster
-from geoseg.geo.rasters.raster import PixelWindow, describe, open_raster, read_window
+from geoseg.geo.maps.rasters import predict_raster
+from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.raster import describe, open_raster, read_window
 from geoseg.geo.sources import remote
 from geoseg.geo.tiles.tiles import find_tiles
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 from geoseg.core.errors import DatasetError, ParameterError
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles import roles as splits
 from geoseg.geo.tiles.groups import PlacedTile, overlapping_groups, place_tiles
 from geoseg.geo.tiles.roles import ROLES, role_counts, split_blocks, split_tiles

@@ -13,11 +13,11 @@ import torch
 from geoseg.core.patches import Epoch
 from geoseg.geo.evaluation.matching import contingency_tables, match_model
 from geoseg.geo.rasters import raster
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.runs import scoring
 from geoseg.runs import train as runs
-
 from geoseg.runs.reporting.card import caveats, clock, run_card
-from geoseg.runs.reporting.gather import gather, _choose, _how_chosen, _worst, surveyor
+from geoseg.runs.reporting.gather import _choose, _how_chosen, _worst, gather, surveyor
 from geoseg.runs.reporting.k_curve import k_curves
 from geoseg.runs.reporting.material import Material
 from geoseg.runs.reporting.survey import Place, shown_part, spread, survey_tile
@@ -321,7 +321,7 @@ def test_typical_places_lie_where_the_cluster_is(bright_model, town):
 
 def test_places_are_spread_over_tiles(town):
     tiles = tiles_of(RunSettings(images=town.images, labels=town.labels))
-    window = raster.PixelWindow(0, 0, 8, 8)
+    window = PixelWindow(0, 0, 8, 8)
     places = [Place(1 - n / 100, tiles[0], window) for n in range(5)]
     places += [Place(0.6, tiles[1], window), Place(0.4, tiles[2], window)]
     chosen = spread(places, 3)

@@ -11,7 +11,7 @@ import rasterio
 from small_runs import settings_of
 
 from geoseg.core.errors import DatasetError, ModelFileError
-from geoseg.geo.rasters.raster import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles.keys import content_of, tile_keys
 from geoseg.geo.tiles.roles import split_blocks
 from geoseg.geo.tiles.tiles import find_tiles

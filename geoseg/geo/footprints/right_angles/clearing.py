@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from geoseg.geo.footprints.splitting.touching import Buildings
+from geoseg.geo.footprints.buildings import Buildings
 
 
 class Drawn(NamedTuple):

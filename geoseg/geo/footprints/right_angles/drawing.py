@@ -1,11 +1,12 @@
 """Objects drawn with right angles: each alone, or with those that share its walls."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
+from geoseg.geo.footprints.buildings import Buildings, _take, join, whole
 from geoseg.geo.footprints.complete_objects import Complete
 from geoseg.geo.footprints.pixel_runs import ScoredRuns
 from geoseg.geo.footprints.right_angles.clearing import Drawn
@@ -13,7 +14,6 @@ from geoseg.geo.footprints.right_angles.groups import draw_group
 from geoseg.geo.footprints.right_angles.shared_walls import share_walls
 from geoseg.geo.footprints.right_angles.single import draw_regular
 from geoseg.geo.footprints.simplify import Extent, soften
-from geoseg.geo.footprints.splitting.touching import Buildings, whole
 
 _Index = npt.NDArray[np.int64]
 _Outlines = npt.NDArray[np.object_]
@@ -80,26 +80,3 @@ def _groups(found: Complete, simple: _Outlines) -> Iterator[_Index]:
             group = share_walls(simple[near])
         for number in np.unique(group):
             yield near[group == number]
-
-
-def join(buildings: Sequence[Buildings]) -> Buildings:
-    """Return all buildings of some."""
-    return Buildings(
-        np.concatenate([it.first for it in buildings]),
-        np.concatenate([it.class_id for it in buildings]),
-        np.concatenate([it.score for it in buildings]),
-        np.concatenate([it.outline for it in buildings]),
-        np.concatenate([it.is_part for it in buildings]),
-    )
-
-
-def _take(buildings: Buildings, i: int) -> Buildings:
-    """Return one of some buildings."""
-    one = slice(i, i + 1)
-    return Buildings(
-        buildings.first[one],
-        buildings.class_id[one],
-        buildings.score[one],
-        buildings.outline[one],
-        buildings.is_part[one],
-    )

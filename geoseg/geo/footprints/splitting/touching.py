@@ -7,6 +7,7 @@ import numpy.typing as npt
 import shapely
 from shapely import LineString, Polygon
 
+from geoseg.geo.footprints.buildings import Buildings
 from geoseg.geo.footprints.pixel_runs import SCORE_UNITS, ScoredRuns
 from geoseg.geo.footprints.shared_corners import share_corners
 from geoseg.geo.footprints.sound_outlines import all_or_before
@@ -15,41 +16,10 @@ from geoseg.geo.footprints.splitting.necks import split_touching
 from geoseg.geo.footprints.splitting.valleys import find_valleys, relief_of, tells
 
 
-class Buildings(NamedTuple):
-    """Buildings as drawn; all arrays ``(N, …)``.
-
-    Attributes:
-        first: ``(N, 2)`` row and column of the first pixel, from the top, then from the
-            left.
-        class_id: 1 to C - 1.
-        score: mean score of the pixels of each, in [0, 1].
-        outline: polygons in pixel coordinates.
-        is_part: True where it is a part of an object.
-    """
-
-    first: npt.NDArray[np.float64]
-    class_id: npt.NDArray[np.int64]
-    score: npt.NDArray[np.float64]
-    outline: npt.NDArray[np.object_]
-    is_part: npt.NDArray[np.bool_]
-
-
 class _Part(NamedTuple):
     first: tuple[float, float]
     score: float
     outline: Polygon
-
-
-def whole(
-    first: npt.NDArray[np.float64],
-    class_id: npt.NDArray[np.int64],
-    score: npt.NDArray[np.float64],
-    outline: npt.NDArray[np.object_],
-) -> Buildings:
-    """Return every object as one building; arguments as in :class:`Buildings`."""
-    return Buildings(
-        first, class_id, score, outline, np.zeros(len(outline), dtype=np.bool_)
-    )
 
 
 def split_objects(

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from shapely import Polygon, box
 
+from geoseg.geo.footprints.buildings import join, whole
 from geoseg.geo.footprints.right_angles.clearing import Clearing, Drawn
-from geoseg.geo.footprints.right_angles.drawing import join
-from geoseg.geo.footprints.splitting.touching import whole
 
 LEFT, RIGHT = box(0, 0, 10, 10), box(14, 0, 24, 10)
 
