@@ -1,8 +1,11 @@
-"""The directions of design: cli → report → geo → core, and nothing points up."""
+"""The house: every file lies in a room, and rooms import those below them alone."""
 
 import ast
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,111 +14,239 @@ import geoseg
 
 ROOT = Path(geoseg.__file__).parent
 EARTH = {"rasterio", "torchgeo", "geopandas", "shapely", "fiona", "pyproj", "pandas"}
-LAYERS = {"core": 0, "errors": 0, "patches": 1, "methods": 3, "training": 4, "geo": 6}
-LAYERS |= {
-    "model": 5,
-    "exporting": 6,
-    "settings": 7,
-    "run_tiles": 7,
-    "run_roles": 7,
-    "seen_tiles": 7,
-    "report": 7,
-    "pictures": 8,
-    "scoring": 8,
+#: Room → the rooms that it may import.
+ROOMS = {
+    "core": set(),
+    "scores": {"core"},
+    "methods": {"core"},
+    "model": {"core", "scores", "methods"},
+    "training": {"core", "methods"},
+    "geo": {"core", "scores", "model"},
+    "export": {"core", "model"},
+    "report": {"core", "scores", "model"},
 }
-LAYERS |= {
-    "controls": 8,
-    "fitting": 8,
-    "finished": 8,
-    "resuming": 8,
-    "checks": 8,
-    "class_table": 7,
-    "presets": 4,
-    "starting": 8,
-    "reporting": 8,
-    "run_matching": 8,
-    "run_plan": 8,
-    "run_result": 8,
-    "refitting": 8,
-    "restarts": 8,
-    "runs": 9,
-    "demo": 10,
-    "info": 10,
-    "benchmarking": 10,
-    "cli": 11,
-    "__main__": 12,
+ROOMS["runs"] = {*ROOMS}
+ROOMS["info"] = ROOMS["leaderboard"] = {*ROOMS}
+ROOMS["cli"] = {*ROOMS}
+#: Rooms within ``geo`` → their floor. Each may import those of lower floors.
+GEO_FLOORS = {
+    **dict.fromkeys(("coordinates", "sample", "sources"), 0),
+    "rasters": 1,
+    **dict.fromkeys(("footprints", "tiles"), 2),
+    **dict.fromkeys(("formats", "labels", "predict"), 3),
+    **dict.fromkeys(("evaluation", "patches", "styles"), 4),
+    "maps": 5,
 }
+#: Files beside rooms, and those that they may import.
+LOOSE = {"": set(), "__init__": set(), "__main__": {"cli"}}
+#: Folders within rooms, to divide what would be too much in one.
+FOLDERS = {
+    *(f"geo/{room}" for room in GEO_FLOORS),
+    *("geo/footprints/right_angles", "geo/footprints/splitting"),
+    *(f"methods/{name}" for name in ("bases", "clustering", "losses", "networks")),
+    *(f"methods/{name}" for name in ("controls", "references", "unsupervised")),
+    *("methods/views", "runs/reporting", "runs/tiles"),
+}
+MOST_FILES, MOST_LINES, MOST_LINES_OF_FUNCTION = 15, 400, 60
 
 
-def layer(module: str) -> int:
-    return LAYERS.get(module.split(".")[1], 2) if "." in module else 0
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def module_of(path: Path) -> str:
-    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+def module_of(path: Path, root: Path = ROOT) -> str:
+    parts = path.relative_to(root.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-SOURCES = sorted(ROOT.rglob("*.py"))
+def imports(path: Path) -> set[str]:
+    """Return the modules that a file imports, and names out of them, as written."""
+    names = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_of)
-def test_no_module_imports_one_of_a_higher_layer(path):
-    own = module_of(path)
-    above = {
-        name
-        for name in imports(path)
-        if name.startswith("geoseg.") and layer(name) > layer(own)
-    }
-    assert not above
+def sources(root: Path = ROOT) -> list[Path]:
+    return sorted(root.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_of)
-def test_only_geo_imports_geodata_libraries(path):
-    if module_of(path).startswith("geoseg.geo"):
-        return
-    assert not {name.split(".")[0] for name in imports(path)} & EARTH
+def room_of(module: str) -> str:
+    return (module.split(".") + [""])[1]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_of)
-def test_torchgeo_lightning_and_smp_each_have_their_home(path):
+def faults_of_the_house(root: Path) -> Iterator[str]:
+    """Say what is wrong with the plan of a copy of the package."""
+    modules = {module_of(path, root) for path in sources(root)}
+    for path in sources(root):
+        own = module_of(path, root)
+        folder = path.parent.relative_to(root).as_posix()
+        if room_of(own) not in {*ROOMS, *LOOSE}:
+            yield f"{own} is in no room"
+        elif folder == "geo" and path.stem != "__init__":
+            yield f"{own} lies loose in geo, expected one of its rooms"
+        elif folder not in {".", *ROOMS, *FOLDERS}:
+            yield f"{own} is in the folder {folder}, which no room has"
+        for name in imports(path) & modules:
+            if not _may_import(own, name):
+                yield f"{own} imports {name}, which is not below it"
+    for folder in {path.parent for path in sources(root)}:
+        files = [path for path in folder.glob("*.py") if path.stem != "__init__"]
+        if len(files) > MOST_FILES:
+            yield f"{folder} has {len(files)} files, expected {MOST_FILES} at most"
+
+
+def _may_import(own: str, other: str) -> bool:
+    here, there = room_of(own), room_of(other)
+    if here == there == "geo":
+        inside = [(name.split(".") + [""])[2] for name in (own, other)]
+        floors = [GEO_FLOORS.get(room, -1) for room in inside]
+        return inside[0] == inside[1] or floors[1] < floors[0]
+    return here == there or not there or there in {**ROOMS, **LOOSE}.get(here, set())
+
+
+def test_every_file_has_a_room_and_imports_those_below_alone():
+    assert list(faults_of_the_house(ROOT)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fault"),
+    [
+        pytest.param("loose.py", "", "geoseg.loose is in no room", id="no-room"),
+        pytest.param("attic/a.py", "", "geoseg.attic.a is in no room", id="new-room"),
+        pytest.param(
+            "geo/odds.py", "", "geo.odds lies loose in geo", id="loose-in-geo"
+        ),
+        pytest.param("geo/ends/a.py", "", "geo/ends, which no room has", id="geo-room"),
+        pytest.param("core/a.py", "import geoseg.cli", "imports geoseg.cli", id="up"),
+        pytest.param(
+            "geo/rasters/a.py",
+            "def f():\n    from geoseg.geo.maps import mapping",
+            "geoseg.geo.rasters.a imports geoseg.geo.maps",
+            id="up-in-geo-and-late",
+        ),
+        pytest.param(
+            "info/a.py",
+            "from geoseg.leaderboard import plan",
+            "geoseg.info.a imports geoseg.leaderboard",
+            id="beside",
+        ),
+    ],
+)
+def test_a_copy_with_a_fault_is_found_out(tmp_path, file, text, fault):
+    root = tmp_path / "geoseg"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
+    path = root / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    assert fault in "\n".join(faults_of_the_house(root))
+
+
+def test_a_folder_with_too_many_files_is_found_out(tmp_path):
+    root = tmp_path / "geoseg"
+    (root / "core").mkdir(parents=True)
+    for number in range(MOST_FILES + 1):
+        (root / "core" / f"a{number}.py").touch()
+    assert "has 16 files" in "\n".join(faults_of_the_house(root))
+
+
+def test_only_geo_imports_geodata_libraries():
+    for path in sources():
+        if room_of(module_of(path)) != "geo":
+            libraries = {name.split(".")[0] for name in imports(path)}
+            assert not libraries & EARTH, path
+
+
+def test_torchgeo_lightning_and_smp_each_have_their_home():
     homes = {
         "torchgeo": {"geoseg.geo.patches.dataset"},
         "lightning": {"geoseg.training"},
         "segmentation_models_pytorch": {"geoseg.methods.networks.smp"},
     }
-    for name in imports(path):
-        home = homes.get(name.split(".")[0])
+    for path in sources():
         own = module_of(path)
-        assert home is None or own in home or own.rpartition(".")[0] in home
+        for name in imports(path):
+            home = homes.get(name.split(".")[0])
+            assert home is None or {own, own.rpartition(".")[0]} & home, path
 
 
 def test_methods_do_not_import_one_another():
-    for path in (ROOT / "methods").glob("*.py"):
-        siblings = {
-            name
-            for name in imports(path)
-            if name.startswith("geoseg.methods.")
-            and not name.startswith("geoseg.methods.bases.method")
-        }
-        assert not siblings, path.name
+    folders = {"unsupervised", "references", "controls"}
+    entries = {f"geoseg.methods.{entry.module}" for entry in _methods().values()}
+    for name in entries:
+        path = ROOT.parent / f"{name.replace('.', '/')}.py"
+        assert not imports(path) & (entries - {name}), path
+        assert name.split(".")[2] in folders
+
+
+def _methods():
+    from geoseg.methods import METHODS
+
+    return METHODS
+
+
+def test_no_module_hands_on_the_name_of_another():
+    """Each name is imported from the module that owns it."""
+    modules = {module_of(path): path for path in sources()}
+    owned = {name: _own_names(tree_of(path)) for name, path in modules.items()}
+    for name, path in modules.items():
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ImportFrom) and node.module in modules:
+                for alias in node.names:
+                    module = f"{node.module}.{alias.name}" in modules
+                    assert module or alias.name in owned[node.module], (
+                        f"{name} imports {alias.name} from {node.module}, which only "
+                        "imports it itself"
+                    )
+
+
+def _own_names(tree: ast.Module) -> set[str]:
+    """Return what a module defines at its top, in whatever block."""
+    names = set()
+    bodies = [tree.body]
+    while bodies:
+        for node in bodies.pop():
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = getattr(node, "targets", None) or [node.target]
+                parts = [part for target in targets for part in ast.walk(target)]
+                names |= {part.id for part in parts if isinstance(part, ast.Name)}
+            elif isinstance(node, ast.If | ast.Try):
+                bodies += [node.body, node.orelse]
+    return names
+
+
+def test_modules_and_functions_are_short():
+    for path in sources():
+        lines = path.read_text().count("\n")
+        assert lines <= MOST_LINES, f"{path.relative_to(ROOT)} has {lines} lines"
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef):
+                assert (
+                    _lines_of(node) <= MOST_LINES_OF_FUNCTION
+                ), f"{node.name} in {path.relative_to(ROOT)} has {_lines_of(node)} lines"
+
+
+def _lines_of(function: ast.FunctionDef) -> int:
+    """Count the lines of a function without its docstring."""
+    docstring = 0
+    if ast.get_docstring(function) is not None:
+        first = function.body[0]
+        docstring = (first.end_lineno or 0) - first.lineno + 1
+    return (function.end_lineno or 0) - function.lineno + 1 - docstring
 
 
 def test_predicting_with_the_vgg_trunk_imports_nothing_heavy_it_does_not_need():
     code = (
-        "import sys, geoseg.model.file, geoseg.geo.predict.predictor, geoseg.geo.formats.writer, "
-        "geoseg.geo.footprints.vectorize, geoseg.methods.unsupervised.iic, geoseg.cli.predict\n"
+        "import sys, geoseg.model.file, geoseg.geo.predict.predictor, "
+        "geoseg.geo.formats.writer, geoseg.geo.footprints.vectorize, "
+        "geoseg.methods.unsupervised.iic, geoseg.cli.predict\n"
         "geoseg.methods.build_method('iic', 3)\n"
         "heavy = {'lightning', 'torchmetrics', 'torchvision', 'torchgeo', 'pandas', "
         "'geopandas', 'segmentation_models_pytorch', 'matplotlib'}\n"

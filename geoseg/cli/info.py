@@ -28,11 +28,6 @@ from geoseg.runs.folders import newest_model
     "--nodata", default="auto", show_default=True, help="As for geoseg train."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-@click.option(
-    "--stac",
-    is_flag=True,
-    help="Print a STAC item for one model or run; see docs/formats.md.",
-)
 def command(
     paths: tuple[str, ...],
     *,
@@ -40,7 +35,6 @@ def command(
     aoi: str | None,
     data: Path | None,
     as_json: bool,
-    stac: bool,
     **chosen: Any,
 ) -> None:
     """Say what geoseg sees in files and folders, and what it would do with them.
@@ -55,11 +49,7 @@ def command(
         geoseg info --aoi las_vegas --data spacenet/
         geoseg info tile.tif --model runs/tiles-iic-001
         geoseg info runs/tiles-iic-001 --json
-        geoseg info runs/tiles-iic-001 --stac > runs/tiles-iic-001/model.stac.json
     """
-    if stac:
-        _print_item(paths)
-        return
     _need_one_kind(paths, aoi, chosen["labels"])
     from geoseg import info
     from geoseg.core.errors import GeosegError
@@ -105,16 +95,6 @@ def _need_one_kind(paths: tuple[str, ...], aoi: str | None, labels: str | None) 
         raise click.UsageError("name either files and folders or --aoi NAME (not both)")
     if aoi is not None:
         options.need_one_source(None, aoi, labels)
-
-
-def _print_item(paths: tuple[str, ...]) -> None:
-    """Print the STAC item of a model."""
-    if len(paths) != 1:
-        raise click.UsageError("--stac describes one model or run: name it alone")
-    file = newest_model(Path(paths[0]))
-    from geoseg.geo.maps.stac_models import model_item  # heavy: after the check
-
-    echo_json(model_item(file))
 
 
 def _folders_of(aoi: str, data: Path | None) -> tuple[str, str | None]:

@@ -196,6 +196,7 @@ def command(
     options.set_threads(1 if threads is None and elsewhere else threads)
     from geoseg.geo.formats.class_rasters import RasterTags
     from geoseg.geo.maps import mapping  # heavy: after the checks
+    from geoseg.geo.maps.options import MapOptions
     from geoseg.model.file import file_sha256
 
     loaded = options.load_head(file, model, head)
@@ -210,7 +211,7 @@ def command(
         probability=probability,
         clusters=raster_clusters,
         tags=RasterTags(loaded.card.method, file_sha256(file)),
-        options=mapping.MapOptions(overwrite=overwrite, **given),
+        options=MapOptions(overwrite=overwrite, **given),
     )
     if len(summary.images) > 1:
         for image in summary.images:

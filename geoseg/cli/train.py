@@ -326,10 +326,9 @@ def command(
         named = _refuse_settings(ctx)
         stop = given["stop_on_collapse"] if "stop_on_collapse" in named else None
         limits = (given["max_steps"], given["max_epochs"], max_time)
-        places = {"images": images, "labels": given["labels"]}
-        beside = {name: given[name] for name in BESIDE_TRAINING & named}
-        changes = {"stop_on_collapse": stop, "profile": profile, **places, **beside}
-        result = _resume(resume, limits, threads, **changes)
+        changes = {name: given[name] for name in BESIDE_TRAINING & named}
+        changes |= {"images": images, "labels": given["labels"], "profile": profile}
+        result = _resume(resume, limits, threads, stop_on_collapse=stop, **changes)
     else:
         options.need_one_source(images, aoi, given["labels"])
         pairs = options.parse_parameters(parameters)

@@ -9,7 +9,8 @@ from pathlib import Path
 from geoseg.core.errors import DatasetError, OutputExistsError
 from geoseg.core.run_files import REPORT_NAME
 from geoseg.core.words import counted
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.sample.write import write_sample
 from geoseg.geo.tiles.tiles import aoi_tiles
 from geoseg.runs import train as runs

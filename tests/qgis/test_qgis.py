@@ -15,7 +15,8 @@ from geoseg.core.palette import BUILDING, class_colours
 from geoseg.geo.footprints.vectorize import Footprint
 from geoseg.geo.formats.class_rasters import class_raster
 from geoseg.geo.formats.writer import write_footprints
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.rasters.legend import class_legend
 from geoseg.geo.rasters.raster import describe
 from geoseg.geo.rasters.strips import ClassStrip

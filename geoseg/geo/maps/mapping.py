@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Container, Generator, Iterable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from geoseg.geo.maps.files import MapFiles, RasterOutputs, plan_files
 from geoseg.geo.maps.images import describe_images
 from geoseg.geo.maps.job import MapJob
 from geoseg.geo.maps.mosaic import Mosaic, lay_out
+from geoseg.geo.maps.options import AFTERWARDS, MapOptions
 from geoseg.geo.maps.stac import MapContents, item_path, write_map_item
 from geoseg.geo.maps.summary import MapSummary, Tally
 from geoseg.geo.predict.identity import device_of, model_digest, run_identity
@@ -38,65 +39,9 @@ from geoseg.geo.rasters.raster import require_crs
 from geoseg.geo.rasters.strips import keep_classes
 from geoseg.geo.styles.styles import layer_style, write_style
 from geoseg.model.file import Model
-from geoseg.model.inference import Inference, Precision
+from geoseg.model.inference import Inference
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapOptions:
-    """How a map is made.
-
-    Attributes:
-        min_area_m2: Smaller footprints are left out.
-        min_hole_area_m2: Smaller holes are filled; None for 10, or ``min_area_m2`` if
-            that is smaller.
-        tolerance_m: How far simplified outlines may lie off; None for 0.75 GSD.
-        regularize: Draw right angles where the evidence supports them.
-        split_touching: Cut buildings apart that touch, by probability and shape.
-        window: Side of a window in pixels.
-        overlap: Least overlap of neighbouring windows in pixels.
-        batch_size: Windows per call of the network.
-        symmetries: Average the network over the turns and mirrors of every window.
-        precision: ``32-true``, or on a GPU ``bf16-mixed``.
-        quantize: Let layers compute in 8-bit integers, on a CPU.
-        footprint_classes: Whose polygons are written; none: ``building`` if there is
-            one, else all but background.
-        overwrite: Replace outputs that exist.
-        style: Make QGIS show the outputs in the colours of their classes.
-        stac: Describe the outputs in a STAC item beside the footprints.
-        mosaic: Map the images as one raster, later ones over earlier ones.
-        workers: Processes that predict, of a cluster on this machine, each with as many
-            threads as torch has here; None: this process.
-        scheduler: Address of a running Dask cluster that predicts instead.
-    """
-
-    min_area_m2: float = 10.0
-    min_hole_area_m2: float | None = None
-    tolerance_m: float | None = None
-    regularize: bool = False
-    split_touching: bool = False
-    window: int = 256
-    overlap: int = 32
-    batch_size: int = 8
-    symmetries: bool = False
-    precision: Precision = "32-true"
-    quantize: bool = False
-    footprint_classes: tuple[str, ...] = ()
-    overwrite: bool = False
-    style: bool = True
-    stac: bool = False
-    mosaic: bool = False
-    workers: int | None = None
-    scheduler: str | None = None
-
-
-#: Options of what is made of predictions.
-_AFTERWARDS = {
-    *("min_area_m2", "min_hole_area_m2", "tolerance_m", "footprint_classes"),
-    *("regularize", "split_touching", "overwrite", "style", "stac"),
-    *("workers", "scheduler"),
-}
 
 
 def map_buildings(
@@ -162,9 +107,7 @@ def map_buildings(
         own=made_outputs(output),
     )
     _try_writing(output, grids[0], options, tags)
-    warn_of_adjoining(grids)
-    warn_of_alpha(described)
-    warn_of_unlike(described, model.card.normalization, nodata=model.card.nodata)
+    _warn_of_images(model, described, grids)
     tallies = [
         Tally(grid, names, None if mosaic is None else mosaic.name) for grid in grids
     ]
@@ -215,6 +158,17 @@ def _try_writing(
             f"{grid.path} has none of: leave it out"
         )
     try_writing(output, grid, tags=tags.items())
+
+
+def _warn_of_images(
+    model: Model,
+    images: Sequence[RasterDescription],
+    grids: Sequence[RasterDescription],
+) -> None:
+    """Warn of images that meet, have a doubtful alpha, or differ from the training's."""
+    warn_of_adjoining(grids)
+    warn_of_alpha(images)
+    warn_of_unlike(images, model.card.normalization, nodata=model.card.nodata)
 
 
 def _write(
@@ -286,7 +240,7 @@ def _deciding(
     options: MapOptions, asked: RasterOutputs, mosaic: Mosaic | None
 ) -> dict[str, Any]:
     """Return what decides the blocks: not what is made of them afterwards."""
-    decides = {k: v for k, v in vars(options).items() if k not in _AFTERWARDS}
+    decides = {k: v for k, v in vars(options).items() if k not in AFTERWARDS}
     together = {"mosaic": None if mosaic is None else mosaic.order}
     return decides | together | {"clusters": asked.clusters is not None}
 

@@ -18,7 +18,6 @@ VERSION = "1.1.0"
 _EXTENSIONS = {
     "classification": "v2.0.0",
     "file": "v2.1.0",
-    "mlm": "v1.4.0",
     "processing": "v1.2.0",
     "projection": "v2.0.0",
     "raster": "v2.0.0",

@@ -21,13 +21,8 @@ from geoseg.core.errors import DatasetError, ParameterError
 from geoseg.core.normalization import Normalization
 from geoseg.core.patches import PatchBatch, tile_chances
 from geoseg.geo.coordinates.georeference import locate, warp
+from geoseg.geo.patches import tile_index
 from geoseg.geo.patches.aims import aims_of, corner_around
-from geoseg.geo.patches.tile_index import (
-    common_crs,
-    index_tiles,
-    outline_in,
-    resolution_in,
-)
 from geoseg.geo.patches.tile_reader import CACHE_MIB, TileReader
 from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.rasters.nodata import NodataRule
@@ -108,11 +103,11 @@ class TileDataset(GeoDataset):
             cache_mib=cache_mib,
         )
         self.descriptions, self.extents = self.reader.descriptions, self.reader.extents
-        self._common_crs = common_crs(self.descriptions, self.extents)
-        self.index = index_tiles(
+        self._common_crs = tile_index.common_crs(self.descriptions, self.extents)
+        self.index = tile_index.index_tiles(
             self.tiles, self.descriptions, self.extents, self._common_crs
         )
-        self._res = resolution_in(self._common_crs, self.descriptions[0])
+        self._res = tile_index.resolution_in(self._common_crs, self.descriptions[0])
 
     def __getitem__(self, query: Any) -> dict[str, Any]:
         """Read a patch.
@@ -141,7 +136,9 @@ class TileDataset(GeoDataset):
 
     def query(self, tile: int, window: PixelWindow, patch: int = 0) -> PatchQuery:
         """The query of a window of a tile's image."""
-        outline = outline_in(self._common_crs, self.descriptions[tile], window)
+        outline = tile_index.outline_in(
+            self._common_crs, self.descriptions[tile], window
+        )
         left, bottom, right, top = outline.bounds
         xres, yres = self.res
         time = self.index.index[tile]

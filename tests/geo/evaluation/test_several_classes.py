@@ -16,7 +16,8 @@ from geoseg.core.classes import TWO_CLASSES, LabelClasses
 from geoseg.core.errors import LabelError, ParameterError, RasterError
 from geoseg.geo.evaluation.evaluation import evaluate_model, evaluate_output
 from geoseg.geo.evaluation.matching import match_model
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.methods import build_method, method_defaults
 from geoseg.model.file import Model

@@ -4,7 +4,8 @@ import numpy as np
 import rasterio
 
 from geoseg.geo.formats.class_rasters import RasterTags, class_raster
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict.head_views import ClusterView
 from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.rasters.legend import cluster_legend

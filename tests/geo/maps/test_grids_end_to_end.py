@@ -20,7 +20,8 @@ from geoseg.geo.formats import writer
 from geoseg.geo.formats.feature_chunks import Contents
 from geoseg.geo.labels.labels import check_footprints, check_labels, read_labels
 from geoseg.geo.maps import job
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.mixture import mixture
 from geoseg.geo.tiles.tiles import Tile

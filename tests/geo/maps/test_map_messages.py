@@ -10,7 +10,8 @@ import pytest
 from affine import Affine
 from towns import dark_with
 
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.model.matching import match_clusters
 
 EAST = Affine(0.5, 0, 664100, 0, -0.5, 4000000)

@@ -20,7 +20,8 @@ from geoseg.core.errors import (
 from geoseg.core.patches import IGNORE
 from geoseg.geo.formats.class_rasters import RasterTags
 from geoseg.geo.maps import job
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.model.matching import match_clusters
 
 UTM = "EPSG:32611"

@@ -15,8 +15,8 @@ from rasterio.enums import ColorInterp
 
 from geoseg.core.errors import OutputExistsError, RasterError
 from geoseg.geo.maps import job
-from geoseg.geo.maps.mapping import MapOptions
 from geoseg.geo.maps.mosaic import lay_out
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict.unfinished import parts_folder
 from geoseg.geo.rasters.raster import describe, open_raster, read_window
 

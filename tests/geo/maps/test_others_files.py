@@ -11,7 +11,8 @@ from rasterio.transform import from_origin
 
 from geoseg.core.errors import OutputError, OutputExistsError
 from geoseg.geo.maps import job, mapping
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict.unfinished import parts_folder
 
 BANDS = ("red", "green", "blue", "nir")

@@ -1,4 +1,4 @@
-"""STAC items of models and maps, against what the specifications ask for."""
+"""STAC items of maps, against what the specifications ask for."""
 
 import hashlib
 import json
@@ -11,16 +11,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from click.testing import CliRunner
 from pyproj import CRS
 from shapely.geometry import shape
 
-from geoseg.cli import cli
-from geoseg.core.errors import MatchingError, OutputExistsError
+from geoseg.core.errors import OutputExistsError
 from geoseg.geo.formats.class_rasters import RasterTags
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
-from geoseg.geo.maps.stac_models import model_item
-from geoseg.model.file import save_model
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 
 WITH = MapOptions(stac=True)
 
@@ -32,7 +29,7 @@ def check_item(item, folder: Path):
     url = r"https://stac-extensions\.github\.io/([a-z]+)/v\d+\.\d+\.\d+/schema\.json"
     extensions = {re.fullmatch(url, it)[1] for it in item["stac_extensions"]}
     assert len(extensions) == len(item["stac_extensions"])
-    prefixes = {"proj": "projection", "mlm": "mlm", "file": "file", "table": "table"}
+    prefixes = {"proj": "projection", "file": "file", "table": "table"}
     prefixes |= {it: it for it in ("raster", "classification", "processing")}
     used = re.findall(r'"([a-z]+):\w+": ', json.dumps(item))
     assert {prefixes[it] for it in used if it != "geoseg"} <= extensions
@@ -54,10 +51,6 @@ def check_schema(item):
     """The core schema of STAC 1.1, in pystac's copy; those of extensions are remote."""
     validation = pytest.importorskip("pystac.validation")
     assert validation.validate_dict(item, extensions=[])
-
-
-def test_a_model_follows_the_schema(model_file):
-    check_schema(model_item(model_file))
 
 
 @pytest.mark.parametrize("west", [20.0, 179.9997], ids=["near", "antimeridian"])
@@ -108,74 +101,6 @@ def image(write_tiff, name="image.tif", taken=None, **georeference):
 
 def item_of(path):
     return json.loads(path.read_text())
-
-
-@pytest.fixture
-def model_file(bright_model, tmp_path):
-    card = {"gsd_m": 0.5, "provenance": {"steps": 7, "versions": {"torch": "2.4.1"}}}
-    save_model(tmp_path / "model.safetensors", bright_model(**card))
-    return tmp_path / "model.safetensors"
-
-
-def test_a_model_has_what_mlm_requires(model_file, bright_model):
-    item = model_item(model_file)
-    check_item(item, model_file.parent)
-    found = item["properties"]
-    assert re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_.\-\s]+[a-zA-Z0-9]", found["mlm:name"])
-    assert found["mlm:architecture"] == "color_kmeans"
-    assert found["mlm:tasks"] == ["semantic-segmentation"]
-    assert (found["mlm:framework"], found["mlm:framework_version"]) == (
-        "PyTorch",
-        "2.4.1",
-    )
-    assert found["mlm:pretrained"] is False and found["mlm:pretrained_source"] is None
-    state = bright_model().method.state_dict()
-    assert found["mlm:total_parameters"] == sum(it.numel() for it in state.values())
-    assert found["mlm:hyperparameters"]["clusters"] == 2
-    assert found["gsd"] == 0.5
-    (asset,) = item["assets"].values()
-    assert "mlm:model" in asset["roles"] and asset["mlm:artifact_type"]
-
-
-def test_a_model_says_how_bands_go_in_and_classes_come_out(model_file):
-    found = model_item(model_file)["properties"]
-    (given,), (out,) = found["mlm:input"], found["mlm:output"]
-    assert given["bands"] == ["red", "green", "blue"]
-    bands = model_item(model_file)["assets"]["model"]["bands"]
-    assert [it["name"] for it in bands] == given["bands"]
-    for part in (given["input"], out["result"]):
-        assert len(part["shape"]) == len(part["dim_order"]) == 4
-        assert part["data_type"] == "float32"
-    assert given["input"]["shape"] == [-1, 3, -1, -1]
-    scaling = {"type": "min-max", "minimum": 0.0, "maximum": 1000.0}
-    assert given["value_scaling"] == [scaling] * 3
-    names = [it["name"] for it in out["classification:classes"]]
-    assert names == ["background", "building"]
-    assert out["result"]["shape"] == [-1, 2, -1, -1]
-
-
-def test_a_model_that_started_from_another_names_it(bright_model, tmp_path):
-    init = {"method": "iic", "sha256": "ab12", "seed": 0, "steps": 9}
-    path = tmp_path / "model.safetensors"
-    save_model(path, bright_model(provenance={"init": init}))
-    found = model_item(path)["properties"]
-    assert found["mlm:pretrained"] is True
-    assert found["mlm:pretrained_source"] == "geoseg iic model, SHA-256 ab12"
-
-
-def test_info_prints_the_item_of_one_model(model_file):
-    done = CliRunner().invoke(cli, ["info", str(model_file), "--stac"])
-    assert done.exit_code == 0
-    assert json.loads(done.stdout) == model_item(model_file)
-    two = [str(model_file)] * 2
-    done = CliRunner().invoke(cli, ["info", *two, "--stac"])
-    assert done.exit_code == 2 and "one model or run" in done.output
-
-
-def test_a_model_without_classes_has_no_item(bright_model, tmp_path):
-    save_model(tmp_path / "m.safetensors", bright_model(matched=False))
-    with pytest.raises(MatchingError, match="geoseg match"):
-        model_item(tmp_path / "m.safetensors")
 
 
 def test_a_map_is_described_with_its_rasters(write_tiff, bright_model, tmp_path):

@@ -16,7 +16,8 @@ from pixel_models import (
 )
 
 from geoseg.core.errors import ParameterError
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict.predictor import predict_strips
 from geoseg.model.inference import Inference
 

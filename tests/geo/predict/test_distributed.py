@@ -14,7 +14,7 @@ import torch
 from pixel_models import map_everything, network_model, random_image, write_image
 
 from geoseg.core.errors import BlockError, ParameterError
-from geoseg.geo.maps.mapping import MapOptions
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict.distributed import connected
 from geoseg.geo.predict.unfinished import parts_folder
 from geoseg.methods.networks.quantizing import adds_exactly

@@ -12,7 +12,8 @@ from pixel_models import network_model, random_image, write_image
 from geoseg.core.errors import OutputError, OutputExistsError
 from geoseg.core.locks import locked
 from geoseg.geo.maps import job
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict import journal as journals
 from geoseg.geo.predict.blocks import blocks_of, read_block, write_block
 from geoseg.geo.predict.identity import run_identity

@@ -27,7 +27,8 @@ from geoseg.geo.formats.attribute_tables import auxiliary_xml
 from geoseg.geo.formats.class_rasters import class_raster
 from geoseg.geo.formats.writer import write_footprints
 from geoseg.geo.maps import job
-from geoseg.geo.maps.mapping import MapOptions, map_buildings
+from geoseg.geo.maps.mapping import map_buildings
+from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.rasters.legend import class_legend, cluster_legend
 from geoseg.geo.rasters.raster import describe
 from geoseg.geo.rasters.strips import ClassStrip

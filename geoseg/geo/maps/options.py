@@ -1,0 +1,61 @@
+"""What a user may choose of a map."""
+
+from dataclasses import dataclass
+
+from geoseg.model.inference import Precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOptions:
+    """How a map is made.
+
+    Attributes:
+        min_area_m2: Smaller footprints are left out.
+        min_hole_area_m2: Smaller holes are filled; None for 10, or ``min_area_m2`` if
+            that is smaller.
+        tolerance_m: How far simplified outlines may lie off; None for 0.75 GSD.
+        regularize: Draw right angles where the evidence supports them.
+        split_touching: Cut buildings apart that touch, by probability and shape.
+        window: Side of a window in pixels.
+        overlap: Least overlap of neighbouring windows in pixels.
+        batch_size: Windows per call of the network.
+        symmetries: Average the network over the turns and mirrors of every window.
+        precision: ``32-true``, or on a GPU ``bf16-mixed``.
+        quantize: Let layers compute in 8-bit integers, on a CPU.
+        footprint_classes: Whose polygons are written; none: ``building`` if there is
+            one, else all but background.
+        overwrite: Replace outputs that exist.
+        style: Make QGIS show the outputs in the colours of their classes.
+        stac: Describe the outputs in a STAC item beside the footprints.
+        mosaic: Map the images as one raster, later ones over earlier ones.
+        workers: Processes that predict, of a cluster on this machine, each with as many
+            threads as torch has here; None: this process.
+        scheduler: Address of a running Dask cluster that predicts instead.
+    """
+
+    min_area_m2: float = 10.0
+    min_hole_area_m2: float | None = None
+    tolerance_m: float | None = None
+    regularize: bool = False
+    split_touching: bool = False
+    window: int = 256
+    overlap: int = 32
+    batch_size: int = 8
+    symmetries: bool = False
+    precision: Precision = "32-true"
+    quantize: bool = False
+    footprint_classes: tuple[str, ...] = ()
+    overwrite: bool = False
+    style: bool = True
+    stac: bool = False
+    mosaic: bool = False
+    workers: int | None = None
+    scheduler: str | None = None
+
+
+#: Options of what is made of predictions.
+AFTERWARDS = {
+    *("min_area_m2", "min_hole_area_m2", "tolerance_m", "footprint_classes"),
+    *("regularize", "split_touching", "overwrite", "style", "stac"),
+    *("workers", "scheduler"),
+}
