@@ -130,9 +130,7 @@ def train_method(
     if settings.devices == 1:
         train = partial(fit, method, loader)
     else:
-        train = partial(
-            fit_on_devices, method, loaders, devices=settings.devices
-        )
+        train = partial(fit_on_devices, method, loaders, devices=settings.devices)
     result: FitResult = train(
         run=run,
         limits=limits_of(settings),

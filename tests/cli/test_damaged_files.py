@@ -169,7 +169,6 @@ def test_any_value_of_a_card_is_taken_or_refused_in_one_line(
         one_line(result)
         if result.exit_code:
             assert str(path) in result.stderr
-        one_line(geoseg("info", path, "--stac"))
         one_line(geoseg("info", there.images[0], "--model", path))
 
 

@@ -7,8 +7,9 @@ import torch
 
 from geoseg.core.patches import PatchBatch
 from geoseg.methods import build_method
-from geoseg.methods.bases.method import Method
+from geoseg.methods.bases.method import Method, StepContext
 
+START = StepContext(0, 0, 0)
 SMALL = {
     "picie": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
     "mdc": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
@@ -72,3 +73,17 @@ class Batches:
         """Yield the batches of an epoch from number ``start`` on."""
         found = labelled_batches(self.channels, scramble=self.scramble)
         return islice(found, start, None)
+
+
+def after_steps(name: str, steps: int = 3, scramble: bool = False, **changes) -> Method:
+    """Train a small method on labels for some steps."""
+    method = small_method(name, **changes)
+    optimizer = method.configure_optimizer()
+    batches = list(labelled_batches(scramble=scramble))
+    method.begin_epoch(START, lambda: batches)
+    for step in range(steps):
+        optimizer.zero_grad()
+        method.training_step(batches[step % 3], StepContext(0, step, 0)).loss.backward()
+        optimizer.step()
+    method.finish(lambda: batches)
+    return method

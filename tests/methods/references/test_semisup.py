@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_methods import labelled_batches, small_method
-from test_supervised import START, after_steps
+from small_methods import START, after_steps, labelled_batches, small_method
 
 from geoseg.core.errors import ParameterError
 from geoseg.core.patches import IGNORE

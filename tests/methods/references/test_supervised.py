@@ -2,26 +2,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_methods import labelled_batches, small_method
+from small_methods import START, after_steps, labelled_batches, small_method
 
 from geoseg.core.errors import ParameterError
 from geoseg.core.patches import IGNORE
 from geoseg.methods.bases.method import StepContext
-
-START = StepContext(0, 0, 0)
-
-
-def after_steps(name: str, steps: int = 3, scramble: bool = False, **changes):
-    method = small_method(name, **changes)
-    optimizer = method.configure_optimizer()
-    batches = list(labelled_batches(scramble=scramble))
-    method.begin_epoch(START, lambda: batches)
-    for step in range(steps):
-        optimizer.zero_grad()
-        method.training_step(batches[step % 3], StepContext(0, step, 0)).loss.backward()
-        optimizer.step()
-    method.finish(lambda: batches)
-    return method
 
 
 @pytest.mark.parametrize("name", ["supervised", "finetune"])
