@@ -6,7 +6,6 @@ all processes end with the same centroids.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import zip_longest
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -15,7 +14,14 @@ from torch import Tensor
 
 from geoseg.core.errors import ParameterError, ShapeError, TrainingError
 from geoseg.core.processes import gather_rows, rank, world_size
-from geoseg.methods.clustering.lloyd import Clusters, Totals, check_finite
+from geoseg.methods.clustering.lloyd import (
+    add_up,
+    check_finite,
+    farthest,
+    inertia,
+    squared_distances,
+)
+from geoseg.methods.clustering.nearest import Pieces, assigned
 
 Metric = Literal["euclidean", "cosine"]
 
@@ -58,8 +64,8 @@ def kmeans(
 
     Args:
         blocks: Gives all features anew at each call, as ``(m, D)`` float blocks, in
-            the same order. It is called once for the start and once per iteration, and
-            once more to count.
+            the same order, at each pass: two for the start, one per iteration, and
+            two for the result.
         k: Number of clusters, ``K``.
         seed: Of the start.
         iterations: Most updates of the centroids.
@@ -106,19 +112,23 @@ def refine(
         TrainingError: If a feature is not finite.
     """
 
-    clusters, done = Clusters(centroids), 0
-    totals = clusters.gather(_scaled(blocks(), metric))
+    def pieces() -> Pieces:
+        return assigned(_scaled(blocks(), metric), centroids)
+
+    done = 0
+    sums, counts = add_up(pieces(), centroids)
     while done < iterations:
-        empty = int((totals.counts == 0).sum())
-        far = clusters.farthest(_scaled(blocks(), metric), empty) if empty else None
-        moved = _update(totals, far, clusters.centroids, metric)
-        if moved.equal(clusters.centroids):
+        moved = _means(sums, counts, centroids, metric)
+        empty = (counts == 0).nonzero().squeeze(1)
+        if len(empty):
+            far = farthest(pieces(), centroids, len(empty))
+            moved[empty[: len(far)]] = far
+        moved = moved.to(centroids.dtype)
+        if moved.equal(centroids):
             break
-        clusters.move(moved)
-        done += 1
-        totals = clusters.gather(_scaled(blocks(), metric))
-    inertia = clusters.inertia(_scaled(blocks(), metric))
-    return KMeansResult(clusters.centroids, totals.counts, inertia, done)
+        centroids, done = moved, done + 1
+        sums, counts = add_up(pieces(), centroids)
+    return KMeansResult(centroids, counts, inertia(pieces(), centroids), done)
 
 
 class MiniBatchKMeans:
@@ -191,8 +201,8 @@ class MiniBatchKMeans:
 
 def _take_in(block: Tensor, state: KMeansResult) -> KMeansResult:
     """Update the running means by one block; centroids it does not meet stay."""
-    met = Clusters(state.centroids)
-    sums, new = met.gather(_scaled([block], "euclidean"))
+    pieces = list(assigned(_scaled([block], "euclidean"), state.centroids))
+    sums, new = add_up(pieces, state.centroids)
     counts = state.counts + new
     step = (new / counts.clamp(min=1)).double().unsqueeze(1)
     means = sums / new.clamp(min=1).unsqueeze(1)
@@ -200,7 +210,7 @@ def _take_in(block: Tensor, state: KMeansResult) -> KMeansResult:
     return KMeansResult(
         torch.where(step > 0, moved, state.centroids),
         counts,
-        state.inertia + met.inertia(_scaled([block], "euclidean")),
+        state.inertia + inertia(pieces, state.centroids),
         state.iterations,
     )
 
@@ -222,86 +232,59 @@ def _sample(
 ) -> Tensor:
     """Return at most ``_SAMPLE`` rows, evenly drawn, the same on all processes.
 
-    And the same as one process draws from blocks that join those of all: every row has
-    a key by its place in them.
+    They are those that one process draws from the blocks of all: every row has a random
+    key by its place among these, and the rows with the lowest keys are drawn.
     """
-    rows: Tensor | None = None
-    keys = torch.empty(0, dtype=torch.float64)
-
-    def draw(count: int) -> Tensor:
-        return torch.rand(count, generator=generator, dtype=torch.float64)
-
-    others = _rows_elsewhere(blocks)
-    for block, (before, after) in zip_longest(blocks(), others, fillvalue=(0, 0)):
-        draw(before)
-        for chunk in _scaled([block], metric) if isinstance(block, Tensor) else ():
-            rows = chunk if rows is None else torch.cat([rows, chunk])
-            keys, order = torch.cat([keys, draw(len(chunk))]).sort(stable=True)
-            # The rows with the lowest keys stay: the same ones however blocks are cut.
-            keys, order = keys[:_SAMPLE], order[:_SAMPLE]
-            rows = rows[order.to(rows.device)]
-        draw(after)
-    sample = None if rows is None else gather_rows(rows)
-    if sample is None or not len(sample):
+    own = torch.tensor([len(block) for block in blocks()], dtype=torch.long)
+    most = int(gather_rows(torch.tensor([len(own)])).max())
+    lengths = gather_rows(F.pad(own, (0, most - len(own)))[None]).t()  # (blocks, ranks)
+    total = int(lengths.sum())
+    if not total:
         raise TrainingError(
             "there are no features to cluster, expected at least one: check that the "
             "images have valid pixels"
         )
-    order = gather_rows(keys.to(sample.device)).argsort(stable=True)
-    sample = sample[order[:_SAMPLE]]
+    keys = torch.rand(total, generator=generator, dtype=torch.float64)
+    highest = keys.kthvalue(min(_SAMPLE, total)).values
+    parts = keys.split(lengths.flatten().tolist())[rank() :: world_size()]
+    drawn = (
+        block[(part <= highest).to(block.device)]
+        for block, part in zip(blocks(), parts, strict=False)
+    )
+    sample = gather_rows(torch.cat(list(_scaled(drawn, metric))))
     check_finite(sample)
-    return sample
-
-
-def _rows_elsewhere(
-    blocks: Callable[[], Iterable[Tensor]],
-) -> list[tuple[int, int]]:
-    """Return how many rows processes before and after this one have in each block."""
-    if world_size() == 1:
-        return []
-    own = torch.tensor([len(block) for block in blocks()], dtype=torch.long)
-    most = int(gather_rows(torch.tensor([len(own)])).max())
-    lengths = gather_rows(F.pad(own, (0, most - len(own)))[None])  # (ranks, blocks)
-    before = lengths[: rank()].sum(0)
-    after = lengths[rank() + 1 :].sum(0)
-    return list(zip(before.tolist(), after.tolist(), strict=True))
+    own_keys = torch.cat([part[part <= highest] for part in parts])
+    order = gather_rows(own_keys.to(sample.device)).argsort(stable=True)
+    return sample[order[:_SAMPLE]]
 
 
 def _plus_plus(sample: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """Draw ``(K, D)`` starts, each the best of a few drawn by squared distance."""
-    first = int(torch.randint(len(sample), (), generator=generator))
-    chosen = [sample[first]]
-    nearest = _squared_distances(sample, sample[first : first + 1]).squeeze(1)
+    chosen: list[Tensor] = []
+    nearest = sample.new_full((len(sample),), torch.inf)
+    drawn = torch.randint(len(sample), (1,), generator=generator)
     candidates = 2 + int(math.log(k))
-    for _ in range(k - 1):
+    while True:
+        tried = sample[drawn.to(sample.device)]
+        nearer = torch.stack([squared_distances(sample, row) for row in tried], dim=1)
+        nearer = nearer.minimum(nearest.unsqueeze(1))
+        best = int(nearer.double().sum(0).argmin())
+        chosen.append(tried[best])
+        nearest = nearer[:, best]
+        if len(chosen) == k:
+            return torch.stack(chosen)
         weights = nearest.double().cpu()
         if not weights.sum() > 0:  # fewer different features than clusters
             weights = torch.ones_like(weights)
         drawn = torch.multinomial(weights, candidates, True, generator=generator)
-        tried = sample[drawn.to(sample.device)]
-        nearer = _squared_distances(sample, tried).minimum(nearest.unsqueeze(1))
-        best = int(nearer.double().sum(0).argmin())
-        chosen.append(tried[best])
-        nearest = nearer[:, best]
-    return torch.stack(chosen)
 
 
-def _squared_distances(rows: Tensor, points: Tensor) -> Tensor:
-    """Return ``(M, L)``; by differences, so that equal rows are exactly 0 apart."""
-    return torch.stack([(rows - point).square().sum(1) for point in points], dim=1)
-
-
-def _update(
-    totals: Totals, far: Tensor | None, centroids: Tensor, metric: Metric
-) -> Tensor:
-    """Return the clusters' means; empty clusters take the farthest features."""
-    counts = totals.counts.unsqueeze(1)
-    means = torch.where(counts > 0, totals.sums / counts.clamp(min=1), centroids)
+def _means(sums: Tensor, counts: Tensor, centroids: Tensor, metric: Metric) -> Tensor:
+    """Return the clusters' ``(K, D)`` means; empty clusters stay where they are."""
+    counts = counts.unsqueeze(1)
+    means = torch.where(counts > 0, sums / counts.clamp(min=1), centroids)
     if metric == "cosine":
         # Opposite directions may cancel: such a centroid stays where it is.
         length = means.norm(dim=1, keepdim=True)
         means = torch.where(length > 1e-12, means / length.clamp(min=1e-12), centroids)
-    if far is not None:
-        empty = (totals.counts == 0).nonzero().squeeze(1)[: len(far)]
-        means[empty] = far[: len(empty)]
-    return means.to(centroids.dtype)
+    return means
