@@ -5,8 +5,8 @@ all processes end with the same centroids.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,22 +23,19 @@ from geoseg.methods.clustering.lloyd import (
 )
 from geoseg.methods.clustering.nearest import Pieces, assigned
 
-Metric = Literal["euclidean", "cosine"]
+Blocks = Callable[[], Iterable[Tensor]]
 
-# Rows that the k-means++ start sees, and of a block that is looked at at once.
+# Rows that the k-means++ start sees.
 _SAMPLE = 16384
-_CHUNK = 65536
 
 
 class KMeansResult(NamedTuple):
     """A clustering of M features.
 
     Attributes:
-        centroids: ``(K, D)`` float32 on the features' device; unit vectors with the
-            cosine metric.
+        centroids: ``(K, D)`` float32 on the features' device.
         counts: ``(K,)`` long, features nearest to each centroid.
-        inertia: Sum of squared distances to the nearest centroid (of unit vectors with
-            the cosine metric).
+        inertia: Sum of squared distances to the nearest centroid.
         iterations: Updates made until nothing moved, at most as many as asked for.
     """
 
@@ -48,14 +45,7 @@ class KMeansResult(NamedTuple):
     iterations: int
 
 
-def kmeans(
-    blocks: Callable[[], Iterable[Tensor]],
-    k: int,
-    *,
-    seed: int,
-    iterations: int = 20,
-    metric: Metric = "euclidean",
-) -> KMeansResult:
+def kmeans(blocks: Blocks, k: int, *, seed: int, iterations: int = 20) -> KMeansResult:
     """Cluster features by Lloyd's algorithm from a k-means++ start.
 
     Centroids that no feature is nearest to move to the features that are farthest from
@@ -64,16 +54,15 @@ def kmeans(
 
     Args:
         blocks: Gives all features anew at each call, as ``(m, D)`` float blocks, in
-            the same order, at each pass: two for the start, one per iteration, and
-            two for the result.
+            the same order. It is called twice for the start, once per iteration, and
+            twice for the result.
         k: Number of clusters, ``K``.
         seed: Of the start.
         iterations: Most updates of the centroids.
-        metric: ``euclidean``, or ``cosine``: features and centroids are scaled to
-            length 1.
 
     Raises:
-        ParameterError: If ``k``, ``iterations`` or ``metric`` is none that there is.
+        ParameterError: If ``k`` or ``iterations`` is too small.
+        ShapeError: If a block is not ``(m, D)``.
         TrainingError: If there are no features, or one is not finite.
 
     References:
@@ -83,44 +72,34 @@ def kmeans(
         raise ParameterError(
             f"k is {k} and iterations {iterations}, expected at least 1 and 0"
         )
-    if metric not in get_args(Metric):
-        raise ParameterError(
-            f"metric is {metric!r}, expected one of {get_args(Metric)}"
-        )
     generator = torch.Generator().manual_seed(seed)
-    sample = _sample(blocks, metric, generator)
-    centroids = _plus_plus(sample, k, generator)
-    return refine(blocks, centroids, iterations=iterations, metric=metric)
+    centroids = _plus_plus(_sample(blocks, generator), k, generator)
+    return refine(blocks, centroids, iterations=iterations)
 
 
-def refine(
-    blocks: Callable[[], Iterable[Tensor]],
-    centroids: Tensor,
-    *,
-    iterations: int = 20,
-    metric: Metric = "euclidean",
-) -> KMeansResult:
+def refine(blocks: Blocks, centroids: Tensor, *, iterations: int = 20) -> KMeansResult:
     """Move given centroids by Lloyd's algorithm, as :func:`kmeans` does.
 
     Args:
         blocks: As for :func:`kmeans`.
-        centroids: ``(K, D)`` to start from; unit vectors with the cosine metric.
+        centroids: ``(K, D)`` float to start from.
         iterations: Most updates of the centroids.
-        metric: As for :func:`kmeans`.
 
     Raises:
+        ShapeError: If a block has not D channels.
         TrainingError: If a feature is not finite.
     """
 
     def pieces() -> Pieces:
-        return assigned(_scaled(blocks(), metric), centroids)
+        return assigned(blocks(), centroids)
 
     done = 0
     sums, counts = add_up(pieces(), centroids)
     while done < iterations:
-        moved = _means(sums, counts, centroids, metric)
+        moved = sums / counts.clamp(min=1).unsqueeze(1)
         empty = (counts == 0).nonzero().squeeze(1)
         if len(empty):
+            moved[empty] = centroids[empty].double()
             far = farthest(pieces(), centroids, len(empty))
             moved[empty[: len(far)]] = far
         moved = moved.to(centroids.dtype)
@@ -201,7 +180,7 @@ class MiniBatchKMeans:
 
 def _take_in(block: Tensor, state: KMeansResult) -> KMeansResult:
     """Update the running means by one block; centroids it does not meet stay."""
-    pieces = list(assigned(_scaled([block], "euclidean"), state.centroids))
+    pieces = list(assigned([block], state.centroids))
     sums, new = add_up(pieces, state.centroids)
     counts = state.counts + new
     step = (new / counts.clamp(min=1)).double().unsqueeze(1)
@@ -215,21 +194,7 @@ def _take_in(block: Tensor, state: KMeansResult) -> KMeansResult:
     )
 
 
-def _scaled(blocks: Iterable[Tensor], metric: Metric) -> Iterator[Tensor]:
-    """Check the shapes of blocks, cut them into chunks, scale rows for the cosine."""
-    for block in blocks:
-        if block.ndim != 2:
-            raise ShapeError(
-                f"a block of features has shape {tuple(block.shape)}, expected (m, D)"
-            )
-        for chunk in torch.split(block.detach(), _CHUNK):
-            chunk = chunk.float()
-            yield F.normalize(chunk, dim=1) if metric == "cosine" else chunk
-
-
-def _sample(
-    blocks: Callable[[], Iterable[Tensor]], metric: Metric, generator: torch.Generator
-) -> Tensor:
+def _sample(blocks: Blocks, generator: torch.Generator) -> Tensor:
     """Return at most ``_SAMPLE`` rows, evenly drawn, the same on all processes.
 
     They are those that one process draws from the blocks of all: every row has a random
@@ -246,12 +211,14 @@ def _sample(
         )
     keys = torch.rand(total, generator=generator, dtype=torch.float64)
     highest = keys.kthvalue(min(_SAMPLE, total)).values
-    parts = keys.split(lengths.flatten().tolist())[rank() :: world_size()]
-    drawn = (
-        block[(part <= highest).to(block.device)]
+    parts = torch.split(keys, lengths.flatten().tolist())[rank() :: world_size()]
+    drawn = [
+        block.detach()[(part <= highest).to(block.device)]
         for block, part in zip(blocks(), parts, strict=False)
-    )
-    sample = gather_rows(torch.cat(list(_scaled(drawn, metric))))
+    ]
+    sample = gather_rows(torch.cat(drawn).float())
+    if sample.ndim != 2:
+        raise ShapeError(f"features have shape {tuple(sample.shape)}, expected (M, D)")
     check_finite(sample)
     own_keys = torch.cat([part[part <= highest] for part in parts])
     order = gather_rows(own_keys.to(sample.device)).argsort(stable=True)
@@ -277,14 +244,3 @@ def _plus_plus(sample: Tensor, k: int, generator: torch.Generator) -> Tensor:
         if not weights.sum() > 0:  # fewer different features than clusters
             weights = torch.ones_like(weights)
         drawn = torch.multinomial(weights, candidates, True, generator=generator)
-
-
-def _means(sums: Tensor, counts: Tensor, centroids: Tensor, metric: Metric) -> Tensor:
-    """Return the clusters' ``(K, D)`` means; empty clusters stay where they are."""
-    counts = counts.unsqueeze(1)
-    means = torch.where(counts > 0, sums / counts.clamp(min=1), centroids)
-    if metric == "cosine":
-        # Opposite directions may cancel: such a centroid stays where it is.
-        length = means.norm(dim=1, keepdim=True)
-        means = torch.where(length > 1e-12, means / length.clamp(min=1e-12), centroids)
-    return means
