@@ -10,7 +10,6 @@ from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.cli.sections import SectionedCommand
 from geoseg.geo.tiles.presence import need_tiles
-from geoseg.report.terminal_tables import for_stream
 
 #: Heading in the help → options below it.
 SECTIONS = {
@@ -233,4 +232,4 @@ def command(
         threads=threads,
     )
     board = run_benchmark(plan, output, options.command_line(ctx))
-    echo(for_stream(summary(board), sys.stdout), nl=False)
+    echo(summary(board).for_stream(sys.stdout), nl=False)

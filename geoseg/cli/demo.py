@@ -8,7 +8,6 @@ import click
 from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.core.outputs import refuse_existing
-from geoseg.report.terminal_tables import for_stream
 
 
 @click.command("demo")
@@ -34,4 +33,4 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     options.set_threads(threads)
     from geoseg.runs.demo import run_demo  # heavy: after the checks
 
-    echo(for_stream(run_demo(output), sys.stdout))
+    echo(run_demo(output).for_stream(sys.stdout))

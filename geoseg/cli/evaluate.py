@@ -11,7 +11,6 @@ from geoseg.cli.printing import echo
 from geoseg.core.outputs import refuse_existing
 from geoseg.core.run_files import SCORES_NAME
 from geoseg.geo.tiles.presence import need_map, need_tiles
-from geoseg.report.terminal_tables import for_stream
 from geoseg.runs.folders import newest_model
 
 
@@ -89,7 +88,7 @@ def command(
 
     if path is not None:
         warn_of_other_model(prediction, path)
-    table = scoring.score_map(
+    scores = scoring.score_map(
         prediction,
         RunSettings(**labelled),
         None if path is None else load_model(path),
@@ -100,4 +99,4 @@ def command(
         command=options.command_line(ctx),
         overwrite=overwrite,
     )
-    echo(for_stream(table, sys.stdout))
+    echo(scores.for_stream(sys.stdout))

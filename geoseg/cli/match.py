@@ -12,7 +12,6 @@ from geoseg.cli.printing import echo
 from geoseg.core.outputs import check_output
 from geoseg.core.run_files import SCORES_NAME
 from geoseg.geo.tiles.presence import need_tiles
-from geoseg.report.terminal_tables import for_stream
 from geoseg.runs.folders import newest_model
 
 log = logging.getLogger(__name__)
@@ -75,7 +74,7 @@ def command(
     path = newest_model(model or named)
     options.say_first(options.tiles_of(labelled))
     options.set_threads(threads)
-    from geoseg.model.class_table import matching_table
+    from geoseg.model.class_table import matching_document
     from geoseg.model.file import load_model, save_model
     from geoseg.runs import matching  # heavy: after the checks
     from geoseg.runs.settings import RunSettings
@@ -84,7 +83,7 @@ def command(
     if output is None:
         matching.refuse_worse(matched)
     save_model(output or path, matched)
-    echo(for_stream(matching_table(matched), sys.stdout))
+    echo(matching_document(matched).for_stream(sys.stdout))
     log.info("the matched model is in %s", output or path)
     if output is None and (path.parent / SCORES_NAME).exists():
         log.warning(

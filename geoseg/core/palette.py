@@ -3,6 +3,7 @@
 One colour means one thing in every raster, vector layer, figure and page.
 """
 
+from collections.abc import Sequence
 from colorsys import hls_to_rgb
 from functools import cache
 
@@ -135,3 +136,9 @@ def hex_colour(colour: Rgb) -> str:
         '#d55e00'
     """
     return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def css_colour(colour: Sequence[float]) -> str:
+    """Write red, green and blue in [0, 1] as ``#rrggbb``."""
+    red, green, blue = (round(255 * part) for part in colour)
+    return hex_colour((red, green, blue))

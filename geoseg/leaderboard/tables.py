@@ -1,18 +1,17 @@
 """The leaderboard as Markdown, CSV and JSON."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import geoseg
 from geoseg.core.words import counted
 from geoseg.leaderboard.results import Line, Summary
 from geoseg.leaderboard.verdict import sentence, sentences, winners
 from geoseg.runs.reporting.card import clock
-from geoseg.scores.metrics import to_json
+from geoseg.scores.documents import Cell, Column, Document, Row, Table, score_cell
+from geoseg.scores.metrics import Floats, to_json
 
 #: What the families are that the rows are marked with.
 FAMILIES = (
@@ -45,6 +44,12 @@ SHORT_COLUMNS = tuple(
     column for column in COLUMNS if column[0] in ("F1", "footprint F1")
 )
 SHORT_FACTS = ("K", "runs", "training")
+#: Family → role, which chooses the colour on pages.
+ROLES: dict[str, Literal["model", "control", "other"]] = {
+    "unsupervised": "model",
+    "reference": "other",
+    "control": "control",
+}
 #: Heading of the score that rows are ordered by.
 MAIN = {"iou": "IoU", "mean_iou": "mean IoU"}
 
@@ -76,51 +81,73 @@ class Board:
 
 def markdown(board: Board) -> str:
     """Return the leaderboard in Markdown."""
-    parts = [f"# {board.title}", ""]
+    parts: list[str | Table] = [f"# {board.title}", ""]
     parts += [f"- {label}: {value}" for label, value in board.budget.items()]
     parts += ["", "```", board.command, "```", ""]
     if board.left:
         parts += [f"**{board.left} runs are not finished yet.**", ""]
     parts += [f"- {said}" for said in sentences(board.lines)]
     if board.lines:
-        parts += ["", *_table(board.lines, winners(board.lines)), ""]
+        table = score_table(board.lines, winners(board.lines), COLUMNS, FACTS)
+        parts += ["", table, ""]
     parts += _points("Score and labelled tiles", "labelled tiles", board, "by_labels")
     parts += _points("Score and number of clusters", "K", board, "by_clusters")
     parts += [f"- {note}" for note in board.notes]
     parts += [f"- No run of {job}: {why}" for job, why in board.failures.items()]
-    return "\n".join(parts).rstrip() + "\n"
+    return str(Document(parts)).rstrip() + "\n"
 
 
-def summary(board: Board) -> str:
-    """Return what the terminal shows of a leaderboard, in Markdown: fewer columns."""
-    parts = [*sentences(board.lines), ""]
+def summary(board: Board) -> Document:
+    """Return what the terminal shows of a leaderboard: fewer columns."""
+    parts: list[str | Table] = [*sentences(board.lines), ""]
     if board.lines:
         best = winners(board.lines)
-        parts += [*_table(board.lines, best, SHORT_COLUMNS, SHORT_FACTS), ""]
+        parts.append(score_table(board.lines, best, SHORT_COLUMNS, SHORT_FACTS))
+    if board.failures:
+        parts.append("")
     parts += [f"- No run of {job}: {why}" for job, why in board.failures.items()]
-    return "\n".join(parts).rstrip() + "\n"
+    return Document([*parts, ""])
 
 
-def _table(
+def score_table(
     lines: Sequence[Line],
     best: Sequence[Line],
     columns: Sequence[tuple[str, str]] = COLUMNS,
-    known: Sequence[str] = FACTS,
-) -> list[str]:
+    known: Sequence[str] = (),
+) -> Table:
+    """Tabulate scores, and those of the :data:`FACTS` that are named."""
     main = lines[0].main
-    heads = [MAIN[main], *(head for head, _ in columns), *known]
-    rows = [
-        f"| method | family | {' | '.join(heads)} |",
-        f"|---|---|{'---:|' * len(heads)}",
-    ]
+    rows = []
     for line in lines:
-        name = f"**{row_name(line)}**" if line in best else row_name(line)
-        cells = [line.row.family, shown(line.summaries[main], interval=True)]
+        score = line.summaries[main]
+        cells = [Cell(line.row.family), shown(score, interval=True)]
         cells += [shown(line.summaries.get(key)) for _, key in columns]
         values = dict(zip(FACTS, facts(line), strict=True))
-        cells += [values[fact] for fact in known]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return rows
+        cells += [Cell(values[fact]) for fact in known]
+        rows.append(
+            Row(
+                row_name(line),
+                cells,
+                best=line in best,
+                role=ROLES[line.row.family],
+                bar=(score.mean, score.low, score.high),
+            )
+        )
+    heads = [MAIN[main], *(head for head, _ in columns), *known]
+    words = [Column("method", number=False), Column("family", number=False)]
+    table_columns = [*words, *map(Column, heads)]
+    return Table(table_columns, rows, "Scores of all rows", f"{MAIN[main]}, 0 to 1")
+
+
+def cost_table(lines: Sequence[Line]) -> Table:
+    """Tabulate what was run has and needs, beside its scores."""
+    rows = [
+        Row(row_name(line), [*map(Cell, facts(line))], role=ROLES[line.row.family])
+        for line in lines
+        if line.is_run
+    ]
+    columns = [Column("", number=False), *map(Column, FACTS)]
+    return Table(columns, rows, "What each row took")
 
 
 def row_name(line: Line) -> str:
@@ -158,19 +185,15 @@ def _clock(seconds: float) -> str:
     return "–" if math.isnan(seconds) else clock(seconds)
 
 
-def shown(score: Summary | None, *, interval: bool = False) -> str:
+def shown(score: Summary | None, *, interval: bool = False) -> Cell:
     """Write a score with its spread over runs and, if wanted, its interval over tiles."""
-    if score is None or math.isnan(score.mean):
-        return "–"
-    text = f"{score.mean:.3f}"
-    if not math.isnan(score.spread):
-        text += f" ± {score.spread:.3f}"
-    if interval and not math.isnan(score.low):
-        text += f" [{score.low:.2f}, {score.high:.2f}]"
-    return text
+    if score is None:
+        return Cell("–")
+    ends = {"low": score.low, "high": score.high} if interval else {}
+    return score_cell(score.mean, spread=score.spread, **ends)
 
 
-def _points(title: str, head: str, board: Board, which: str) -> list[str]:
+def _points(title: str, head: str, board: Board, which: str) -> list[str | Table]:
     """Tabulate scores by a number: rows of the leaderboard against its values."""
     series = {line.row.name: dict(getattr(line, which)()) for line in board.lines}
     series = {name: points for name, points in series.items() if points}
@@ -178,33 +201,32 @@ def _points(title: str, head: str, board: Board, which: str) -> list[str]:
         return []
     numbers = sorted({number for points in series.values() for number in points})
     rows = [
-        f"## {title}",
-        "",
-        f"| {MAIN[board.lines[0].main]}, {head}: | {' | '.join(map(str, numbers))} |",
-        f"|---|{'---:|' * len(numbers)}",
+        Row(name, [_over_runs(points.get(number)) for number in numbers])
+        for name, points in series.items()
     ]
-    for name, points in series.items():
-        cells = []
-        for number in numbers:
-            values = points.get(number)
-            if values is None:
-                cells.append("–")
-                continue
-            several = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.3f}{several}")
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return [*rows, ""]
+    first = Column(f"{MAIN[board.lines[0].main]}, {head}:", number=False)
+    table = Table([first, *(Column(str(number)) for number in numbers)], rows)
+    return [f"## {title}", "", table, ""]
+
+
+def _over_runs(values: Floats | None) -> Cell:
+    if values is None:
+        return Cell("–")
+    spread = values.std(ddof=1) if len(values) > 1 else math.nan
+    return score_cell(float(values.mean()), spread=float(spread))
 
 
 def csv_text(board: Board) -> str:
     """Return a line for each row: means, spreads and intervals of every score."""
-    buffer = io.StringIO()
     rows = [{**_flat(line), "transductive": board.transductive} for line in board.lines]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    texts = [
+        ["" if (v := row.get(n)) is None else str(v) for n in names] for row in rows
+    ]
+    return Table(
+        [Column(name) for name in names],
+        [Row(first, [*map(Cell, others)]) for first, *others in texts],
+    ).to_csv()
 
 
 def _flat(line: Line) -> dict[str, Any]:

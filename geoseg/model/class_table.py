@@ -1,71 +1,66 @@
 """Which class each cluster became, as a table to read."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
+from geoseg.core.classes import BUILDING
 from geoseg.core.words import counted
 from geoseg.model.file import Model
 from geoseg.model.matching import Matching, one_to_one
+from geoseg.scores.documents import Cell, Column, Document, Row, Table
 
 #: Share of the pixels below which a cluster has no row in the table of a matching.
 SEEN = 0.0005
 
 
-def matching_table(model: Model) -> str:
-    """Tabulate in Markdown what every cluster of every head means, and why."""
-    if len(model.card.class_names) > 2:
-        return _class_table(model)
-    lines = []
-    for head, matching in model.card.matchings.items():
-        limit = "" if matching.threshold is None else f" > {matching.threshold:.3f}"
-        lines += [
-            f"head {head}: {counted(matching.tiles, 'tile')}; building where the building "
-            f"score (the share of a cluster's pixels that is, drawn to the mean) is{limit}",
-            "| cluster | class | share of pixels | building score |",
-            "|---:|---|---:|---:|",
-        ]
-        shares = _seen_shares(matching)
-        for cluster, share in shares.items():
-            class_id = matching.cluster_to_class[cluster]
-            lines.append(
-                f"| {cluster} | {model.card.class_names[class_id]} | {share:.3f} | "
-                f"{matching.scores[cluster][1]:.3f} |"
-            )
-        lines.append(_left_out(matching, shares))
-    return "\n".join(lines)
-
-
-def _class_table(model: Model) -> str:
-    """Tabulate the clusters of every head: their class, their shares of all classes."""
+def matching_document(model: Model) -> Document:
+    """Tabulate what every cluster of every head means, and why."""
     names = model.card.class_names
-    lines = []
+    parts: list[str | Table] = []
     for head, matching in model.card.matchings.items():
-        strict = len(matching.counts) >= len(names)
-        others = one_to_one(matching).cluster_to_class if strict else ()
-        columns = ["class", *(["one-to-one"] if strict else []), "share of pixels"]
-        lines += [
-            f"head {head}: {counted(matching.tiles, 'tile')}, the class of the largest "
-            "share",
-            f"| cluster | {' | '.join((*columns, *names))} |",
-            f"|---:|{'---|' * (1 + strict)}---:|{'---:|' * len(names)}",
-        ]
-        shares = _seen_shares(matching)
-        for cluster, share in shares.items():
-            cells = [names[matching.cluster_to_class[cluster]]]
-            cells += [names[class_id] for class_id in others[cluster : cluster + 1]]
-            numbers = [f"{value:.3f}" for value in (share, *matching.scores[cluster])]
-            lines.append(f"| {cluster} | {' | '.join((*cells, *numbers))} |")
-        lines.append(_left_out(matching, shares))
-    return "\n".join(lines)
+        why = f"head {head}: {counted(matching.tiles, 'tile')}"
+        if len(names) > 2:
+            why += ", the class of the largest share"
+        else:
+            limit = "" if matching.threshold is None else f" > {matching.threshold:.3f}"
+            why += (
+                "; building where the building score (the share of a cluster's pixels "
+                f"that is, drawn to the mean) is{limit}"
+            )
+        table = _table(names, matching)
+        parts += [why, table, _left_out(matching, len(table.rows))]
+    return Document(parts)
 
 
-def _seen_shares(matching: Matching) -> dict[int, float]:
-    """Return cluster → share of the pixels, of the clusters worth a row."""
+def _table(names: Sequence[str], matching: Matching) -> Table:
+    """Tabulate the clusters of a head: their class, and their shares of the classes."""
+    called = {"class": matching}
+    if 2 < len(names) <= len(matching.counts):
+        called["one-to-one"] = one_to_one(matching)
+    heads, shown = names, slice(None)
+    if len(names) == 2:
+        heads, shown = ["building score"], slice(BUILDING, BUILDING + 1)
+    rows = []
+    for k, share, scores in _seen(matching):
+        classes = [names[own.cluster_to_class[k]] for own in called.values()]
+        numbers = [f"{value:.3f}" for value in (share, *scores[shown])]
+        rows.append(Row(str(k), [Cell(text) for text in (*classes, *numbers)]))
+    columns = [
+        Column("cluster"),
+        *(Column(name, number=False) for name in called),
+        *map(Column, ("share of pixels", *heads)),
+    ]
+    return Table(columns, rows)
+
+
+def _seen(matching: Matching) -> list[tuple[int, float, Sequence[float]]]:
+    """Return id, share of the pixels and scores of the clusters worth a row."""
     total = max(sum(map(sum, matching.counts)), 1)
-    shares = {k: sum(row) / total for k, row in enumerate(matching.counts)}
-    return {cluster: share for cluster, share in shares.items() if share >= SEEN}
+    shares = [sum(row) / total for row in matching.counts]
+    known = enumerate(zip(shares, matching.scores, strict=True))
+    return [(k, share, scores) for k, (share, scores) in known if share >= SEEN]
 
 
-def _left_out(matching: Matching, shares: Mapping[int, float]) -> str:
+def _left_out(matching: Matching, rows: int) -> str:
     """Say how many clusters have no row, and end the table."""
-    rare = matching.num_clusters - len(shares)
+    rare = matching.num_clusters - rows
     return f"\n(nearly) never seen: {counted(rare, 'cluster')}\n" if rare else ""

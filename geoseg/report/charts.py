@@ -8,12 +8,16 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from geoseg.core.palette import cluster_colours, hex_colour
-from geoseg.report.contents import Areas, Curve
-from geoseg.report.html import Html, element, join
+from markupsafe import Markup
+
+from geoseg.core.palette import cluster_colours, css_colour
+from geoseg.report.contents import Areas, Contents, Curve
+from geoseg.report.rendering import render
 
 #: Points of a drawn line at most; more are invisible and make the page heavy.
 MOST_POINTS = 240
+#: Width and height of small charts.
+SMALL = (340, 210)
 #: Room left of the plot for the labels of its axis, and right of it.
 LEFT, RIGHT = 52.0, 14.0
 
@@ -33,6 +37,26 @@ class Scale(NamedTuple):
             low, high, at = math.log(low), math.log(high), math.log(value)
         share = (at - low) / (high - low) if high > low else 0.5
         return round(self.start + share * (self.end - self.start), 2)
+
+
+class Mark(NamedTuple):
+    """A path if it has ``d``, else a text if it has one, else a dot of radius ``r``."""
+
+    kind: str = ""  # class of the style sheet
+    d: str = ""
+    text: str = ""  # of a path: what it is
+    x: float = 0.0
+    y: float = 0.0
+    r: float = 4.0
+    turned: bool = False  # reads upwards
+    fill: str = ""
+
+
+class Group(NamedTuple):
+    """Marks from back to front, and the classes of the style sheet of them all."""
+
+    look: str
+    marks: Sequence[Mark]
 
 
 class Frame(NamedTuple):
@@ -71,7 +95,7 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     y_label: str = "",
     size: tuple[int, int] = (460, 260),
-) -> Html:
+) -> Markup:
     """Draw curves with their intervals, a legend below if there are several.
 
     Args:
@@ -92,17 +116,24 @@ def line_chart(
     ]
     heights = {y for curve in curves for y in (*curve.y, *curve.low, *curve.high)}
     flat = sorted(heights) if len(heights) == 1 and y_range is None else None
-    marks = join(_axes(frame, x_label, x_ticks, y_label, flat), *drawn)
+    axes = Group("", _axes(frame, x_label, x_ticks, y_label, flat))
+    names = [curve.name for curve in curves]
+    legend = list(zip(looks, names, strict=True)) if len(curves) > 1 else []
+    return _draw([axes, *drawn], size, title=title, legend=legend)
+
+
+def _draw(
+    groups: Sequence[Group],
+    size: tuple[int, int],
+    *,
+    title: str = "",
+    kind: str = "chart",
+    legend: Sequence[tuple[str, str]] = (),
+) -> Markup:
+    """Write a drawing as SVG; without a title it is nothing to screen readers."""
     width, height = size
-    drawing = element(
-        "svg",
-        element("title", title),
-        marks,
-        viewBox=f"0 0 {width} {height}",
-        role="img",
-        class_="chart",
-    )
-    return element("div", drawing, _legend(curves, looks) if len(curves) > 1 else None)
+    values = {"title": title, "kind": kind, "groups": groups, "legend": legend}
+    return Markup(render("chart.svg.jinja", width=width, height=height, **values))
 
 
 def _looks(curves: Sequence[Curve]) -> list[str]:
@@ -157,34 +188,25 @@ def _axes(
     x_ticks: Sequence[float] | None,
     y_label: str = "",
     y_ticks: Sequence[float] | None = None,
-) -> Html:
+) -> list[Mark]:
     x, y = frame.x, frame.y
     left, right = LEFT, frame.width - RIGHT
-    parts = []
+    marks = []
     for value in ticks(y.low, y.high) if y_ticks is None else y_ticks:
         at = y(value)
-        parts.append(element("path", d=f"M{left} {at}H{right}", class_="grid"))
-        text = element("text", short(value), x=left - 8, y=at + 4, class_="end")
-        parts.append(text)
-    values = ticks(x.low, x.high, 5) if x_ticks is None else x_ticks
-    for value in values:
-        place = x(value)
-        parts.append(
-            element("text", short(value), x=place, y=y.start + 18, class_="middle")
-        )
-    parts.append(element("path", d=f"M{left} {y.start}H{right}", class_="axis"))
-    middle = (x.start + x.end) / 2
-    label = element("text", x_label, x=middle, y=frame.height - 4, class_="label")
+        marks.append(Mark("grid", d=f"M{left} {at}H{right}"))
+        marks.append(Mark("end", text=short(value), x=left - 8, y=at + 4))
+    for value in ticks(x.low, x.high, 5) if x_ticks is None else x_ticks:
+        marks.append(Mark("middle", text=short(value), x=x(value), y=y.start + 18))
+    marks.append(Mark("axis", d=f"M{left} {y.start}H{right}"))
     if y_label:
         at = (y.start + y.end) / 2
-        turned = f"rotate(-90 12 {at})"
-        parts.append(
-            element("text", y_label, x=12, y=at, transform=turned, class_="middle")
-        )
-    return join(*parts, label)
+        marks.append(Mark("middle", text=y_label, x=12, y=at, turned=True))
+    middle = (x.start + x.end) / 2
+    return [*marks, Mark("label", text=x_label, x=middle, y=frame.height - 4)]
 
 
-def _curve(curve: Curve, frame: Frame, look: str, dodge: float) -> Html:
+def _curve(curve: Curve, frame: Frame, look: str, dodge: float) -> Group:
     x, y = frame.x, frame.y
     step = max(1, math.ceil(len(curve.x) / MOST_POINTS))
     kept = [
@@ -193,35 +215,25 @@ def _curve(curve: Curve, frame: Frame, look: str, dodge: float) -> Html:
         if (n % step == 0 or n == len(curve.x) - 1) and math.isfinite(curve.y[n])
     ]
     points = [(x(curve.x[n]) + dodge, y(curve.y[n])) for n in kept]
-    parts = []
+    marks = []
     if curve.low and curve.line:
         lower = [(x(curve.x[n]), y(curve.low[n])) for n in kept]
         upper = [(x(curve.x[n]), y(curve.high[n])) for n in kept]
-        parts.append(
-            element("path", d=_path([*upper, *lower[::-1]]) + "Z", class_="band")
-        )
+        marks.append(Mark("band", d=_path([*upper, *lower[::-1]]) + "Z"))
     elif curve.low:
         for n in kept:
             at = x(curve.x[n]) + dodge
             whisker = f"M{at} {y(curve.low[n])}V{y(curve.high[n])}"
-            parts.append(element("path", d=whisker, class_="line"))
+            marks.append(Mark("line", d=whisker))
     if curve.line and len(points) > 1:
-        parts.append(element("path", d=_path(points), class_="line"))
+        marks.append(Mark("line", d=_path(points)))
     if len(points) <= 12 or not curve.line:
-        parts += [element("circle", cx=a, cy=b, r=4, class_="dot") for a, b in points]
-    return element("g", *parts, class_=f"curve {look}")
+        marks += [Mark("dot", x=a, y=b) for a, b in points]
+    return Group(f"curve {look}", marks)
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{a} {b}" for a, b in points)
-
-
-def _legend(curves: Sequence[Curve], looks: Sequence[str]) -> Html:
-    items = [
-        element("li", element("span", class_=f"key round {look}"), " ", curve.name)
-        for curve, look in zip(curves, looks, strict=True)
-    ]
-    return element("ul", *items, class_="legend")
 
 
 def short(value: float) -> str:
@@ -239,7 +251,7 @@ def short(value: float) -> str:
     return text.replace("-", "−")
 
 
-def area_chart(areas: Areas, *, size: tuple[int, int] = (460, 220)) -> Html:
+def area_chart(areas: Areas, *, size: tuple[int, int] = (460, 220)) -> Markup:
     """Draw how the clusters of a head shared the pixels, stacked, in their colours."""
     count = len(areas.shares[0])
     step = max(1, math.ceil(len(areas.steps) / MOST_POINTS))
@@ -247,45 +259,69 @@ def area_chart(areas: Areas, *, size: tuple[int, int] = (460, 220)) -> Html:
     curve = Curve("", list(steps), [0.0] * len(steps))
     frame = _frame([curve], False, (0.0, 1.0), size)
     below = [0.0] * len(steps)
-    parts = []
+    marks = []
     for cluster, colour in enumerate(cluster_colours(count)):
         above = [b + row[cluster] for b, row in zip(below, shares, strict=True)]
         lower = [(frame.x(s), frame.y(v)) for s, v in zip(steps, below, strict=True)]
         upper = [(frame.x(s), frame.y(v)) for s, v in zip(steps, above, strict=True)]
         outline = _path([*upper, *lower[::-1]]) + "Z"
-        label = element("title", f"cluster {cluster}")
-        parts.append(element("path", label, d=outline, fill=css_colour(colour)))
+        name = f"cluster {cluster}"
+        marks.append(Mark(d=outline, text=name, fill=css_colour(colour)))
         below = above
-    width, height = size
-    return element(
-        "svg",
-        element("title", f"areas of the {count} clusters of head {areas.head} by step"),
-        *parts,
-        _axes(frame, "step", None),
-        viewBox=f"0 0 {width} {height}",
-        role="img",
-        class_="chart",
-    )
+    title = f"areas of the {count} clusters of head {areas.head} by step"
+    groups = [Group("", marks), Group("", _axes(frame, "step", None))]
+    return _draw(groups, size, title=title)
 
 
-def interval_bar(value: float, low: float, high: float, role: str) -> Html:
-    """Draw a score in [0, 1] with its interval, to stand in a table's row."""
+def interval_bar(value: float, low: float, high: float, role: str) -> Markup:
+    """Draw a score in [0, 1] with its interval, to stand in a table's row.
+
+    Nothing is drawn of a score that is not defined.
+    """
+    if math.isnan(value):
+        return Markup()
     scale = Scale(0.0, 1.0, 4, 156)
-    marks = [element("path", d="M4 10H156", class_="grid")]
+    marks = [Mark("grid", d="M4 10H156")]
     if math.isfinite(low) and math.isfinite(high):
-        whisker = f"M{scale(low)} 10H{scale(high)}"
-        marks.append(element("path", d=whisker, class_="line"))
-    marks.append(element("circle", cx=scale(value), cy=10, r=4.5, class_="dot"))
-    return element(
-        "svg",
-        element("g", *marks, class_=f"curve {role}"),
-        viewBox="0 0 160 20",
-        class_="interval",
-        aria_hidden="true",
+        marks.append(Mark("line", d=f"M{scale(low)} 10H{scale(high)}"))
+    marks.append(Mark("dot", x=scale(value), y=10, r=4.5))
+    return _draw([Group(f"curve {role}", marks)], (160, 20), kind="interval")
+
+
+def score_chart(
+    curves: Sequence[Curve], class_names: Sequence[str], *, by: str, x_label: str
+) -> Markup:
+    """Draw a score against a number."""
+    values = sorted({x for curve in curves for x in curve.x})
+    measure = "IoU" if len(class_names) == 2 else "mean IoU"
+    return line_chart(
+        curves,
+        title=f"{measure} by {by}",
+        x_label=x_label,
+        y_label=measure,
+        log_x=len(values) > 1,
+        x_ticks=values,
+        y_range=from_zero(curves),
     )
 
 
-def css_colour(colour: Sequence[float]) -> str:
-    """Write red, green and blue in [0, 1] as ``#rrggbb``."""
-    red, green, blue = (round(255 * part) for part in colour)
-    return hex_colour((red, green, blue))
+def from_zero(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Return the range of an axis of scores: from 0 to a little above the highest."""
+    values = [v for curve in curves for v in (*curve.y, *curve.high)]
+    highest = max((v for v in values if math.isfinite(v)), default=1.0)
+    return 0.0, min(1.0, max(0.1, 1.1 * highest))
+
+
+def training_charts(contents: Contents) -> list[tuple[str, Markup]]:
+    """Draw what was logged, and the cluster areas: names and small charts."""
+    drawn = [
+        (
+            curve.name.replace("_", " "),
+            line_chart([curve], title=curve.name, x_label="step", size=SMALL),
+        )
+        for curve in contents.training
+    ]
+    return drawn + [
+        (f"cluster areas, head {areas.head}", area_chart(areas, size=SMALL))
+        for areas in contents.areas
+    ]

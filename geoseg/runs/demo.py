@@ -18,6 +18,7 @@ from geoseg.runs.folders import is_run
 from geoseg.runs.reporting.pictures import draw_overlay
 from geoseg.runs.settings import RunSettings, read_settings
 from geoseg.runs.tiles.run_tiles import split_of, tiles_of
+from geoseg.scores.documents import Document
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ DEMO = RunSettings(
 )
 
 
-def run_demo(folder: Path, settings: RunSettings = DEMO) -> str:
+def run_demo(folder: Path, settings: RunSettings = DEMO) -> Document:
     """Train on the sample tiles and map those that training did not see.
 
     Writes ``run/`` (the model, its scores and pictures), ``buildings.geojson``,
@@ -52,7 +53,7 @@ def run_demo(folder: Path, settings: RunSettings = DEMO) -> str:
         settings: Of the run.
 
     Returns:
-        The table of scores in Markdown.
+        The tables of scores.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _remove_former(folder / "run")
@@ -86,7 +87,7 @@ def run_demo(folder: Path, settings: RunSettings = DEMO) -> str:
         "--labels labels/",
         *(result.run / REPORT_NAME, output),
     )
-    return result.table
+    return result.scores
 
 
 def _remove_former(run: Path) -> None:

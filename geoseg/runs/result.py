@@ -14,7 +14,7 @@ from geoseg.core.run_files import MODEL_NAME, REPORT_NAME, SCORED_NAME, TIMES_NA
 from geoseg.core.stored import StoredError, read_json, typed
 from geoseg.core.words import counted
 from geoseg.model.file import Model
-from geoseg.report.terminal_tables import for_stream
+from geoseg.scores.documents import Document
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class RunResult:
     model: Model
     signal: int | None = None
     collapse: str | None = None
-    table: str = ""
+    scores: Document = Document(())
     finished: bool = False
 
     def __repr__(self) -> str:
@@ -46,6 +46,11 @@ class RunResult:
         """The model file."""
         return self.run / MODEL_NAME
 
+    @property
+    def table(self) -> str:
+        """The scores on the test tiles in Markdown; empty if there are none."""
+        return str(self.scores)
+
     def summary(self) -> str:
         """Say in a few lines what there is now."""
         if self.finished:
@@ -58,10 +63,10 @@ class RunResult:
             )
         if self.interrupted:
             lines.append(f"stopped early; go on with: geoseg train --resume {self.run}")
-        if self.table:
-            lines.append(for_stream(self.table, sys.stderr))
+        if self.scores.parts:
+            lines.append(self.scores.for_stream(sys.stderr))
         report = self.run / REPORT_NAME
-        if self.table and report.exists():
+        if self.scores.parts and report.exists():
             lines.append(f"open {report}")
         refit = self.model.card.provenance.get("refit")
         if refit is not None:

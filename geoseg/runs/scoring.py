@@ -33,8 +33,9 @@ from geoseg.runs.reporting.pictures import draw_panel
 from geoseg.runs.settings import LABEL_OPTIONS, RunSettings
 from geoseg.runs.tiles.run_tiles import loader_of, tiles_of
 from geoseg.runs.tiles.seen import seen_tiles
+from geoseg.scores.documents import Document
 from geoseg.scores.scores import Scores, constant_controls, write_scores
-from geoseg.scores.tables import markdown_table
+from geoseg.scores.tables import score_document
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +117,8 @@ def score_map(
     run: Path | None = None,
     command: str = "",
     overwrite: bool = False,
-) -> str:
-    """Score a map that lies on disk, and return the table in Markdown.
+) -> Document:
+    """Score a map that lies on disk, and return the tables of scores.
 
     Footprints are one class: against labels of several, that class is scored against
     all others.
@@ -265,19 +266,20 @@ def write_report(
     command: str,
     seed: int,
     model: Model | None = None,
-) -> str:
-    """Write ``scores.json`` into a folder; return table and verdict in Markdown."""
+) -> Document:
+    """Write ``scores.json`` into a folder; return tables and verdict."""
     write_scores(
         folder / SCORES_NAME, entries, command=command, seed=seed, overwrite=True
     )
     return _in_words(entries, model, seed)
 
 
-def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> str:
-    """Return the table of scores, and below it what they come to."""
+def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> Document:
+    """Return the tables of scores, and below them what they come to."""
     maker = None if model is None else Maker.of(model)
     judged = verdict(entries, maker, seed=seed)
-    return f"{markdown_table(entries, seed=seed)}\n{judged}\n"
+    tables = score_document(entries, seed=seed)
+    return Document([*tables.parts, "", str(judged), ""])
 
 
 def _labels_as_matched(settings: RunSettings, model: Model | None) -> RunSettings:

@@ -299,4 +299,4 @@ def _score(plan: Plan, result: RunResult, matched: "Surveyor | None") -> RunResu
             surveys=surveys_of(matched, seen),
         )
         write_report_page(folder / REPORT_NAME, material, overwrite=True)
-    return replace(result, model=model, table=table)
+    return replace(result, model=model, scores=table)

@@ -1,10 +1,11 @@
-"""Tables of scores in Markdown: several predictions, and the classes of one."""
+"""Tables of scores: several predictions, and the classes of one."""
 
+import math
 from collections.abc import Sequence
-
-import numpy as np
+from dataclasses import replace
 
 from geoseg.core.words import counted, one_line
+from geoseg.scores.documents import Cell, Column, Document, Row, Table, score_cell
 from geoseg.scores.metrics import PIXEL_METRICS, Interval, class_iou, target_first
 from geoseg.scores.scores import Scores
 
@@ -41,55 +42,73 @@ CLASS_COLUMNS = (
 )
 
 
-def markdown_table(entries: Sequence[Scores], *, seed: int = 0) -> str:
+def score_document(entries: Sequence[Scores], *, seed: int = 0) -> Document:
     """Tabulate entries, with 95 % intervals over tiles.
 
-    Two classes: scores of building. More: scores over all classes, then a table of every
-    class of the first entry, then the IoU of every class of the others. Below: tiles,
-    and the accuracy of the commonest class, without which no accuracy can be read.
+    Below the tables: tiles, and the accuracy of the commonest class, without which no
+    accuracy can be read.
     """
-    if len(entries[0].class_names) == 2:
-        text = _table(TABLE_COLUMNS, entries, [entry.name for entry in entries], seed)
-        return text + _note(entries[0])
-    first = entries[0]
-    classes = [first.of_class(k) for k in range(len(first.class_names))]
-    parts = [
-        _table(OVERALL_COLUMNS, entries, [entry.name for entry in entries], seed),
-        f"{one_line(first.name)}, class by class:\n",
-        _table(CLASS_COLUMNS, classes, first.class_names, seed),
-        "IoU of every class:\n",
+    first, *others = score_tables(entries, seed=seed)
+    parts: list[str | Table] = [first]
+    if others:
+        of_classes, ious = others
+        name = one_line(entries[0].name)
+        parts += ["", f"{name}, class by class:", "", of_classes]
+        parts += ["", "IoU of every class:", "", ious]
+    return Document([*parts, "", _note(entries[0])])
+
+
+def score_tables(entries: Sequence[Scores], *, seed: int = 0) -> list[Table]:
+    """Tabulate entries, the one that counts first.
+
+    Two classes: the scores of building. More: scores over all classes, then every class
+    of the first entry, then the IoU of every class of all entries.
+    """
+    names = entries[0].class_names
+    rows = [(entry.name, entry) for entry in entries]
+    if len(names) == 2:
+        return [_table(TABLE_COLUMNS, rows, "Scores on the test tiles", seed)]
+    classes = [(name, entries[0].of_class(k)) for k, name in enumerate(names)]
+    of_classes = _table(CLASS_COLUMNS, classes, "Scores of each class", seed)
+    colours = [replace(row, class_id=k) for k, row in enumerate(of_classes.rows)]
+    return [
+        _table(OVERALL_COLUMNS, rows, "Scores over all classes", seed),
+        replace(of_classes, rows=colours),
         _iou_table(entries),
     ]
-    return "\n".join(parts) + _note(first)
 
 
 def _table(
     columns: Sequence[tuple[str, str, bool]],
-    rows: Sequence[Scores],
-    names: Sequence[str],
+    entries: Sequence[tuple[str, Scores]],
+    caption: str,
     seed: int,
-) -> str:
-    heads = [head for head, _, _ in columns]
-    lines = [f"| | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for name, row in zip(names, rows, strict=True):
-        scores = row.metrics(seed=seed)
+) -> Table:
+    rows = []
+    for name, entry in entries:
+        scores = entry.metrics(seed=seed)
         cells = [_cell(scores.get(key), shown) for _, key, shown in columns]
-        lines.append(f"| {one_line(name)} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        bar = scores[columns[0][1]]
+        rows.append(Row(name, cells, role=entry.role, bar=bar))
+    heads = [Column("", number=False), *(Column(head) for head, _, _ in columns)]
+    return Table(heads, rows, caption, bars=f"{columns[0][0]}, 0 to 1")
 
 
-def _iou_table(entries: Sequence[Scores]) -> str:
+def _iou_table(entries: Sequence[Scores]) -> Table:
     """Tabulate classes in rows and entries in columns: classes may be many."""
-    lines = [
-        f"| | {' | '.join(one_line(entry.name) for entry in entries)} |",
-        f"|---|{'---:|' * len(entries)}",
-    ]
     ious = [class_iou(entry.confusions.sum(0)) for entry in entries]
-    for class_id, name in enumerate(entries[0].class_names):
-        values = [float(iou[class_id]) for iou in ious]
-        cells = ["–" if np.isnan(value) else f"{value:.3f}" for value in values]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    rows = [
+        Row(name, [score_cell(float(iou[k])) for iou in ious], class_id=k)
+        for k, name in enumerate(entries[0].class_names)
+    ]
+    heads = [Column("", number=False), *(Column(entry.name) for entry in entries)]
+    return Table(heads, rows, "IoU of every class of every row above")
+
+
+def _cell(score: Interval | None, interval: bool) -> Cell:
+    if score is None or not interval:
+        return score_cell(math.nan if score is None else score.value)
+    return score_cell(score.value, low=score.low, high=score.high)
 
 
 def _note(entry: Scores) -> str:
@@ -97,15 +116,8 @@ def _note(entry: Scores) -> str:
     shares = PIXEL_METRICS["building_share"](target_first(total, entry.target))
     majority = float(PIXEL_METRICS["majority_accuracy"](total))
     return (
-        f"\n{counted(len(entry.tiles), 'tile')}, {100 * float(shares):.1f} % of the labelled pixels "
+        f"{counted(len(entry.tiles), 'tile')}, {100 * float(shares):.1f} % of the labelled pixels "
         f"are {entry.class_names[entry.target]}; calling every pixel the commonest class "
         f"scores {majority:.3f} accuracy. In brackets: 95 % interval over resampled "
         f"tiles.{SPARSE_NOTE if entry.sparse else ''}\n"
     )
-
-
-def _cell(score: Interval | None, interval: bool) -> str:
-    if score is None or np.isnan(score.value):
-        return "–"
-    ends = f" [{score.low:.2f}, {score.high:.2f}]"
-    return f"{score.value:.3f}{ends if interval and not np.isnan(score.low) else ''}"

@@ -7,8 +7,6 @@ import time
 
 import pytest
 
-from geoseg.report.terminal_tables import WIDTH, drawn
-
 SMALL = ("--max-steps", 2, "-p", "width=2", "--patch-size", 32, "--batch-size", 2)
 
 
@@ -67,7 +65,6 @@ def test_a_stopped_benchmark_goes_on_with_the_same_command(
             assert 2**27 < row["memory"] < 2**33  # of its own process alone
     for said in re.findall("^- (Of .*)", (bench / "leaderboard.md").read_text(), re.M):
         assert said in result.stdout
-    assert max(map(len, drawn(result.stdout).splitlines())) <= WIDTH
     last = result.stderr.splitlines()
     assert f"open {bench / 'leaderboard.html'}" in last[-2]
     assert "geoseg train" in last[-1]

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from geoseg.core.palette import cluster_colours
-from geoseg.report.charts import area_chart, css_colour, interval_bar, line_chart, ticks
+from geoseg.core.palette import cluster_colours, css_colour
+from geoseg.report.charts import area_chart, interval_bar, line_chart, ticks
 from geoseg.report.contents import Areas, Curve
 
 

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
 from geoseg.core.errors import OutputError, OutputExistsError, ParameterError
 from geoseg.report.contents import (
@@ -21,9 +22,10 @@ from geoseg.report.contents import (
     Outline,
     TileStory,
 )
-from geoseg.report.html import VOID, check_html, element
+from geoseg.report.html import VOID, check_html
 from geoseg.report.images import PLACE_SIDE, data_uri, picture
-from geoseg.report.page import SECTIONS, render, write_page
+from geoseg.report.page import SECTIONS, report_text, write_page
+from geoseg.report.rendering import render
 from geoseg.scores.metrics import PolygonCounts
 from geoseg.scores.scores import Scores, TileCounts, majority_scores
 
@@ -120,7 +122,7 @@ class Page(HTMLParser):
 
 
 def test_a_page_is_balanced_and_has_every_section_and_a_heading_for_it():
-    page = Page(render(full_contents()))
+    page = Page(report_text(full_contents()))
     assert page.open == []
     ids = [attributes.get("id") for attributes in page.all("section")]
     assert ids == list(SECTIONS)
@@ -130,7 +132,7 @@ def test_a_page_is_balanced_and_has_every_section_and_a_heading_for_it():
 
 
 def test_nothing_is_loaded_from_outside_and_nothing_runs():
-    text = render(full_contents())
+    text = report_text(full_contents())
     page = Page(text)
     for tag, attributes in page.attributes:
         for key in ("src", "href", "xlink:href", "action"):
@@ -144,20 +146,20 @@ def test_nothing_is_loaded_from_outside_and_nothing_runs():
 
 
 def test_what_people_name_is_text_and_never_markup():
-    text = render(full_contents())
+    text = report_text(full_contents())
     assert "<script" not in text
     assert Page(text).text.count(HOSTILE) >= 6
 
 
 def test_every_picture_has_words_for_those_who_cannot_see_it():
-    page = Page(render(full_contents()))
+    page = Page(report_text(full_contents()))
     assert all(attributes["alt"] for attributes in page.all("img"))
     charts = [a for a in page.all("svg") if a.get("class") == "chart"]
     assert len(charts) == 4 and all(a["role"] == "img" for a in charts)
 
 
 def test_the_numbers_are_those_of_scores_json():
-    page = Page(render(full_contents()))
+    page = Page(report_text(full_contents()))
     for entry, row in zip(entries(), page.rows[1:], strict=False):
         metrics = json.loads(json.dumps(entry.to_json()))["metrics"]
         assert row[0] == entry.name
@@ -168,13 +170,13 @@ def test_the_numbers_are_those_of_scores_json():
 
 
 def test_equal_contents_give_equal_bytes():
-    assert render(full_contents()) == render(full_contents())
+    assert report_text(full_contents()) == report_text(full_contents())
 
 
 def test_what_is_missing_has_no_section_and_a_reason_where_it_can_be_mended():
     reasons = {"k": "Name the model.", "training": "The log lies elsewhere."}
     bare = Contents(title="t", subtitle="s", entries=entries()[:1], absent=reasons)
-    page = Page(render(bare))
+    page = Page(report_text(bare))
     shown = [attributes["id"] for attributes in page.all("section")]
     assert shown == ["scores", "absent"]
     links = [a["href"] for a in page.all("a") if a["href"].startswith("#")]
@@ -182,7 +184,7 @@ def test_what_is_missing_has_no_section_and_a_reason_where_it_can_be_mended():
     assert all(reason in page.text for reason in reasons.values())
     assert "No control was scored beside it" in page.text
 
-    whole = render(full_contents(absent={}))
+    whole = report_text(full_contents(absent={}))
     shown = [attributes["id"] for attributes in Page(whole).all("section")]
     assert shown == [key for key in SECTIONS if key != "absent"]
 
@@ -219,9 +221,64 @@ def test_the_check_finds_what_is_broken(tmp_path, text, message):
         check_html(path)
 
 
-def test_attributes_are_escaped_and_absent_ones_left_out():
-    found = element("td", "a<b", title='"x"', class_=None, open=True, hidden=False)
-    assert found == '<td title="&quot;x&quot;" open>a&lt;b</td>'
+#: What ends a text, an attribute, a style or a comment early, or fills a template.
+ATTACKS = [
+    HOSTILE,
+    '"><img src=x onerror=alert(1)>',
+    "' onload='alert(1)",
+    "</title></style></svg><iframe src=javascript:alert(1)>",
+    "--><script>alert(1)</script><!--",
+    "{{ 7 * 7 }}{% raw %}",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_no_text_changes_what_a_page_is_made_of(attack, classes):
+    """Every text that comes from files, in every place that shows one."""
+
+    def page(text):
+        own = replace(scores((60, 70)) if classes == 2 else several(30), name=text)
+        own = replace(own, class_names=tuple(f"{n} {text}" for n in range(classes)))
+        shown = replace(
+            full_contents().footprints[0], alt=text, caption=text, note=text
+        )
+        row = ClusterRow(1, text, 1, 0.5, 0.5, [shown])
+        curve = Curve(text, [1.0, 2.0], [0.1, 0.2])
+        story = TileStory(text, [shown], [text])
+        contents = Contents(
+            *(text, text, [own, majority_scores(own)]),
+            footprints=[shown],
+            footprints_note=text,
+            tiles=[story],
+            worst=[story],
+            heads=[HeadTable(text, 2, [row], 0, 0, 1, 0.5, True, classes)],
+            k_curves=[curve, curve],
+            k_note=text,
+            label_curve=curve,
+            label_note=text,
+            training=[curve],
+            training_note=text,
+            areas=[Areas(text, [1.0, 2.0], [[0.5, 0.5], [0.4, 0.6]])],
+            card={text: [(text, text)]},
+            command=text,
+            caveats=[text],
+            absent={"areas": text, "k": text},
+        )
+        return Page(report_text(contents))
+
+    tame, wild = page("tame"), page(attack)
+    assert wild.tags == tame.tags
+    assert wild.text.count(attack) == tame.text.count("tame")
+    for (tag, own), (_, other) in zip(wild.attributes, tame.attributes, strict=True):
+        assert own == {
+            key: value and value.replace("tame", attack) for key, value in other.items()
+        }, tag
+
+
+def test_a_value_that_a_template_lacks_raises():
+    with pytest.raises(UndefinedError, match="is undefined"):
+        render("chart.svg.jinja", title="t")
 
 
 def test_large_images_are_reduced_and_flat_ones_keep_their_colours():
@@ -255,7 +312,7 @@ def several(roads=0, **changes) -> Scores:
 
 def test_several_classes_have_overall_scores_and_a_table_of_each_class():
     own = several(roads=30)
-    page = Page(render(full_contents(entries=[own, majority_scores(own)])))
+    page = Page(report_text(full_contents(entries=[own, majority_scores(own)])))
     metrics = own.to_json()
     tables = [row for row in page.rows if row]
     overall = next(row for row in tables if row[0] == own.name)
@@ -274,10 +331,10 @@ def test_several_classes_have_overall_scores_and_a_table_of_each_class():
 
 def test_the_note_names_the_class_of_the_constant():
     own = several(roads=30)
-    text = Page(render(full_contents(entries=[own, majority_scores(own)]))).text
+    text = Page(report_text(full_contents(entries=[own, majority_scores(own)]))).text
     assert "76.6 % of the labelled pixels are background" in text
     assert "Calling every pixel background scores 0.766 accuracy" in text
-    two = Page(render(full_contents())).text
+    two = Page(report_text(full_contents())).text
     assert "10.0 % of the labelled pixels are building" in two
     assert "Calling every pixel background scores 0.900 accuracy" in two
 
@@ -285,7 +342,7 @@ def test_the_note_names_the_class_of_the_constant():
 def test_pictures_and_clusters_of_several_classes_have_their_colours():
     row = ClusterRow(3, "road", 2, 0.25, 0.7)
     head = HeadTable("over", 24, [row], 23, 0.1, 5, None, True, 3)
-    text = render(full_contents(entries=[several()], heads=[head]))
+    text = report_text(full_contents(entries=[several()], heads=[head]))
     page = Page(text)
     assert "building invented" not in text and "share of its class" in page.text
     assert [" 3", " road", "25.0 %", "0.700"] in [row[:4] for row in page.rows]

@@ -10,7 +10,7 @@ from geoseg.leaderboard.results import Line, compared
 from geoseg.leaderboard.trial_files import Trial
 from geoseg.leaderboard.verdict import sentences
 from geoseg.report.contents import Contents
-from geoseg.report.page import render
+from geoseg.report.page import report_text
 from geoseg.report.verdict import Maker, verdict
 from geoseg.scores.metrics import PolygonCounts
 from geoseg.scores.scores import (
@@ -98,7 +98,7 @@ def test_what_is_worse_than_its_control_is_advised_the_same_on_every_page():
     assert "That is worse than" in said and "\n" not in said
     advice = "Try --method color_kmeans -p clusters=7, or train longer (--max-steps)."
     assert said.endswith(f" {advice}")
-    page = render(Contents(title="t", subtitle="s", entries=worse, maker=iic))
+    page = report_text(Contents(title="t", subtitle="s", entries=worse, maker=iic))
     assert f"<p>{advice}</p>" in page
     learned = verdict(worse, Maker("probe", learned=True, steps=False))
     assert learned.advice == "Label more tiles (--match-tiles)."

@@ -29,7 +29,7 @@ from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.scores.metrics import PolygonCounts
 from geoseg.scores.scores import Scores, TileCounts, majority_scores, write_scores
-from geoseg.scores.tables import markdown_table
+from geoseg.scores.tables import score_document
 
 SIZE = 40
 EDGE = 500_000.0, 4_000_000.0
@@ -333,7 +333,7 @@ def test_scores_file_is_not_overwritten_unasked(tmp_path):
 
 
 def test_table_has_a_row_an_entry_and_says_what_a_constant_scores():
-    lines = markdown_table([example(), majority_scores(example())]).splitlines()
+    lines = str(score_document([example(), majority_scores(example())])).splitlines()
     assert lines[0].count("|") == lines[2].count("|") == lines[3].count("|")
     assert lines[2].startswith("| iic/over | 0.500 [")
     assert lines[3].startswith("| majority | 0.000 [0.00, 0.00] |")
@@ -347,4 +347,4 @@ def test_scores_without_footprints_have_no_footprint_f1():
     scores = Scores("x", ("background", "building"), tiles)
     assert scores.polygons is None
     assert "polygon_f1" not in scores.metrics()
-    assert markdown_table([scores]).splitlines()[2].endswith("| – |")
+    assert str(score_document([scores])).splitlines()[2].endswith("| – |")

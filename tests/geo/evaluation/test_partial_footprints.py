@@ -12,10 +12,10 @@ from geoseg.geo.evaluation.evaluation import evaluate_output
 from geoseg.geo.evaluation.footprint_counts import mostly_inside
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.report.contents import Contents
-from geoseg.report.score_tables import scores_section
+from geoseg.report.score_tables import score_blocks
 from geoseg.runs.settings import RunSettings
 from geoseg.scores.scores import Scores, majority_scores
-from geoseg.scores.tables import markdown_table
+from geoseg.scores.tables import score_document
 
 SIZE = 60
 #: Row, column, height, width: two houses in the labelled area, one that is mostly inside,
@@ -127,16 +127,16 @@ def test_sparse_labels_have_pixel_scores_and_no_footprints(
     (tn, fp), (fn, tp) = scores.confusions[0].tolist()
     assert (fn, fp, tn) == (0, 0, 81) and 100 < tp < 120
     again = Scores.from_json(json.loads(json.dumps(scores.to_json())))
-    table = markdown_table([again, majority_scores(again)])
+    table = str(score_document([again, majority_scores(again)]))
     rows = [line for line in table.splitlines() if line.startswith("| m")]
     assert all(row.endswith("| – |") for row in rows) and len(rows) == 2
     assert "Footprints are not counted: sparse labels do not say where" in table
-    page = scores_section(Contents("t", "", [again]))
-    assert "Footprints are not counted: sparse labels" in page
+    (block,) = score_blocks(Contents("t", "", [again]))
+    assert "Footprints are not counted: sparse labels" in block.note
 
 
 def test_labels_that_are_not_sparse_say_nothing_of_it(tile, write_tiff, tmp_path):
     path = write_tiff("map.tif", classes_of(*HOUSES))
     scores = evaluate_output(type(tmp_path)(path), [tile])
-    assert "sparse" not in markdown_table([scores])
+    assert "sparse" not in str(score_document([scores]))
     assert "sparse_labels" not in scores.to_json()

@@ -22,7 +22,7 @@ from geoseg.geo.tiles.tiles import Tile
 from geoseg.methods import build_method, method_defaults
 from geoseg.model.file import Model
 from geoseg.scores.scores import majority_scores, write_scores
-from geoseg.scores.tables import markdown_table
+from geoseg.scores.tables import score_document
 
 NAMES = ("ground", "building", "road", "tree")
 LEVELS = (100, 300, 500, 700, 900)
@@ -93,7 +93,7 @@ def test_naming_the_two_classes_changes_no_bit(grey_model, scene, tmp_path):
     assert other.card == model.card
     for ours, theirs in zip((scores, read), others, strict=True):
         assert ours.to_json() == theirs.to_json()
-        assert markdown_table([ours]) == markdown_table([theirs])
+        assert str(score_document([ours])) == str(score_document([theirs]))
     assert output.read_bytes() == files[0].read_bytes()
     assert raster.read_bytes() == files[1].read_bytes()
 
@@ -223,7 +223,7 @@ def test_tables_and_scores_have_every_class(grey_model, scene, tmp_path):
     assert entry["metrics"]["iou"] == entry["classes"]["road"]["iou"]
     winner = NAMES[int(confusion.sum(1).argmax())]
     assert control["classes"][winner]["recall"]["value"] == 1.0
-    table = markdown_table(entries)
+    table = str(score_document(entries))
     assert table.splitlines()[0] == "| | mean IoU | accuracy | balanced | κ |"
     assert "greys, class by class:" in table and "\n| tree | " in table
     assert "of the labelled pixels are road" in table
