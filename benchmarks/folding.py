@@ -1,14 +1,12 @@
-"""How much does prediction gain by folded batch normalisation, and by integers?
+"""How much does prediction gain by folded batch normalisation?
 
     python benchmarks/folding.py --size 400 --turns 8
 
 Maps a synthetic 4-band GeoTIFF, from the file to a verified GeoJSON, with the network as
-it was trained, folded, and (``vgg``) quantised as by ``predict --quantize``, in turns
-within one process and on one thread, and prints a Markdown table. Times are those of the
-processor, the least of the turns: what else the machine does only adds to them. The
-ratio is that of folded to trained, the range that of the turns' ratios; the difference
-is the largest of class probabilities between these two. Last the ratio of quantised to
-folded.
+it was trained and folded, in turns within one process and on one thread, and prints a
+Markdown table. Times are those of the processor, the least of the turns: what else the
+machine does only adds to them. The ratio is that of folded to trained, the range that of
+the turns' ratios; the difference is the largest of class probabilities.
 """
 
 import os
@@ -26,20 +24,13 @@ import torch
 from predict import BANDS, BrightModel, make_image, write_map
 
 from geoseg.methods.bases.method import Method
-from geoseg.model.inference import Inference
 
 NETWORKS = (("vgg", 8), ("vgg", 16), ("fpn", 16), ("unet", 16))
 
 
 def as_trained() -> AbstractContextManager[object]:
     """Let methods predict with the network as it was trained."""
-    return patch.object(Method, "for_prediction", lambda method, **_: method)
-
-
-def quantised(model: BrightModel) -> AbstractContextManager[object]:
-    """Let a model's network compute in 8-bit integers."""
-    integers = model.model.with_inference(Inference(quantize=True))
-    return patch.object(model, "model", integers)
+    return patch.object(Method, "for_prediction", lambda method: method)
 
 
 def live(model: BrightModel) -> None:
@@ -77,10 +68,8 @@ def main() -> None:
     options = parser.parse_args()
     options.rasters = False
     torch.set_num_threads(1)
-    print(
-        "| network | as trained | folded | ratio | range | difference | int8 | ratio |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    print("| network | as trained | folded | ratio | range | difference |")
+    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         image = Path(folder) / "image.tif"
         make_image(image, options.size, options.size)
@@ -89,25 +78,16 @@ def main() -> None:
             model = BrightModel(width, trunk)
             live(model)
             write_map(options, model, str(image))  # what is loaded once is loaded
-            plain, fast, integers = [], [], []
+            plain, fast = [], []
             for _ in range(options.turns):
                 with as_trained():
                     plain.append(seconds(options, model, str(image)))
                 fast.append(seconds(options, model, str(image)))
-                if trunk == "vgg":
-                    with quantised(model):
-                        integers.append(seconds(options, model, str(image)))
             ratios = [b / a for a, b in zip(plain, fast, strict=True)]
-            last = (
-                f"{min(integers):.2f} s | {min(integers) / min(fast):.2f}"
-                if integers
-                else "– | –"
-            )
             print(
                 f"| {trunk}, width {width} | {min(plain):.2f} s "
                 f"| {min(fast):.2f} s | {min(fast) / min(plain):.2f} "
-                f"| {min(ratios):.2f} to {max(ratios):.2f} | {difference(model):.1e} "
-                f"| {last} |",
+                f"| {min(ratios):.2f} to {max(ratios):.2f} | {difference(model):.1e} |",
                 flush=True,
             )
 

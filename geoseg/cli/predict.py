@@ -18,6 +18,20 @@ from geoseg.runs.folders import newest_model
 log = logging.getLogger(__name__)
 
 
+def _refuse_quantize(
+    context: click.Context, parameter: click.Parameter, given: bool | None
+) -> None:
+    """Refuse ``--quantize``, which older versions had.
+
+    Raises:
+        click.UsageError: If it is given.
+    """
+    if given is not None:
+        raise click.UsageError(
+            "--quantize is gone: it used private operators of torch; leave it out"
+        )
+
+
 @click.command("predict")
 @click.argument("images", nargs=-1, required=True)
 @click.option(
@@ -130,10 +144,11 @@ log = logging.getLogger(__name__)
 )
 @click.option(
     "--quantize/--no-quantize",
-    default=False,
-    show_default=True,
-    help="Let the layers of trunk vgg compute in 8-bit integers, on a CPU with VNNI: takes "
-    "0.4 to 0.7 of the time; of a thousand pixels one to three get another class.",
+    default=None,
+    hidden=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_refuse_quantize,
 )
 @click.option(
     "--workers",

@@ -65,10 +65,9 @@ class Model:
         """Return the model asked in another way.
 
         Raises:
-            ParameterError: If that does not pay on its device, or the method cannot.
+            ParameterError: If that does not pay on its device.
         """
         inference.check(self._device)
-        self.method.for_prediction(quantize=inference.quantize)
         return replace(self, inference=inference)
 
     @property
@@ -82,7 +81,7 @@ class Model:
 
         Those of learned classes are such that their threshold lies at one half.
         """
-        method = self.method.for_prediction(quantize=self.inference.quantize)
+        method = self.method.for_prediction()
         ask = partial(self.inference, partial(method.predict_heads, heads=heads))
         both = image.to(self._device), valid.to(self._device)
         parts = [ask(*part) for part in in_parts(*both)]

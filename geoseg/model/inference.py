@@ -36,25 +36,17 @@ class Inference:
             is safe, as in training. Probabilities are float32 always.
         symmetries: Average over the eight turns and mirrors of an image; takes eight
             times as long, and needs square images.
-        quantize: Layers compute in 8-bit integers where that is built, on a CPU alone.
     """
 
     precision: Precision = "32-true"
     symmetries: bool = False
-    quantize: bool = False
 
     def check(self, device: torch.device) -> None:
         """Refuse what does not pay.
 
         Raises:
-            ParameterError: If the precision is half and the device no GPU, or layers
-                are to be quantised and it is one.
+            ParameterError: If the precision is half and the device no GPU.
         """
-        if self.quantize and device.type != "cpu":
-            raise ParameterError(
-                f"--quantize is asked of {device.type}, where layers do not compute in 8 "
-                "bits, expected a CPU: add --device cpu or leave out --quantize"
-            )
         if self.precision != "32-true" and device.type == "cpu":
             raise ParameterError(
                 f"{self.precision} is asked of a CPU, where it takes 1.5 to 2.5 times as "

@@ -12,7 +12,6 @@ import rasterio
 from pyproj import Transformer
 from shapely.geometry import box, shape
 
-from geoseg.methods.networks.quantizing import adds_exactly
 from geoseg.model.class_table import SEEN
 from geoseg.model.file import file_sha256, load_model, save_model
 from geoseg.runs.demo import run_demo
@@ -78,20 +77,6 @@ def test_predict_writes_rasters_on_the_grid_of_the_image(geoseg, there, tmp_path
     matching = load_model(there.run / "model.safetensors").card.matchings["over"]
     clusters = found["--raster-clusters"]
     assert clusters[clusters != 255].max() < matching.num_clusters
-
-
-@pytest.mark.skipif(not adds_exactly(), reason="a processor without VNNI")
-def test_a_quantised_network_makes_nearly_the_same_map(geoseg, there, tmp_path):
-    found = []
-    for word in ("--no-quantize", "--quantize"):
-        path = tmp_path / f"{word[2:]}.tif"
-        words = there.images[1], word, "-o", tmp_path / f"{path.stem}.gpkg"
-        result = geoseg("predict", *words, "--probability", path)
-        assert result.exit_code == 0, result.output
-        with rasterio.open(path) as dataset:
-            found.append(dataset.read(1).astype(int))
-    difference = np.abs(found[0] - found[1])
-    assert difference.any() and difference.max() <= 5 and difference.mean() < 1
 
 
 def test_predict_takes_several_images(geoseg, there, tmp_path):

@@ -32,6 +32,12 @@ CASES = {
         2,
         "give either --workers or --scheduler",
     ),
+    "an option that is gone": (
+        nothing,
+        "predict t.tif --model m -o b.gpkg --quantize",
+        2,
+        "--quantize is gone: it used private operators of torch; leave it out",
+    ),
     "no such option": (nothing, "train --fly", 2, "No such option"),
     "no source": (nothing, "train", 2, "give the tiles: --images DIR or --aoi NAME"),
     "a folder without its option": (

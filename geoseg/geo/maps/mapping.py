@@ -88,9 +88,7 @@ def map_buildings(
         BlockError: If workers fail at a block again and again.
     """
     check_format(output)
-    model = model.with_inference(
-        Inference(options.precision, options.symmetries, options.quantize)
-    )
+    model = model.with_inference(Inference(options.precision, options.symmetries))
     names = _footprint_names(model, options)
     _check_clusters(model, clusters)
     described = describe_images(model, images)

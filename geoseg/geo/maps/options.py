@@ -21,7 +21,6 @@ class MapOptions:
         batch_size: Windows per call of the network.
         symmetries: Average the network over the turns and mirrors of every window.
         precision: ``32-true``, or on a GPU ``bf16-mixed``.
-        quantize: Let layers compute in 8-bit integers, on a CPU.
         footprint_classes: Whose polygons are written; none: ``building`` if there is
             one, else all but background.
         overwrite: Replace outputs that exist.
@@ -43,7 +42,6 @@ class MapOptions:
     batch_size: int = 8
     symmetries: bool = False
     precision: Precision = "32-true"
-    quantize: bool = False
     footprint_classes: tuple[str, ...] = ()
     overwrite: bool = False
     style: bool = True

@@ -41,6 +41,7 @@ def run_identity(
         "threads": torch.get_num_threads(),
         "model": model_digest(model),
         **_folding(model),
+        "quantize": False,  # an option until 2026: maps stopped without it go on
         **options,
         "images": {place_of(grid.path): image_identity(grid) for grid in grids},
     }

@@ -13,7 +13,6 @@ from geoseg.core.errors import ParameterError
 from geoseg.core.patches import PatchBatch
 from geoseg.core.whitening import Whitening, WhiteningLayer
 from geoseg.methods.networks.folding import folded
-from geoseg.methods.networks.quantizing import quantized
 from geoseg.methods.networks.trunk import Trunk
 
 #: Gives the batches of one epoch anew at each call.
@@ -246,26 +245,13 @@ class Method(nn.Module):
             batches: Spread over all tiles; all passes give the same.
         """
 
-    def for_prediction(self, *, quantize: bool = False) -> Self:
+    def for_prediction(self) -> Self:
         """Return the method with a :func:`folded` trunk, itself if that changes nothing.
 
         The copy shares all that is not folded; it is to be asked at once, not kept.
-
-        Args:
-            quantize: Take a :func:`quantized` trunk, for a CPU.
-
-        Raises:
-            ParameterError: If there is no trunk to quantise, or it cannot be.
         """
         trunk = self._modules.get("trunk")
-        if quantize and not isinstance(trunk, Trunk):
-            raise ParameterError(
-                f"{type(self).__name__} has no network that could compute in 8 bits, "
-                "expected a method with a trunk: leave out --quantize"
-            )
-        faster = trunk
-        if isinstance(trunk, Trunk):
-            faster = quantized(trunk) if quantize else folded(trunk)
+        faster = folded(trunk) if isinstance(trunk, Trunk) else trunk
         if faster is trunk:
             return self
         found = copy.copy(self)

@@ -17,7 +17,6 @@ from geoseg.core.errors import BlockError, ParameterError
 from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict.distributed import connected
 from geoseg.geo.predict.unfinished import parts_folder
-from geoseg.methods.networks.quantizing import adds_exactly
 
 pytestmark = [
     pytest.mark.slow,
@@ -137,14 +136,9 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("quantize", [False, True])
-def test_processes_make_the_same_bits_of_a_network(
-    tmp_path, images, one_thread, quantize
-):
-    if quantize and not adds_exactly():
-        pytest.skip("a processor without VNNI")
+def test_processes_make_the_same_bits_of_a_network(tmp_path, images, one_thread):
     model = network_model()
-    large = {"window": 128, "overlap": 32, "quantize": quantize}
+    large = {"window": 128, "overlap": 32}
     make(model, images, tmp_path / "whole", **large)
     make(model, images, tmp_path / "parts", workers=2, **large)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")

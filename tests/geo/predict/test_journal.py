@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +19,6 @@ from geoseg.geo.predict.identity import run_identity
 from geoseg.geo.predict.stitching import WindowRow, tile
 from geoseg.geo.predict.unfinished import is_unfinished, parts_folder
 from geoseg.geo.rasters.raster import describe
-from geoseg.methods.networks.quantizing import adds_exactly
 
 BANDS = ("red", "green", "blue", "nir")
 #: 12 rows of 3 windows: with 6 windows a block, 6 blocks an image.
@@ -156,25 +154,6 @@ def test_a_stopped_map_goes_on_where_it_was_and_ends_the_same(
     make(model, image, tmp_path / "parts")
     assert computed == list(range(2 * done, 12))
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
-
-
-@pytest.mark.skipif(not adds_exactly(), reason="a processor without VNNI")
-def test_a_stopped_map_of_a_quantised_network_goes_on_to_the_same_bytes(
-    tmp_path, image, stop_after
-):
-    model, options = network_model(), replace(SMALL, quantize=True)
-    make(model, image, tmp_path / "float")
-    make(model, image, tmp_path / "whole", options)
-    stop_after(7)
-    with pytest.raises(Stop):
-        make(model, image, tmp_path / "parts", options)
-    with pytest.raises(OutputExistsError, match="quantize True .now False"):
-        make(model, image, tmp_path / "parts")
-    computed = stop_after(100)
-    make(model, image, tmp_path / "parts", options)
-    assert computed == list(range(6, 12))
-    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
-    assert contents(tmp_path / "float") != contents(tmp_path / "whole")
 
 
 def test_damaged_and_missing_blocks_alone_are_computed_again(

@@ -4,11 +4,9 @@ import pytest
 import torch
 from small_methods import labelled_batches, small_method
 
-from geoseg.core.errors import ParameterError
 from geoseg.core.normalization import Normalization
 from geoseg.methods.bases.method import Method, StepContext
 from geoseg.methods.networks import TRUNKS
-from geoseg.methods.networks.quantizing import adds_exactly
 from geoseg.model.card import ModelCard
 from geoseg.model.file import Model, save_model
 from geoseg.model.inference import Inference
@@ -84,29 +82,6 @@ def test_the_probabilities_of_all_trunks_stay(trunk):
     found = model_of(method).cluster_probabilities(*batch)
     expected = method.predict(*batch)
     assert 0 < (found - expected).abs().max() < 1e-5
-
-
-@pytest.mark.skipif(not adds_exactly(), reason="a processor without VNNI")
-@pytest.mark.parametrize("name", NETWORKS)
-@torch.no_grad()
-def test_a_model_predicts_by_integers_nearly_what_its_method_gives(name):
-    model, batch = model_of(trained(name)), image_and_valid()
-    asked = model.with_inference(Inference(quantize=True))
-    for head in model.method.heads:
-        expected = model.cluster_probabilities(*batch, head)
-        found = asked.cluster_probabilities(*batch, head)
-        assert not torch.equal(found, expected)
-        # images of noise lie about the borders between clusters
-        if model.method.jumps:
-            assert (found.argmax(1) == expected.argmax(1)).float().mean() > 0.95
-        else:
-            assert (found - expected).abs().mean() < 0.01
-
-
-@pytest.mark.parametrize("name", WITHOUT)
-def test_a_method_without_a_network_is_not_quantised(name):
-    with pytest.raises(ParameterError, match="has no network.* leave out --quantize"):
-        model_of(trained(name)).with_inference(Inference(quantize=True))
 
 
 @pytest.mark.parametrize("name", WITHOUT)
