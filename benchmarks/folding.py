@@ -23,14 +23,14 @@ from unittest.mock import patch
 import torch
 from predict import BANDS, BrightModel, make_image, write_map
 
-from geoseg.methods.bases.method import Method
+from geoseg.model.file import Model
 
-NETWORKS = (("vgg", 8), ("vgg", 16), ("fpn", 16), ("unet", 16))
+NETWORKS = (("vgg", 8), ("vgg", 16))
 
 
 def as_trained() -> AbstractContextManager[object]:
-    """Let methods predict with the network as it was trained."""
-    return patch.object(Method, "for_prediction", lambda method: method)
+    """Let models predict with the network as it was trained."""
+    return patch.object(Model, "_predictor", property(lambda model: model.method))
 
 
 def live(model: BrightModel) -> None:

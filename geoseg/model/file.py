@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ MODEST_SIZE = 256
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A method with its card: images in, class probabilities out."""
+    """A method with its card: images in, class probabilities out.
+
+    Its weights are taken as they are when it first predicts.
+    """
 
     method: Method
     card: ModelCard
@@ -70,6 +73,10 @@ class Model:
         inference.check(self._device)
         return replace(self, inference=inference)
 
+    @cached_property
+    def _predictor(self) -> Method:
+        return self.method.for_prediction()
+
     @property
     def _device(self) -> torch.device:
         return torch.device(next(iter(self.method.state_dict().values())).device)
@@ -81,8 +88,8 @@ class Model:
 
         Those of learned classes are such that their threshold lies at one half.
         """
-        method = self.method.for_prediction()
-        ask = partial(self.inference, partial(method.predict_heads, heads=heads))
+        predict = partial(self._predictor.predict_heads, heads=heads)
+        ask = partial(self.inference, predict)
         both = image.to(self._device), valid.to(self._device)
         parts = [ask(*part) for part in in_parts(*both)]
         return {

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from geoseg.core.errors import ParameterError
 from geoseg.core.patches import PatchBatch
 from geoseg.core.whitening import Whitening, WhiteningLayer
-from geoseg.methods.networks.folding import folded
 from geoseg.methods.networks.trunk import Trunk
 
 #: Gives the batches of one epoch anew at each call.
@@ -246,12 +245,13 @@ class Method(nn.Module):
         """
 
     def for_prediction(self) -> Self:
-        """Return the method with a :func:`folded` trunk, itself if that changes nothing.
+        """Return the method with its trunk's :meth:`Trunk.for_prediction`.
 
-        The copy shares all that is not folded; it is to be asked at once, not kept.
+        Itself if that changes nothing. The copy shares all else, and does not learn of
+        later changes of the weights.
         """
         trunk = self._modules.get("trunk")
-        faster = folded(trunk) if isinstance(trunk, Trunk) else trunk
+        faster = trunk.for_prediction() if isinstance(trunk, Trunk) else trunk
         if faster is trunk:
             return self
         found = copy.copy(self)

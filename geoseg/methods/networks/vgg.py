@@ -1,7 +1,11 @@
 """The dilated VGG of Arithmer's blog, and of IIC before it."""
 
+import copy
+from typing import Self
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from geoseg.methods.networks.trunk import Trunk, check_size
 
@@ -45,6 +49,32 @@ class DilatedVgg(Trunk):
         features: Tensor = self.layers(image)
         return features
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def for_prediction(self) -> Self:
+        """Return a copy whose convolutions have taken over their batch normalisation.
+
+        Itself while it trains: the factors of a batch normalisation are those of the
+        batch then.
+
+        References:
+            Jacob et al. Quantization and Training of Neural Networks for Efficient
+            Integer-Arithmetic-Only Inference. CVPR 2018, section 3.2.
+            https://arxiv.org/abs/1712.05877
+        """
+        if any(layer.training for layer in self.layers):
+            return self
+        layers: list[nn.Module] = []
+        for layer in self.layers:
+            before = layers[-1] if layers else None
+            if isinstance(layer, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+                layers[-1] = _fused(before, layer)
+            else:
+                layers.append(layer)
+        fused = copy.copy(self)
+        fused._modules = {**self._modules, "layers": nn.Sequential(*layers).eval()}
+        return fused
+
 
 def _block(in_channels: int, out_channels: int, *, dilation: int) -> list[nn.Module]:
     convolution = nn.Conv2d(
@@ -57,3 +87,15 @@ def _block(in_channels: int, out_channels: int, *, dilation: int) -> list[nn.Mod
     )
     nn.init.kaiming_normal_(convolution.weight, mode="fan_in", nonlinearity="relu")
     return [convolution, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
+
+
+def _fused(convolution: nn.Conv2d, normalisation: nn.BatchNorm2d) -> nn.Conv2d:
+    """Return a convolution that normalises what it gives.
+
+    Computed in float64 and on the CPU, so that all devices get the same weights.
+    """
+    fused = fuse_conv_bn_eval(
+        copy.deepcopy(convolution).cpu().double(),
+        copy.deepcopy(normalisation).cpu().double(),
+    )
+    return fused.to(convolution.weight).requires_grad_(False)
