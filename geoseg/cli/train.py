@@ -257,8 +257,8 @@ SECTIONS = {
 @click.option(
     "--profile",
     is_flag=True,
-    help="Measure some steps: where their time goes, and what holds them up; writes "
-    "RUN/trace.json.gz.",
+    help="Measure some of the first steps, log what takes most time, and write "
+    "RUN/trace.json.gz for chrome://tracing.",
 )
 @click.option(
     "--tensorboard",

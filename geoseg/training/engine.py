@@ -6,7 +6,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from geoseg.training.limits import (
 )
 from geoseg.training.logs import AreasLog, MetricsLog, TensorBoardLog
 from geoseg.training.passes import TimedPasses
-from geoseg.training.profiling import StepProfile
+from geoseg.training.profiling import profiler
 from geoseg.training.schedules import Schedule
 
 #: What Lightning would add by itself, and geoseg does in its own way or not at all.
@@ -99,7 +99,7 @@ def fit(
         stop_on_collapse: End a training whose default head has collapsed.
         tensorboard: Write events into ``run/tensorboard`` too.
         profile: Measure some of the first steps, log where their time goes, and write
-            ``trace.json.gz``.
+            ``trace.json.gz``; see :func:`geoseg.training.profiling.profiler`.
         on_step: Called with the number of steps made, after each.
         group: Of processes that this one belongs to; see :func:`fit_on_devices`.
 
@@ -125,16 +125,15 @@ def fit(
     ]
     options: dict[str, Any] = {"accelerator": accelerator, "precision": precision}
     options |= _ALONE if group is None else group.trainer_options()
-    if group is None or group.rank == 0:
+    leads = group is None or group.rank == 0
+    if leads:
         callbacks[:0] = [*_logs(adapter, run, tensorboard), Progress(adapter, clock)]
-        if profile:
-            measured = StepProfile(adapter, run / TRACE_NAME, precision)
-            callbacks.append(measured)
-            options["profiler"] = measured.stopwatch
     if on_step is not None:
         callbacks.insert(0, OnStep(adapter, on_step))
     resumed = checkpoint if resume and checkpoint.exists() else None
-    _train(adapter, run, callbacks, options, resumed)
+    with profiler(run / TRACE_NAME) if profile and leads else nullcontext() as measured:
+        options["profiler"] = measured
+        _train(adapter, run, callbacks, options, resumed)
     spent = clock.elapsed()
     if group is None:
         seconds = limits.seconds - spent
