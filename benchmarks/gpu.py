@@ -27,18 +27,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch starts its t
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
-from packed import PackedLoader, read_pack, write_pack
+from gpu_settings import Settings
+from packed import read_pack, write_pack
 from safetensors.torch import load_file, save_file
 
 from geoseg.core.errors import GeosegError, ParameterError, TrainingError
-from geoseg.methods import build_method, check_parameters
-from geoseg.methods.bases.method import Method
+from geoseg.methods import check_parameters
 
 #: Steps of a piece that are left out of its throughput: plans, caches, compilation.
 WARM_UP = 5
@@ -46,44 +45,6 @@ WARM_UP = 5
 TIMED = ("seconds", "steps", "timed_steps", "timed_seconds")
 #: Seconds between two notes of a running piece.
 NOTED = 20.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides a run; fixed by its first piece."""
-
-    parameters: dict[str, Any] = field(default_factory=dict)
-    patch_size: int = 256
-    batch_size: int = 64
-    seed: int = 0
-    device: str = "cuda"
-    precision: str = "bf16-mixed"
-    compile: bool = False
-    channels_last: bool = False
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the trunk computes in."""
-        mixed = self.precision == "bf16-mixed"
-        return torch.bfloat16 if mixed else torch.float32
-
-    def build(self, channels: int) -> Method:
-        """Build the method as it is trained."""
-        method = build_method("iic", channels, self.parameters, seed=self.seed)
-        if self.channels_last:
-            method.to(memory_format=torch.channels_last)
-        if self.compile:
-            method.get_submodule("trunk").compile()
-        return method
-
-    def loader(self, tiles: list[Any]) -> PackedLoader:
-        """Return the loader of some tiles."""
-        return PackedLoader(
-            tiles,
-            patch_size=self.patch_size,
-            batch_size=self.batch_size,
-            seed=self.seed,
-        )
 
 
 class Piece:

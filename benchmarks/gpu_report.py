@@ -5,9 +5,10 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from gpu_settings import Settings
 from packed import Pack, PackedTile
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -28,9 +29,6 @@ from geoseg.model.thresholds import (
 )
 from geoseg.scores.metrics import PIXEL_METRICS, bootstrap_interval, to_json
 
-if TYPE_CHECKING:
-    from gpu import Settings
-
 SHOWN = ("iou", "f1", "precision", "recall", "accuracy", "majority_accuracy")
 
 
@@ -49,7 +47,7 @@ def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
 
 def speed(
     method: Method,
-    settings: "Settings",
+    settings: Settings,
     pack: Pack,
     pieces: list[dict[str, float]],
     *,
@@ -107,7 +105,7 @@ def trunk_flop(method: Method, batch: PatchBatch) -> float:
 
 
 def step_parts(
-    method: Method, settings: "Settings", batch: PatchBatch
+    method: Method, settings: Settings, batch: PatchBatch
 ) -> dict[str, Callable[[], None]]:
     """Return what a step does, and its trunk and its loss (with the head) alone."""
     autocast = partial(
@@ -149,7 +147,7 @@ def step_parts(
 
 
 def scores(
-    method: Method, settings: "Settings", pack: Pack, *, objective: Objective
+    method: Method, settings: Settings, pack: Pack, *, objective: Objective
 ) -> list[dict[str, Any]]:
     """Match and score the heads and their controls on each source's own test tiles.
 
@@ -205,7 +203,7 @@ def score_head(
 
 
 def controls(
-    method: Method, settings: "Settings", tiles: list[PackedTile]
+    method: Method, settings: Settings, tiles: list[PackedTile]
 ) -> list[tuple[str, Method, str]]:
     """Fit colour k-means and an untrained network with as many clusters."""
     clusters = method.heads[method.default_head]
