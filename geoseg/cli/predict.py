@@ -1,8 +1,9 @@
 """``geoseg predict``."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +15,9 @@ from geoseg.geo.formats.formats import check_format
 from geoseg.geo.predict.unfinished import made_outputs
 from geoseg.geo.tiles.layouts import images_in
 from geoseg.runs.folders import newest_model
+
+if TYPE_CHECKING:
+    from geoseg.geo.maps.summary import MapSummary
 
 log = logging.getLogger(__name__)
 
@@ -193,11 +197,8 @@ def command(
         geoseg predict tiles/*.tif -o city.gpkg --raster classes/
         geoseg predict tiles/*.tif -o city.gpkg --mosaic --raster classes.tif
     """
-    check_format(output)
     rasters = [path for path in (raster, probability, raster_clusters) if path]
-    for path in rasters:
-        check_raster_format(path)
-    refuse_existing(output, overwrite or output in made_outputs(output))
+    _check_outputs(output, rasters, overwrite=overwrite)
     for name in images:
         need_image(name)
     file = newest_model(model)
@@ -215,8 +216,7 @@ def command(
     from geoseg.model.file import file_sha256
 
     loaded = options.load_head(file, model, head)
-    device = options.found_device(device)
-    if device != "cpu":
+    if (device := options.found_device(device)) != "cpu":
         loaded = loaded.to(device)
     summary = mapping.map_buildings(
         loaded,
@@ -228,6 +228,23 @@ def command(
         tags=RasterTags(loaded.card.method, file_sha256(file)),
         options=MapOptions(overwrite=overwrite, **given),
     )
+    _say(summary, output)
+
+
+def _check_outputs(output: Path, rasters: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse formats that geoseg does not write, and a file that exists.
+
+    Raises:
+        GeosegError: If one of them is such.
+    """
+    check_format(output)
+    for path in rasters:
+        check_raster_format(path)
+    refuse_existing(output, overwrite or output in made_outputs(output))
+
+
+def _say(summary: "MapSummary", output: Path) -> None:
+    """Log what has been mapped, image by image if there are several."""
     if len(summary.images) > 1:
         for image in summary.images:
             log.debug("%s: %s", image.path, image)

@@ -5,7 +5,7 @@ import math
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,20 +25,26 @@ from geoseg.core.run_files import (
 )
 from geoseg.methods.bases.method import Method
 from geoseg.training.adapter import Adapter
-from geoseg.training.callbacks import Checkpoint, Interrupt, OnStep, Progress, TimeLimit
+from geoseg.training.callbacks import (
+    Checkpoint,
+    Interrupt,
+    OnStep,
+    Progress,
+    StepCallback,
+    TimeLimit,
+)
 from geoseg.training.collapse import CollapseStop
 from geoseg.training.group import Group
 from geoseg.training.limits import (
     LAST_FIT,
+    FitOptions,
     FitResult,
     Limits,
-    Precision,
     check_accumulation,
 )
 from geoseg.training.logs import AreasLog, MetricsLog, TensorBoardLog
 from geoseg.training.passes import TimedPasses
 from geoseg.training.profiling import profiler
-from geoseg.training.schedules import Schedule
 
 #: What Lightning would add by itself, and geoseg does in its own way or not at all.
 _BARE: dict[str, Any] = {
@@ -60,19 +66,8 @@ def fit(
     *,
     run: Path,
     limits: Limits,
-    seed: int = 0,
-    resume: bool = False,
-    accelerator: str = "cpu",
-    precision: Precision = "32-true",
-    accumulate: int = 1,
-    schedule: Schedule = Schedule(),
-    checkpoint_seconds: float = 60.0,
-    checkpoint_steps: int | None = None,
-    stop_on_collapse: bool = True,
-    tensorboard: bool = False,
-    profile: bool = False,
-    on_step: Callable[[int], None] | None = None,
     group: Group | None = None,
+    **options: Any,
 ) -> FitResult:
     """Train a method on the patches of a loader.
 
@@ -85,23 +80,8 @@ def fit(
         loader: One batch a step; its batches depend on seed and epoch alone.
         run: An existing folder.
         limits: When to stop; at least one must be set for methods with ``gradient``.
-        seed: Keys the views.
-        resume: Go on from ``last.ckpt`` in ``run``, if there is one.
-        accelerator: Lightning's name: ``cpu``, ``cuda``, …
-        precision: ``32-true``, or ``bf16-mixed``: layers compute in bfloat16 where that
-            is safe; losses, weights and the optimiser stay in float32.
-        accumulate: Send a batch through the network in so many equal parts and add up
-            their gradients. Equal to the whole batch for a loss that is a mean over
-            patches, except that batch normalisation sees each part by itself.
-        schedule: Of the learning rate.
-        checkpoint_seconds: Save at least so often.
-        checkpoint_steps: Save also every so many steps.
-        stop_on_collapse: End a training whose default head has collapsed.
-        tensorboard: Write events into ``run/tensorboard`` too.
-        profile: Measure some of the first steps, log where their time goes, and write
-            ``trace.json.gz``; see :func:`geoseg.training.profiling.profiler`.
-        on_step: Called with the number of steps made, after each.
         group: Of processes that this one belongs to; see :func:`fit_on_devices`.
+        **options: Those of :class:`FitOptions`.
 
     Raises:
         ParameterError: If the schedule needs a number of steps that is not known, or
@@ -112,28 +92,20 @@ def fit(
     if not method.gradient:
         finish(method, loader, seconds=limits.seconds)
         return FitResult(0, logs={})
-    adapter = _adapter(method, loader, limits, schedule, accumulate, seed)
-    checkpoint = run / CHECKPOINT_NAME
+    chosen = FitOptions(**options)
+    adapter = _adapter(method, loader, limits, chosen)
     kept = LAST_FIT if method.labels_epochs else 0.0
     clock = TimeLimit(adapter, (1 - kept) * limits.seconds)
     interrupt = Interrupt(adapter, None if group is None else group.asked_to_stop)
-    collapse = CollapseStop(adapter, stop=stop_on_collapse)
-    callbacks: list[Callback] = [
-        clock,
-        Checkpoint(adapter, checkpoint, checkpoint_seconds, checkpoint_steps),
-        *(interrupt, collapse),
-    ]
-    options: dict[str, Any] = {"accelerator": accelerator, "precision": precision}
-    options |= _ALONE if group is None else group.trainer_options()
+    collapse = CollapseStop(adapter, stop=chosen.stop_on_collapse)
+    saving = _checkpoint(adapter, run, chosen)
+    callbacks: list[StepCallback] = [clock, saving, interrupt, collapse]
     leads = group is None or group.rank == 0
     if leads:
-        callbacks[:0] = [*_logs(adapter, run, tensorboard), Progress(adapter, clock)]
-    if on_step is not None:
-        callbacks.insert(0, OnStep(adapter, on_step))
-    resumed = checkpoint if resume and checkpoint.exists() else None
-    with profiler(run / TRACE_NAME) if profile and leads else nullcontext() as measured:
-        options["profiler"] = measured
-        _train(adapter, run, callbacks, options, resumed)
+        callbacks[:0] = [*_logs(adapter, run, chosen), Progress(adapter, clock)]
+    if chosen.on_step is not None:
+        callbacks.insert(0, OnStep(adapter, chosen.on_step))
+    _train(adapter, run, callbacks, chosen, group)
     spent = clock.elapsed()
     if group is None:
         seconds = limits.seconds - spent
@@ -166,9 +138,7 @@ def _adapter(
     method: Method,
     loader: EpochLoader,
     limits: Limits,
-    schedule: Schedule,
-    accumulate: int,
-    seed: int,
+    options: FitOptions,
 ) -> Adapter:
     """Make Lightning's view of the method, for which all must fit together.
 
@@ -176,15 +146,15 @@ def _adapter(
         ParameterError, TrainingError: As :func:`fit`.
     """
     steps = _last_step(limits, len(loader))
-    schedule.check(steps)
-    check_accumulation(method, accumulate)
+    options.schedule.check(steps)
+    check_accumulation(method, options.accumulate)
     return Adapter(
         method,
         loader,
-        seed=seed,
+        seed=options.seed,
         steps=steps,
-        schedule=schedule,
-        accumulate=accumulate,
+        schedule=options.schedule,
+        accumulate=options.accumulate,
     )
 
 
@@ -206,27 +176,42 @@ def _last_step(limits: Limits, steps_per_epoch: int) -> int | None:
 def _train(
     adapter: Adapter,
     run: Path,
-    callbacks: list[Callback],
-    options: dict[str, Any],
-    path: Path | None,
+    callbacks: Sequence[Callback],
+    options: FitOptions,
+    group: Group | None,
 ) -> None:
-    """Let Lightning step, from a checkpoint on if there is one."""
-    with _quiet_lightning(), _own_signals():
+    """Let Lightning step, from the run's checkpoint on if that is wanted."""
+    path = run / CHECKPOINT_NAME if options.resume else None
+    path = path if path is not None and path.exists() else None
+    measures = options.profile and (group is None or group.rank == 0)
+    measuring = profiler(run / TRACE_NAME) if measures else nullcontext()
+    with _quiet_lightning(), _own_signals(), measuring as measured:
         trainer = L.Trainer(
             default_root_dir=run,
-            callbacks=callbacks,
+            callbacks=list(callbacks),
+            profiler=measured,
+            accelerator=options.accelerator,
+            precision=options.precision,
             max_steps=-1 if adapter.steps is None else adapter.steps,
             accumulate_grad_batches=adapter.accumulate,
-            **options,
+            **(_ALONE if group is None else group.trainer_options()),
             **_BARE,
         )
         trainer.fit(adapter, ckpt_path=path, weights_only=True if path else None)
 
 
-def _logs(adapter: Adapter, run: Path, tensorboard: bool) -> list[Callback]:
+def _checkpoint(adapter: Adapter, run: Path, options: FitOptions) -> Checkpoint:
+    seconds, steps = options.checkpoint_seconds, options.checkpoint_steps
+    return Checkpoint(adapter, run / CHECKPOINT_NAME, seconds, steps)
+
+
+def _logs(adapter: Adapter, run: Path, options: FitOptions) -> list[StepCallback]:
     metrics, areas = run / METRICS_NAME, run / AREAS_NAME
-    callbacks: list[Callback] = [MetricsLog(adapter, metrics), AreasLog(adapter, areas)]
-    if tensorboard:
+    callbacks: list[StepCallback] = [
+        MetricsLog(adapter, metrics),
+        AreasLog(adapter, areas),
+    ]
+    if options.tensorboard:
         folder = run / TENSORBOARD_NAME
         callbacks.append(TensorBoardLog(adapter, folder, metrics, areas))
     return callbacks

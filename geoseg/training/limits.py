@@ -1,12 +1,14 @@
 """What goes into a training and comes out of it, beside the method."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
 from geoseg.core.errors import ParameterError
 from geoseg.methods.bases.method import Method
+from geoseg.training.schedules import Schedule
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -41,6 +43,43 @@ class Limits:
         if self.max_epochs is not None:
             limits.append(self.max_epochs * steps_per_epoch)
         return min(limits) if limits else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """How to train, beside when to stop.
+
+    Attributes:
+        seed: Keys the views.
+        resume: Go on from ``last.ckpt`` in the run's folder, if there is one.
+        accelerator: Lightning's name: ``cpu``, ``cuda``, …
+        precision: ``32-true``, or ``bf16-mixed``: layers compute in bfloat16 where that
+            is safe; losses, weights and the optimiser stay in float32.
+        accumulate: Send a batch through the network in so many equal parts and add up
+            their gradients. Equal to the whole batch for a loss that is a mean over
+            patches, except that batch normalisation sees each part by itself.
+        schedule: Of the learning rate.
+        checkpoint_seconds: Save at least so often.
+        checkpoint_steps: Save also every so many steps.
+        stop_on_collapse: End a training whose default head has collapsed.
+        tensorboard: Write events into ``tensorboard`` in the run's folder too.
+        profile: Measure some of the first steps, log where their time goes, and write
+            ``trace.json.gz``; see :func:`geoseg.training.profiling.profiler`.
+        on_step: Called with the number of steps made, after each.
+    """
+
+    seed: int = 0
+    resume: bool = False
+    accelerator: str = "cpu"
+    precision: Precision = "32-true"
+    accumulate: int = 1
+    schedule: Schedule = Schedule()
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+    stop_on_collapse: bool = True
+    tensorboard: bool = False
+    profile: bool = False
+    on_step: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -234,18 +234,7 @@ def evaluate_output(
     counted = []
     places = _labelled(tiles, classes.names, targets if polygons else ())
     for place in track(places, "scoring", len(tiles)):
-        with open_raster(place.tile.image) as image:
-            _, valid = read_window(
-                image, place.grid.band_indexes, place.extent, nodata=nodata
-            )
-        known = np.where(valid, place.reference, np.uint8(IGNORE))
-        predicted = judged.classes(place.tile, place.grid)
-        mapped = (
-            {targets[0]: judged.footprints(place.tile, place.grid)}
-            if judged.vector
-            else _mapped(place, np.where(valid, predicted, np.uint8(IGNORE)))
-        )
-        counted.append(_counts(place, predicted, known, targets[0], mapped))
+        counted.append(_count_output(judged, place, targets[0], nodata))
     scores = Scores(
         name or prediction.name,
         classes.names,
@@ -257,6 +246,24 @@ def evaluate_output(
         there, found = scores.confusions[:, 1].sum(1), scores.confusions[:, :, 1].sum(1)
         warn_of_unmapped(prediction, found[there > 0] == 0)
     return scores
+
+
+def _count_output(
+    judged: JudgedMap, place: _Place, target: int, nodata: str
+) -> TileCounts:
+    """Count what a map says of one tile, where its image has data."""
+    with open_raster(place.tile.image) as image:
+        _, valid = read_window(
+            image, place.grid.band_indexes, place.extent, nodata=nodata
+        )
+    known = np.where(valid, place.reference, np.uint8(IGNORE))
+    predicted = judged.classes(place.tile, place.grid)
+    mapped = (
+        {target: judged.footprints(place.tile, place.grid)}
+        if judged.vector
+        else _mapped(place, np.where(valid, predicted, np.uint8(IGNORE)))
+    )
+    return _counts(place, predicted, known, target, mapped)
 
 
 def _check_one_class(prediction: Path, names: Sequence[str]) -> None:
