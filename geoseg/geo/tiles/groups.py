@@ -14,7 +14,6 @@ from geoseg.core.errors import RasterError
 from geoseg.geo.coordinates.crs import WGS84, full_turn, same_crs
 from geoseg.geo.coordinates.georeference import locate, warp
 from geoseg.geo.rasters.description import RasterDescription
-from geoseg.geo.rasters.disjoint_sets import DisjointSets
 from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 
@@ -151,16 +150,17 @@ def _in_one_turn(placed: list[PlacedTile], shared: CRS) -> list[PlacedTile]:
 
 def overlapping_groups(placed: Sequence[PlacedTile]) -> list[Group]:
     """Group tiles that overlap, directly or by others; groups in input order."""
-    sets = DisjointSets(len(placed))
+    from scipy.cluster.hierarchy import DisjointSet
+
+    sets = DisjointSet(range(len(placed)))
     outlines = np.array([item.outline for item in placed], object)
     pairs = shapely.STRtree(outlines).query(outlines, predicate="intersects")
     for first, second in pairs.T.tolist():
         if placed[first].plane == placed[second].plane:
-            low, high = sorted((sets.root(first), sets.root(second)))
-            sets.join(low, high)
+            sets.merge(first, second)
     members: dict[int, list[PlacedTile]] = {}
     for number, item in enumerate(placed):
-        members.setdefault(sets.root(number), []).append(item)
+        members.setdefault(sets[number], []).append(item)
     return [Group([i.tile for i in own], _centre(own)) for own in members.values()]
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import shapely
 from shapely import Polygon
 
+from geoseg.geo.footprints.neighbourhoods import components
 from geoseg.geo.footprints.simplify import Extent, on_border
-from geoseg.geo.rasters.disjoint_sets import DisjointSets
 
 _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
@@ -125,15 +125,11 @@ def along(side: Side, lines: Sequence[_Floats]) -> _Floats:
 
 def share_walls(polygons: _Outlines) -> _Index:
     """Return a number for each polygon, the same for those that are linked by walls."""
-    sets = DisjointSets(len(polygons))
     first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
     once = first < second
     first, second = first[once], second[once]
     walls = shapely.relate_pattern(polygons[first], polygons[second], "****1****")
-    for pair in np.stack((first, second), axis=1)[walls].tolist():
-        one, other = map(sets.root, pair)
-        sets.join(min(one, other), max(one, other))
-    return np.array(sets.roots(), dtype=np.int64)
+    return components(len(polygons), first[walls], second[walls])
 
 
 def find_walls(polygons: _Outlines, extent: Extent) -> SharedWalls:

@@ -27,7 +27,6 @@ from shapely import Polygon
 
 from geoseg.geo.footprints.sound_outlines import sound
 from geoseg.geo.footprints.splitting.valleys import DIP, Relief
-from geoseg.geo.rasters.disjoint_sets import DisjointSets
 
 _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
@@ -244,17 +243,20 @@ def _reach(lengths: _Floats, areas: _Floats) -> _Floats:
 
 def _join(mesh: _Mesh, min_area_m2: float, relief: Relief | None) -> _Index:
     """Return the number of each triangle's part: some triangle in it."""
-    sets = DisjointSets(len(mesh.areas))
-    root = sets.root
+    from scipy.cluster.hierarchy import DisjointSet
+
+    sets = DisjointSet(range(len(mesh.areas)))
+    root = sets.__getitem__
     reach, areas = mesh.reach.tolist(), mesh.areas.tolist()
     sides, widths = mesh.sides.tolist(), mesh.widths.tolist()
     passes, peak = _heights(mesh, relief)
 
     def unite(i: int, j: int) -> None:
-        sets.join(i, j)
-        reach[i] = max(reach[i], reach[j])
-        peak[i] = max(peak[i], peak[j])
-        areas[i] += areas[j]
+        sets.merge(i, j)
+        both = root(i)
+        reach[both] = max(reach[i], reach[j])
+        peak[both] = max(peak[i], peak[j])
+        areas[both] = areas[i] + areas[j]
 
     necks = []
     for chord in np.argsort(-mesh.widths, kind="stable").tolist():
@@ -278,7 +280,7 @@ def _join(mesh: _Mesh, min_area_m2: float, relief: Relief | None) -> _Index:
         smallest, chord = min(small, key=lambda it: areas[it[0]])
         unite(*map(root, sides[chord]))
         necks = [it for it in necks if len(set(map(root, sides[it]))) == 2]
-    return np.array(sets.roots(), dtype=np.int64)
+    return np.array([root(i) for i in range(len(areas))], dtype=np.int64)
 
 
 def _heights(mesh: _Mesh, relief: Relief | None) -> tuple[list[float], list[float]]:

@@ -23,7 +23,6 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.geo.footprints.pixel_runs import SCORE_LEVELS, ScoredRuns
-from geoseg.geo.rasters.disjoint_sets import DisjointSets
 
 _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
@@ -154,16 +153,18 @@ def _flood(
         The building of each cell, some cell in it, and pairs of buildings with a valley
         between them, the highest pass first.
     """
+    from scipy.cluster.hierarchy import DisjointSet
+
     peak = cells.height.tolist()
     size = np.bincount(basin, cells.pixels, len(basin)).tolist()
-    sets = DisjointSets(len(basin))
-    root = sets.root
+    sets = DisjointSet(np.unique(basin).tolist())
+    root = sets.__getitem__
 
     def unite(i: int, j: int) -> None:
-        if (peak[j], -j) > (peak[i], -i):
-            i, j = j, i
-        sets.join(i, j)
-        size[i] += size[j]
+        sets.merge(i, j)
+        both = root(i)
+        peak[both] = max(peak[i], peak[j])
+        size[both] = size[i] + size[j]
 
     valleys = []
     for height, *sides in _passes(cells, basin):
