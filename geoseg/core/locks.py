@@ -2,29 +2,17 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from geoseg.core.aside import NO_LINK
+from filelock import FileLock, Timeout, lock_descriptor
+
 from geoseg.core.errors import OutputError
 
-if sys.platform == "win32":
-    import msvcrt
-
-    _HELD = PermissionError
-
-    def _try_lock(descriptor: int, *, shared: bool = False) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    _HELD = BlockingIOError
-
-    def _try_lock(descriptor: int, *, shared: bool = False) -> None:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+#: For so long (seconds) a lock may be held by one who only asks, or goes away.
+_PATIENCE = 0.2
 
 
 @contextmanager
@@ -38,9 +26,11 @@ def locked(path: Path) -> Iterator[None]:
         OutputError: If another process holds the lock, or the file cannot be made.
     """
     inside, lock = path.is_dir(), _lock_of(path)
+    # no soft lock, which outlives a killed holder; the file may be somebody else's
+    held = FileLock(lock, timeout=_PATIENCE, preserve_lock_file=True)
     try:
-        descriptor = _open_locked(lock)
-    except _HELD:
+        held.acquire()
+    except Timeout:
         raise OutputError(
             f"another geoseg is writing {'into ' if inside else ''}{path}: wait until it "
             "is done, or choose another output"
@@ -53,13 +43,18 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         # Windows removes no file that is open, POSIX must do so under the lock.
+        if sys.platform != "win32":
+            _remove_empty(lock)
+        held.release()
         if sys.platform == "win32":
-            os.close(descriptor)
-            lock.unlink(missing_ok=True)
-        else:
-            if not os.fstat(descriptor).st_size:  # else it was there, and no lock
-                lock.unlink(missing_ok=True)
-            os.close(descriptor)
+            _remove_empty(lock)
+
+
+def _remove_empty(lock: Path) -> None:
+    """Remove a lock file; one with content was there, and is none."""
+    with suppress(OSError):
+        if not lock.stat().st_size:
+            lock.unlink()
 
 
 def refuse_busy(folder: Path) -> None:
@@ -80,34 +75,28 @@ def is_locked(path: Path) -> bool:
 
     A lock file that a killed process left behind does not count.
     """
+    lock = _lock_of(path)
+    # network folders lock what is open for writing alone
+    access = os.O_RDWR if os.access(lock, os.W_OK) else os.O_RDONLY
     try:
-        descriptor = os.open(_lock_of(path), os.O_RDONLY)
+        descriptor = os.open(lock, access)
     except OSError:
         return False
     try:
-        _try_lock(descriptor, shared=True)
-    except _HELD:
-        return True
+        # twice: somebody else may only ask, too
+        return not any(
+            _try_lock(descriptor, wait_s) for wait_s in (0.0, _PATIENCE / 10)
+        )
+    except OSError:
+        return False  # what cannot be locked is locked by nobody
     finally:
         os.close(descriptor)
-    return False
+
+
+def _try_lock(descriptor: int, wait_s: float) -> bool:
+    time.sleep(wait_s)
+    return lock_descriptor(descriptor, blocking=False)
 
 
 def _lock_of(path: Path) -> Path:
     return path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
-
-
-def _open_locked(lock: Path) -> int:
-    """Return a locked file that still has its name: its last holder may remove it."""
-    while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
-        try:
-            _try_lock(descriptor)
-            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
