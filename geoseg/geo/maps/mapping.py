@@ -16,7 +16,6 @@ from geoseg.core.outputs import all_or_none
 from geoseg.core.patches import IGNORE
 from geoseg.core.progress import bar
 from geoseg.core.words import counted
-from geoseg.geo.coordinates.crs import crs_name, has_longitude_latitude
 from geoseg.geo.footprints.vectorize import Footprint, footprints
 from geoseg.geo.formats.class_rasters import RasterTags
 from geoseg.geo.formats.formats import check_format
@@ -27,7 +26,7 @@ from geoseg.geo.maps.images import describe_images
 from geoseg.geo.maps.job import MapJob
 from geoseg.geo.maps.mosaic import Mosaic, lay_out
 from geoseg.geo.maps.options import AFTERWARDS, MapOptions
-from geoseg.geo.maps.stac import MapContents, item_path, write_map_item
+from geoseg.geo.maps.stac import MapContents, check_item, item_path, write_map_item
 from geoseg.geo.maps.summary import MapSummary, Tally
 from geoseg.geo.predict.identity import device_of, model_digest, run_identity
 from geoseg.geo.predict.journal import Journal, journal
@@ -35,7 +34,6 @@ from geoseg.geo.predict.unfinished import made_outputs, parts_folder
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.inspection import warn_of_alpha, warn_of_unlike
 from geoseg.geo.rasters.legend import Legend, class_legend
-from geoseg.geo.rasters.raster import require_crs
 from geoseg.geo.rasters.strips import keep_classes
 from geoseg.geo.styles.styles import layer_style, write_style
 from geoseg.model.file import Model
@@ -150,11 +148,8 @@ def _try_writing(
     output: Path, grid: RasterDescription, options: MapOptions, tags: RasterTags
 ) -> None:
     """Refuse an output that cannot be written for its CRS, before the predicting."""
-    if options.stac and not has_longitude_latitude(require_crs(grid)):
-        raise ParameterError(
-            f"--stac needs longitudes and latitudes, which {crs_name(grid.crs)} of "
-            f"{grid.path} has none of: leave it out"
-        )
+    if options.stac:
+        check_item(grid)
     try_writing(output, grid, tags=tags.items())
 
 

@@ -12,9 +12,10 @@ import pytest
 import rasterio
 from affine import Affine
 from pyproj import CRS
+from pystac.validation import validate_dict
 from shapely.geometry import shape
 
-from geoseg.core.errors import OutputExistsError
+from geoseg.core.errors import OutputExistsError, ParameterError
 from geoseg.geo.formats.class_rasters import RasterTags
 from geoseg.geo.maps.mapping import map_buildings
 from geoseg.geo.maps.options import MapOptions
@@ -49,8 +50,7 @@ def check_item(item, folder: Path):
 
 def check_schema(item):
     """The core schema of STAC 1.1, in pystac's copy; those of extensions are remote."""
-    validation = pytest.importorskip("pystac.validation")
-    assert validation.validate_dict(item, extensions=[])
+    assert validate_dict(item, extensions=[])
 
 
 @pytest.mark.parametrize("west", [20.0, 179.9997], ids=["near", "antimeridian"])
@@ -225,3 +225,13 @@ def test_an_item_that_exists_stops_before_anything_is_computed(
         )
     assert (tmp_path / "b.stac.json").read_text() == "mine"
     assert not (tmp_path / "b.gpkg").exists()
+
+
+def test_without_pystac_nothing_is_computed(
+    write_tiff, bright_model, tmp_path, monkeypatch
+):
+    path = image(write_tiff)
+    monkeypatch.setattr("geoseg.geo.maps.stac.find_spec", lambda _: None)
+    with pytest.raises(ParameterError, match=r"pip install 'geoseg\[stac\]'"):
+        map_buildings(bright_model(), [path], tmp_path / "b.gpkg", options=WITH)
+    assert [str(it) for it in tmp_path.iterdir()] == [path]
