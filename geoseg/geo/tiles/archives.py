@@ -1,4 +1,4 @@
-"""Archives from strangers unpacked: regular files of one tree, within limits."""
+"""Archives of known content unpacked: regular files of one tree, within limits."""
 
 import gzip
 import os
@@ -8,14 +8,10 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from geoseg.core.errors import ArchiveError, OutputExistsError
-
-#: The longest header that is read; a pax header is held in memory, whatever it claims.
-_LONGEST_READ = 2**24
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class Limits:
 
     Attributes:
         members: Files and folders.
-        unpacked_bytes: Bytes of the archive when decompressed.
+        unpacked_bytes: Bytes of all files together.
         ratio: Bytes unpacked per byte of the archive. Deflate cannot do more than 1032;
             imagery does 1 to 4, GeoJSON 20.
     """
@@ -32,46 +28,6 @@ class Limits:
     members: int = 500_000
     unpacked_bytes: int = 500 * 10**9
     ratio: float = 60.0
-
-
-class _Bounded:
-    """The decompressed stream; refuses to grow beyond what the limits allow."""
-
-    def __init__(
-        self, stream: gzip.GzipFile, name: str, limits: Limits, size: int
-    ) -> None:
-        self._stream = stream
-        self._name = name
-        self._most = min(limits.unpacked_bytes, int(limits.ratio * size) + 2**20)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def seek(self, position: int) -> int:
-        self.require(position)
-        return self._stream.seek(position)
-
-    def read(self, count: int) -> bytes:
-        if count > _LONGEST_READ:
-            raise ArchiveError(
-                f"{self._name} has a header of {count} bytes, expected {_LONGEST_READ} "
-                "at most: it is not unpacked"
-            )
-        self.require(self._stream.tell() + count)
-        return self._stream.read(count)
-
-    def drain(self) -> None:
-        """Read on to the end, where gzip's checksum is."""
-        while self.read(2**16):
-            pass
-
-    def require(self, position: int) -> None:
-        """Refuse a position beyond the limits."""
-        if position > self._most + tarfile.RECORDSIZE:
-            raise ArchiveError(
-                f"{self._name} unpacks to more than {self._most} bytes, the most that "
-                "an archive of its size may: it is not unpacked"
-            )
 
 
 def unpack(
@@ -85,8 +41,8 @@ def unpack(
     """Unpack the folders of a ``.tar.gz`` whose names match into a folder.
 
     Everything is unpacked aside and renamed when complete. Members outside the tree are
-    left out; any member that is no regular file or folder, or whose name leads out of
-    the archive, condemns the archive: those that we download have none.
+    left out; any that is no regular file or folder, or that leads out of the tree,
+    condemns the archive: those that we download, whose md5 is known, have none.
 
     Args:
         archive: The file.
@@ -109,11 +65,18 @@ def unpack(
         draft = Path(aside) / "draft"
         draft.mkdir()
         try:
-            with _open(archive, limits) as (tar, stream):
-                for member in _members(tar, archive, tree, limits):
-                    stream.require(member.offset_data + member.size)
-                    tar.extract(member, draft, filter="data")
-                stream.drain()
+            with (
+                gzip.open(archive) as stream,
+                tarfile.open(fileobj=stream, mode="r:") as tar,
+            ):
+                members = _members(tar, archive, tree, limits)
+                tar.extractall(draft, members, filter="data")
+                while stream.read(2**20):  # to the end, where gzip's checksum is
+                    pass
+        except tarfile.FilterError as error:
+            raise ArchiveError(
+                f"{archive} leads out of its folder ({error}): it is not unpacked"
+            ) from error
         except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ArchiveError(
                 f"{archive} is damaged ({error}), expected a .tar.gz: remove it and "
@@ -127,34 +90,31 @@ def unpack(
         return _publish(archive, draft, folder, tree, overwrite)
 
 
-@contextmanager
-def _open(archive: Path, limits: Limits) -> Iterator[tuple[tarfile.TarFile, _Bounded]]:
-    with gzip.open(archive) as stream:
-        bounded = _Bounded(stream, archive.name, limits, archive.stat().st_size)
-        with tarfile.open(fileobj=bounded, mode="r:") as tar:  # type: ignore[call-overload]
-            yield tar, bounded
-
-
 def _members(
     tar: tarfile.TarFile, archive: Path, tree: re.Pattern[str], limits: Limits
 ) -> Iterator[tarfile.TarInfo]:
     """Yield the members of the tree, renamed to begin with it."""
+    most = min(
+        limits.unpacked_bytes, int(limits.ratio * archive.stat().st_size) + 2**20
+    )
+    unpacked = 0
     for count, member in enumerate(tar, start=1):
+        unpacked += member.size
         if count > limits.members:
             raise ArchiveError(
                 f"{archive} has more than {limits.members} members: it is not unpacked"
             )
-        parts = PurePosixPath(member.name).parts
-        if member.name.startswith("/") or ".." in parts:
+        if unpacked > most:
             raise ArchiveError(
-                f"{archive} has a member {member.name!r} that leads out of it: it is "
-                "not unpacked"
+                f"{archive.name} unpacks to more than {most} bytes, the most that "
+                "an archive of its size may: it is not unpacked"
             )
         if not (member.isreg() or member.isdir()) or member.issparse():
             raise ArchiveError(
                 f"{archive} has a member {member.name!r} that is a link, device or "
                 "sparse file, expected regular files and folders: it is not unpacked"
             )
+        parts = PurePosixPath(member.name).parts
         root = next((i for i, part in enumerate(parts) if tree.fullmatch(part)), None)
         if root is not None and not parts[-1].startswith("."):
             member.name = "/".join(parts[root:])

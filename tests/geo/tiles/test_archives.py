@@ -64,8 +64,6 @@ def test_the_tree_is_unpacked_and_nothing_else(pack, tmp_path, above):
 
 HOSTILE = {
     "parent": regular("AOI_2_Vegas_Train/../../evil"),
-    "absolute": regular("/AOI_2_Vegas_Train/evil"),
-    "parent outside the tree": regular("../evil"),
     "symlink out": special("AOI_2_Vegas_Train/x", tarfile.SYMTYPE, "/etc/passwd"),
     "symlink within": special("AOI_2_Vegas_Train/x", tarfile.SYMTYPE, "PAN/a.txt"),
     "hardlink out": special("AOI_2_Vegas_Train/x", tarfile.LNKTYPE, "../../etc/passwd"),
@@ -86,6 +84,20 @@ def test_a_hostile_archive_is_refused_whole(pack, tmp_path, name):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_names_from_elsewhere_lead_nowhere_else(pack, tmp_path):
+    archive = pack(
+        regular("../evil"),
+        regular("../../AOI_2_Vegas_Train/b.txt"),
+        regular("/AOI_2_Vegas_Train/c.txt"),
+    )
+    unpack(archive, tmp_path / "a" / "out", TREE)
+    assert files_below(tmp_path) == [
+        "a.tar.gz",
+        "a/out/AOI_2_Vegas_Train/b.txt",
+        "a/out/AOI_2_Vegas_Train/c.txt",
+    ]
+
+
 def test_limits_on_members_and_size_hold(pack, tmp_path):
     archive = pack(*(regular(f"AOI_2_Vegas_Train/{n}", os.urandom(9)) for n in "abc"))
     with pytest.raises(ArchiveError, match="more than 2 members"):
@@ -93,17 +105,6 @@ def test_limits_on_members_and_size_hold(pack, tmp_path):
     many = pack(regular(GOOD, os.urandom(50_000)))
     with pytest.raises(ArchiveError, match="more than 20000 bytes"):
         unpack(many, tmp_path / "out", TREE, limits=Limits(unpacked_bytes=20_000))
-
-
-def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("geoseg.geo.tiles.archives._LONGEST_READ", 2**20)
-    info, content = regular(GOOD)
-    info.pax_headers = {"comment": "x" * 2**21}
-    archive = tmp_path / "a.tar.gz"
-    with tarfile.open(archive, "w:gz", format=tarfile.PAX_FORMAT) as tar:
-        tar.addfile(info, io.BytesIO(content))
-    with pytest.raises(ArchiveError, match="has a header of"):
-        unpack(archive, tmp_path / "out", TREE)
 
 
 def test_a_sparse_file_that_claims_gigabytes_is_refused(tmp_path):
