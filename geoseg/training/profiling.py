@@ -64,5 +64,7 @@ def _report(trace: profile, path: Path) -> None:
     table = trace.key_averages().table(
         sort_by=f"{where}_time_total", row_limit=_ROWS, max_name_column_width=60
     )
-    log.info("where the time of some steps went:\n%s", table)
+    log.info("where the time of some steps went:")
+    for line in table.splitlines():  # a message is one line
+        log.info("%s", line)
     log.info("trace: %s (see it in chrome://tracing or ui.perfetto.dev)", path)

@@ -23,6 +23,7 @@ def test_a_profile_says_where_the_time_goes_and_leaves_a_trace(said, tmp_path, c
     fit(small_iic(), NoiseLoader(), run=tmp_path, limits=limits, profile=True)
     for part in ("forward", "backward", "Adam.step"):
         assert part in said.text
+    assert not any("\n" in record.message for record in said.records)
     assert f"trace: {tmp_path / TRACE_NAME}" in said.text
     with gzip.open(tmp_path / TRACE_NAME) as file:
         names = [event.get("name") for event in json.load(file)["traceEvents"]]
