@@ -99,7 +99,7 @@ def test_a_model_file_is_readable_by_whom_the_umask_lets(there):
 FAIL_WHILE_READING = """
 from geoseg.cli import main
 from geoseg.core.errors import OutputError
-from geoseg.geo import mapping
+from geoseg.geo.maps import mapping
 
 def footprints(strips, *_, **__):
     next(iter(strips))

@@ -22,7 +22,7 @@ PREDICT = ("predict", "tile.tif", "-o", "b.gpkg", "--model", "m")
 SLOW = """
 import sys, time
 from geoseg.cli import main
-from geoseg.geo import mapping
+from geoseg.geo.maps import mapping
 
 def slowly(strips, *_, **__):
     next(iter(strips))

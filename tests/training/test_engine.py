@@ -30,7 +30,8 @@ import torch
 torch.set_num_threads(1)
 sys.path[:0] = {tests!r}
 from cases import LabelledLoader, NoiseLoader, small_iic
-from geoseg.training import Limits, fit
+from geoseg.training.engine import fit
+from geoseg.training.limits import Limits
 
 def die(step):
     if step == {kill_at}:
