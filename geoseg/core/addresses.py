@@ -1,6 +1,6 @@
-"""Names of files as users, GDAL and the web write them, and whether they are there.
+"""File names as users, GDAL and the web write them, and checks that files exist.
 
-Nothing is opened.
+Nothing here opens a file.
 """
 
 import re
@@ -12,14 +12,14 @@ from geoseg.core.errors import ModelFileError, RasterError
 _SCHEMES = {"s3://": "/vsis3/", "gs://": "/vsigs/", "az://": "/vsiaz/"}
 _WEB = ("https://", "http://")
 
-#: What stands for a secret where an address is written down.
+#: Replaces a secret in an address that is stored or shown.
 REDACTED = "REDACTED"
 
 
 def _values_of(names: str) -> re.Pattern[str]:
-    """Match parameters of an address with their values; the names are the first group.
+    """Return a pattern for URL parameters with their values; group 1 holds the names.
 
-    Of an address within another, such as ``/vsicurl?url=…``, the signs are escaped.
+    It also matches the escaped signs of a URL inside another, as in ``/vsicurl?url=…``.
     """
     return re.compile(
         rf"((?:[?&]|%3F|%26)(?:{names})(?:=|%3D))(?:(?!%26|%23)[^&#\s'\"])+",
@@ -27,26 +27,26 @@ def _values_of(names: str) -> re.Pattern[str]:
     )
 
 
-#: Parameters that open what an address names, as S3, Google, CloudFront, services with
-#: keys, Azure, and GDAL itself call them.
+#: URL parameters that grant access: those of S3, Google, CloudFront, services with
+#: keys, Azure, and GDAL itself.
 _SECRET = _values_of(
     r"x-(?:amz|goog)-(?:signature|credential|security-token)|signature|policy|"
     r"key-pair-id|awsaccesskeyid|googleaccessid|(?:access_?|auth_?)?token|api_?key|"
     r"subscription-key|key|password|secret|sig|userpwd|header\.[\w-]+"
 )
-#: What Azure's signature ``sig`` stands for.
+#: Parameters that come with Azure's signature ``sig``.
 _SHARED_ACCESS = _values_of("se|sp|sv|sr|st|sip|spr|sks|skt|ske|skv|skoid|sktid")
 _SIG = _values_of("sig")
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def is_remote(path: str | Path) -> bool:
-    """Tell whether a path is for GDAL alone: a URL or ``/vsi…``."""
+    """Return whether only GDAL can open a path: a URL or ``/vsi…``."""
     return "://" in str(path) or str(path).startswith("/vsi")
 
 
 def gdal_name(path: str | Path) -> str:
-    """What GDAL calls a path.
+    """Return the name by which GDAL opens a path.
 
     Example:
         >>> gdal_name("s3://bucket/a.tif"), gdal_name("https://host/a.tif")
@@ -62,7 +62,7 @@ def gdal_name(path: str | Path) -> str:
 
 
 def user_name(name: str) -> str:
-    """What users call what GDAL calls so: the inverse of :func:`gdal_name`."""
+    """Return the user's name of a GDAL path: the inverse of :func:`gdal_name`."""
     if name.startswith(tuple("/vsicurl/" + scheme for scheme in _WEB)):
         return name.removeprefix("/vsicurl/")
     for scheme, prefix in _SCHEMES.items():
@@ -72,7 +72,7 @@ def user_name(name: str) -> str:
 
 
 def redact(text: str) -> str:
-    """Take the secrets of signed addresses out of what is written down.
+    """Replace the secrets of signed URLs in a text by :data:`REDACTED`.
 
     Args:
         text: A path, an address or a command line.
@@ -87,12 +87,12 @@ def redact(text: str) -> str:
 
 
 def is_redacted(text: str) -> bool:
-    """Tell whether a path or an address has lost secrets by :func:`redact`."""
+    """Return whether :func:`redact` removed a secret from a path or URL."""
     return is_remote(text) and REDACTED in text
 
 
 def file_name(path: str | Path) -> PurePosixPath:
-    """The name of a local or remote file, without the query of a signed URL.
+    """Return the name of a local or remote file, without the query of a signed URL.
 
     Example:
         >>> file_name("https://host/some/tile%201.tif?signature=a/b").stem
@@ -105,10 +105,10 @@ def file_name(path: str | Path) -> PurePosixPath:
 
 
 def need_image(path: str | Path) -> None:
-    """Refuse an image that is not there.
+    """Raise if a local image does not exist.
 
     Raises:
-        RasterError: If it is not.
+        RasterError: If it does not exist.
     """
     if _is_absent(path):
         raise RasterError(f"{path} does not exist, expected a GeoTIFF or VRT file")
@@ -122,7 +122,7 @@ def need_model(path: Path) -> Path:
     """Return the path of a model file.
 
     Raises:
-        ModelFileError: If there is none.
+        ModelFileError: If the file does not exist.
     """
     if not path.is_file():
         raise ModelFileError(

@@ -1,8 +1,8 @@
-"""Files that appear whole or not at all, and are never written through a link.
+"""Write files completely or not at all, and never through a symbolic link.
 
-A folder may come from somebody else, and a link in it may point anywhere. So what is
-written aside has a random name that nobody has laid a link at, and what is written in
-place is no link.
+A folder may come from somebody else, and a link in it may point anywhere. So temporary
+files have random names at which nobody can have put a link, and a file that is written
+in place must not be a link.
 """
 
 import errno
@@ -15,23 +15,23 @@ from typing import IO, Any
 
 from geoseg.core.errors import OutputError
 
-#: How the names of files end that are not whole yet.
+#: Ending of the names of temporary files that are not complete yet.
 ASIDE = ".aside"
-#: POSIX refuses links where this is asked for; Windows has no such flag.
+#: With this flag POSIX refuses to open a link; Windows has no such flag.
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a new file in the same folder, which takes the place of ``path`` at the end.
+    """Yield a new file in the same folder that replaces ``path`` when the block ends.
 
-    Until then the old file stays as it is; it does so for good where the block fails.
+    If the block fails, the old file stays as it was.
 
     Yields:
-        The path of the new file, which is there and empty.
+        The path of the new file, which exists and is empty.
 
     Raises:
-        OutputError: If the system does not take it; names ``path``.
+        OutputError: If the file cannot be written; the message names ``path``.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}{ASIDE}")
     try:
@@ -46,13 +46,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file aside, in UTF-8, and rename it."""
+    """Write a temporary text file in UTF-8 and rename it to ``path``."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def open_in_place(path: Path, mode: str, **options: Any) -> IO[Any]:
-    """Open a file for writing where it is, as :func:`open` does.
+    """Open a file for writing without a temporary file, as :func:`open` does.
 
     Raises:
         OutputError: If the path is a link.
@@ -66,7 +66,7 @@ def open_in_place(path: Path, mode: str, **options: Any) -> IO[Any]:
 
 
 def own_folder(folder: Path) -> Path:
-    """Make a folder inside one of ours, and those above it, and return it.
+    """Create a folder inside one of geoseg's, with its parents, and return it.
 
     Raises:
         OutputError: If the folder is a link.
@@ -78,7 +78,7 @@ def own_folder(folder: Path) -> Path:
 
 
 def flush(path: Path) -> None:
-    """Make a file survive a power cut before it takes the place of another."""
+    """Force a file to disk, so that it survives a power cut."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

@@ -1,4 +1,4 @@
-"""Which classes the reference labels have, and which label values mean which class."""
+"""Classes of reference labels, and the label values that mean each class."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,37 +11,37 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import ParameterError
 from geoseg.core.patches import IGNORE
-from geoseg.core.words import acts
+from geoseg.core.words import has_control_characters
 
-#: Class ids that the project gives a meaning.
+#: Class ids with a fixed meaning.
 BACKGROUND = 0
 BUILDING = 1
 
-#: Stands for every value that is not named.
+#: Stands for all values that are not listed.
 REST = "*"
-#: Names of what is to be found, which nobody wants as the background.
+#: Class names that mean buildings and so cannot be the background.
 BUILDINGS = {"building", "house", "roof", "rooftop", "footprint", "built"}
 
 
 @dataclass(frozen=True)
 class LabelClasses:
-    """The classes of labels, and how values of masks and attributes name them.
+    """The classes of labels, and the mask and attribute values that name them.
 
     Attributes:
         names: Name of each class id. The first is the background: it makes no
-            footprints, and clusters never seen on a label get it.
+            footprints, and clusters without labelled pixels become it.
         values: Pairs of a label value, as :func:`value_key` writes it, and a class id.
         rest: Class id of all other values; None: pixels of other values are unlabelled.
         field: Attribute of polygons that holds the value; None: every polygon is of
             class 1.
         layer: Layer of vector files that have several; None: the only one.
-        area: What else is known of where labels hold: a vector file of the labelled
-            area, ``all`` (everywhere), ``touched`` (in the tiles that they touch), or
-            None: in the layer ``labelled`` of their own file, if it has one, else
-            everywhere. What lies outside is unlabelled.
-        radius_m: Of points in metres, and half the width of lines, where the labels are
-            sparse: only what their features touch is labelled. None: polygons say what
-            is on all the ground.
+        area: Where labels are complete: a vector file of the labelled area, ``all``
+            (everywhere), ``touched`` (in the tiles that they touch), or None: in the
+            layer ``labelled`` of their own file if it has one, else everywhere. Pixels
+            outside are unlabelled.
+        radius_m: For sparse labels, the radius of points and half the width of lines in
+            metres; only pixels that a feature touches are labelled. None: the labels
+            are not sparse.
     """
 
     names: tuple[str, ...] = ("background", "building")
@@ -54,24 +54,24 @@ class LabelClasses:
 
     @classmethod
     def parse(cls, text: str) -> "LabelClasses":
-        """Read classes as ``--classes`` has them.
+        """Parse the text of ``--classes``.
 
-        ``background,building,road`` names the ids 0, 1, 2 in this order: a bare name
-        stands for masks' values of its number, and for polygons' values of its name.
-        ``name=value`` gives a class another value, repeated as often as it has values:
-        whole numbers, text, ``#rrggbb``, or ``*`` for all values that are not named.
+        ``background,building,road`` names the ids 0, 1, 2 in this order. A bare name
+        means the mask value of its number and the polygon value of its name.
+        ``name=value`` gives a class another value, and may be repeated for more values:
+        whole numbers, text, ``#rrggbb``, or ``*`` for all values that are not listed.
 
         Raises:
-            ParameterError: If there are fewer than two classes or more than 255, a name
-                is empty, a value means two classes, or background is not the first, or
-            a name of buildings is.
+            ParameterError: If there are fewer than 2 or more than 255 classes, a name
+                is empty, a value means two classes, ``background`` is not the first
+                class, or a name of buildings is the first.
 
         Example:
             >>> LabelClasses.parse("background=*,building=2,building=4").id_of(4)
             1
         """
         names: list[str] = []
-        found: dict[str, int] = {}
+        class_of: dict[str, int] = {}
         for item in text.split(","):
             name, equals, value = (part.strip() for part in item.partition("="))
             if not name or (equals and not value):
@@ -89,31 +89,31 @@ class LabelClasses:
             class_id = names.index(name)
             keys = [value] if equals else [str(class_id), name]
             for key in map(value_key, keys):
-                if found.setdefault(key, class_id) != class_id:
+                if class_of.setdefault(key, class_id) != class_id:
                     raise ParameterError(
-                        f"value {key!r} means both {names[found[key]]!r} and {name!r} in "
-                        f"{text!r}, expected one class for each value"
+                        f"value {key!r} means both {names[class_of[key]]!r} and "
+                        f"{name!r} in {text!r}, expected one class for each value"
                     )
         _check_names(names, text)
-        rest = found.pop(REST, None)
-        return cls(tuple(names), tuple(found.items()), rest)
+        rest = class_of.pop(REST, None)
+        return cls(tuple(names), tuple(class_of.items()), rest)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
         return dict(self.values)
 
     def id_of(self, value: Any) -> int | None:
-        """Return the class id of a label value; None if it belongs to no class."""
+        """Return the class id of a label value; None if the value has no class."""
         return self._ids.get(value_key(value), self.rest)
 
     @property
     def any_building(self) -> bool:
-        """Whether all values but 0 are building, because nobody named classes."""
+        """Whether no classes are given, so that every value but 0 is building."""
         return (self.names, self.values, self.rest) == _UNNAMED
 
     @property
     def sparse(self) -> bool:
-        """Whether only what the features touch is labelled."""
+        """Whether only pixels that a feature touches are labelled."""
         return self.radius_m is not None
 
     @property
@@ -123,12 +123,12 @@ class LabelClasses:
 
     @property
     def numbers(self) -> tuple[tuple[float, int], ...]:
-        """The values that are numbers, or colours as numbers, with their class ids."""
+        """Pairs of a numeric value, or of a colour as a number, and its class id."""
         pairs = ((_number(key), class_id) for key, class_id in self.values)
         return tuple((number, c) for number, c in pairs if number is not None)
 
     def alone(self, class_id: int) -> "LabelClasses":
-        """Return two classes: background, which all others become, and the one."""
+        """Return two classes: the given one, and background in place of all others."""
         return replace(
             self,
             names=(self.names[BACKGROUND], self.names[class_id]),
@@ -137,22 +137,22 @@ class LabelClasses:
         )
 
 
-#: What labels are unless ``--classes`` says otherwise: all but 0 is building.
+#: Default classes: every value but 0 is building.
 TWO_CLASSES = LabelClasses()
 _UNNAMED = (TWO_CLASSES.names, TWO_CLASSES.values, TWO_CLASSES.rest)
-#: What sparse labels are unless ``--classes`` says otherwise, and their attribute.
+#: Default classes of sparse labels, and the attribute that names them.
 SPARSE_CLASSES, SPARSE_FIELD = "background,building", "class"
 
 
 def renamed(
     ids: NDArray[np.uint8], own: Sequence[str], names: Sequence[str]
 ) -> NDArray[np.uint8]:
-    """Return class ids as others number them; classes they do not know are background.
+    """Convert class ids from one list of names to another; other names are background.
 
     Args:
         ids: Any shape; IGNORE stays.
-        own: Names of these ids.
-        names: Names of the ids that are returned.
+        own: Class names of ``ids``.
+        names: Class names of the ids that are returned.
 
     Example:
         >>> renamed(np.array([1, 2, 255], np.uint8), "abc", "ac").tolist()
@@ -166,14 +166,14 @@ def renamed(
 def footprint_ids(
     class_names: tuple[str, ...], wanted: Iterable[str] = ()
 ) -> tuple[int, ...]:
-    """Return the ids of the classes that become footprints, in their order.
+    """Return the ids of the classes that become footprints, in ascending order.
 
     Args:
         class_names: Of all ids, background first.
-        wanted: Names; none: ``building`` if there is one, else all but background.
+        wanted: Names; if empty, ``building`` if it exists, else all but background.
 
     Raises:
-        ParameterError: If a name is unknown, or the background's.
+        ParameterError: If a name is unknown or is the background.
     """
     chosen = set(wanted)
     if not chosen:
@@ -214,16 +214,16 @@ def _number(key: str) -> float | None:
 
 
 def check_printable(names: Iterable[str]) -> None:
-    """Refuse names that no style can hold, and that would act on a terminal.
+    """Raise if a class name is empty or cannot be printed.
 
     Raises:
-        ParameterError: If one is empty, or holds control characters or line breaks.
+        ParameterError: If a name is empty, or has control characters or line breaks.
     """
     for name in names:
-        if not name.strip() or acts(name):
+        if not name.strip() or has_control_characters(name):
             raise ParameterError(
-                f"class {name!r} has no name that can be printed, expected letters "
-                "without control characters and line breaks: rename it"
+                f"class name {name!r} cannot be printed, expected letters without "
+                "control characters and line breaks: rename the class"
             )
 
 
@@ -236,7 +236,7 @@ def _check_names(names: list[str], text: str) -> None:
     if "background" in names[1:]:
         raise ParameterError(
             f"background is class {names.index('background')} in {text!r}, expected it "
-            "first: class 0 is what makes no footprints"
+            "first: class 0 makes no footprints"
         )
     if names[BACKGROUND].casefold().removesuffix("s") in BUILDINGS:
         rest = "background=0" if REST in text else "background=*"

@@ -14,7 +14,7 @@ _REMEDIES = {
         (errno.EACCES, errno.EPERM), "check the permissions of the file and its folder"
     ),
     errno.EFBIG: "check the free space, and how large files may be (ulimit -f)",
-    errno.EROFS: "that disk can be read alone: name another place",
+    errno.EROFS: "that disk is read-only: choose another place",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
     errno.ENAMETOOLONG: "give a shorter name",
@@ -24,15 +24,15 @@ _REMEDIES = {
 }
 
 
-#: How libraries say that a disk did not take what was written.
+#: Words by which libraries report a failed write.
 _WRITING = re.compile(r"\bI/O\b|\bdisk\b|\bwrit(e|ing)\b|too large", re.IGNORECASE)
 
 
 def remedy(error: object) -> str:
-    """Say what to do about an error of the system, by the cause that it names."""
-    # GDAL numbers its errors otherwise
+    """Return what to do about a system error, by the cause that it names."""
+    # GDAL has error numbers of its own
     number = (error.errno or 0) if isinstance(error, OSError) else 0
-    if "No space left" in str(error):  # as libraries hand it on
+    if "No space left" in str(error):  # libraries pass on the text alone
         number = errno.ENOSPC
     if not number and _WRITING.search(str(error)):  # no cause is named
         return "check the free space"
@@ -40,7 +40,7 @@ def remedy(error: object) -> str:
 
 
 class GeosegError(Exception):
-    """Root of all errors that a user can cause: the data says no."""
+    """Base class of all errors that a user can cause."""
 
     exit_code = 1
 
@@ -50,11 +50,11 @@ class RasterError(GeosegError):
 
 
 class BandMismatchError(RasterError):
-    """An image lacks bands that the caller or the model asks for."""
+    """An image lacks bands that the caller or the model needs."""
 
 
 class LabelError(GeosegError):
-    """Reference labels are missing, unreadable or elsewhere than the images."""
+    """Reference labels are missing, unreadable or outside the images."""
 
 
 class DatasetError(GeosegError):
@@ -62,7 +62,7 @@ class DatasetError(GeosegError):
 
 
 class DownloadError(GeosegError):
-    """Data cannot be fetched: absent, private, out of reach or not what was asked."""
+    """Data cannot be downloaded: absent, private, unreachable or not as expected."""
 
 
 class ArchiveError(GeosegError):
@@ -70,7 +70,7 @@ class ArchiveError(GeosegError):
 
 
 class ModelFileError(GeosegError):
-    """A model file is absent, damaged or not geoseg's."""
+    """A model file is absent, damaged or was not written by geoseg."""
 
 
 class MatchingError(GeosegError):
@@ -78,43 +78,43 @@ class MatchingError(GeosegError):
 
 
 class TrainingError(GeosegError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class ExportError(GeosegError):
-    """A model cannot be written in another format."""
+    """A model cannot be exported to another format."""
 
 
 class BlockError(GeosegError):
-    """Workers have failed at a block of an image again and again."""
+    """Workers have failed repeatedly at a block of an image."""
 
 
 class OutputError(GeosegError):
-    """An output cannot be written or did not verify."""
+    """An output cannot be written or failed its check."""
 
     @classmethod
     def unwritable(cls, path: object, reason: object) -> "OutputError":
-        """Return the error of a file that the disk, or its folder, did not take.
+        """Return the error for a file that could not be written.
 
         Args:
-            path: Of the file that the user knows, not of one beside it.
-            reason: The system's error, or what a library says.
+            path: The output that the user named, not a temporary file beside it.
+            reason: The error of the system or of a library.
         """
-        said = getattr(reason, "strerror", None) or reason
-        return cls(f"{path} could not be written ({said}); {remedy(reason)}")
+        cause = getattr(reason, "strerror", None) or reason
+        return cls(f"{path} could not be written ({cause}); {remedy(reason)}")
 
 
 class ShapeError(GeosegError, ValueError):
-    """A tensor has another shape than the function takes."""
+    """A tensor does not have the shape that the function expects."""
 
 
 class ParameterError(GeosegError, ValueError):
-    """A parameter has a wrong name or value: wrong usage."""
+    """A parameter has a wrong name or value (wrong usage)."""
 
     exit_code = 2
 
 
 class OutputExistsError(GeosegError):
-    """An output exists already and ``--overwrite`` was not given: wrong usage."""
+    """An output exists and ``--overwrite`` was not given (wrong usage)."""
 
     exit_code = 2

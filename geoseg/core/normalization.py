@@ -1,7 +1,7 @@
-"""From a file's pixel values to a network's input channels.
+"""Normalise a file's pixel values into a network's input channels.
 
-The numbers come from the training split (``geoseg.geo.patches.statistics``) and travel in the
-model file, so that prediction sees exactly what training saw.
+The numbers come from the training split (``geoseg.geo.patches.statistics``) and are
+stored in the model file, so that prediction normalises exactly as training did.
 """
 
 import math
@@ -19,18 +19,18 @@ from geoseg.core.whitening import Whitening
 
 @dataclass(frozen=True)
 class Normalization:
-    """Stretch every band to [0, 1] between two robust percentiles of the split.
+    """Stretches every band to [0, 1] between two percentiles of the training split.
 
     One stretch per band for the whole split keeps absolute reflectance, which a stretch
-    per tile destroys.
+    per tile would lose.
 
     Attributes:
         bands: Band names, in channel order.
         low: Per band, the value mapped to 0, in the file's units.
         high: Per band, the value mapped to 1; above ``low``.
         fill: Per band, the normalised value given to invalid pixels, in [0, 1].
-        whitening: What the method does to the bands after its views, or None; a call
-            leaves it out (see :mod:`geoseg.core.whitening`).
+        whitening: Applied by the method after its views, not by a call (see
+            :mod:`geoseg.core.whitening`); or None.
 
     Raises:
         ParameterError: If lengths differ or ``high <= low``.
@@ -133,11 +133,10 @@ class Normalization:
 
     @classmethod
     def from_json(cls, values: Any) -> "Normalization":
-        """Read what :meth:`to_json` wrote; cards from before whitening have none.
+        """Read the values of :meth:`to_json`; old model cards have no whitening.
 
         Raises:
-            ModelFileError: If a field is absent or has another type or value than
-                expected.
+            ModelFileError: If a field is absent or has a wrong type or value.
         """
         try:
             stretch = typed(values, cls)

@@ -1,4 +1,4 @@
-"""Outputs appear complete or not at all: written aside, verified, renamed."""
+"""Write outputs completely or not at all: as temporary files, verified, renamed."""
 
 import os
 import re
@@ -15,19 +15,19 @@ from geoseg.core.locks import locked
 #: Extensions of rasters.
 GEOTIFF = (".tif", ".tiff")
 
-# What GDAL keeps beside a raster and SQLite beside a database that is open.
+# Files that GDAL keeps beside a raster and SQLite beside an open database.
 _SIDECARS = (".aux.xml", ".ovr", ".msk")
 _JOURNALS = ("-wal", "-journal")
 
-#: Takes a complete file, and the path of the output that it is about to become.
+#: Called with a complete temporary file and the output path that it will get.
 Witness = Callable[[Path, Path], None]
 _witnesses: ContextVar[tuple[Witness, ...]] = ContextVar("witnesses", default=())
-#: What the temporary names of a run have in common, so that it knows them again.
+#: Shared part of the names of a run's temporary files, by which it finds them again.
 _mark: ContextVar[str] = ContextVar("mark", default="")
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Refuse an output that exists, unless it may be replaced.
+    """Raise if an output exists and may not be replaced.
 
     Raises:
         OutputExistsError: If it exists and ``overwrite`` is False.
@@ -39,15 +39,15 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
 
 
 def with_sidecars(path: Path) -> tuple[Path, ...]:
-    """Return an output, and what GDAL would take for a part of it if it lay beside it."""
+    """Return an output path and those of the files that GDAL reads with it."""
     return (path, *(_beside(path, suffix) for suffix in _SIDECARS))
 
 
 def check_raster_format(path: Path) -> None:
-    """Refuse a raster whose extension is not a GeoTIFF's; a folder has none.
+    """Raise if a raster's extension is not that of a GeoTIFF; a folder has none.
 
     Raises:
-        ParameterError: If it has another.
+        ParameterError: If it has another extension.
     """
     if path.suffix.lower() not in ("", *GEOTIFF):
         raise ParameterError(
@@ -57,10 +57,10 @@ def check_raster_format(path: Path) -> None:
 
 
 def check_one_file(path: Path, images: int) -> None:
-    """Refuse a file for the rasters of several images: they go into a folder.
+    """Raise if the rasters of several images would go into one file.
 
     Raises:
-        ParameterError: If it is one.
+        ParameterError: If there are several images and the path is a file.
     """
     if images > 1 and path.suffix:
         raise ParameterError(
@@ -69,13 +69,14 @@ def check_one_file(path: Path, images: int) -> None:
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output that exists or whose folder does not, before any work is done.
+    """Raise if an output exists or its folder does not, before any work is done.
 
-    So are files beside it that would be taken for a part of it.
+    Sidecar files that GDAL would read with the output are checked too.
 
     Raises:
         OutputExistsError: If a file exists and ``overwrite`` is False.
-        OutputError: If its folder is absent, or the path is a folder.
+        OutputError: If the folder is absent, the path is a folder, or an open
+            database's journal lies beside it.
     """
     if not path.name:
         raise OutputError("the name of the output is empty: give one with -o")
@@ -91,7 +92,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     for suffix in _JOURNALS:
         journal = _beside(path, suffix)
         if journal.exists():
-            # SQLite would play it into the new file and so destroy it.
+            # SQLite would apply it to the new file and so destroy that.
             raise OutputError(
                 f"{journal.name} lies beside {path}, expected a closed file; close it "
                 "in the program that has it open (QGIS?), or remove the journal"
@@ -106,25 +107,25 @@ def write_aside(
     overwrite: bool = False,
     sidecar: str | None = None,
 ) -> Iterator[Path]:
-    """Give a temporary path in the same folder; on success it becomes ``path``.
+    """Yield a temporary path in the same folder; on success rename it to ``path``.
 
-    Whatever happens in between (a full disk, Ctrl-C), the old file stays untouched and
-    the temporary one goes away. What GDAL or QGIS kept beside an old file (statistics,
-    overviews) goes with it: it would be taken for the new one's.
+    If the block fails (a full disk, Ctrl-C), the old file stays unchanged and the
+    temporary one is removed. Sidecars of a replaced file (statistics, overviews) are
+    removed, because they would be read with the new one.
 
     Args:
-        path: the output.
-        verify: opens the closed temporary file and raises if it is not right.
-        overwrite: replace an existing output.
-        sidecar: what is appended to the name of a file that belongs to the output; it
-            is written beside the temporary path and appears with the output.
+        path: The output.
+        verify: Opens the closed temporary file and raises if it is wrong.
+        overwrite: Replace an existing output.
+        sidecar: Suffix of a second file that belongs to the output; the block writes it
+            beside the temporary path, and it is renamed with the output.
 
     Yields:
-        The path to write to. It must be closed when the block ends.
+        The path to write to. The file must be closed when the block ends.
 
     Raises:
         OutputExistsError: If the output exists and ``overwrite`` is False.
-        OutputError: If the file cannot be written or does not verify.
+        OutputError: If the file cannot be written or fails its check.
     """
     outputs = [path] if sidecar is None else [path, _beside(path, sidecar)]
     for output in outputs:
@@ -146,7 +147,7 @@ def write_aside(
                 for file, output in zip(complete, outputs, strict=True):
                     witness(file, output)
             for suffix in _SIDECARS if overwrite else ():
-                # Before the rename: at no time does an old one describe the new file.
+                # Before the rename, so that an old one never describes the new file.
                 _beside(path, suffix).unlink(missing_ok=True)
             for file, output in zip(complete, outputs, strict=True):
                 os.replace(file, output)
@@ -160,11 +161,11 @@ def write_aside(
 
 @contextmanager
 def witnessed(witness: Witness, mark: str = "") -> Iterator[None]:
-    """Let all outputs be seen as they are complete, before they take their places.
+    """Call a witness with every complete output before it is renamed.
 
     Args:
-        witness: is shown each of them.
-        mark: hexadecimal digits in the names of what is written aside meanwhile.
+        witness: Called with each temporary file and its output path.
+        mark: Hexadecimal digits for the names of the temporary files in the block.
     """
     watching = _witnesses.set((*_witnesses.get(), witness))
     marking = _mark.set(mark or _mark.get())
@@ -177,19 +178,18 @@ def witnessed(witness: Witness, mark: str = "") -> Iterator[None]:
 
 @contextmanager
 def all_or_none(paths: Sequence[Path], own: Sequence[Path] = ()) -> Iterator[None]:
-    """Make the folders of outputs, and keep other runs off them.
+    """Create the folders of outputs and lock the outputs against other runs.
 
-    When the block fails, the outputs go away that it has put where nothing was, and so do
-    the folders that were made for them. What was replaced stays replaced; what somebody
-    else has put there meanwhile stays too.
+    If the block fails, outputs that it newly created and folders that were created for
+    them are removed. Replaced outputs stay replaced; files of others stay too.
 
     Args:
-        paths: all outputs.
-        own: what no other run may write meanwhile: some of the outputs, or folders that
-            hold them; the first output always is.
+        paths: All outputs.
+        own: Paths that no other run may write meanwhile, beside the first output: other
+            outputs, or folders that hold them.
 
     Raises:
-        OutputError: If a folder cannot be made, or another run writes what is ours.
+        OutputError: If a folder cannot be created, or another run holds a lock.
     """
     new: list[tuple[Path, os.stat_result]] = []
 
@@ -211,32 +211,32 @@ def all_or_none(paths: Sequence[Path], own: Sequence[Path] = ()) -> Iterator[Non
 
 
 def remove_stale(paths: Sequence[Path], mark: str) -> None:
-    """Remove what a killed run wrote aside on the way to its outputs.
+    """Remove the temporary files that a killed run left.
 
     Args:
-        paths: the outputs, which nobody writes but us.
-        mark: of the names that the run gave.
+        paths: The outputs, which this run alone writes.
+        mark: Part of the names of the killed run's temporary files.
     """
-    # FlatGeobuf's features wait in a file of _temp until they are sorted
+    # FlatGeobuf keeps features in a file ending in _temp until they are sorted
     aside = re.compile(rf"\.(.+)\.{re.escape(mark)}[0-9a-f]{{8}}(?:_temp)?(\..*)")
     suffixes: dict[tuple[Path, str], list[str]] = {}
     for path in paths:
         suffixes.setdefault((path.parent, path.stem), []).append(path.suffix)
     for folder in {path.parent for path in paths}:
         for left in folder.iterdir():
-            if not (found := aside.fullmatch(left.name)):
+            if not (parts := aside.fullmatch(left.name)):
                 continue
-            # drivers leave journals and sidecars, whose names go on
-            if found[2].startswith(tuple(suffixes.get((folder, found[1]), ()))):
+            # drivers leave journals and sidecars, whose names are longer
+            if parts[2].startswith(tuple(suffixes.get((folder, parts[1]), ()))):
                 left.unlink(missing_ok=True)
 
 
 @contextmanager
 def folders(wanted: Sequence[Path]) -> Iterator[None]:
-    """Make folders; those that were not there and are empty at the end go away.
+    """Create folders, and remove those that are new and empty when the block ends.
 
     Raises:
-        OutputError: If one cannot be made.
+        OutputError: If a folder cannot be created.
     """
     made: list[Path] = []
     try:
@@ -250,17 +250,17 @@ def folders(wanted: Sequence[Path]) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> list[Path]:
-    """Make a folder and those above it; return the ones that were not there.
+    """Create a folder with its parents, and return the new ones.
 
     Raises:
-        OutputError: If it cannot be made.
+        OutputError: If the folder cannot be created.
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"the folder {folder} cannot be made ({error.strerror}): choose another one"
+            f"folder {folder} cannot be created ({error.strerror}): choose another one"
         ) from error
     return missing[::-1]
 

@@ -1,4 +1,4 @@
-"""All colours that mean something: classes, clusters, verdicts, no data.
+"""Colours of classes, clusters, right and wrong pixels, and no data.
 
 One colour means one thing in every raster, vector layer, figure and page.
 """
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import ParameterError
 
-#: Red, green and blue from 0 to 255: what rasters and styles store.
+#: Red, green and blue from 0 to 255, as rasters and styles store them.
 Rgb = tuple[int, int, int]
 
-#: Red, green and blue in [0, 1]: what figures are drawn with.
+#: Red, green and blue in [0, 1], as figures use them.
 Colour = tuple[float, float, float]
 
 BACKGROUND: Rgb = (240, 240, 236)
@@ -24,15 +24,15 @@ BUILDING: Rgb = (213, 94, 0)
 #: Where there is no data; rasters and styles show it transparent.
 NODATA: Rgb = (255, 255, 255)
 
-#: What is right and wrong about buildings; told apart with any colour vision.
-FOUND: Colour = (1.0, 0.72, 0.05)  # building, and rightly so
-INVENTED: Colour = (0.86, 0.12, 0.44)  # called building, but is not
-MISSED: Colour = (0.20, 0.66, 0.96)  # building, but not called so
+#: Right and wrong building pixels; distinct with any colour vision.
+FOUND: Colour = (1.0, 0.72, 0.05)  # predicted building, is building
+INVENTED: Colour = (0.86, 0.12, 0.44)  # predicted building, is not
+MISSED: Colour = (0.20, 0.66, 0.96)  # is building, not predicted
 
 #: Class ids are bytes, and 255 means no data.
 MOST_CLASSES = 255
 
-# Okabe and Ito, Color universal design, 2008: told apart with any colour vision.
+# Okabe and Ito, Color universal design, 2008: distinct with any colour vision.
 _FIRST: tuple[Rgb, ...] = (
     BACKGROUND,
     BUILDING,
@@ -65,8 +65,8 @@ _TO_XYZ = np.array(
 def class_colours(count: int) -> tuple[Rgb, ...]:
     """Return one colour per class, background first, then building.
 
-    A class keeps its colour whatever ``count`` is. Each lies as far
-    as can be from those before it, as seen with any colour vision.
+    A class keeps its colour whatever ``count`` is. Each colour is as far as possible
+    from those before it, with any colour vision.
 
     Args:
         count: Number of classes with the background, 1 to 255.
@@ -87,7 +87,7 @@ def class_colours(count: int) -> tuple[Rgb, ...]:
 
 @cache
 def _all_colours() -> tuple[Rgb, ...]:
-    """Add to the first colours, one by one, the one farthest from all before."""
+    """Extend the first colours, each time by the colour farthest from all before."""
     steps = np.arange(0, 256, 15)
     choice = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
     lab = _lab(choice)[0]
@@ -107,7 +107,7 @@ def _all_colours() -> tuple[Rgb, ...]:
 
 
 def _lab(colours: NDArray[np.int_]) -> NDArray[np.float64]:
-    """Map ``(n, 3)`` sRGB bytes to ``(visions, n, 3)`` CIE L*a*b* as each sees them."""
+    """Convert ``(n, 3)`` sRGB bytes to ``(visions, n, 3)`` CIE L*a*b* per vision."""
     share = colours / 255
     linear = np.where(share > 0.04045, ((share + 0.055) / 1.055) ** 2.4, share / 12.92)
     seen = np.clip(linear @ _VISIONS.transpose(0, 2, 1), 0, 1)
@@ -118,10 +118,10 @@ def _lab(colours: NDArray[np.int_]) -> NDArray[np.float64]:
 
 
 def cluster_colours(count: int) -> NDArray[np.float64]:
-    """Return ``(count, 3)`` colours in [0, 1] that stay apart and never change.
+    """Return ``(count, 3)`` distinct colours of clusters in [0, 1].
 
-    Cluster ``k`` has the same colour whatever ``count`` is: three tones in turn, the
-    hues of each by the golden angle.
+    Cluster ``k`` has the same colour whatever ``count`` is: three tones in turn, with
+    hues a golden angle apart.
     """
     hues = [0.08 + k % 3 / 3 + k // 3 * _GOLDEN for k in range(count)]
     colours = [hls_to_rgb(hue % 1.0, *_TONES[k % 3]) for k, hue in enumerate(hues)]

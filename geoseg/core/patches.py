@@ -1,4 +1,4 @@
-"""What flows from the tiles to the methods: batches of patches."""
+"""Batches of patches, which carry training samples from the tiles to the methods."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,10 +44,10 @@ class PatchBatch:
         n, _, h, w = self.image.shape
         expected = {"valid": (n, h, w), "mask": (n, h, w), "index": (n,)}
         for name, shape in expected.items():
-            found = tuple(getattr(self, name).shape)
-            if found != shape:
+            actual = tuple(getattr(self, name).shape)
+            if actual != shape:
                 raise ShapeError(
-                    f"{name} has shape {found}, expected {shape} beside an image of "
+                    f"{name} has shape {actual}, expected {shape} for an image of "
                     f"shape {tuple(self.image.shape)}"
                 )
 
@@ -76,7 +76,7 @@ class PatchBatch:
 
 
 class EpochLoader(Protocol):
-    """What fits and trainings need of a loader: epochs that can be entered anywhere."""
+    """A loader whose epochs can start at any batch, for fits and trainings."""
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -85,50 +85,50 @@ class EpochLoader(Protocol):
         """Yield the batches of an epoch from number ``start`` on."""
 
     def thinned(self) -> "EpochLoader":
-        """Return a loader whose epochs are short enough to be read for a fit."""
+        """Return a loader with shorter epochs, short enough for a fit."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """The batches of one epoch of a loader, anew at each call."""
+    """The batches of one epoch of a loader; each call starts again."""
 
     loader: EpochLoader
     number: int = 0
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of batches."""
         return len(self.loader)
 
     def __call__(self) -> Iterator[PatchBatch]:
-        """Yield them from the first on."""
+        """Yield the batches from the first on."""
         return self.loader.batches(self.number)
 
 
 def tile_chances(
     areas: NDArray[Any], labelled: Sequence[bool], labelled_share: float | None
 ) -> NDArray[np.float64]:
-    """Return how probable it is for a patch to come from each tile.
+    """Return the probability of each tile to be the source of a patch.
 
-    Tiles count by their area. Where a share of the patches is to be labelled, the tiles
-    with labels have that share of the chances, and those without share the rest.
+    Tiles count by their area. With a labelled share, the tiles with labels get that
+    share of the probability, and the tiles without labels get the rest.
 
     Args:
         areas: ``(T,)`` pixels of each tile.
         labelled: Which tiles have labels.
-        labelled_share: In (0, 1]; None for no such share.
+        labelled_share: Share of patches with labels, in (0, 1]; None: by area alone.
 
     Returns:
         ``(T,)`` probabilities that sum to one.
 
     Raises:
-        DatasetError: If a share is wanted and no tile has labels.
+        DatasetError: If a share is given and no tile has labels.
     """
     chances: NDArray[np.float64] = areas / areas.sum()
     known = np.array(labelled)
     if labelled_share is None or known.all():
         return chances
     if not known.any():
-        raise DatasetError("no tile has labels, expected some to learn from")
+        raise DatasetError("no tile has labels, expected at least one to learn from")
     for group, share in ((known, labelled_share), (~known, 1 - labelled_share)):
         chances[group] *= share / chances[group].sum()
     return chances

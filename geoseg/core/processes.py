@@ -1,4 +1,7 @@
-"""Sums over the processes of a distributed run; with one process, nothing happens."""
+"""Sum and join tensors over the processes of a distributed run.
+
+With one process, all functions return their input.
+"""
 
 from typing import Any
 
@@ -9,19 +12,19 @@ from torch.autograd.function import once_differentiable
 
 
 def world_size() -> int:
-    """Return the number of processes that train together."""
+    """Return the number of processes in this training."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size()
     return 1
 
 
 def rank() -> int:
-    """Return the number of this process among those that train together, from 0."""
+    """Return the number of this process in this training, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """Add up a tensor over the processes of a distributed run, with its gradient.
+    """Return the sum of a tensor over all processes, with its gradient.
 
     Args:
         values: Of any shape, the same on every process.
@@ -36,10 +39,10 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Join the rows of all processes, in the order of the ranks.
+    """Return the rows of all processes, in the order of the ranks.
 
     Args:
-        rows: ``(M, …)``; M may differ between processes, all else not.
+        rows: ``(M, …)``; only M may differ between processes.
 
     Returns:
         All rows, the same on every process; without a gradient.

@@ -1,14 +1,14 @@
-"""How far a long piece of work is: bars on a terminal, lines in the log elsewhere.
+"""Show the progress of long work: bars on a terminal, lines in the log elsewhere.
 
-All of geoseg's bars are made here. Progress is information: who does not listen to what
-geoseg logs at the level INFO, as scripts that import it by default, sees no bar either.
+All of geoseg's bars are made here. Progress has the log level INFO: where geoseg's log
+is set to a higher level, as by default in scripts that import it, no bar is shown.
 
-A program that runs geoseg sets ``GEOSEG_PROGRESS=lines`` and reads from standard error,
-in place of bars, lines of JSON among those of the log::
+A program that runs geoseg can set ``GEOSEG_PROGRESS=lines``. Standard error then has
+lines of JSON, among those of the log, in place of bars::
 
     {"progress": "mapping", "done": 512, "total": 4096, "unit": "row"}
 
-``total`` is null where nobody knows it; ``note`` is there if the bar would say more.
+``total`` is null where it is unknown; ``note`` holds the text after the bar, if any.
 """
 
 import json
@@ -30,29 +30,29 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Environment variable: ``lines`` for programs that read how far geoseg is.
+#: Environment variable; ``lines`` gives progress in a form that programs can read.
 VARIABLE = "GEOSEG_PROGRESS"
 #: Seconds between two lines of one bar.
 LINE_SECONDS = 0.25
-#: Without a terminal a line is logged at each tenth, though not more often than this,
-#: and at least once in so many seconds.
-SAID_SECONDS = (10.0, 60.0)
+#: Shortest and longest seconds between two log lines of one piece of work: without a
+#: terminal a line is logged at each tenth, within these limits.
+LOG_SECONDS = (10.0, 60.0)
 
 
 class Advance(Protocol):
-    """Moves a bar on."""
+    """Advances a progress bar."""
 
     def __call__(self, count: int = 1, /) -> object:
-        """Add so many units."""
+        """Add a number of units."""
 
 
 def on_terminal() -> bool:
-    """Return whether someone looks at a terminal and wants to know."""
+    """Return whether progress bars are shown: on a terminal, at the log level INFO."""
     return sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
 
 
 class _Lines(tqdm):  # type: ignore[misc]  # tqdm has no types
-    """A bar that a program reads: a line of JSON whenever tqdm would draw."""
+    """A bar for programs: writes a line of JSON whenever tqdm would draw."""
 
     disable: bool
 
@@ -61,11 +61,11 @@ class _Lines(tqdm):  # type: ignore[misc]  # tqdm has no types
         return lambda _: None
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
-        said = {"progress": self.desc, "done": self.n, "total": self.total}
-        said["unit"] = self.unit
+        state = {"progress": self.desc, "done": self.n, "total": self.total}
+        state["unit"] = self.unit
         if self.postfix:
-            said["note"] = self.postfix
-        self.fp.write(json.dumps(said) + "\n")
+            state["note"] = self.postfix
+        self.fp.write(json.dumps(state) + "\n")
         self.fp.flush()
         return True
 
@@ -78,11 +78,11 @@ class _Lines(tqdm):  # type: ignore[misc]  # tqdm has no types
 
 
 def new_bar(name: str, total: int | None, *, unit: str, **options: Any) -> "tqdm[Any]":
-    """Return a bar on standard error; to be closed.
+    """Return a bar on standard error, which the caller closes.
 
-    It is disabled where no terminal is and no program asked for lines.
+    It is disabled where there is no terminal and ``GEOSEG_PROGRESS`` is not ``lines``.
     """
-    # tqdm's own lock is for processes, and one that is killed would leave it behind
+    # tqdm's own lock works across processes, and a killed process would leave it behind
     tqdm.set_lock(threading.RLock())
     shared = {"total": total, "desc": name, "unit": unit, "file": sys.stderr}
     if os.environ.get(VARIABLE) == "lines":
@@ -92,7 +92,7 @@ def new_bar(name: str, total: int | None, *, unit: str, **options: Any) -> "tqdm
 
 
 class Pace:
-    """Tells how long the rest of some equal pieces of work takes.
+    """Estimates the time left for pieces of work of equal size.
 
     Example:
         >>> Pace(3).left(0)
@@ -104,54 +104,57 @@ class Pace:
         self.began = time.monotonic()
 
     def left(self, done: int) -> str:
-        """Return ``", about 0:05:00 left"`` after some pieces; nothing before the first."""
+        """Return ``", about 0:05:00 left"``, or ``""`` before any piece is done."""
         if not done:
             return ""
         seconds = (time.monotonic() - self.began) / done * (self.total - done)
         return f", about {timedelta(seconds=round(seconds))} left"
 
 
-class _Spoken:
-    """Says in the log, now and then, how far a long piece of work is and what is left.
+class _LogLines:
+    """Logs the progress of long work and the time left.
 
-    A line at each tenth, though not more often than the first of :data:`SAID_SECONDS`,
-    and at least once in the second. So what takes a moment says nothing.
+    One line at each tenth, within the limits of :data:`LOG_SECONDS`. Short work logs
+    nothing.
     """
 
     def __init__(self, name: str, total: int, unit: str) -> None:
         self.name, self.total, self.unit = name, total, unit
         self.done = self.tenth = 0
-        self.began = self.said = time.monotonic()
+        self.began = self.logged = time.monotonic()
 
     def __call__(self, count: int = 1, /) -> None:
         self.done += count
         now, tenth = time.monotonic(), 10 * self.done // max(1, self.total)
-        least, most = SAID_SECONDS
-        due = now - self.said >= (least if tenth > self.tenth else most)
+        least, most = LOG_SECONDS
+        due = now - self.logged >= (least if tenth > self.tenth else most)
         if not due or not 0 < self.done < self.total:
             return
-        self.said, self.tenth = now, tenth
+        self.logged, self.tenth = now, tenth
         left = (now - self.began) / self.done * (self.total - self.done)
         log.info(
-            *("%s: %d of %s, %s left", self.name, self.done),
-            *(counted(self.total, self.unit), timedelta(seconds=round(left))),
+            "%s: %d of %s, %s left",
+            self.name,
+            self.done,
+            counted(self.total, self.unit),
+            timedelta(seconds=round(left)),
         )
 
 
 @contextmanager
 def bar(name: str, total: int | None, *, unit: str = "tile") -> Iterator[Advance]:
-    """Show a bar while the block runs; yield what moves it on.
+    """Show a bar while the block runs; yield the function that advances it.
 
-    Where no bar is seen, the log says how far it is and how long the rest takes.
+    Without a terminal, the log shows the progress and the time left.
 
     Args:
-        name: What is being done.
-        total: Units in all, or None if nobody knows.
-        unit: One of them.
+        name: Name of the work.
+        total: Number of units, or None if unknown.
+        unit: Noun for one unit.
     """
     with new_bar(name, total, unit=unit) as shown:
         if shown.disable and total is not None:
-            yield _Spoken(name, total, unit)
+            yield _LogLines(name, total, unit)
         else:
             yield shown.update
 
@@ -159,7 +162,7 @@ def bar(name: str, total: int | None, *, unit: str = "tile") -> Iterator[Advance
 def track(
     items: Iterable[T], name: str, total: int | None, *, unit: str = "tile"
 ) -> Iterator[T]:
-    """Pass items on and show how many are done."""
+    """Yield the items and show how many are done."""
     with bar(name, total, unit=unit) as advance:
         for item in items:
             yield item
@@ -167,6 +170,6 @@ def track(
 
 
 def say_stage(name: str) -> None:
-    """Log that a stage begins where no bar shows it."""
+    """Log the start of a stage, unless a bar shows it."""
     if not on_terminal():
         log.info("%s", name)

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-#: Where runs go, below the current folder.
+#: Default folder of runs, below the current folder.
 RUNS = Path("runs")
 
 SETTINGS_NAME = "run.json"
 MODEL_NAME = "model.safetensors"
-#: The model that the scores are of, once another was refitted with all labels.
+#: The scored model, kept when ``model.safetensors`` was refitted with all labels.
 SCORED_NAME = "scored.safetensors"
-#: Folder of that training, and what says that it is over.
+#: Folder of the refit, and the file that marks it as finished.
 REFIT_NAME = "refit"
 REFITTED_NAME = "refitted.json"
 SCORES_NAME = "scores.json"

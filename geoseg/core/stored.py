@@ -1,9 +1,9 @@
-"""Values that geoseg stored, checked for type as they are read.
+"""Read stored values and check their types.
 
-Files of runs, maps and models may be damaged, edited or made by somebody else. They are
-read here once into the types that the rest of the code takes for granted: one function
-for each kind of file calls :func:`read_json` and :func:`typed`, and says which file is
-wrong.
+Files of runs, maps and models may be damaged, edited or made by somebody else. Here
+they are read once into the types that the rest of the code relies on: one function for
+each kind of file calls :func:`read_json` and :func:`typed`, and names the file in its
+error.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ from geoseg.core.words import one_line
 
 T = TypeVar("T")
 
-#: Files that geoseg stores are smaller, in bytes, and their values nested less deep.
+#: Largest size of a stored file in bytes, and deepest nesting of its values.
 MOST_BYTES, MOST_LEVELS = 2**28, 32
-#: Whole numbers that fit eight bytes.
+#: Whole numbers that fit into eight bytes.
 _WHOLE = range(-(2**63), 2**63)
 _WORDS = {
     str: "text",
@@ -35,9 +35,9 @@ _WORDS = {
 
 
 class StoredError(ValueError):
-    """A stored value is not what it should be: which one, what it is, what it should be.
+    """A stored value is wrong; the message names it, its value and the expected type.
 
-    Names of fields come out of files: they are shown on one line.
+    Names of fields come from files, so the message is forced onto one line.
     """
 
     def __init__(self, message: str) -> None:
@@ -45,11 +45,11 @@ class StoredError(ValueError):
 
 
 class Range(NamedTuple):
-    """Numbers that a value may have, both ends inside; for ``Annotated``.
+    """Limits of a number, both included; for ``Annotated``.
 
     Attributes:
         low: Lower end.
-        high: Upper end; None: there is none.
+        high: Upper end; None: unlimited.
     """
 
     low: float
@@ -61,7 +61,7 @@ class Range(NamedTuple):
         )
 
     def holds(self, value: float) -> bool:
-        """Tell whether a number lies inside."""
+        """Return whether a number lies within the limits."""
         return value >= self.low and (self.high is None or value <= self.high)
 
 
@@ -75,10 +75,10 @@ def read_json(path: Path) -> Any:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return what is in a file.
+    """Return the bytes of a file.
 
     Raises:
-        StoredError: If it is no file that can be read, or too large.
+        StoredError: If it is not a readable file, or too large.
     """
     try:
         if not path.exists():
@@ -96,7 +96,7 @@ def parse_json(data: bytes | str) -> Any:
     """Return the plain values of JSON text in UTF-8; all numbers are finite.
 
     Raises:
-        StoredError: If it is no JSON, names something twice or is nested too deep.
+        StoredError: If it is not JSON, repeats a name or is nested too deep.
 
     Example:
         >>> parse_json(b'{"a": [1, null]}')
@@ -123,13 +123,13 @@ def parse_json(data: bytes | str) -> Any:
 
 
 def typed(value: Any, kind: type[T], where: str = "") -> T:
-    """Return a plain JSON value as a type, such as a dataclass with such fields.
+    """Convert a plain JSON value to a type, such as a dataclass with these fields.
 
-    Lists become tuples where a tuple is wanted. Names that a dataclass does not have are
-    passed over.
+    Lists become tuples where the type says so. Names that a dataclass does not have are
+    ignored.
 
     Args:
-        value: As JSON has it.
+        value: Plain JSON value.
         kind: A dataclass, ``NamedTuple``, ``TypedDict``, or any type made of text,
             numbers, lists and mappings; ``Annotated`` with a :class:`Range` limits it.
         where: Place of the value, for the message.
@@ -174,7 +174,7 @@ def _typed(value: Any, kind: Any, where: str) -> Any:
 
 
 def _base(kind: Any) -> Any:
-    """Return list or dict for whatever is one in JSON, None for anything else."""
+    """Return list or dict for a type that JSON stores as one, None for any other."""
     origin = typing.get_origin(kind) or kind
     if isinstance(origin, type) and not _names_fields(origin):
         if issubclass(origin, Mapping):
@@ -216,7 +216,7 @@ def _scalar(value: Any, kind: Any, where: str) -> Any:
 
 
 def _text(value: str, where: str) -> str:
-    """Return text that may name a file: no NUL, and nothing that no name can hold."""
+    """Return the text if a file name can hold it: no NUL, no lone surrogates."""
     try:
         if "\0" not in value:
             os.fsencode(value)
@@ -281,7 +281,7 @@ def _fields(value: Any, kind: Any, where: str) -> Any:
         return kind(**read)
     except StoredError:
         raise
-    except ValueError as error:  # what the type itself checks
+    except ValueError as error:  # raised by the type's own check
         raise StoredError(f"{where}: {error}" if where else str(error)) from error
 
 
@@ -332,8 +332,8 @@ def _in_words(kind: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    said = "null" if value is None else ascii(value)
-    return said if len(said) <= 40 else f"{said[:36]} …"
+    shown = "null" if value is None else ascii(value)
+    return shown if len(shown) <= 40 else f"{shown[:36]} …"
 
 
 def _object(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

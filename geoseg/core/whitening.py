@@ -1,12 +1,11 @@
-"""Whitening across bands: channels of unit variance that do not go together.
+"""Whiten bands: map them to uncorrelated channels of unit variance.
 
-Where it stands matters. Views change the colours of images in [0, 1] and clip there;
-whitened values have no such range, and a gain of one band means nothing among mixtures
-of bands. So the loader gives images in [0, 1], a method makes its views of them, and
-whitens what its network sees (:meth:`geoseg.methods.bases.method.Method.whitened`), as with
-Sobel's gradients. Mean and matrix are data of the split: they travel in the
-normalisation on the model card, and no weight depends on them, so a model file without
-whitening has the very weights that one with it has.
+Whitening comes after the views. Views change the colours of images in [0, 1] and clip
+there; whitened values have no such range, and each mixes several bands. So the loader
+gives images in [0, 1], the method makes its views of them, and then whitens the input
+of its network (:meth:`geoseg.methods.bases.method.Method.whitened`), as with Sobel's
+gradients. Mean and matrix are statistics of the split: they are stored in the
+normalisation on the model card, and the network has no weights for them.
 """
 
 import math
@@ -21,12 +20,12 @@ from torch import Tensor, nn
 from geoseg.core.errors import ParameterError, ShapeError
 from geoseg.core.stored import typed
 
-#: How a run whitens: not at all, or by zero-phase component analysis.
+#: Whitening of a run: none, or zero-phase component analysis.
 WhitenMode = Literal["none", "zca"]
 
-#: Added to each variance before its root is taken. On channels in [0, 1] it is the
-#: variance of a deviation of one hundredth of the stretch: what varies less is taken
-#: for noise and grows a hundredfold at most.
+#: Added to each variance before the square root. On channels in [0, 1] it is the
+#: variance of a standard deviation of 0.01: smaller variation counts as noise and is
+#: amplified a hundredfold at most.
 EPSILON = 1e-4
 
 
@@ -35,7 +34,7 @@ class Whitening:
     """A linear map of the channels that makes their covariance the identity.
 
     Attributes:
-        mean: Per channel, taken away first.
+        mean: Per channel, subtracted first.
         matrix: ``C`` rows of ``C`` numbers.
 
     Raises:
@@ -56,7 +55,7 @@ class Whitening:
         for values in (self.mean, *self.matrix):
             if not all(math.isfinite(value) for value in values):
                 raise ParameterError(
-                    f"whitening has numbers {values}, expected finite ones"
+                    f"whitening has numbers {values}, expected finite numbers"
                 )
 
     @classmethod
@@ -67,10 +66,10 @@ class Whitening:
         *,
         epsilon: float = EPSILON,
     ) -> "Whitening":
-        """Zero-phase component analysis: of all whitenings the one that changes least.
+        """Return the whitening that changes bands least: zero-phase component analysis.
 
         ``W = U diag(1 / sqrt(λ + ε)) Uᵀ`` with the eigenvectors ``U`` and eigenvalues
-        ``λ`` of the covariance. Symmetric, so every channel stays the image of its band.
+        ``λ`` of the covariance. It is symmetric: every channel stays close to its band.
         Equal or constant bands (λ = 0) are scaled by ``1 / sqrt(ε)`` at most.
 
         Args:
@@ -90,7 +89,7 @@ class Whitening:
         # rounding may leave a singular covariance a negative eigenvalue
         scales = 1 / np.sqrt(np.maximum(values, 0) + epsilon)
         matrix = (vectors * scales) @ vectors.T
-        # symmetric to the last bit, and free of what varies between processors
+        # exactly symmetric, and without rounding that varies between processors
         matrix = np.round((matrix + matrix.T) / 2, 9) + 0.0
         return cls(
             tuple(np.asarray(mean, np.float64).tolist()),
@@ -107,10 +106,10 @@ class Whitening:
 
     @classmethod
     def from_json(cls, values: Any) -> "Whitening":
-        """Read what :meth:`to_json` wrote.
+        """Read the values of :meth:`to_json`.
 
         Raises:
-            ParameterError: If it is of another method, or the numbers do not fit.
+            ParameterError: If the method is unknown, or the numbers do not fit.
             StoredError: If a value is missing or malformed.
         """
         whitening, method = typed(values, cls), typed(values, _Stored).method
@@ -127,9 +126,9 @@ class _Stored:
 
 
 class WhiteningLayer(nn.Module):
-    """A whitening as the first layer of a network; nothing in it is learned.
+    """A whitening as the first layer of a network, without learned weights.
 
-    Its numbers are no part of ``state_dict``: the model card holds them.
+    Its numbers are not in ``state_dict``: the model card holds them.
     """
 
     def __init__(self, whitening: Whitening) -> None:
@@ -140,7 +139,7 @@ class WhiteningLayer(nn.Module):
         self.register_buffer("bias", bias.float(), False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Whiten ``(N, C, H, W)``, in float32 also where others compute in half.
+        """Whiten ``(N, C, H, W)``, in float32 even under autocast.
 
         Raises:
             ShapeError: If the image has another number of channels.
@@ -148,8 +147,8 @@ class WhiteningLayer(nn.Module):
         matrix, bias = self.get_buffer("matrix"), self.get_buffer("bias")
         if image.shape[1] != len(bias):
             raise ShapeError(
-                f"an image of {image.shape[1]} channels meets a whitening of "
-                f"{len(bias)}, expected as many"
+                f"the image has {image.shape[1]} channels, expected {len(bias)} as the "
+                "whitening has"
             )
         with torch.autocast(image.device.type, enabled=False):
             return F.conv2d(image.float(), matrix, bias)

@@ -1,8 +1,8 @@
-"""Words in messages: counted nouns, close names, and text that cannot act on a terminal.
+"""Format messages: counted nouns, suggested names, text without control characters.
 
-Names and values out of files may hold characters that move the cursor, change colours or
-the order of letters, or begin a new line that looks like one of ours. They are shown as
-escapes instead.
+Names and values from files may hold characters that move the cursor, change colours or
+the order of letters, or begin a new line that looks like one of geoseg's. Messages show
+such characters as escapes.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-#: Control characters, line separators, marks of direction, halves of pairs.
+#: Control characters, line separators, direction marks, surrogates.
 _ACTING = (
     *range(0x20),
     *range(0x7F, 0xA0),
@@ -28,7 +28,7 @@ _JSON = {code: f"\\u{code:04x}" for code in _LINES}
 
 
 def one_line(text: object) -> str:
-    r"""Write a value on one line, with all that would act on a terminal as escapes.
+    r"""Return a value as one line, with control characters as escapes.
 
     Example:
         >>> print(one_line("roof\x1b[31m\n"))
@@ -38,23 +38,23 @@ def one_line(text: object) -> str:
 
 
 def plain(text: object) -> str:
-    """Write lines of our own, likewise: line breaks and tabs stay."""
+    """Return text with control characters as escapes; line breaks and tabs stay."""
     return str(text).translate(_LINES)
 
 
-def acts(text: str) -> bool:
-    """Tell whether a text holds what would act on a terminal, or end a line."""
+def has_control_characters(text: str) -> bool:
+    """Return whether a text holds control characters or line breaks."""
     return one_line(text) != text
 
 
 def json_text(values: Any, **options: Any) -> str:
-    """Write JSON in which letters stay readable, and nothing acts on a terminal."""
+    """Return JSON text with readable letters and control characters as escapes."""
     text = json.dumps(values, indent=2, ensure_ascii=False, **options)
     return text.translate(_JSON)
 
 
 class PlainFormatter(logging.Formatter):
-    """Writes what is logged on one line; a traceback below it as it is."""
+    """Formats a log record on one line, with its traceback on the lines below."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return one_line(super().formatMessage(record))
@@ -64,7 +64,7 @@ class PlainFormatter(logging.Formatter):
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number and a noun that takes s, or es after a hiss, in the plural.
+    """Return a number with its noun, in the plural with s, or es after s, x, ch or sh.
 
     Example:
         >>> counted(1, "tile"), counted(2, "tile"), counted(0, "patch")
@@ -74,12 +74,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else ending}"
 
 
-#: Share of letters that a name has in common with what was meant: two of three will do.
+#: Smallest similarity, in [0, 1], of a mistyped name to a suggestion.
 _ALIKE = 0.66
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``" (did you mean …?)"`` with the nearest of the known names, or nothing.
+    """Return ``" (did you mean …?)"`` with the nearest known name, or ``""``.
 
     Example:
         >>> did_you_mean("trian", ["train", "match"])

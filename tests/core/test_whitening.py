@@ -114,7 +114,7 @@ def test_a_damaged_whitening_is_a_model_file_error(damage):
 def test_whitening_of_other_bands_is_refused():
     with pytest.raises(ParameterError, match="whitens 3 of 1 bands"):
         Normalization(("a",), (0.0,), (1.0,), (0.5,), MIXED)
-    with pytest.raises(ShapeError, match="2 channels meets a whitening of 3"):
+    with pytest.raises(ShapeError, match="has 2 channels, expected 3"):
         WhiteningLayer(MIXED)(torch.zeros(1, 2, 4, 4))
 
 

@@ -150,7 +150,7 @@ CASES = {
         nothing,
         "train --images tiles -o tile.tif/r TINY",
         1,
-        "the folder tile.tif/r cannot be made .*give another one with -o",
+        "folder tile.tif/r cannot be created .*give another one with -o",
     ),
     "a model exists": (
         file("new"),
