@@ -1,4 +1,4 @@
-"""Models as ONNX graphs, for programs that know nothing of geoseg or torch."""
+"""Export models as ONNX graphs, for programs without geoseg or torch."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +9,7 @@ _PACKAGES = ("onnx", "onnxruntime")
 
 
 def check_installed() -> None:
-    """Ask for what writes and runs ONNX graphs; imports nothing.
+    """Raise if the packages for ONNX are not installed; imports nothing.
 
     Raises:
         ExportError: If a package is not installed.
@@ -23,7 +23,7 @@ def check_installed() -> None:
 
 
 def check_format(path: Path) -> None:
-    """Refuse an output whose name does not end in ``.onnx``.
+    """Raise if the name of an output does not end in ``.onnx``.
 
     Raises:
         ParameterError: If it ends otherwise.

@@ -1,4 +1,4 @@
-"""Whether an ONNX file does what its model does, as onnxruntime runs it."""
+"""Check an ONNX file against its model, with onnxruntime."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +12,10 @@ from geoseg.core.errors import ExportError
 from geoseg.export.pixel_graph import FULL_SCALE, INPUT
 from geoseg.model.file import Model
 
-#: How far class probabilities may lie apart.
+#: Largest allowed difference of class probabilities.
 TOLERANCE = 1e-4
-#: Share of the pixels that rounding may tip over, of methods that jump. A forest, whose
-#: trees ask thousands of times, is the worst of them.
+#: Share of pixels that may change class by rounding, for methods with jumps. It is
+#: largest for a forest, whose trees have thousands of thresholds.
 TIPPED = 0.01
 
 
@@ -26,58 +26,58 @@ def check_graph(
     *,
     nodata: float | None = None,
 ) -> float:
-    """Compare a file with its model on noise.
+    """Compare an ONNX file with its model on noise.
 
-    The model is asked as ``geoseg predict`` asks it, through numpy's normalisation.
+    The model predicts as in ``geoseg predict``, with numpy's normalisation.
 
     Args:
         path: The ONNX file.
-        model: What it was made of, on the CPU.
-        sizes: Heights and widths to compare at.
-        nodata: Value of pixels without data, some of which the noise then has.
+        model: The exported model, on the CPU.
+        sizes: Heights and widths to compare.
+        nodata: Value of pixels without data, put into a part of the noise.
 
     Returns:
-        The largest difference of a class probability; with methods that jump, of the
-        pixels that rounding did not tip over.
+        The largest difference of a class probability; for methods with jumps, without
+        pixels that changed class by rounding.
 
     Raises:
-        ExportError: If the file is no valid ONNX, or differs by more than
+        ExportError: If the file is not valid ONNX, or differs by more than
             :data:`TOLERANCE`.
     """
     session = _session(path)
     largest = 0.0
     for number, (height, width) in enumerate(sizes):
         pixels, valid = noise(model, height, width, nodata=nodata, seed=number)
-        found = _run(session, pixels)
+        exported = _run(session, pixels)
         expected = _expected(model, pixels, valid)
-        if found.shape != expected.shape:
+        if exported.shape != expected.shape:
             raise ExportError(
-                f"the graph gives shape {found.shape} at {height} × {width} pixels, "
+                f"the graph gives shape {exported.shape} at {height} × {width} pixels, "
                 f"expected {expected.shape}: leave out --any-size"
             )
-        largest = max(largest, _difference(found, expected, model.method.jumps))
+        largest = max(largest, _difference(exported, expected, model.method.jumps))
     return largest
 
 
 def _session(path: Path) -> Any:
-    """Open a graph in onnxruntime, after onnx has looked at it.
+    """Check a graph with onnx and open it in onnxruntime.
 
     Raises:
-        ExportError: If either says no.
+        ExportError: If one of them fails.
     """
     import onnx  # an extra
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4  # what it would log, it raises too
+    settings.log_severity_level = 4  # its errors are raised as well as logged
     providers = ["CPUExecutionProvider"]
     try:
         onnx.checker.check_model(str(path), full_check=True)
         return onnxruntime.InferenceSession(str(path), settings, providers=providers)
-    except Exception as error:  # the errors of the two have no root of their own
+    except Exception as error:  # onnx and onnxruntime have no common base of errors
         raise ExportError(
-            f"the graph is no valid ONNX ({error}): this model cannot be exported with "
-            "the installed torch, onnx and onnxruntime"
+            f"the graph is not valid ONNX ({error}): this model cannot be exported "
+            "with the installed torch, onnx and onnxruntime"
         ) from error
 
 
@@ -89,7 +89,7 @@ def _run(session: Any, pixels: NDArray[np.float32]) -> Any:
     """
     try:
         return session.run(None, {INPUT: pixels[None] / np.float32(FULL_SCALE)})[0]
-    except Exception as error:  # no root of their own here either
+    except Exception as error:  # onnxruntime has no common base of errors
         raise ExportError(
             f"onnxruntime cannot run the graph on {pixels.shape[1]} × "
             f"{pixels.shape[2]} pixels ({error}): choose another --tile-size"
@@ -99,16 +99,17 @@ def _run(session: Any, pixels: NDArray[np.float32]) -> Any:
 def noise(
     model: Model, height: int, width: int, *, nodata: float | None, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Draw ``(B, H, W)`` pixels from a little more than the card's stretches.
+    """Draw ``(B, H, W)`` pixels from slightly more than the card's stretches.
 
-    A corner has no data: it is not a number, or the nodata value.
+    A corner has no data: it holds NaN or the nodata value.
 
     Returns:
-        The pixels, and ``(H, W)`` where they are valid.
+        The pixels, and their ``(H, W)`` validity.
     """
     generator = np.random.default_rng(seed)
     stretch = model.card.normalization
-    low, high = (np.array(it)[:, None, None] for it in (stretch.low, stretch.high))
+    low = np.array(stretch.low)[:, None, None]
+    high = np.array(stretch.high)[:, None, None]
     shares = generator.uniform(-0.05, 1.05, (stretch.channels, height, width))
     pixels = (low + shares * (high - low)).astype(np.float32)
     valid = np.ones((height, width), bool)
@@ -125,13 +126,13 @@ def _expected(model: Model, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> A
     return (classes * known).numpy()
 
 
-def _difference(found: Any, expected: Any, jumps: bool) -> float:
-    """Return the largest difference that counts.
+def _difference(exported: Any, expected: Any, jumps: bool) -> float:
+    """Return the largest difference, without pixels that changed class by rounding.
 
     Raises:
-        ExportError: If it, or too many, are larger than allowed.
+        ExportError: If the largest difference, or too many, exceed the tolerance.
     """
-    apart = np.abs(found - expected).max(axis=1).ravel()
+    apart = np.abs(exported - expected).max(axis=1).ravel()
     tipped = apart > TOLERANCE
     share = float(tipped.mean())
     if share > (TIPPED if jumps else 0.0) or not np.isfinite(apart).all():

@@ -1,7 +1,7 @@
-"""What the Deepness plugin of QGIS reads of a model's metadata.
+"""Metadata of an ONNX file for Deepness, a plugin of QGIS.
 
-Its keys are those that its code reads (version 0.6.5); every value is a JSON text. The
-specification: https://qgis-plugin-deepness.readthedocs.io
+The keys are those that the plugin's code reads (version 0.6.5); every value is JSON
+text. Specification: https://qgis-plugin-deepness.readthedocs.io
 """
 
 import json
@@ -13,11 +13,11 @@ from geoseg.model.card import ModelCard
 def deepness_metadata(
     card: ModelCard, *, tile_size: int, overlap: int
 ) -> Mapping[str, str]:
-    """Return Deepness' keys with what they hold.
+    """Return the metadata keys of Deepness with their values.
 
-    Pixels are standardised, and classes thresholded, within the graph: what Deepness
-    would do of the kind is set to do nothing. Without a known GSD there is no
-    ``resolution``: its user then says how large pixels are.
+    The graph normalises pixels and applies the threshold, so these steps are switched
+    off in Deepness. Without a known GSD there is no ``resolution``, and the user of
+    Deepness has to set it.
 
     Args:
         card: The model's.
@@ -28,7 +28,7 @@ def deepness_metadata(
     values = {
         "model_type": "Segmentor",
         "class_names": {str(id): name for id, name in enumerate(card.class_names)},
-        # the plugin's code reads the one, its documentation names the other
+        # the plugin's code reads one key, its documentation names the other
         "tile_size": tile_size,
         "tiles_size": tile_size,
         "tiles_overlap": overlap,

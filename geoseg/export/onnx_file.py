@@ -1,4 +1,4 @@
-"""Write a model as an ONNX file, and see that it does what the model does."""
+"""Write a model as an ONNX file and check it against the model."""
 
 import io
 import json
@@ -16,28 +16,29 @@ from geoseg.export.deepness import deepness_metadata
 from geoseg.export.pixel_graph import INPUT, OUTPUT, PixelGraph, nodata_value
 from geoseg.model.file import Model
 
-#: Operators that onnxruntime 1.17 knows, which Deepness brings along.
+#: ONNX operator set of onnxruntime 1.17, the version in Deepness.
 OPSET = 17
-#: An ONNX file is one protobuf message, of less than this.
+#: Largest size of an ONNX file: one protobuf message.
 _MOST_BYTES = 2**31 - 2**20
-# Of the image that is traced, whatever size the graph takes: a small one, for a trace
-# costs time and memory by the pixel. No multiple of any trunk's divisor, so that the
-# padding to one is in the trace; larger than what padding by repetition could reach.
+# Height and width of the traced image. It is small, because tracing costs time and
+# memory per pixel; not a multiple of any trunk's divisor, so that the padding is
+# traced; and larger than the longest padding.
 _TRACED = (97, 75)
-#: Sizes that a graph of any size is compared at, smaller and larger than the traced one.
+#: Sizes for checking a graph of any size, smaller and larger than the traced one.
 _FREE_SIZES = (_TRACED, (33, 150), (128, 128))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What a graph takes.
+    """Inputs that a graph accepts.
 
     Attributes:
-        tile_size: Side of its images in pixels, and that of Deepness' tiles.
+        tile_size: Side of its images, and of Deepness' tiles, in pixels.
         overlap: Of Deepness' tiles, in percent of their side.
-        any_size: Take images of any height and width instead; Deepness does not.
-        nodata: Value of pixels without data, ``none``, or ``auto`` for what the model's
-            card says (there, ``auto`` is what an image's file declares: none here).
+        any_size: Accept images of any height and width; Deepness does not support it.
+        nodata: Value of pixels without data, ``none``, or ``auto`` for the rule on the
+            model's card. A card's ``auto``, the value that an image's file declares,
+            means none here.
     """
 
     tile_size: int = 512
@@ -49,24 +50,24 @@ class ExportOptions:
 def write_onnx(
     path: Path, model: Model, options: ExportOptions, *, sha256: str
 ) -> None:
-    """Write the class probabilities of a model's head as a graph.
+    """Write a graph that computes the class probabilities of a model's head.
 
-    The legacy exporter traces the model. Beside torch's newer one (2.15, measured) it
-    takes 0.2 instead of 30 seconds, writes operators and a file version (17 and 8) that
-    the onnxruntime of Deepness reads, where the newer writes 18 and 10, needs no further
-    package, and follows padding of sizes that are not known. What tracing could get
-    wrong, :func:`check_onnx` finds.
+    The legacy exporter traces the model. Compared with torch's newer one (measured with
+    2.15) it takes 0.2 instead of 30 seconds, writes an operator set and file version
+    (17 and 8, not 18 and 10) that the onnxruntime of Deepness reads, needs no further
+    package, and supports padding of unknown sizes. :func:`check_onnx` finds the errors
+    that tracing may make.
 
     Args:
-        path: Where to.
+        path: The output.
         model: A matched model on the CPU.
-        options: What the graph takes.
-        sha256: Of the model's file, for the metadata.
+        options: Inputs that the graph accepts.
+        sha256: Of the model file, for the metadata.
 
     Raises:
         MatchingError: If the head has no classes yet.
         ParameterError: If the nodata rule is unknown.
-        ExportError: If the graph cannot be made.
+        ExportError: If the model cannot be exported.
     """
     import onnx  # an extra
 
@@ -93,14 +94,14 @@ def write_onnx(
 
 
 def check_onnx(path: Path, model: Model, options: ExportOptions) -> float:
-    """Compare a written graph with its model, as :func:`check_graph` does."""
+    """Compare a written graph with its model by :func:`check_graph`."""
     side = options.tile_size
     sizes = _FREE_SIZES if options.any_size else ((side, side),)
     return check_graph(path, model, sizes, nodata=_nodata(model, options))
 
 
 def _name_sizes(graph: Any, model: Model, options: ExportOptions) -> None:
-    """Say which shapes go in and come out: Deepness refuses what does not look square."""
+    """Store the input and output shapes: Deepness needs a square input."""
     free = ("height", "width")
     sides = free if options.any_size else (options.tile_size,) * 2
     counts = (model.card.normalization.channels, len(model.card.class_names))
@@ -112,8 +113,8 @@ def _name_sizes(graph: Any, model: Model, options: ExportOptions) -> None:
 
 
 def _hypot(graph: Any, first: Any, second: Any) -> Any:
-    """Write a hypotenuse, which ONNX has no operator for."""
-    squares = (graph.op("Mul", it, it) for it in (first, second))
+    """Add a hypotenuse to a graph: ONNX has no operator for it."""
+    squares = (graph.op("Mul", side, side) for side in (first, second))
     return graph.op("Sqrt", graph.op("Add", *squares))
 
 
@@ -123,12 +124,12 @@ def _nodata(model: Model, options: ExportOptions) -> float | None:
 
 
 def _traced(model: Model, options: ExportOptions) -> bytes:
-    """Return a graph as the exporter writes it.
+    """Return the bytes of the exporter's graph.
 
     Raises:
-        ExportError: If the exporter fails, or the weights are too many.
+        ExportError: If the exporter fails, or the weights are too large.
     """
-    weights = sum(it.nbytes for it in model.method.state_dict().values())
+    weights = sum(tensor.nbytes for tensor in model.method.state_dict().values())
     if weights > _MOST_BYTES:
         raise ExportError(
             f"the model has {weights / 2**30:.1f} GiB of weights, an ONNX file holds 2: "
@@ -139,7 +140,7 @@ def _traced(model: Model, options: ExportOptions) -> bytes:
     free = {0: "batch", 2: "height", 3: "width"}
     content = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
-        # of choices by shape, of the exporter's age: the check settles what matters
+        # on branches by shape and on the exporter's age: check_onnx finds real faults
         warnings.simplefilter("ignore")
         torch.onnx.register_custom_op_symbolic(  # type: ignore[attr-defined]
             "aten::hypot", _hypot, OPSET
@@ -148,7 +149,7 @@ def _traced(model: Model, options: ExportOptions) -> bytes:
             torch.onnx.export(
                 module,
                 (image,),
-                content,  # type: ignore[arg-type]  # the legacy exporter takes it
+                content,  # type: ignore[arg-type]  # the legacy exporter accepts it
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=[INPUT],
@@ -158,7 +159,7 @@ def _traced(model: Model, options: ExportOptions) -> bytes:
         except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ExportError(
-                f"method {model.card.method} cannot be traced into a graph ({reason}): "
+                f"method {model.card.method} cannot be exported to a graph ({reason}): "
                 "export a model of another method"
             ) from error
     return content.getvalue()

@@ -1,4 +1,4 @@
-"""From raw pixels to class probabilities in one module: what an ONNX graph holds."""
+"""A module from raw pixels to class probabilities, which an ONNX graph holds."""
 
 import torch
 from torch import Tensor, nn
@@ -6,25 +6,25 @@ from torch import Tensor, nn
 from geoseg.core.errors import ParameterError
 from geoseg.model.file import Model
 
-#: Deepness divides the values of every image by this, whatever its type.
+#: Deepness divides the values of every image by this, for all data types.
 FULL_SCALE = 255.0
-#: Names of the one input and the one output.
+#: Names of the input and the output.
 INPUT, OUTPUT = "image", "probability"
-# What multiplying by 1 / 255 and back again may lose of a float32, relative.
+# Largest relative error of a float32 multiplied by 1 / 255 and back.
 _ROUNDING = 1e-6
 
 
 class PixelGraph(nn.Module):
-    """Does to raw pixels all that ``geoseg predict`` does to those of a window.
+    """Predicts class probabilities of raw pixels, as ``geoseg predict`` does.
 
-    Pixels are valid where all bands are finite and, if there is a nodata value, do not
-    hold it; values are stretched as the model's card says; the method's clusters become
-    classes by the card's matching, whose threshold comes to lie at one half.
+    Pixels are valid where all bands are finite and do not hold the nodata value, if
+    there is one. Values are stretched as on the model's card, clusters become classes by
+    the card's matching, and its threshold moves to 1/2.
 
     Args:
-        model: A matched model on the CPU; its card's head is taken.
-        nodata: Value of pixels without data, or None. As everywhere in geoseg it must
-            be in all bands, unless it is negative, so no measurement: then in any.
+        model: A matched model on the CPU; the card's head is used.
+        nodata: Value of pixels without data, or None. As everywhere in geoseg, a pixel
+            has no data if all bands hold the value, or any band if it is negative.
 
     Raises:
         MatchingError: If the head has no classes yet.
@@ -49,7 +49,7 @@ class PixelGraph(nn.Module):
                 :data:`FULL_SCALE`, bands in the card's order.
 
         Returns:
-            ``(N, C, H, W)`` float32, summing to one over C; 0 where there is no data.
+            ``(N, C, H, W)`` float32, sums to one over C; 0 where there is no data.
         """
         pixels = image * FULL_SCALE
         valid = self._valid(pixels)
@@ -62,7 +62,7 @@ class PixelGraph(nn.Module):
         return classes * valid[:, None].to(classes.dtype)
 
     def _valid(self, pixels: Tensor) -> Tensor:
-        """Return ``(N, H, W)`` bool."""
+        """Return the ``(N, H, W)`` bool validity of pixels."""
         valid = (pixels.abs() < torch.inf).float().amin(dim=1) > 0
         if self._nodata is None:
             return valid
@@ -73,9 +73,9 @@ class PixelGraph(nn.Module):
 
 
 def nodata_value(rule: str) -> float | None:
-    """Return the value that a nodata rule names, None if it names none.
+    """Return the value of a nodata rule, None if it has none.
 
-    What an image's file declares (the rule ``auto``) does not reach a graph.
+    A graph does not know the value that an image's file declares (rule ``auto``).
 
     Raises:
         ParameterError: If the rule is neither ``auto`` nor ``none`` nor a finite number.
@@ -88,7 +88,7 @@ def nodata_value(rule: str) -> float | None:
     except ValueError:
         value = torch.nan
     if text == "nan":
-        return None  # never valid, rule or not
+        return None  # NaN is never valid, whatever the rule
     if not abs(value) < torch.inf:
         raise ParameterError(f"nodata is {rule!r}, expected none or a finite number")
     return value

@@ -1,1 +1,1 @@
-"""The model file: what it holds, how it is asked, and what its clusters mean."""
+"""The model file: its contents, its inference, and the matching of its clusters."""

@@ -1,4 +1,4 @@
-"""The card of a model file: what prediction needs beside the weights, and their history."""
+"""The card of a model file: all that prediction needs beside the weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -16,14 +16,14 @@ from geoseg.core.stored import Range, StoredError, parse_json, typed
 from geoseg.model.matching import Matching
 
 FORMAT_VERSION = 1
-#: The one metadata key: several would make the bytes of equal models vary.
+#: The only metadata key: with several, equal models could have different bytes.
 CARD_KEY = "geoseg"
 
 _Count = Annotated[int, Range(0)]
 
 
 class FormerModel(TypedDict):
-    """The model that a training started from."""
+    """The model from which a training started."""
 
     sha256: str
     method: str
@@ -32,21 +32,21 @@ class FormerModel(TypedDict):
 
 
 class Restart(TypedDict):
-    """One of several trainings."""
+    """One of several trainings with different seeds."""
 
     seed: int
     matching_iou: float
 
 
 class Refit(TypedDict):
-    """What a model was made of in the end, after it was scored."""
+    """The training with all labels that made the final model after scoring."""
 
     match_tiles: _Count
     test_tiles: _Count
 
 
 class Provenance(TypedDict, total=False):
-    """Where a model comes from; versions to come may know more."""
+    """The origin of a model; later versions may add fields."""
 
     source: str
     labels: dict[str, str]
@@ -68,14 +68,14 @@ class Provenance(TypedDict, total=False):
 
 
 class Score(TypedDict):
-    """A score on the test tiles; null where it is undefined."""
+    """A score on the test tiles; null if undefined."""
 
     value: float | None
     interval: tuple[float | None, float | None] | None
 
 
 class Metrics(TypedDict, total=False):
-    """Scores on the test tiles, by name; those that are read by their names."""
+    """Scores on the test tiles, by name; fields are those that geoseg reads."""
 
     test_tiles: _Count
     iou: Score
@@ -84,21 +84,21 @@ class Metrics(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """All that prediction needs beside the weights, and where the model comes from.
+    """All that prediction needs beside the weights, and the model's origin.
 
     Attributes:
         method: Name in ``METHODS``.
-        parameters: The method's parameters, all of them.
-        normalization: Bands and how their values become channels.
+        parameters: All parameters of the method.
+        normalization: Bands and the mapping of their values to channels.
         nodata: The nodata rule of the training images.
         gsd_m: Ground sampling distance of the training images in metres, or None.
         patch_size: Side of the training patches in pixels.
         class_names: Name of each class id, ``background`` first.
-        head: The head that prediction takes.
-        matchings: Head → what its clusters mean; empty before matching.
+        head: The head used for prediction.
+        matchings: Head → classes of its clusters; empty before matching.
         seed: Of weights, patches and views.
         provenance: Steps, tiles of each role, data fingerprint, versions.
-        metrics: Scores on the test tiles, if there were any.
+        metrics: Scores on the test tiles, if any.
     """
 
     method: str
@@ -135,11 +135,11 @@ class ModelCard:
 
     @classmethod
     def from_json(cls, values: Any) -> "ModelCard":
-        """Rebuild a card from :meth:`to_json`'s values.
+        """Rebuild a card from the values of :meth:`to_json`.
 
         Raises:
-            StoredError, GeosegError: If a value is missing or malformed, or a class has
-                a name that cannot be printed.
+            StoredError, GeosegError: If a value is missing or malformed, or a class
+                name cannot be printed.
         """
         card = typed(values, cls)
         for name in (field.name for field in fields(cls)):
@@ -164,10 +164,10 @@ class ModelCard:
 
 
 def load_card(path: Path) -> ModelCard:
-    """Read the card of a model file, not its weights.
+    """Read the card of a model file without its weights.
 
     Raises:
-        ModelFileError: If the file is absent, damaged or not geoseg's.
+        ModelFileError: If the file is absent, damaged or not written by geoseg.
     """
     need_model(path)
     try:
@@ -201,6 +201,6 @@ def load_card(path: Path) -> ModelCard:
 
 @dataclass(frozen=True)
 class Versioned:
-    """What cards of all versions have."""
+    """Fields that the cards of all versions have."""
 
     format_version: int

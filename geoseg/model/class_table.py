@@ -1,4 +1,4 @@
-"""Which class each cluster became, as a table to read."""
+"""Markdown tables of the class of each cluster."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from geoseg.model.file import Model
 from geoseg.model.matching import Matching, one_to_one
 from geoseg.scores.documents import Cell, Column, Document, Row, Table
 
-#: Share of the pixels below which a cluster has no row in the table of a matching.
+#: Clusters with a smaller share of the pixels have no row in the table of a matching.
 SEEN = 0.0005
 
 

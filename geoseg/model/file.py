@@ -1,4 +1,4 @@
-"""The model file: safetensors weights and one JSON card that says how to use them."""
+"""Read and write model files: safetensors weights with a JSON card."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from geoseg.model.card import CARD_KEY, ModelCard, load_card
 from geoseg.model.inference import Inference, in_parts, joined
 from geoseg.model.thresholds import move_threshold
 
-#: Widths and numbers of clusters up to this are built without a second thought.
+#: Models with widths and numbers of clusters up to this are built directly.
 MODEST_SIZE = 256
 
 
@@ -43,10 +43,10 @@ class Model:
     inference: Inference = Inference()
 
     def to(self, device: str) -> "Model":
-        """Return the model on a device; inputs are brought there by themselves.
+        """Return the model on a device; its inputs are moved there automatically.
 
         Raises:
-            ParameterError: If the device is not there.
+            ParameterError: If the device does not exist.
         """
         try:
             return replace(self, method=self.method.to(device))
@@ -57,15 +57,15 @@ class Model:
 
     @property
     def learned_classes(self) -> bool:
-        """Whether the card's head tells classes that it learned from labels."""
+        """Whether the card's head predicts classes that it learned from labels."""
         return self.card.head == self.method.class_head
 
     def with_card(self, **changes: Any) -> "Model":
-        """Return a model of the same weights whose card has other values."""
+        """Return a model with the same weights and a changed card."""
         return replace(self, card=replace(self.card, **changes))
 
     def with_inference(self, inference: Inference) -> "Model":
-        """Return the model asked in another way.
+        """Return the model with other inference options.
 
         Raises:
             ParameterError: If that does not pay on its device.
@@ -86,7 +86,7 @@ class Model:
     ) -> dict[str, Tensor]:
         """Return the ``(N, K, H, W)`` cluster probabilities of several heads.
 
-        Those of learned classes are such that their threshold lies at one half.
+        Probabilities of learned classes are moved so that their threshold is 1/2.
         """
         predict = partial(self._predictor.predict_heads, heads=heads)
         ask = partial(self.inference, predict)
@@ -98,7 +98,7 @@ class Model:
         }
 
     def at_one_half(self, probability: Tensor, head: str) -> Tensor:
-        """Move the threshold of a head's ``(N, K, H, W)`` to 1/2 if it learned classes."""
+        """Move the threshold of ``(N, K, H, W)`` to 1/2 if the head learned classes."""
         own = head == self.method.class_head
         matching = self.card.matchings.get(head) if own else None
         if matching is None or matching.threshold is None:
@@ -126,7 +126,7 @@ class Model:
         return self.head_probabilities(image, valid, (name,))[name]
 
     def require_matching(self, head: str | None = None) -> None:
-        """Check that the clusters of a head (the card's by default) have classes.
+        """Raise if the clusters of a head (by default the card's) have no classes.
 
         Raises:
             MatchingError: If the head has not been matched to classes.
@@ -143,22 +143,22 @@ class Model:
     ) -> Tensor:
         """Return ``(N, C, H, W)`` class probabilities that sum to one over C.
 
-        The probabilities of all clusters that mean a class are summed: the matching's
-        threshold decides clusters, not pixels.
+        The probabilities of all clusters of a class are summed: the matching's
+        threshold applies to clusters, not to pixels.
 
         Raises:
             MatchingError: If the head has not been matched to classes.
         """
         name = head or self.card.head
-        # part by part: there are fewer classes to join than clusters
+        # part by part: joining classes takes less memory than joining clusters
         parts = in_parts(image.to(self._device), valid.to(self._device))
         clusters = (self.cluster_probabilities(*part, name) for part in parts)
         return joined([self.fold(part, name) for part in clusters])
 
     def fold(self, clusters: Tensor, head: str | None = None) -> Tensor:
-        """Sum ``(N, K, H, W)`` cluster into ``(N, C, H, W)`` class probabilities.
+        """Sum ``(N, K, H, W)`` cluster to ``(N, C, H, W)`` class probabilities.
 
-        A head of classes has nothing to sum.
+        The output of a head that learned classes is returned unchanged.
 
         Raises:
             MatchingError: If the head has not been matched to classes.
@@ -173,7 +173,7 @@ class Model:
 
 
 def save_model(path: Path, model: Model) -> None:
-    """Write a model file aside and rename it.
+    """Write a model file, complete or not at all.
 
     Equal models give equal bytes.
 
@@ -187,7 +187,7 @@ def save_model(path: Path, model: Model) -> None:
     }
     try:
         with replacing(path) as aside:
-            # safetensors gives its files to their owner alone, whatever the umask says
+            # safetensors ignores the umask and makes its files private to their owner
             mode = aside.stat().st_mode
             save_file(weights, aside, metadata={CARD_KEY: card})
             aside.chmod(mode)
@@ -196,20 +196,20 @@ def save_model(path: Path, model: Model) -> None:
 
 
 def load_model(path: Path) -> Model:
-    """Read a model file; nothing in it is executed.
+    """Read a model file, without executing anything in it.
 
     Raises:
-        ModelFileError: If the file is absent, damaged, not geoseg's, or its weights do
-            not fit the method that its card names.
+        ModelFileError: If the file is absent, damaged or not written by geoseg, or its
+            weights do not fit the method that its card names.
     """
     card = load_card(path)
     method = _empty_method(path, card)
     expected = method.state_dict()
     with safe_open(path, framework="pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
         shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-        if found != shapes:
-            names = sorted(set(found.items()) ^ set(shapes.items()))
+        if stored != shapes:
+            names = sorted(set(stored.items()) ^ set(shapes.items()))
             raise ModelFileError(
                 f"the weights of {path} do not fit its card, first at "
                 f"{names[0][0]!r}: the file is damaged or was edited"
@@ -246,11 +246,11 @@ def load_model(path: Path) -> Model:
 
 
 def _empty_method(path: Path, card: ModelCard) -> Method:
-    """Build the method that a card names, without weights worth keeping.
+    """Build the method that a card names; its weights are still to be loaded.
 
-    A card may ask for sizes that would fill the memory. Then it is built without any,
-    on the meta device, until the file has shown tensors of such shapes; the usual sizes
-    are built plainly, for that device costs two seconds of imports.
+    A card may name sizes that would fill the memory. So large sizes are built on the
+    meta device, without memory, until the file is known to hold tensors of these
+    shapes. The usual sizes are built directly: that device needs 2 s of imports.
     """
     channels = card.normalization.channels
     sizes = [v for v in card.parameters.values() if isinstance(v, int)]
@@ -259,7 +259,7 @@ def _empty_method(path: Path, card: ModelCard) -> Method:
         with nullcontext() if modest else torch.device("meta"):
             return build_method(card.method, channels, card.parameters)
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        # torch writes its C++ stack below the first line
+        # torch adds its C++ stack below the first line
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelFileError(
             f"the card of {path} describes no known method: {reason}"

@@ -1,4 +1,4 @@
-"""How a network is asked: how exactly it computes, and whether from all sides."""
+"""Inference options: precision, averaging over symmetries, quantisation."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -16,20 +16,20 @@ Predict = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 Precision = Literal["32-true", "bf16-mixed"]
 
-#: Images that go through a network at once on a CPU. The features of more fall out of
-#: its caches: eight at once take the vgg 1.4 times as long.
+#: Images per pass through a network on a CPU. The features of more images do not fit
+#: into its caches: with eight, vgg takes 1.4 times as long per image.
 CPU_IMAGES = 2
 
 _SYMMETRIES = 8
-# Probabilities of the eight views are summed as integers: the same sum in any order, so
-# that a turned image gives the turned result to the bit. Eight times this fit in int32
-# with a bit to spare.
-_ONE = 2**27
+# Integer steps per unit of probability. The eight views are summed as integers: the sum
+# does not depend on their order, so a turned image gives exactly the turned result.
+# Eight times this fits into int32.
+_PROBABILITY_STEPS = 2**27
 
 
 @dataclass(frozen=True)
 class Inference:
-    """How a network is asked for probabilities.
+    """Options of a network's inference.
 
     Attributes:
         precision: ``32-true``, or ``bf16-mixed``: layers compute in bfloat16 where that
@@ -42,25 +42,24 @@ class Inference:
     symmetries: bool = False
 
     def check(self, device: torch.device) -> None:
-        """Refuse what does not pay.
+        """Raise if the options are slow or unsupported on a device.
 
         Raises:
             ParameterError: If the precision is half and the device no GPU.
         """
         if self.precision != "32-true" and device.type == "cpu":
             raise ParameterError(
-                f"{self.precision} is asked of a CPU, where it takes 1.5 to 2.5 times as "
-                "long as 32-true, expected a GPU: add --device cuda or leave out "
-                "--precision"
+                f"{self.precision} takes 1.5 to 2.5 times as long as 32-true on a CPU, "
+                "expected a GPU: add --device cuda or leave out --precision"
             )
 
     def __call__(
         self, predict: Predict, image: Tensor, valid: Tensor
     ) -> dict[str, Tensor]:
-        """Ask a network for ``(N, K, H, W)`` float32 probabilities by head.
+        """Return ``(N, K, H, W)`` float32 probabilities by head.
 
         Raises:
-            ShapeError: If the symmetries of images that are not square are wanted.
+            ShapeError: If symmetries are averaged and the images are not square.
         """
         cast = (
             torch.autocast(image.device.type, torch.bfloat16)
@@ -70,27 +69,31 @@ class Inference:
         with cast:
             if self.symmetries:
                 return _average(predict, image, valid)
-            return {head: it.float() for head, it in predict(image, valid).items()}
+            outputs = predict(image, valid)
+            return {head: output.float() for head, output in outputs.items()}
 
 
 def _average(predict: Predict, image: Tensor, valid: Tensor) -> dict[str, Tensor]:
-    """Average the probabilities of eight views, each brought back."""
+    """Return the mean probabilities of the eight views, each turned back."""
     sums: dict[str, Tensor] = {}
     for code in range(_SYMMETRIES):
         codes = torch.full((len(image),), code, device=image.device)
-        found = predict(apply_symmetry(image, codes), apply_symmetry(valid, codes))
-        for head, probability in found.items():
-            share = (invert_symmetry(probability.float(), codes) * _ONE).int()
+        outputs = predict(apply_symmetry(image, codes), apply_symmetry(valid, codes))
+        for head, probability in outputs.items():
+            share = (
+                invert_symmetry(probability.float(), codes) * _PROBABILITY_STEPS
+            ).int()
             sums[head] = sums[head].add_(share) if head in sums else share
-    return {head: it.float() / (_SYMMETRIES * _ONE) for head, it in sums.items()}
+    steps = _SYMMETRIES * _PROBABILITY_STEPS
+    return {head: total.float() / steps for head, total in sums.items()}
 
 
 def in_parts(image: Tensor, valid: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cut a batch into what a network is fastest with on the batch's device."""
+    """Yield a batch in parts of the size that is fastest on its device."""
     size = CPU_IMAGES if image.device.type == "cpu" else max(len(image), 1)
     return zip(torch.split(image, size), torch.split(valid, size), strict=True)
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """Put together what parts of a batch gave."""
+    """Return the outputs of all parts as one batch."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -1,8 +1,8 @@
-"""From clusters to classes: count on labelled tiles, then say what each cluster is.
+"""Match clusters to classes by counts on labelled tiles.
 
-The clusters of an unsupervised method carry no meaning. Some labelled tiles give it:
-each cluster becomes the class it mostly falls on (many-to-one), unless it was seen on
-too few pixels to tell.
+The clusters of an unsupervised method have no meaning. On labelled tiles each cluster
+gets the class of most of its pixels (many-to-one), unless it has too few labelled
+pixels to decide.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from geoseg.core.words import counted
 Objective = Literal["accuracy", "f1"]
 OBJECTIVES: tuple[Objective, ...] = ("accuracy", "f1")
 #: Default shrinkage, as a share of a mean cluster's labelled pixels. A fixed number of
-#: pixels would outweigh whole clusters where they are many or the tiles few and small.
+#: pixels would outweigh whole clusters with many clusters or few small tiles.
 SHRINKAGE = 0.25
 
 
@@ -32,17 +32,17 @@ def contingency_table(
 ) -> Tensor:
     """Count how often each cluster falls on each class.
 
-    Tables add up: sum those of many patches to get the table of a scene.
+    The table of a scene is the sum of the tables of its patches.
 
     Args:
-        clusters: ``(...)`` integers, cluster ids in ``[0, num_clusters)`` wherever there
-            is a label; elsewhere anything.
+        clusters: ``(...)`` integers, cluster ids in ``[0, num_clusters)`` on labelled
+            pixels; any value on others.
         classes: ``(...)`` integers, class ids in ``[0, num_classes)`` or ``IGNORE``.
         num_clusters: ``K``.
         num_classes: ``C``.
 
     Returns:
-        ``(K, C)`` long, pixel counts. Every labelled pixel is counted exactly once.
+        ``(K, C)`` long, pixel counts.
 
     Raises:
         ShapeError: If the two have different shapes.
@@ -84,17 +84,17 @@ def _check_ids(ids: Tensor, count: int, what: str) -> None:
 
 @dataclass(frozen=True)
 class Matching:
-    """What each cluster means, with the counts that justify it.
+    """The class of each cluster, with the counts that decided it.
 
     Attributes:
         cluster_to_class: ``K`` class ids.
         scores: ``(K, C)`` shrunken class shares of every cluster; rows sum to one.
-        threshold: A cluster is building when its building score is greater (two
-            classes); None with more classes, where the largest share wins. Of a head
-            that has learned two classes: a pixel is building when its probability is
-            greater; None for the most probable class.
-        objective: What the threshold maximises on the matching tiles.
-        shrinkage: ``m``, the pixels' worth of trust in the prior.
+        threshold: With two classes, a cluster is building if its building score is
+            greater; None with more classes, where the largest share wins. For a head
+            that learned two classes, a pixel is building if its probability is greater;
+            None for the most probable class.
+        objective: Score that the threshold maximises on the matching tiles.
+        shrinkage: ``m``, the weight of the prior in pixels.
         counts: ``(K, C)`` pixels on the matching tiles.
         tiles: Number of matching tiles that have labels.
         prior: ``C`` class shares over all labelled pixels.
@@ -111,17 +111,17 @@ class Matching:
 
     @property
     def num_clusters(self) -> int:
-        """``K``."""
+        """The number of clusters ``K``."""
         return len(self.cluster_to_class)
 
     @property
     def num_classes(self) -> int:
-        """``C``."""
+        """The number of classes ``C``."""
         return len(self.prior)
 
     @property
     def matrix(self) -> Tensor:
-        """``(K, C)`` float32 of 0 and 1, one 1 a row.
+        """The one-hot class of each cluster, ``(K, C)`` float32.
 
         ``einsum("nkhw,kc->nchw", …)`` folds cluster into class probabilities.
         """
@@ -129,7 +129,7 @@ class Matching:
         return torch.nn.functional.one_hot(classes, self.num_classes).float()
 
     def confusion(self, table: Tensor) -> NDArray[np.int64]:
-        """Turn a ``(..., K, C)`` contingency table into ``(..., C, C)`` confusions.
+        """Return ``(..., C, C)`` confusions of a ``(..., K, C)`` contingency table.
 
         Rows are reference classes, columns predicted ones, as in
         :mod:`geoseg.scores.metrics`.
@@ -154,11 +154,11 @@ class Matching:
 
     @classmethod
     def from_json(cls, values: Any) -> "Matching":
-        """Rebuild what :meth:`to_json` returned.
+        """Rebuild a matching from the values of :meth:`to_json`.
 
         Raises:
-            MatchingError: If a value is missing, has a wrong type, or rows and ids do
-                not belong together.
+            MatchingError: If a value is missing or has a wrong type, or the tables and
+                ids do not fit together.
         """
         try:
             matching = typed(values, cls)
@@ -187,37 +187,36 @@ def match_clusters(
     objective: Objective = "accuracy",
     shrinkage: float | None = None,
 ) -> Matching:
-    """Give every cluster a class from its counts on the matching tiles (many-to-one).
+    """Match every cluster to a class by its counts on the matching tiles (many-to-one).
 
-    A cluster's class shares are shrunk toward the prior as if ``m`` more pixels with
-    the shares of all labelled pixels had been seen in it, so that a handful of pixels
-    does not make a cluster a building. A cluster that was not seen at all is background.
+    A cluster's class shares are shrunk toward the prior, as if ``m`` more pixels with
+    the shares of all labelled pixels had been counted, so that a handful of pixels
+    cannot make a cluster building. A cluster without labelled pixels is background.
 
-    With two classes a cluster is building when its building score is greater than a
-    threshold: one half for ``accuracy``; for ``f1`` the one that maximises the F1 of
+    With two classes a cluster is building if its building score is greater than a
+    threshold: 1/2 for ``accuracy``; for ``f1`` the threshold that maximises the F1 of
     the building pixels on the matching tiles. Ties go to fewer building clusters. With
-    more classes the largest shrunken share wins, ties to the lower id.
+    more classes the largest shrunken share wins; ties go to the lower id.
 
     Args:
         tables: ``(T, K, C)`` counts, one :func:`contingency_table` per matching tile.
         objective: ``"accuracy"`` or ``"f1"`` (two classes only).
         shrinkage: ``m`` in pixels; by default a quarter of the labelled pixels of a mean
-            cluster, which is half a tile where 24 clusters meet fifty tiles; 0 for the
-            plain majority.
+            cluster, which is half a tile for 24 clusters and 50 tiles; 0 for the plain
+            majority.
 
     Returns:
         The matching.
 
     Raises:
         ShapeError: If the tables are not ``(T, K, C)``.
-        ParameterError: If an option has no meaning.
-        MatchingError: If the labels hold fewer than two classes, so that nothing can be
-            told apart.
+        ParameterError: If an option is invalid.
+        MatchingError: If the labels hold fewer than two classes.
 
     References:
-        methods of many-to-one mapping: X. Ji et al., Invariant Information Clustering,
-        ICCV 2019, https://arxiv.org/abs/1807.06653 (overclustering evaluation). Differs
-        from the paper: shrinkage and the F1 threshold.
+        X. Ji et al., Invariant Information Clustering, ICCV 2019,
+        https://arxiv.org/abs/1807.06653 (many-to-one mapping in the evaluation of
+        overclustering). Shrinkage and the F1 threshold are not in the paper.
     """
     counts = _stacked(tables)
     _checked_objective(objective)
@@ -274,15 +273,16 @@ def _check_labels(total: NDArray[np.int64], tiles: int) -> None:
     if len(present) < 2:
         what = {BACKGROUND: "no building", BUILDING: "nothing but building"}
         only = int(present[0])
-        found = f"nothing but class {only}" if total.shape[1] > 2 else what[only]
+        content = f"nothing but class {only}" if total.shape[1] > 2 else what[only]
         raise MatchingError(
-            f"the labels of the {counted(tiles, 'matching tile')} hold {found}, so clusters cannot "
-            "be told apart: match on more tiles, or on tiles that show both"
+            f"the labels of the {counted(tiles, 'matching tile')} hold {content}, so "
+            "clusters cannot be told apart: match on more tiles, or on tiles that show "
+            "both"
         )
 
 
 def _pixels_of_trust(total: NDArray[np.int64], shrinkage: float | None) -> float:
-    """Return the given ``m``, or a share of a mean cluster."""
+    """Return the given shrinkage in pixels, or the default."""
     mean_cluster = total.sum() / len(total)
     m = float(SHRINKAGE * mean_cluster if shrinkage is None else shrinkage)
     if not 0.0 <= m < np.inf:
@@ -314,7 +314,7 @@ def _decide(
 
 
 def _f1_threshold(building: NDArray[Any], total: NDArray[np.int64]) -> float:
-    """Return the highest score that is still background when F1 is at its best."""
+    """Return the building score threshold of the highest F1."""
     seen = total.sum(1) > 0
     candidates = np.unique(building[seen])[::-1]  # descending
     best, threshold = -1.0, 1.0
@@ -329,7 +329,7 @@ def _f1_threshold(building: NDArray[Any], total: NDArray[np.int64]) -> float:
 
 
 def one_to_one(matching: Matching) -> Matching:
-    """Return the matching of the same counts by :func:`hungarian`.
+    """Return the one-to-one matching of the same counts by :func:`hungarian`.
 
     Raises:
         MatchingError: If there are fewer clusters than classes.
@@ -341,11 +341,11 @@ def one_to_one(matching: Matching) -> Matching:
 
 
 def hungarian(table: Tensor) -> tuple[int, ...]:
-    """Match clusters to classes one-to-one, so that most pixels agree.
+    """Match clusters to classes one-to-one, with the most pixels in agreement.
 
-    With more clusters than classes, every class takes the one cluster that serves the
-    total best, and each cluster left over takes the class it mostly falls on (ties, and
-    clusters never seen, to the lower id), so that every pixel still counts.
+    With more clusters than classes, each class takes one cluster so that the total is
+    best. Each remaining cluster takes the class of most of its pixels (ties and empty
+    clusters: the lower id), so that every pixel still counts.
 
     Args:
         table: ``(K, C)`` counts with ``K >= C``.

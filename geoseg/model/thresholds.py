@@ -1,10 +1,9 @@
-"""From how probable a building a pixel is when it counts as one.
+"""Thresholds on the building probability.
 
-What has learned the classes of labelled tiles says how probable a building each pixel
-is. The most probable class makes the fewest errors, but where buildings are rare it
-misses most of them: the F1 of the building pixels is best at a lower threshold, which
-depends on the place and on the model. It is chosen where clusters get their meaning: on
-the matching tiles.
+Methods that learn from labels predict the probability of building for each pixel. The
+most probable class makes the fewest errors, but misses most buildings where they are
+rare. The F1 of the building pixels is best at a lower threshold, which depends on the
+place and on the model. It is chosen on the matching tiles, as clusters are matched.
 """
 
 from dataclasses import replace
@@ -17,12 +16,12 @@ from geoseg.core.classes import BACKGROUND, BUILDING
 from geoseg.core.errors import ShapeError
 from geoseg.model.matching import Matching, match_clusters
 
-#: Thresholds are whole percents.
+#: Number of probability grades: thresholds are whole percents.
 GRADES = 100
 
 
 def grade(probability: Tensor) -> Tensor:
-    """Return how probable a building pixels are, in steps.
+    """Return the building probability as whole grades.
 
     Args:
         probability: Of building, in [0, 1], any shape.
@@ -36,14 +35,14 @@ def grade(probability: Tensor) -> Tensor:
 
 
 def best_threshold(counts: Tensor) -> float | None:
-    """Return the threshold of the best F1 of the building pixels.
+    """Return the threshold with the highest F1 of the building pixels.
 
     Args:
         counts: ``(GRADES, 2)``, labelled pixels by grade and class.
 
     Returns:
-        Above 0 and below 1; among equals the highest. None where no threshold tells
-        pixels apart better than to call all of them building.
+        In (0, 1), the highest among equals. None if no threshold is better than to call
+        all pixels building.
 
     Raises:
         ShapeError: If the counts have another shape.
@@ -51,7 +50,7 @@ def best_threshold(counts: Tensor) -> float | None:
     References:
         Z. C. Lipton, C. Elkan, B. Naryanaswamy, Optimal Thresholding of Classifiers to
         Maximize F1 Measure, ECML PKDD 2014, https://arxiv.org/abs/1402.1892: for
-        calibrated probabilities it is half of the F1 that it reaches.
+        calibrated probabilities the best threshold is half of its F1.
     """
     if tuple(counts.shape) != (GRADES, 2):
         raise ShapeError(
@@ -68,7 +67,7 @@ def best_threshold(counts: Tensor) -> float | None:
 
 
 def class_matching(tables: Tensor) -> Matching:
-    """Return the matching of a head whose outputs are classes already.
+    """Return the matching of a head that outputs classes.
 
     Args:
         tables: ``(T, C, C)`` counts, as for :func:`geoseg.model.matching.match_clusters`.
@@ -79,10 +78,10 @@ def class_matching(tables: Tensor) -> Matching:
 
 
 def graded_matching(tables: Tensor) -> Matching:
-    """Return the matching of a head of two classes, with the threshold of the best F1.
+    """Return the matching of a head of two classes, with the threshold of highest F1.
 
     Args:
-        tables: ``(T, GRADES, 2)`` counts of grades, tile by tile.
+        tables: ``(T, GRADES, 2)`` counts of grades on each tile.
     """
     threshold = best_threshold(tables.sum(0))
     matching = class_matching(fold_grades(tables, threshold))
@@ -94,11 +93,11 @@ def graded_matching(tables: Tensor) -> Matching:
 
 
 def fold_grades(tables: Tensor, threshold: float | None) -> Tensor:
-    """Sum ``(T, GRADES, 2)`` counts of grades into ``(T, 2, 2)`` of classes.
+    """Sum ``(T, GRADES, 2)`` counts of grades to ``(T, 2, 2)`` counts of classes.
 
     Args:
-        tables: Counts, tile by tile.
-        threshold: Pixels above it are building; None for one half.
+        tables: Counts of grades on each tile.
+        threshold: Pixels above it are building; None for 1/2.
     """
     split = GRADES // 2 if threshold is None else round(threshold * GRADES)
     below, above = tables[:, :split].sum(1), tables[:, split:].sum(1)
@@ -106,14 +105,14 @@ def fold_grades(tables: Tensor, threshold: float | None) -> Tensor:
 
 
 def move_threshold(probability: Tensor, threshold: float) -> Tensor:
-    """Change the odds of two classes so that a threshold comes to lie at one half.
+    """Rescale the odds of two classes so that a threshold moves to 1/2.
 
-    All that follows (blending, the most probable class, the mean probability of a
-    footprint) then needs to know of no threshold. The order of pixels stays.
+    Later steps (blending, the most probable class, the mean probability of a footprint)
+    then need no threshold. The order of pixels stays.
 
     Args:
         probability: ``(N, 2, H, W)``, sums to one over classes.
-        threshold: Of building, above 0 and below 1.
+        threshold: Of building, in (0, 1).
 
     Returns:
         ``(N, 2, H, W)``, sums to one; 0 and 1 stay 0 and 1.

@@ -1,7 +1,7 @@
-"""Adjusted mutual information: how much clusters tell of classes, beyond chance.
+"""Adjusted mutual information (AMI) of clusters and classes.
 
-It needs no matching, so it compares clusterings with any number of clusters: 0 is what
-random clusters of the same sizes have on average, 1 is a perfect agreement.
+It needs no matching, so it compares clusterings with any number of clusters: random
+clusters of the same sizes have 0 on average, and perfect agreement is 1.
 
 References:
     N. X. Vinh, J. Epps, J. Bailey. Information Theoretic Measures for Clusterings
@@ -16,8 +16,8 @@ from geoseg.core.errors import ShapeError
 
 Floats = NDArray[np.float64]
 
-#: Terms of the expectation farther from the mean than so many standard deviations, and
-#: so many pixels, are below the precision of a float.
+#: The expectation leaves out terms farther from the mean than this many standard
+#: deviations and pixels: they are below the precision of a float.
 DEVIATIONS, PIXELS = 12.0, 60
 
 
@@ -28,12 +28,12 @@ def adjusted_mutual_information(
 
     Args:
         table: ``(..., K, C)`` counts.
-        expected: Expected mutual information, ``(...)``; by default exactly that of each
-            table. Resampled tables may share that of their sum: with many pixels it is
-            close to zero and hardly varies.
+        expected: Expected mutual information, ``(...)``; by default that of each table.
+            Resampled tables may share that of their sum: with many pixels it is close
+            to zero and hardly varies.
 
     Returns:
-        ``(...)`` at most 1; ``nan`` where all is one class and one cluster.
+        ``(...)`` at most 1; ``nan`` for a single class and a single cluster.
 
     Raises:
         ShapeError: If there are fewer than two dimensions.
@@ -55,12 +55,11 @@ def adjusted_mutual_information(
 
 
 def expected_mutual_information(table: NDArray[np.floating]) -> float:
-    """Return the mean mutual information of random tables with these row and column sums.
+    """Return the mean mutual information of random tables with the same margins.
 
-    Equation 24a of Vinh et al.: pixels are dealt out at random, so that each cell is
-    hypergeometric. Its sum runs over the counts that have a probability above the
-    precision of a float, some standard deviations about the mean: the cost grows with
-    the root of the number of pixels.
+    Equation 24a of Vinh et al.: pixels are assigned at random, so each cell is
+    hypergeometric. The sum covers only counts near the mean (:data:`DEVIATIONS`), so
+    the cost grows with the square root of the number of pixels.
 
     Args:
         table: ``(K, C)`` counts.
@@ -77,7 +76,7 @@ def expected_mutual_information(table: NDArray[np.floating]) -> float:
 
 
 def _cell(row: float, column: float, total: float) -> float:
-    """Return one cell's part of the expectation."""
+    """Return the contribution of one cell to the expectation."""
     from scipy.special import gammaln
 
     mean = row * column / total
@@ -104,7 +103,7 @@ def _cell(row: float, column: float, total: float) -> float:
 
 
 def _entropy(counts: Floats) -> Floats:
-    """Return the entropy in nats of ``(..., n)`` counts; that of nothing is 0."""
+    """Return the entropy in nats of ``(..., n)`` counts; 0 if all counts are 0."""
     total = np.maximum(counts.sum(-1, keepdims=True), 1.0)
     shares = counts / total
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)

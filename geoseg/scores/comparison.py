@@ -1,4 +1,4 @@
-"""Maps of the same tiles compared by every score that counts.
+"""Compare maps of the same tiles by every score of the verdict.
 
 A map is better than another when one of its scores is higher beyond chance and none is
 lower beyond chance: pixels and footprints can disagree.
@@ -37,14 +37,14 @@ _METRICS: dict[str, Metric] = {
 
 
 class Gain(NamedTuple):
-    """What a map gains over the best of its rivals in one score.
+    """Difference of a map's score from the best of its rivals.
 
     Attributes:
         key: Of the score, in :data:`SCORE_NAMES`.
-        rival: Number of that rival, in the order given.
+        rival: Index of that rival, in the order given.
         score: Of that rival.
-        gain: Own score less the rival's, with the 95 % interval over resampled tiles.
-        spread: Standard deviation of the gain over runs; ``nan`` of one run.
+        gain: Own score minus the rival's, with the 95 % interval over resampled tiles.
+        spread: Standard deviation of the gain over runs; ``nan`` for one run.
         runs: Number of runs compared.
     """
 
@@ -57,9 +57,9 @@ class Gain(NamedTuple):
 
     @property
     def direction(self) -> int:
-        """1 if higher beyond chance, −1 if lower beyond chance, else 0.
+        """Return 1 if higher beyond chance, −1 if lower beyond chance, else 0.
 
-        The interval must leave out zero, and the gain must exceed its spread over runs.
+        The interval must exclude zero, and the gain must exceed its spread over runs.
         """
         if abs(self.gain.value) <= self.spread:
             return 0
@@ -67,15 +67,15 @@ class Gain(NamedTuple):
 
 
 def main_key(class_names: Sequence[str]) -> str:
-    """Return the score that maps are ranked by: IoU of building, or the mean IoU.
+    """Return the score by which maps are ranked: IoU of building, or the mean IoU.
 
-    With more than two classes the IoU of one of them says nothing of the others.
+    With more than two classes, the IoU of one class ignores the others.
     """
     return "iou" if len(class_names) == 2 else "mean_iou"
 
 
 def judged_keys(scores: Scores) -> tuple[str, ...]:
-    """Return the scores that a verdict weighs, the main one first."""
+    """Return the scores that decide a verdict, the main one first."""
     main = main_key(scores.class_names)
     return (main, "polygon_f1") if main == "iou" else (main,)
 
@@ -111,7 +111,7 @@ def gains(own: Runs, rivals: Sequence[Runs], *, seed: int = 0) -> list[Gain]:
 
 
 def standing(compared: Sequence[Gain]) -> Standing:
-    """Judge by all scores: better or worse only where none says the opposite."""
+    """Return better or worse only if no score says the opposite."""
     directions = {gain.direction for gain in compared}
     if {1, -1} <= directions:
         return "mixed"
@@ -121,14 +121,14 @@ def standing(compared: Sequence[Gain]) -> Standing:
 
 
 def _gain(own: Runs, rival: Runs, key: str, seed: int) -> tuple[Interval, float, int]:
-    """Return the mean gain with its interval over tiles, its spread and the runs."""
+    """Return the mean gain with its interval, its spread and the number of runs."""
     metric = _METRICS[key]
 
     def difference(counts: NDArray[Any]) -> Floats:
         scores = metric(counts)
         return np.asarray(scores[..., 0] - scores[..., 1])
 
-    # runs on the same tiles are resampled alike, other splits by themselves
+    # runs on the same tiles share their resamples; other splits have their own
     tiles = [tuple(tile.tile for tile in run.tiles) for run in own]
     splits = list(dict.fromkeys(tiles))
     values, drawn = [], []
@@ -151,7 +151,7 @@ def _gain(own: Runs, rival: Runs, key: str, seed: int) -> tuple[Interval, float,
 
 
 def _counts(scores: Scores, key: str) -> NDArray[np.int64] | None:
-    """Return ``(T, …)`` counts that a score is made of, or None if not counted."""
+    """Return the ``(T, …)`` counts of a score, or None if not counted."""
     return scores.polygons if key == "polygon_f1" else scores.confusions
 
 

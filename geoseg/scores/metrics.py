@@ -1,13 +1,13 @@
-"""Scores from counts of pixels and of footprints, with their controls and intervals.
+"""Compute scores from counts of pixels and footprints, with controls and intervals.
 
-Everything starts from a confusion matrix, ``confusion[i, j]`` = number of pixels of
-reference class ``i`` that were predicted as class ``j``. Matrices add up: those of the
-tiles sum to that of the scene, which is what gets scored, so that a tile weighs as much
-as the pixels it has. All functions are vectorised over leading dimensions.
+Pixel scores start from a confusion matrix: ``confusion[i, j]`` is the number of pixels
+of reference class ``i`` that were predicted as class ``j``. The matrices of all tiles
+are summed and the sum is scored, so a tile weighs as much as the pixels it has. All
+functions are vectorised over leading dimensions.
 
-Degenerate cases: a score whose denominator is zero is ``nan`` (:func:`to_json` makes it
-``None``), never 0 or 1. So the IoU of a class that is neither in the reference nor in
-the prediction is ``nan``; that of a class that is there and was never predicted is 0.
+A score whose denominator is zero is ``nan`` (:func:`to_json` makes it ``None``), never
+0 or 1. The IoU of a class that is neither in the reference nor in the prediction is
+``nan``; that of a class in the reference that was never predicted is 0.
 
 References:
     J. Cohen, A coefficient of agreement for nominal scales, Educational and
@@ -29,7 +29,7 @@ Metric = Callable[[NDArray[Any]], Floats]
 
 
 def _ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Floats:
-    """Divide, ``nan`` where the denominator is zero."""
+    """Divide; return ``nan`` where the denominator is zero."""
     top = np.asarray(numerator, dtype=np.float64)
     bottom = np.asarray(denominator, dtype=np.float64)
     out = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
@@ -52,15 +52,15 @@ def _diagonal(matrix: NDArray[Any]) -> NDArray[Any]:
 
 
 def accuracy(confusion: NDArray[Any]) -> Floats:
-    """Return the share of pixels that got their class, ``(...)`` in [0, 1]."""
+    """Return the share of pixels with the right class, ``(...)`` in [0, 1]."""
     matrix = _checked(confusion)
     return _ratio(_diagonal(matrix).sum(-1), matrix.sum((-2, -1)))
 
 
 def majority_accuracy(confusion: NDArray[Any]) -> Floats:
-    """Return the accuracy of giving every pixel the reference's largest class.
+    """Return the accuracy of a map that is everywhere the reference's largest class.
 
-    The control without which no accuracy says anything; ``(...)`` in [1/C, 1].
+    An accuracy means little without this control; ``(...)`` in [1/C, 1].
     """
     matrix = _checked(confusion)
     return _ratio(matrix.sum(-1).max(-1), matrix.sum((-2, -1)))
@@ -79,7 +79,7 @@ def predicted_share(confusion: NDArray[Any]) -> Floats:
 
 
 def target_first(confusion: NDArray[Any], class_id: int) -> NDArray[Any]:
-    """Swap a class with class 1, so that the scores of building are those of the class.
+    """Swap a class with class 1, so that the scores of building apply to the class.
 
     Args:
         confusion: ``(..., C, C)``.
@@ -99,13 +99,13 @@ def class_iou(confusion: NDArray[Any]) -> Floats:
 
 
 def class_recall(confusion: NDArray[Any]) -> Floats:
-    """Return the share of every class's pixels that was found, ``(..., C)``."""
+    """Return the recall of every class's pixels, ``(..., C)`` in [0, 1]."""
     matrix = _checked(confusion)
     return _ratio(_diagonal(matrix), matrix.sum(-1))
 
 
 def class_precision(confusion: NDArray[Any]) -> Floats:
-    """Return the share of every class's predicted pixels that is right, ``(..., C)``."""
+    """Return the precision of every class's pixels, ``(..., C)`` in [0, 1]."""
     matrix = _checked(confusion)
     return _ratio(_diagonal(matrix), matrix.sum(-2))
 
@@ -145,7 +145,7 @@ def _mean_of_defined(values: Floats) -> Floats:
 
 
 def mean_iou(confusion: NDArray[Any]) -> Floats:
-    """Return the mean IoU over the classes that occur somewhere, ``(...)``."""
+    """Return the mean IoU over the classes in reference or prediction, ``(...)``."""
     return _mean_of_defined(class_iou(confusion))
 
 
@@ -182,7 +182,7 @@ PIXEL_METRICS: Mapping[str, Metric] = {
 
 
 class PolygonCounts(NamedTuple):
-    """Footprints found (tp), invented (fp) and missed (fn); counts of tiles add up."""
+    """Numbers of footprints found (tp), invented (fp) and missed (fn)."""
 
     tp: int
     fp: int
@@ -190,19 +190,19 @@ class PolygonCounts(NamedTuple):
 
 
 def polygon_f1(counts: NDArray[Any]) -> Floats:
-    """Return the F1 of footprints, ``(..., 3)`` counts tp, fp, fn to ``(...)``."""
+    """Return the F1 of footprints, ``(...)`` from ``(..., 3)`` counts tp, fp, fn."""
     tp, fp, fn = np.moveaxis(np.asarray(counts), -1, 0)
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
 def polygon_precision(counts: NDArray[Any]) -> Floats:
-    """Return the share of proposed footprints that are right, ``(..., 3)`` to ``(...)``."""
+    """Return the precision of footprints, ``(...)`` from ``(..., 3)`` counts."""
     tp, fp, _ = np.moveaxis(np.asarray(counts), -1, 0)
     return _ratio(tp, tp + fp)
 
 
 def polygon_recall(counts: NDArray[Any]) -> Floats:
-    """Return the share of reference footprints found, ``(..., 3)`` to ``(...)``."""
+    """Return the recall of footprints, ``(...)`` from ``(..., 3)`` counts."""
     tp, _, fn = np.moveaxis(np.asarray(counts), -1, 0)
     return _ratio(tp, tp + fn)
 
@@ -215,7 +215,7 @@ POLYGON_METRICS: Mapping[str, Metric] = {
 
 
 class Interval(NamedTuple):
-    """A score and the interval in which it would fall on other tiles like these."""
+    """A score with its confidence interval over tiles."""
 
     value: float
     low: float
@@ -230,16 +230,16 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Score the sum of the tiles' counts, with a percentile interval over tiles.
+    """Return the score of the tiles' summed counts, with a percentile interval.
 
-    Tiles are drawn with replacement, not pixels: the pixels of a tile are anything but
-    independent, and the number of tiles is the sample size that counts.
+    Tiles are drawn with replacement, not pixels: the pixels of a tile depend on each
+    other, so the sample size is the number of tiles.
 
     Args:
         per_tile: ``(T, ...)`` counts, for instance ``(T, C, C)`` confusion matrices.
         metric: Maps summed counts ``(S, ...)`` to scores ``(S,)``.
         samples: Number of resamples.
-        seed: Seed of the resampling; the same one gives the same interval.
+        seed: Seed of the resampling; equal seeds give equal intervals.
         level: Share of the resampled scores that the interval holds, in (0, 1).
 
     Returns:
@@ -264,7 +264,7 @@ def bootstrap_interval(
 def bootstrap_scores(
     per_tile: NDArray[Any], metric: Metric, *, samples: int = 1000, seed: int = 0
 ) -> Floats:
-    """Score tiles drawn with replacement, as :func:`bootstrap_interval` does.
+    """Return scores of resampled tiles, as :func:`bootstrap_interval` draws them.
 
     Args:
         per_tile: ``(T, ...)`` counts.
@@ -273,7 +273,7 @@ def bootstrap_scores(
         seed: Of the resampling.
 
     Returns:
-        ``(S,)``; nothing with fewer than two tiles.
+        ``(S,)``; empty with fewer than two tiles.
 
     Raises:
         ShapeError: If there is no tile.
@@ -298,14 +298,14 @@ def bootstrap_scores(
 
 
 def ends(scores: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Return the ends of the interval that holds a share of the scores.
+    """Return both ends of the percentile interval of scores.
 
     Args:
-        scores: ``(S,)``; those that are ``nan`` are left out.
-        level: The share, in (0, 1).
+        scores: ``(S,)``; ``nan`` values are left out.
+        level: Share of the scores inside, in (0, 1).
 
     Returns:
-        Both ``nan`` if there is no score.
+        Lower and upper end; both ``nan`` if there is no score.
     """
     known = scores[~np.isnan(scores)]
     if not len(known):
@@ -315,5 +315,5 @@ def ends(scores: Floats, level: float = 0.95) -> tuple[float, float]:
 
 
 def to_json(number: float) -> float | None:
-    """Return the number, None for ``nan`` (which JSON does not have)."""
+    """Return the number, or None for ``nan``, which JSON does not have."""
     return None if math.isnan(number) else float(number)

@@ -1,6 +1,6 @@
-"""Scores of several predictions on the same tiles: as JSON and as a table.
+"""Scores of predictions on the same tiles, and their JSON form.
 
-A score is that of the tiles' summed counts; its interval comes from resampling tiles.
+Scores are computed from the tiles' summed counts, their intervals by resampling tiles.
 """
 
 import json
@@ -30,14 +30,13 @@ from geoseg.scores.metrics import (
 
 @dataclass(frozen=True, eq=False)
 class TileCounts:
-    """What was counted on a tile.
+    """Pixel and footprint counts of a tile.
 
     Attributes:
         tile: Its id.
         confusion: ``(C, C)`` int64, reference classes in rows.
-        polygons: Footprints of the scores' target class found, invented, missed; None
-            where not counted.
-        other_polygons: Those of other classes, by class id.
+        polygons: Footprint counts of the target class; None if not counted.
+        other_polygons: Footprint counts of other classes, by class id.
     """
 
     tile: str
@@ -48,17 +47,17 @@ class TileCounts:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """The counts of one prediction on some tiles, and the scores that follow.
+    """The counts of one prediction on some tiles, and the scores from them.
 
     Attributes:
-        name: In tables: ``iic/over``, ``colour k-means``, ``majority``.
+        name: Name in tables: ``iic/over``, ``colour k-means``, ``majority``.
         class_names: Of the ids, background first.
         tiles: One or more.
-        role: Whether this is what is judged or a control to judge it by.
-        clusters: K, where it is known.
-        target: Id of the class that scores of one class are of: IoU, F1, precision,
-            recall, shares and footprints.
-        sparse: Whether the labels were sparse, so that there are no footprints to count.
+        role: Whether this is a judged prediction or a control.
+        clusters: K, if known.
+        target: Id of the class of all one-class scores: IoU, F1, precision, recall,
+            shares and footprints.
+        sparse: Whether the labels were sparse, so that footprints cannot be counted.
     """
 
     name: str
@@ -71,7 +70,7 @@ class Scores:
 
     @property
     def confusions(self) -> npt.NDArray[np.int64]:
-        """``(T, C, C)``, one matrix per tile."""
+        """The confusion matrices of all tiles, ``(T, C, C)``."""
         return np.stack([tile.confusion for tile in self.tiles])
 
     def of_class(self, class_id: int) -> "Scores":
@@ -87,7 +86,7 @@ class Scores:
 
     @property
     def polygons(self) -> npt.NDArray[np.int64] | None:
-        """``(T, 3)`` counts tp, fp, fn of the target, None where not counted."""
+        """The target's footprint counts tp, fp, fn, ``(T, 3)``; None if not counted."""
         counts = [tile.polygons for tile in self.tiles if tile.polygons is not None]
         if len(counts) != len(self.tiles):
             return None
@@ -98,23 +97,25 @@ class Scores:
     ) -> dict[str, Interval]:
         """Return every score with its interval over tiles, by name.
 
-        The names are those of :data:`geoseg.scores.metrics.PIXEL_METRICS`, whose building is
-        the target, and, where footprints were counted,
+        The names are those of :data:`geoseg.scores.metrics.PIXEL_METRICS`, with the
+        target as building, and, if footprints were counted, of
         :data:`geoseg.scores.metrics.POLYGON_METRICS`.
         """
         options = {"samples": samples, "seed": seed}
         confusions = target_first(self.confusions, self.target)
-        found = {
+        scores = {
             name: bootstrap_interval(confusions, metric, level=level, **options)
             for name, metric in PIXEL_METRICS.items()
         }
         if (counts := self.polygons) is not None:
             for name, metric in POLYGON_METRICS.items():
-                found[name] = bootstrap_interval(counts, metric, level=level, **options)
-        return found
+                scores[name] = bootstrap_interval(
+                    counts, metric, level=level, **options
+                )
+        return scores
 
     def to_json(self, *, samples: int = 1000, seed: int = 0) -> dict[str, Any]:
-        """Return plain JSON values; a score that is undefined is None."""
+        """Return plain JSON values; undefined scores are None."""
         total = self.confusions.sum(0)
         options = {"samples": samples, "seed": seed}
         return {
@@ -136,7 +137,7 @@ class Scores:
 
     @classmethod
     def from_json(cls, values: Any) -> "Scores":
-        """Rebuild the counts of what :meth:`to_json` returned.
+        """Rebuild the counts from the values of :meth:`to_json`.
 
         Raises:
             StoredError: If a value is missing or malformed.
@@ -157,16 +158,16 @@ class Scores:
         )
 
     def _classes_json(self, options: Mapping[str, int]) -> dict[str, Any]:
-        """Return the scores of every class where there are more than two."""
+        """Return the scores of every class if there are more than two."""
         if len(self.class_names) == 2:
             return {}
         classes = {}
         for class_id, name in enumerate(self.class_names):
             scores = self.of_class(class_id).metrics(**options)
-            found = {
+            renamed = {
                 CLASS_METRICS[k]: v for k, v in scores.items() if k in CLASS_METRICS
             }
-            classes[name] = _metrics_json(found)
+            classes[name] = _metrics_json(renamed)
         return {"target": self.class_names[self.target], "classes": classes}
 
     def _tile_json(self, tile: TileCounts) -> dict[str, Any]:
@@ -257,10 +258,10 @@ MAJORITY_NAME, EVERYTHING_NAME = "majority", "everything is building"
 
 
 def constant_controls(scores: Scores, commonest: int | None = None) -> list[Scores]:
-    """Return the controls that need no image: each calls every pixel the same class.
+    """Return the scores of constant maps, the controls that need no image.
 
-    They are the commonest class and, of two classes, building everywhere where that is
-    another map.
+    They are the commonest class everywhere and, with two classes, building everywhere
+    if that is another map.
 
     Args:
         scores: Of any map of the tiles.
@@ -274,12 +275,12 @@ def constant_controls(scores: Scores, commonest: int | None = None) -> list[Scor
 
 
 def majority_scores(scores: Scores, commonest: int | None = None) -> Scores:
-    """Return the control that calls every pixel of these tiles the commonest class.
+    """Return the scores of a map that is the commonest class everywhere.
 
     Args:
         scores: Of any map of these tiles.
-        commonest: Id of the class that is commonest where labels may be looked at;
-            None: on these very tiles, the best that a constant can do.
+        commonest: Id of the commonest class on the matching tiles; None: that on these
+            tiles, which is the best constant map.
     """
     winner = commonest
     if winner is None:
@@ -288,15 +289,15 @@ def majority_scores(scores: Scores, commonest: int | None = None) -> Scores:
 
 
 def constant_scores(scores: Scores, class_id: int, name: str) -> Scores:
-    """Return the control that calls every pixel of these tiles one class.
+    """Return the scores of a map that is one class everywhere.
 
-    It proposes no footprint where that is background; where it is another class, one
-    footprint would be the whole tile, and footprints are not counted.
+    A map of background has no footprints. With another class the whole tile would be
+    one footprint, so footprints are not counted.
 
     Args:
         scores: Of any map of these tiles.
         class_id: The class.
-        name: In tables.
+        name: Name in tables.
     """
     tiles = []
     for tile, confusion in zip(scores.tiles, scores.confusions, strict=True):
@@ -324,7 +325,7 @@ def write_scores(
     seed: int = 0,
     overwrite: bool = False,
 ) -> None:
-    """Write the scores of several entries to a JSON file.
+    """Write the scores of several predictions to a JSON file.
 
     Raises:
         OutputExistsError: If the file exists and ``overwrite`` is False.

@@ -9,7 +9,7 @@ from geoseg.scores.documents import Cell, Column, Document, Row, Table, score_ce
 from geoseg.scores.metrics import PIXEL_METRICS, Interval, class_iou, target_first
 from geoseg.scores.scores import Scores
 
-#: Columns of the table: heading, score, whether its interval is shown.
+#: Columns with two classes: heading, score, whether the interval is shown.
 TABLE_COLUMNS = (
     ("IoU", "iou", True),
     ("F1", "f1", True),
@@ -24,14 +24,14 @@ TABLE_COLUMNS = (
 SPARSE_NOTE = (
     " Footprints are not counted: sparse labels do not say where a building ends."
 )
-#: With more than two classes: the scores over all of them …
+#: Columns with more than two classes: scores over all classes.
 OVERALL_COLUMNS = (
     ("mean IoU", "mean_iou", True),
     ("accuracy", "accuracy", True),
     ("balanced", "balanced_accuracy", False),
     ("κ", "kappa", False),
 )
-#: … and those of each class.
+#: Columns with more than two classes: scores of each class.
 CLASS_COLUMNS = (
     ("IoU", "iou", True),
     ("F1", "f1", False),

@@ -1,7 +1,7 @@
-"""Training of any method through Lightning, resumable bit for bit.
+"""Train any method with Lightning; a resumed training gives the same bits.
 
-:func:`geoseg.training.engine.fit` trains here, and
-:func:`geoseg.training.processes.fit_on_devices` in a process for each device. Both
-modules import Lightning, which takes seconds; those that say what a training is told,
-and what comes out of it, do not.
+:func:`geoseg.training.engine.fit` trains in this process, and
+:func:`geoseg.training.processes.fit_on_devices` in one process per device. Both modules
+import Lightning, which takes seconds; the modules of limits, schedules and tables do
+not.
 """

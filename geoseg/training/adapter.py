@@ -1,8 +1,8 @@
-"""The Lightning module that trains any method.
+"""Wrap any method in a Lightning module.
 
-Lightning sees one endless epoch. Which patches come next follows from the number of
-steps made, which the checkpoint holds, so that a run killed anywhere goes on with the
-very batch that it would have taken. Epochs are geoseg's own: passes over the loader.
+Lightning sees one endless epoch. The number of steps, which the checkpoint holds,
+determines the next patches, so a killed run resumes with exactly the batch that came
+next. geoseg's own epochs are passes over the loader.
 """
 
 import logging
@@ -26,26 +26,26 @@ log = logging.getLogger(__name__)
 
 
 class _TimeOver(Exception):
-    """The time is over before an epoch has begun."""
+    """The time is over before an epoch begins."""
 
 
 class Adapter(L.LightningModule):
-    """Makes a Lightning module of any method; callbacks read its state.
+    """Wraps any method as a Lightning module, whose state callbacks read.
 
     Args:
         method: Trained in place.
-        loader: One batch a step and device.
+        loader: One batch per step and device.
         seed: Keys the views.
-        steps: Of the whole training, if that is known.
+        steps: Of the whole training, if known.
         schedule: Of the learning rate.
-        accumulate: Equal parts that a batch goes through the network in.
+        accumulate: Number of equal parts into which a batch is split.
 
     Attributes:
         steps_made: Optimiser steps, resumed parts included.
-        patches: Of one step on this device, once there was a step.
-        time_is_over: Asks whether to stop within what begins an epoch, on all ranks at
-            once; None: never.
-        ended: Whether that was so.
+        patches: Number of patches of one step on this device, after the first step.
+        time_is_over: Returns whether to stop while an epoch begins, on all ranks
+            together; None: never.
+        ended: Whether the training stopped for that reason.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Adapter(L.LightningModule):
 
     @property
     def between_steps(self) -> bool:
-        """Whether the last step is whole, all its parts seen."""
+        """Whether all parts of the last step are done."""
         return not self._parts
 
     @property
@@ -126,10 +126,10 @@ class Adapter(L.LightningModule):
         return StepContext(epoch, self.steps_made, self.seed)
 
     def on_train_batch_start(self, batch: PatchBatch, batch_idx: int) -> int | None:
-        """Begin the epoch that a step is the first of; -1 ends the training instead.
+        """Begin an epoch at its first step; return -1 to end the training instead.
 
-        An epoch whose time is over is as if it had never been begun: a training that
-        goes on from here begins it anew.
+        If the time is over while an epoch begins, nothing of it is kept: a resumed
+        training begins it again.
         """
         context = self._context()
         if context.epoch == self.epoch_begun:
@@ -146,22 +146,22 @@ class Adapter(L.LightningModule):
             if self.steps_made == 0:
                 log.warning(
                     "the time is over before the first step, while the first epoch "
-                    "begins: give more --max-time, or a smaller --fit-patches"
+                    "begins: raise --max-time or lower --fit-patches"
                 )
             return -1
         self.epoch_begun = context.epoch
         return None
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Move the schedule on, but not for the step that an ended training left out."""
+        """Advance the schedule, except for a step that the end of training skipped."""
         if not self.ended:
             super().lr_scheduler_step(scheduler, metric)
 
     def _patches_of(self, context: StepContext) -> Iterator[PatchBatch]:
-        """Yield what begins an epoch: all its patches, or as many as a fit reads.
+        """Yield the patches with which a method begins an epoch.
 
         Raises:
-            _TimeOver: If there is no time left for more.
+            _TimeOver: If the time is over.
         """
         whole = self.method.labels_epochs
         loader = self.loader if whole else self.loader.thinned()
@@ -171,7 +171,7 @@ class Adapter(L.LightningModule):
             yield batch.to(self.device)
 
     def _note(self, output: StepOutput, patches: int) -> None:
-        """Keep what a part logs; after the last part, its mean over parts and ranks."""
+        """Store the numbers of a part; after the last one, average parts and ranks."""
         self._parts.append(
             ({"loss": output.loss.detach(), **output.logs}, output.areas)
         )
@@ -214,8 +214,8 @@ class Adapter(L.LightningModule):
         ):
             if state[name] != own:
                 raise TrainingError(
-                    f"{CHECKPOINT_NAME} is of a training with {name} {state[name]}, "
-                    f"found {own}: go on with as many, or start a new run"
+                    f"{CHECKPOINT_NAME} is from a training with {name} {state[name]}, "
+                    f"found {own}: resume with the same number, or start a new run"
                 )
         self.steps_made = state["steps_made"]
         self.epoch_begun = state["epoch_begun"]
@@ -231,7 +231,7 @@ def _mean(parts: list[Any]) -> dict[str, Tensor]:
 
 
 class _Stream:
-    """The batches of all epochs in a row, from a given one on; it has no length."""
+    """The batches of all epochs one after another; it has no length."""
 
     def __init__(self, loader: EpochLoader, start: int, parts: int) -> None:
         self.loader = loader
@@ -250,7 +250,8 @@ def _split(batch: PatchBatch, parts: int) -> Iterator[PatchBatch]:
     size, rest = divmod(len(batch), parts)
     if rest or not size:
         raise TrainingError(
-            f"a batch of {counted(len(batch), 'patch')} does not fall into {parts} equal parts"
+            f"a batch of {counted(len(batch), 'patch')} cannot be split into {parts} "
+            "equal parts"
         )
     for start in range(0, len(batch), size):
         part = slice(start, start + size)

@@ -1,4 +1,4 @@
-"""The early end of a training whose clusters have collapsed."""
+"""Stop a training whose clusters have collapsed."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,30 +9,30 @@ from geoseg.core.words import counted
 from geoseg.training.adapter import Adapter
 from geoseg.training.callbacks import StepCallback, any_rank
 
-#: Trained steps of the head before anything counts: an untrained network has clusters of
-#: any size, and is sure of none.
+#: Steps of the head before it is judged: the clusters of an untrained network have any
+#: size, and its confidence is low.
 GRACE_STEPS = 100
-#: Entropy of the cluster sizes over ln K below which a head holds nothing: at K = 24
-#: that of two clusters. On real tiles the smoothed one stays above 0.8 after 50 steps.
+#: Entropy of the cluster sizes over ln K below which a head counts as collapsed: at
+#: K = 24 that of two clusters. On real tiles it stays above 0.8 after 50 steps.
 LEAST_ENTROPY = 0.2
-#: How long it has to stay below.
+#: Steps that the entropy must stay below.
 SMALL_STEPS = 100
-#: Confidence above chance, (c - 1/K) / (1 - 1/K), below which no pixel has a cluster. On
-#: real tiles it passes 0.05 within 50 steps.
+#: Confidence above chance, (c - 1/K) / (1 - 1/K), below which a head counts as
+#: collapsed. On real tiles it passes 0.05 within 50 steps.
 LEAST_CONFIDENCE = 0.02
-#: How long it has to stay below; learning may take its time to begin.
+#: Steps that the confidence must stay below; learning may begin late.
 UNSURE_STEPS = 300
-#: Weight of a step in the running means: they remember about twenty steps.
+#: Weight of a step in the running means, which span about twenty steps.
 SMOOTHING = 0.05
 
 
 @dataclass
 class CollapseWatch:
-    """Follows one head's entropy and confidence.
+    """Tracks one head's entropy and confidence.
 
     Attributes:
         clusters: K of the head.
-        steps: Steps seen.
+        steps: Number of steps.
         entropy: Running mean, over ln K.
         confidence: Running mean of the mean highest probability.
         small: Steps in a row with too little entropy.
@@ -47,7 +47,7 @@ class CollapseWatch:
     unsure: int = 0
 
     def see(self, entropy: float, confidence: float) -> str | None:
-        """Take the numbers of a step; say what is wrong, or None.
+        """Add the numbers of a step; return the cause of a collapse, or None.
 
         Args:
             entropy: Of the cluster sizes over ln K, in [0, 1].
@@ -70,25 +70,25 @@ class CollapseWatch:
             )
         if self.unsure >= UNSURE_STEPS:
             return (
-                f"no pixel is surer of one cluster than of another (confidence "
+                f"no pixel prefers one cluster to another (confidence "
                 f"{self.confidence:.3f}, chance is {chance:.3f}, for {counted(self.unsure, 'step')})"
             )
         return None
 
 
 class CollapseStop(StepCallback):
-    """Ends the training when the default head has collapsed, and says what to try.
+    """Stops the training when the default head has collapsed.
 
-    Another head alone may collapse without harm to the map. Does nothing for methods
-    that do not log ``entropy`` and ``confidence``, nor where the head learns classes from
-    labels: one class may rightly have nearly all pixels.
+    The collapse of another head does not harm the map. Methods that do not log
+    ``entropy`` and ``confidence`` are not watched, nor are heads that learn classes
+    from labels: one class may rightly have nearly all pixels.
 
     Args:
         state: Of the training.
-        stop: Whether to end it; if not, the heads are watched for a later resume.
+        stop: Whether to stop it; if not, the head is only tracked for a later resume.
 
     Attributes:
-        said: What happened and what to try, or None.
+        said: Message with the cause and the advice, or None.
     """
 
     def __init__(self, state: Adapter, *, stop: bool) -> None:

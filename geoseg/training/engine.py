@@ -1,4 +1,4 @@
-"""The training of a method in this process, alone or as one of several."""
+"""Train a method in this process, alone or as one of several."""
 
 import logging
 import math
@@ -46,7 +46,7 @@ from geoseg.training.logs import AreasLog, MetricsLog, TensorBoardLog
 from geoseg.training.passes import TimedPasses
 from geoseg.training.profiling import profiler
 
-#: What Lightning would add by itself, and geoseg does in its own way or not at all.
+#: Switches off Lightning's defaults that geoseg replaces or does not need.
 _BARE: dict[str, Any] = {
     "max_epochs": -1,
     "logger": False,
@@ -56,7 +56,7 @@ _BARE: dict[str, Any] = {
     "use_distributed_sampler": False,
 }
 
-#: One process, whatever Lightning would make of the tasks of a job of SLURM or MPI.
+#: Forces one process, even inside a SLURM or MPI job that Lightning would detect.
 _ALONE: dict[str, Any] = {"devices": 1, "plugins": [LightningEnvironment()]}
 
 
@@ -71,23 +71,23 @@ def fit(
 ) -> FitResult:
     """Train a method on the patches of a loader.
 
-    Writes ``metrics.csv``, ``areas.csv`` and ``last.ckpt`` (for resuming this run, never
-    to be taken from others) into ``run``. The first Ctrl-C, or a scheduler's SIGTERM,
-    ends the training after the current step; the method is usable then.
+    Writes ``metrics.csv``, ``areas.csv`` and ``last.ckpt`` (only for resuming this run;
+    never load one from others) into ``run``. The first Ctrl-C, or a scheduler's
+    SIGTERM, ends the training after the current step, with a usable method.
 
     Args:
         method: Trained in place. Methods without ``gradient`` only ``finish``.
-        loader: One batch a step; its batches depend on seed and epoch alone.
+        loader: One batch per step; its batches depend only on seed and epoch.
         run: An existing folder.
         limits: When to stop; at least one must be set for methods with ``gradient``.
         group: Of processes that this one belongs to; see :func:`fit_on_devices`.
         **options: Those of :class:`FitOptions`.
 
     Raises:
-        ParameterError: If the schedule needs a number of steps that is not known, or
-            the method's loss does not allow to accumulate.
+        ParameterError: If the schedule needs a number of steps that is unknown, or the
+            method's loss does not allow ``accumulate``.
         TrainingError: If no limit is set, the loss is not finite, or the checkpoint is
-            of a training with other parts or devices.
+            from a training with another ``accumulate`` or number of devices.
     """
     if not method.gradient:
         finish(method, loader, seconds=limits.seconds)
@@ -122,12 +122,12 @@ def fit(
 def finish(
     method: Method, loader: EpochLoader, steps: int = 0, *, seconds: float = math.inf
 ) -> None:
-    """Let a method have its last look at the patches, with a bar for every pass.
+    """Run a method's last fit on the patches, with a bar for every pass.
 
     Args:
         method: Changed in place.
         loader: Of all patches; a fit reads those of a thinned epoch.
-        steps: Made before; they tell the epoch.
+        steps: Optimiser steps made before, which determine the epoch.
         seconds: Time for reading patches.
     """
     epoch = Epoch(loader.thinned(), steps // len(loader))
@@ -140,7 +140,7 @@ def _adapter(
     limits: Limits,
     options: FitOptions,
 ) -> Adapter:
-    """Make Lightning's view of the method, for which all must fit together.
+    """Wrap the method for Lightning, after checking that all options fit together.
 
     Raises:
         ParameterError, TrainingError: As :func:`fit`.
@@ -159,10 +159,10 @@ def _adapter(
 
 
 def _last_step(limits: Limits, steps_per_epoch: int) -> int | None:
-    """Return the step to stop at, or None where only the time limits.
+    """Return the step to stop at, or None if only the time is limited.
 
     Raises:
-        TrainingError: If nothing does.
+        TrainingError: If no limit is set.
     """
     steps = limits.steps(steps_per_epoch)
     if steps is None and limits.max_time is None:
@@ -219,7 +219,7 @@ def _logs(adapter: Adapter, run: Path, options: FitOptions) -> list[StepCallback
 
 @contextmanager
 def _own_signals() -> Iterator[None]:
-    """Put the handlers back afterwards: Lightning would leave its own for SIGTERM."""
+    """Restore the signal handlers: Lightning would leave its own for SIGTERM."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.getsignal(number) for number in numbers}
     try:
@@ -232,14 +232,14 @@ def _own_signals() -> Iterator[None]:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's greetings, and its quarrel with torch, from the user."""
+    """Hide Lightning's start messages and its warnings about torch."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        # Lightning 2.6 asks torch about trees in a way that torch 2.12 deprecates.
+        # Lightning 2.6 uses a function of torch that torch 2.12 deprecates.
         warnings.filterwarnings("ignore", "`isinstance.treespec, LeafSpec.`")
-        # A cluster's srun is for its users to call or not: processes are geoseg's own.
+        # geoseg starts its own processes, so the advice to use srun does not apply.
         warnings.filterwarnings("ignore", "The `srun` command is available")
         try:
             yield

@@ -1,4 +1,4 @@
-"""One process among several that train the same method, as Lightning has to see it."""
+"""Describe to Lightning a process that trains a method together with others."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +12,13 @@ from lightning.pytorch.strategies import DDPStrategy
 
 @dataclass(frozen=True)
 class Group:
-    """The place of a process in its group, whose connection stands already.
+    """A process's rank in its group of connected processes.
 
     Attributes:
-        rank: Number of the process, from 0; the first one writes the files.
+        rank: Number of the process, from 0; rank 0 writes the files.
         size: Number of processes.
-        folder: Of the group alone; the processes connect through a file in it, and a
-            file ``stop`` there asks all to end after the current step.
+        folder: Private to the group; the processes connect through a file in it, and a
+            file ``stop`` there ends all after the current step.
     """
 
     rank: int
@@ -26,37 +26,37 @@ class Group:
     folder: Path
 
     def asked_to_stop(self) -> bool:
-        """Return whether the process that leads the group wants an end."""
+        """Return whether the group's leader has requested the end."""
         return self.stop.exists()
 
     @property
     def stop(self) -> Path:
-        """The file that asks for an end."""
+        """The file whose presence requests the end."""
         return self.folder / "stop"
 
     @property
     def meeting(self) -> str:
-        """Where the processes find one another, in torch's words."""
+        """The address through which torch connects the processes."""
         return (self.folder / "meeting").as_uri()
 
     def trainer_options(self) -> dict[str, Any]:
-        """Return what Lightning's trainer needs to know of the group.
+        """Return the options of Lightning's trainer for the group.
 
-        Batch normalisation takes the statistics of each process's own patches: those of
-        eight patches of 128² are good enough, a common normalisation would wait for all
-        processes at every layer, and torch has it for CUDA alone. Running statistics
-        are those of the first process.
+        Batch normalisation uses the statistics of each process's own patches: eight
+        patches of 128² are enough, a shared normalisation would wait for all processes
+        at every layer, and torch has it only for CUDA. Running statistics are those of
+        the first process.
         """
         strategy = DDPStrategy(
             cluster_environment=_Standing(self.rank, self.size),
-            # methods may leave heads out of a step, as alternating ones do
+            # methods that alternate heads use only some of them in a step
             find_unused_parameters=True,
         )
         return {"devices": self.size, "strategy": strategy}
 
 
 class _Standing(ClusterEnvironment):
-    """An environment whose processes run and are connected."""
+    """A Lightning environment whose processes are already running and connected."""
 
     def __init__(self, rank: int, size: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _Standing(ClusterEnvironment):
     def creates_processes_externally(self) -> bool:
         return True
 
-    # Lightning asks for both only to connect the processes.
+    # Lightning would use both only to connect the processes.
     main_address = ""
     main_port = 0
 

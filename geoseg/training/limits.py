@@ -1,4 +1,4 @@
-"""What goes into a training and comes out of it, beside the method."""
+"""Limits and result of a training."""
 
 import math
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from geoseg.training.schedules import Schedule
 Precision = Literal["32-true", "bf16-mixed"]
 
 
-#: Part of a limited time that is kept for the last fit of a method that has one.
+#: Share of a limited time reserved for the last fit of methods that have one.
 LAST_FIT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """When to stop: whichever comes first.
+    """Limits of a training; it stops at the first one reached.
 
     Attributes:
         max_steps: Number of optimiser steps, or None.
         max_epochs: Number of passes over the loader, or None.
-        max_time: Wall-clock time of the steps, of what begins their epochs and of the
-            last fit, over all resumed parts, or None.
+        max_time: Wall-clock time of steps, beginnings of epochs and the last fit, over
+            all resumed parts, or None.
     """
 
     max_steps: int | None = None
@@ -34,11 +34,11 @@ class Limits:
 
     @property
     def seconds(self) -> float:
-        """The limit of the time; infinite if there is none."""
+        """The time limit in seconds; infinite if there is none."""
         return math.inf if self.max_time is None else self.max_time.total_seconds()
 
     def steps(self, steps_per_epoch: int) -> int | None:
-        """Return the step to stop at, or None where only the time limits."""
+        """Return the step to stop at, or None if only the time is limited."""
         limits = [self.max_steps] if self.max_steps is not None else []
         if self.max_epochs is not None:
             limits.append(self.max_epochs * steps_per_epoch)
@@ -84,14 +84,14 @@ class FitOptions:
 
 @dataclass(frozen=True)
 class FitResult:
-    """What happened.
+    """The result of a training.
 
     Attributes:
         steps: Optimiser steps made in all, resumed parts included.
         logs: The last logged numbers.
         signal: Number of the signal that ended the training early, or None.
-        collapse: What happened and what to try, if collapse ended it; else None.
-        seconds: Spent on steps and on beginning epochs, resumed parts included.
+        collapse: Cause and advice, if collapse ended it; else None.
+        seconds: Time of steps and beginnings of epochs, resumed parts included.
     """
 
     steps: int
@@ -107,14 +107,14 @@ class FitResult:
 
 
 def check_accumulation(method: Method | type[Method], parts: int) -> None:
-    """Refuse to add up the gradients of parts where they do not make the whole.
+    """Raise if the gradients of parts do not add up to that of the batch.
 
     Raises:
         ParameterError: If the method's loss couples the batch.
     """
     if parts > 1 and method.couples_batch:
         raise ParameterError(
-            f"--accumulate {parts} is not a larger batch for this method, whose loss "
-            "counts over the whole batch at once: give a larger --batch-size, more "
-            "--devices, or --precision bf16-mixed to save memory"
+            f"--accumulate {parts} does not work with this method, whose loss counts "
+            "over the whole batch at once: give a larger --batch-size, more --devices, "
+            "or --precision bf16-mixed to save memory"
         )

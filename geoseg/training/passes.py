@@ -1,4 +1,4 @@
-"""Passes of a fit over patches, which end in time."""
+"""Passes of a fit over patches, within a time limit."""
 
 import logging
 import math
@@ -12,16 +12,16 @@ log = logging.getLogger(__name__)
 
 
 class TimedPasses:
-    """Gives a fit the batches of an epoch, and no more of them when its time is over.
+    """Yields the batches of an epoch to a fit until its time is over.
 
-    The first pass reads one batch at least. Those that follow read as many as it did, so
-    that all passes of a fit see the same patches.
+    The first pass reads at least one batch. Later passes read as many batches as the
+    first, so that all passes of a fit see the same patches.
 
     Args:
-        epoch: Gives its batches anew at each call, in an order of which any beginning is
-            a fair sample; may have a length.
-        name: Of what is fitted, for the bar and the log.
-        seconds: Time for the first pass.
+        epoch: Returns the batches from the start at each call, in an order in which any
+            first part is a fair sample; may have a length.
+        name: Name of the fit, for the bar and the log.
+        seconds: Time limit of the first pass.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class TimedPasses:
         self.read: int | None = None  # batches of the first pass, once it is over
 
     def __call__(self) -> Iterator[PatchBatch]:
-        """Pass the batches on, with a bar."""
+        """Yield the batches, with a bar."""
         count = self.read
         if count is None and hasattr(self.epoch, "__len__"):
             count = len(self.epoch)
@@ -50,13 +50,15 @@ class TimedPasses:
         self.read = number
 
     def _over(self, number: int, count: int | None) -> bool:
-        """Tell whether the first pass has to end here, and say so."""
+        """Return whether the time of the first pass is over, and log it."""
         ends = self.read is None and number != count
         if not ends or time.monotonic() < self.until:
             return False
         log.warning(
-            "%s: the time is over after %d%s batches of patches, and the fit is one of "
-            "those: give more --max-time, or a smaller --fit-patches",
-            *(self.name, number, "" if count is None else f" of {count}"),
+            "%s: the time is over after %d%s batches of patches, and the fit uses only "
+            "those: raise --max-time or lower --fit-patches",
+            self.name,
+            number,
+            "" if count is None else f" of {count}",
         )
         return True

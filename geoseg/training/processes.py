@@ -1,8 +1,8 @@
-"""Training on several devices: a process for each, led by the one that calls.
+"""Train on several devices, in one process per device.
 
-The leader sends the method and the arguments of :func:`geoseg.training.engine.fit` to
-processes that it spawns, hands on their log, waits, and takes the trained weights from
-the first. Whatever ends one of them ends all.
+The calling process leads: it spawns the others, sends them the method and the arguments
+of :func:`geoseg.training.engine.fit`, passes on their log, waits, and takes the trained
+weights from the first. If one process ends, all end.
 """
 
 import io
@@ -34,10 +34,10 @@ from geoseg.training.spawned import end_with_leader
 
 log = logging.getLogger(__name__)
 
-#: How long to listen for the cause of a failure.
+#: Seconds to wait for further errors after a failure.
 AFTERMATH_SECONDS = 3.0
 
-#: Gives the loader of a rank in a group of some size; must be picklable.
+#: Returns the loader of a rank in a group of a size; must be picklable.
 Loaders = Callable[[int, int], EpochLoader]
 
 
@@ -50,37 +50,37 @@ def fit_on_devices(
     accelerator: str = "cpu",
     **options: Any,
 ) -> FitResult:
-    """Train a method in a process for each device, as one training.
+    """Train a method on several devices together, in one process per device.
 
-    On CUDA each process has a GPU of its own; on the CPU, one thread. The gradients are
-    averaged over the processes; a loss that couples the batch reduces its statistics
-    over them by itself. Ctrl-C and SIGTERM end all after the same step.
+    On CUDA each process has a GPU of its own; on the CPU, one thread. Gradients are
+    averaged over the processes; a loss over the whole batch sums its statistics over
+    them itself. Ctrl-C and SIGTERM end all after the same step.
 
-    Scripts that call this need ``if __name__ == "__main__":``, as all that spawn.
+    Scripts that call this need ``if __name__ == "__main__":``, because it spawns.
 
     Args:
         method: Trained in place.
-        loaders: Called in each process for its share of the patches.
+        loaders: Called in each process; returns the loader of its share of patches.
         devices: Number of processes, at least 2.
         run: As :func:`fit`.
         accelerator: ``cpu`` or ``cuda``.
-        **options: All others of :func:`fit`, picklable.
+        **options: All other arguments of :func:`fit`, picklable.
 
     Raises:
-        GeosegError: As :func:`fit`, from whatever process.
+        GeosegError: As :func:`fit`, from any process.
         TrainingError: If a process dies, or fails with another error.
     """
-    # Plain bytes: multiprocessing would let all processes share one set of weights.
+    # Plain bytes, because multiprocessing would share one set of weights.
     options |= {"run": run, "accelerator": accelerator}
     payload = pickle.dumps((method, loaders, options))
     context = multiprocessing.get_context("spawn")
-    # torch would warn of methods that happen to use all heads in their first step
+    # torch would warn about methods that use all heads in their first step
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     workers: list[tuple[BaseProcess, Connection]] = []
     process: BaseProcess
     with tempfile.TemporaryDirectory() as folder, StopSignals() as signals:
         groups = [Group(rank, devices, Path(folder)) for rank in range(devices)]
-        # a file and not an event of multiprocessing, which a kill would leave behind
+        # a file, because a kill would leave an event of multiprocessing behind
         signals.then = groups[0].stop.touch
         try:
             for group in groups:
@@ -92,7 +92,7 @@ def fit_on_devices(
             result, weights = _lead(workers, run)
         finally:
             for process, connection in workers:
-                # A process keeps nothing that a kill could break: files are renamed.
+                # A kill cannot damage files: they are written aside and renamed.
                 process.kill()
                 process.join()
                 connection.close()
@@ -107,12 +107,12 @@ def fit_on_devices(
 def _lead(
     workers: list[tuple[BaseProcess, Connection]], run: Path
 ) -> tuple[FitResult, bytes]:
-    """Hear all processes to their end; return what the first one made."""
+    """Receive messages until all processes end; return the first one's result."""
     open_ = {connection: rank for rank, (_, connection) in enumerate(workers)}
     results: dict[int, tuple[FitResult, bytes]] = {}
     failures: dict[int, TrainingError] = {}
-    # An unforeseen failure may only follow from the end of another process, which is
-    # what to report: so listen a little longer.
+    # An unexpected failure may follow from the end of another process, whose error is
+    # the one to report: so wait a little longer.
     while ready := wait(list(open_), AFTERMATH_SECONDS if failures else None):
         for connection in ready:
             assert isinstance(connection, Connection)
@@ -142,15 +142,15 @@ def _death(process: BaseProcess, rank: int, run: Path) -> TrainingError:
     code = process.exitcode or 0
     how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
     return TrainingError(
-        f"the process of device {rank} died ({how}), and all others with it: go on with "
-        f"geoseg train --resume {run}"
+        f"the process of device {rank} died ({how}), and all others were ended: resume "
+        f"with geoseg train --resume {run}"
     )
 
 
 def _work(group: Group, connection: Connection, payload: bytes) -> None:
-    """Train as one of the group; the body of a spawned process."""
+    """Train as one process of the group; the target of a spawned process."""
     end_with_leader()
-    for number in (signal.SIGINT, signal.SIGTERM):  # the leader's affair
+    for number in (signal.SIGINT, signal.SIGTERM):  # the leader handles them
         signal.signal(number, signal.SIG_IGN)
 
     def send(kind: str, content: Any) -> None:
@@ -165,24 +165,24 @@ def _work(group: Group, connection: Connection, payload: bytes) -> None:
         if group.rank == 0:
             torch.save(method.state_dict(), weights)
         send("result", (result, weights.getvalue()))
-        dist.barrier()  # none leaves while another may still need it
+        dist.barrier()  # no process leaves while another may still need it
         dist.destroy_process_group()
     except GeosegError as error:
         send("error", error)
     except Exception as error:
         log.debug("%s", traceback.format_exc())
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         send(
             "failure",
             TrainingError(
-                f"device {group.rank} failed with {type(error).__name__}: {said}; "
+                f"device {group.rank} failed with {type(error).__name__}: {message}; "
                 "geoseg -v train says more"
             ),
         )
 
 
 def _connect(group: Group, accelerator: str) -> None:
-    """Join the group through a file, which needs no port and no name of the machine."""
+    """Connect to the group through a file, which needs no port or host name."""
     torch.set_num_threads(1)
     cuda = accelerator == "cuda"
     if cuda:
@@ -196,7 +196,7 @@ def _connect(group: Group, accelerator: str) -> None:
 
 
 def _log_through(send: Callable[[str, Any], None]) -> None:
-    """Let the leader log what this process says; it knows how much is wanted."""
+    """Send this process's log records to the leader, which applies the log level."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

@@ -1,4 +1,4 @@
-"""Learning rates over a training, as factors of the method's own rate."""
+"""Schedules of the learning rate, as factors of the method's own rate."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ MILESTONES = (0.5, 0.75)
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the learning rate goes, after ``warmup_steps`` in which it rises to its full.
+    """The course of the learning rate, after a linear rise over ``warmup_steps``.
 
     Attributes:
         name: ``constant``; ``cosine`` and ``linear``, which end at zero; ``step``, a
@@ -31,16 +31,15 @@ class Schedule:
     warmup_steps: int = 0
 
     def check(self, steps: int | None) -> None:
-        """Refuse a schedule that does not fit the length of the training.
+        """Raise if the schedule does not fit the length of the training.
 
         Raises:
-            ParameterError: If the number of steps is not known, or all are warm-up.
+            ParameterError: If the number of steps is unknown, or all are warm-up.
         """
         if self.name != "constant" and steps is None:
             raise ParameterError(
-                f"--lr-schedule {self.name} runs over a number of steps, but only a "
-                "time is given: give --max-steps or --max-epochs, beside --max-time if "
-                "you like"
+                f"--lr-schedule {self.name} needs the number of steps, but only a time "
+                "is given: give --max-steps or --max-epochs, with or without --max-time"
             )
         if steps is not None and self.warmup_steps >= steps:
             raise ParameterError(
@@ -53,7 +52,7 @@ class Schedule:
 
         Args:
             step: Optimiser steps made before it.
-            steps: Of the whole training; None is allowed for ``constant``.
+            steps: Of the whole training; may be None for ``constant``.
 
         Returns:
             In [0, 1].
@@ -79,12 +78,12 @@ class Schedule:
         steps: int | None,
         own: Callable[[int, int], float] = lambda group, step: 1.0,
     ) -> LambdaLR:
-        """Return torch's scheduler of all the optimiser's rates, to advance each step.
+        """Return torch's scheduler for all rates of the optimiser, one call per step.
 
         Args:
-            optimizer: Of one or several groups of parameters.
-            steps: Of the whole training, if that is known.
-            own: From the number of a group and of a step to a further factor.
+            optimizer: With one or several groups of parameters.
+            steps: Of the whole training, if known.
+            own: Returns a further factor for the number of a group and of a step.
         """
 
         # functions, not objects: torch would put an object into the checkpoint

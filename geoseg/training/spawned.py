@@ -1,4 +1,4 @@
-"""What processes do that another one spawned."""
+"""End spawned processes together with their leader."""
 
 import os
 import threading
@@ -7,7 +7,7 @@ from multiprocessing.process import parent_process
 
 
 def end_with_leader() -> None:
-    """Die as soon as the leader does, by a kill too; for the body of a process."""
+    """End this process as soon as its leader ends, even by a kill."""
     leader = parent_process()
     assert leader is not None
 

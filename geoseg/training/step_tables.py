@@ -1,4 +1,4 @@
-"""The tables that a training appends to: ``metrics.csv`` and ``areas.csv``."""
+"""Read the tables that a training appends to: ``metrics.csv`` and ``areas.csv``."""
 
 import csv
 import io
@@ -9,25 +9,25 @@ from pathlib import Path
 from geoseg.core.errors import TrainingError
 from geoseg.core.stored import StoredError, read_bytes
 
-#: Columns of ``areas.csv`` that hold words.
+#: Columns of ``areas.csv`` that hold text.
 WORDS = ("head",)
 
 
 def read_step_table(path: Path, words: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Return the rows of a table, as they are written; none of an absent one.
+    """Return the rows of a table as text; none if the file is absent.
 
-    A kill or a power cut may have spoilt the end of the file, of which no row counts.
+    Rows at the end of the file that a kill or a power cut damaged are left out.
 
     Args:
         path: Of the table.
-        words: Columns that hold words.
+        words: Columns that hold text.
 
     Returns:
-        Rows by column. ``step`` is a whole number; what is not empty in the columns that
-        hold no words is a finite number.
+        Column → cell of each row. ``step`` is a whole number; other cells, except text,
+        are finite numbers or empty.
 
     Raises:
-        TrainingError: If the table is damaged elsewhere.
+        TrainingError: If other rows are damaged.
     """
     if not path.exists():
         return []
@@ -35,8 +35,8 @@ def read_step_table(path: Path, words: Sequence[str] = ()) -> list[dict[str, str
         return _rows(read_bytes(path), words)
     except StoredError as error:
         raise TrainingError(
-            f"{path} is damaged ({error}), expected what geoseg train wrote: remove it, "
-            "the training can go on without"
+            f"{path} is damaged ({error}), expected a table written by geoseg train: "
+            "remove it, the training can continue without it"
         ) from error
 
 

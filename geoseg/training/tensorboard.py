@@ -1,4 +1,4 @@
-"""TensorBoard's writer, if it is installed: asked for before Lightning is imported."""
+"""Import TensorBoard's writer, and check before Lightning is imported."""
 
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def import_summary_writer() -> "type[SummaryWriter]":
-    """Return the class of TensorBoard's writers.
+    """Return TensorBoard's class of writers.
 
     Raises:
-        OutputError: If the package ``tensorboard`` is absent.
+        OutputError: If the package ``tensorboard`` is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter

@@ -73,7 +73,7 @@ AT_ONCE = {
 }
 #: These need the method, or know of devices, through torch.
 WITH_TORCH = {
-    TRAIN + "--accumulate 2": "is not a larger batch for this method",
+    TRAIN + "--accumulate 2": "does not work with this method",
     TRAIN + "--warmup-steps 9 --max-steps 9": "expected less than the 9 steps",
     TRAIN + "--lr-schedule cosine --max-time 00:01:00": "only a time is given",
     TRAIN + "--method color_kmeans --devices 2": "color_kmeans makes none",

@@ -140,7 +140,7 @@ def test_a_graph_of_one_size_is_no_graph_of_any(written, model):
 
 def test_what_is_no_onnx_is_refused(model, tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
-    with pytest.raises(ExportError, match="no valid ONNX"):
+    with pytest.raises(ExportError, match="not valid ONNX"):
         check_onnx(tmp_path / "broken.onnx", model, SMALL)
 
 

@@ -215,7 +215,7 @@ def test_a_loss_that_couples_the_batch_does_not_accumulate(tmp_path):
 
 
 def test_a_batch_that_does_not_fall_into_equal_parts_is_refused(tmp_path):
-    with pytest.raises(TrainingError, match="4 patches does not fall into 3 equal"):
+    with pytest.raises(TrainingError, match="4 patches cannot be split into 3 equal"):
         fit(
             seeded(PixelMean),
             NoiseLoader(patches=4),

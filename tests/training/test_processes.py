@@ -70,7 +70,7 @@ def test_two_processes_repeat_bit_for_bit_and_so_does_their_resume(tmp_path):
     parts = train(small_iic(), tmp_path / "parts", devices=2, resume=True)
     assert all(torch.equal(parts[name], whole[name]) for name in whole)
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
-    with pytest.raises(TrainingError, match="with devices 2, found 1: go on with as"):
+    with pytest.raises(TrainingError, match="with devices 2, found 1: resume with"):
         train(small_iic(), tmp_path / "parts", devices=1, resume=True)
 
 

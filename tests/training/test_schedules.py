@@ -63,7 +63,7 @@ def test_the_logged_rate_is_the_one_of_the_step_and_a_resume_goes_on_with_it(tmp
 
 
 def test_a_schedule_over_a_time_alone_is_refused():
-    with pytest.raises(ParameterError, match="--lr-schedule cosine runs over a number"):
+    with pytest.raises(ParameterError, match="--lr-schedule cosine needs the number"):
         Schedule("cosine").check(None)
     Schedule("constant", warmup_steps=10).check(None)
 
