@@ -1,7 +1,7 @@
-"""What settings alone say is wrong: refused before anything heavy is imported.
+"""Check settings before heavy modules are imported.
 
-A wrong word costs a moment so, and not the seconds in which rasterio and Lightning load
-and tiles are looked at.
+So a wrong setting is reported at once, not after the seconds that rasterio, Lightning
+and the inspection of tiles take.
 """
 
 import logging
@@ -17,7 +17,7 @@ from geoseg.runs.settings import RunSettings
 
 log = logging.getLogger(__name__)
 
-#: Settings of optimiser steps.
+#: Settings that apply only to methods with optimiser steps.
 STEP_SETTINGS = (
     *("max_steps", "max_epochs", "max_seconds", "lr_schedule", "warmup_steps"),
     *("accumulate", "checkpoint_steps", "stop_on_collapse", "tensorboard"),
@@ -26,22 +26,22 @@ STEP_SETTINGS = (
 
 
 def check_settings(settings: RunSettings, run: Path | None = None) -> None:
-    """Refuse settings that no tiles can make right; what needs no torch comes first.
+    """Raise if settings are wrong whatever the tiles are; checks without torch first.
 
     Args:
         settings: Of the run.
-        run: The folder that it is to fill, if one is chosen.
+        run: The folder of the run, if given.
 
     Raises:
-        ParameterError: If the method, a parameter or a class has no meaning, devices
-            are absent, the method has no steps to share out or none that accumulates,
-            the schedule does not fit the number of steps, a model to start from is
-            missing or too much, or restarts cannot be compared.
-        OutputExistsError: If the folder holds something.
-        DatasetError: If the images are absent, or the area is unknown.
-        LabelError: If the labels are.
+        ParameterError: If the method, a parameter or a class is unknown, devices are
+            absent, the method does not support several devices or accumulation, the
+            schedule does not fit the number of steps, a model to start from is missing
+            or superfluous, or restarts cannot be compared.
+        OutputExistsError: If the folder is not empty.
+        DatasetError: If the images are absent, or the AOI is unknown.
+        LabelError: If the labels are absent.
         ModelFileError: If the model to start from cannot be read.
-        OutputError: If TensorBoard is asked for and not installed.
+        OutputError: If TensorBoard is requested and not installed.
         TrainingError: If the method needs a package that is not installed.
     """
     need_method(settings.method)
@@ -58,11 +58,11 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
 
 
 def warn_of_unused(settings: RunSettings, *, profile: bool = False) -> None:
-    """Warn of settings of optimiser steps where the method makes none.
+    """Warn if settings of optimiser steps are given and the method makes none.
 
     Args:
-        settings: Of the run; those that are as by default need no warning.
-        profile: Whether steps are to be measured.
+        settings: Of the run; default values need no warning.
+        profile: Whether ``--profile`` is given.
     """
     if method_class(settings.method).gradient:
         return
@@ -71,12 +71,13 @@ def warn_of_unused(settings: RunSettings, *, profile: bool = False) -> None:
     if words:
         log.warning(
             "%s makes no optimiser steps: without effect is %s",
-            *(settings.method, " ".join(words)),
+            settings.method,
+            " ".join(words),
         )
 
 
 def _check_restarts(settings: RunSettings) -> None:
-    """Refuse restarts of a method that the matching tiles cannot judge."""
+    """Raise if the matching tiles cannot choose among restarts of the method."""
     if settings.restarts > 1 and method_class(settings.method).uses_labels:
         raise ParameterError(
             f"--restarts {settings.restarts} keeps the training that matches the labelled "
@@ -85,7 +86,7 @@ def _check_restarts(settings: RunSettings) -> None:
 
 
 def _check_steps(settings: RunSettings) -> None:
-    """Refuse ways to step that the method does not have."""
+    """Raise if the method does not support settings of optimiser steps."""
     from geoseg.training.limits import check_accumulation
 
     method = method_class(settings.method)
@@ -93,7 +94,7 @@ def _check_steps(settings: RunSettings) -> None:
     if not method.gradient:
         if settings.devices > 1:
             raise ParameterError(
-                f"--devices {settings.devices} shares out optimiser steps, and "
+                f"--devices {settings.devices} is for methods with optimiser steps, and "
                 f"{settings.method} makes none: leave it out"
             )
         return
@@ -108,10 +109,10 @@ def _check_steps(settings: RunSettings) -> None:
 
 
 def _check_method(settings: RunSettings) -> None:
-    """Refuse parameters that have no meaning, and a start that does not fit them."""
+    """Raise if parameters are unknown or do not fit the model to start from."""
     from geoseg.runs.starting import check_start, initial_card, parameters_of
 
     check_start(settings)
-    # Any bands will do.
+    # the names of bands do not matter here
     parameters = parameters_of(settings, ("red",) * 3, initial_card(settings))
     outline_method(settings, 3, parameters)

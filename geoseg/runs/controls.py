@@ -1,4 +1,4 @@
-"""Controls: what is to be had for little, fitted and scored beside a model."""
+"""Fit and score controls, the simple methods that a model has to beat."""
 
 import logging
 import math
@@ -36,21 +36,21 @@ def score_controls(
     drawn: bool = False,
     seconds: float = math.inf,
 ) -> list[Scores]:
-    """Fit, match and score the controls exactly as the model was.
+    """Fit, match and score the controls in the same way as the model.
 
-    Colour k-means and an untrained network of the model's own trunk have as many
-    clusters as the model's head, see the same patches, are matched on the same tiles; of
-    two classes both for F1 and for accuracy. A model that is itself one of them is not
-    scored a second time.
+    Colour k-means and an untrained network with the model's trunk have as many clusters
+    as the model's head, see the same patches and are matched on the same tiles; with
+    two classes, once for F1 and once for accuracy. A model that is itself one of them is
+    not scored twice.
 
     Args:
-        model: The matched model that they are compared with.
+        model: The matched model to compare with.
         test: Labelled tiles to score on.
         match: Labelled tiles to match on.
         batches: Patches of the training tiles.
         objective: Of the matching.
-        drawn: Score the pixels in their footprints, beside a file of footprints.
-        seconds: For reading the patches, of each control.
+        drawn: Score the pixels of their footprints, as for a file of footprints.
+        seconds: Time limit of each control for reading patches.
     """
     found = []
     for name, method in CONTROLS.items():
@@ -73,10 +73,10 @@ def score_controls(
 
 
 def _both_ways(control: Model, name: str) -> dict[str, Model]:
-    """Return a control of two classes as matched for F1 and for accuracy, by name.
+    """Return a control of two classes matched for F1 and for accuracy, by name.
 
-    Either can be the better rival: F1 fills roofs, accuracy parts footprints. With more
-    classes, or where both name the clusters alike, there is one.
+    Either can be the better one: F1 fills roofs, accuracy separates footprints. With
+    more classes, or if both give the same matching, there is only one.
     """
     head = control.card.head
     matching = control.card.matchings[head]
@@ -100,10 +100,10 @@ def _both_ways(control: Model, name: str) -> dict[str, Model]:
 def build_control(
     model: Model, method: str, batches: Batches, seconds: float = math.inf
 ) -> Model:
-    """Fit a control with as many clusters, and the same trunk, as a model.
+    """Fit a control with the same trunk and number of clusters as a model.
 
-    Beside a model that has learned its classes it has as many as it has by default: so
-    few clusters as there are classes would be a rival of straw.
+    For a model that learned classes it has the default number of clusters: with only as
+    many clusters as classes it would be too weak for a comparison.
     """
     parameters: dict[str, Any] = {}
     if not model.learned_classes:

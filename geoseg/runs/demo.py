@@ -1,4 +1,4 @@
-"""The whole road on the sample tiles: train → match → predict → polygons → scores."""
+"""Run all steps on the sample tiles: train → match → predict → polygons → scores."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ from geoseg.scores.documents import Document
 
 log = logging.getLogger(__name__)
 
-#: The settings of the demo: the best of those tried on two CPU cores in a few minutes
+#: Settings of the demo: the best of those tried for a few minutes on two CPU cores
 #: (docs/results.md has the others).
 DEMO = RunSettings(
     aoi="sample",
@@ -45,11 +45,11 @@ def run_demo(folder: Path, settings: RunSettings = DEMO) -> Document:
     """Train on the sample tiles and map those that training did not see.
 
     Writes ``run/`` (the model, its scores and pictures), ``buildings.geojson``,
-    ``classes/`` and ``buildings.png`` into ``folder``, replacing what an earlier demo
-    left there.
+    ``classes/`` and ``buildings.png`` into ``folder``, in place of those of an earlier
+    demo.
 
     Args:
-        folder: Made if it does not exist.
+        folder: Created if it does not exist.
         settings: Of the run.
 
     Returns:
@@ -83,9 +83,10 @@ def run_demo(folder: Path, settings: RunSettings = DEMO) -> Document:
     )
     draw_overlay(folder / "buildings.png", result.model, test[0], output)
     log.info(
-        "open %s, and %s in QGIS; then your own tiles: geoseg train --images tiles/ "
+        "open %s, and %s in QGIS; then use your own tiles: geoseg train --images tiles/ "
         "--labels labels/",
-        *(result.run / REPORT_NAME, output),
+        result.run / REPORT_NAME,
+        output,
     )
     return result.scores
 
@@ -94,13 +95,13 @@ def _remove_former(run: Path) -> None:
     """Remove the run of an earlier demo.
 
     Raises:
-        OutputExistsError: If it is another run, or none.
+        OutputExistsError: If the folder is not a run of the demo.
     """
     if run.is_dir() and not any(run.iterdir()):
         return
     if os.path.lexists(run):
         if run.is_symlink() or not is_run(run) or read_settings(run).aoi != "sample":
             raise OutputExistsError(
-                f"{run} is not of an earlier demo: give another folder with -o"
+                f"{run} is not from an earlier demo: give another folder with -o"
             )
         shutil.rmtree(run)

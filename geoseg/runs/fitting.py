@@ -1,6 +1,6 @@
-"""From the settings of a run to its training: limits, devices, what they allow.
+"""Train a method by the settings of a run: limits, schedule, devices.
 
-Torch is imported where it is needed, so that settings can be judged without it.
+Torch is imported only inside functions, so that settings can be checked without it.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from geoseg.training.limits import FitResult, Limits
     from geoseg.training.schedules import Schedule
 
-#: Steps of a training for which no limit is given.
+#: Steps of a training without a given limit.
 DEFAULT_STEPS = 600
 
 
 def check_device(device: str, devices: int = 1) -> None:
-    """Refuse devices that are not there.
+    """Raise if devices do not exist.
 
     Raises:
-        ParameterError: If there are none, or fewer, of that name.
+        ParameterError: If there are no, or too few, devices of that name.
     """
     if device == "cpu":
         return
@@ -41,21 +41,21 @@ def check_device(device: str, devices: int = 1) -> None:
             "there is no device 'cuda' here: choose --device cpu, or install the "
             "driver and a torch that was built for it"
         )
-    found = torch.cuda.device_count()
-    if devices > found:
+    count = torch.cuda.device_count()
+    if devices > count:
         raise ParameterError(
-            f"--devices is {devices}, but there are {found} CUDA devices here: choose "
-            "as many at most"
+            f"--devices is {devices}, but there are {count} CUDA devices here: choose "
+            "at most that many"
         )
 
 
 def outline_method(
     settings: RunSettings, channels: int, parameters: Mapping[str, Any]
 ) -> "Method":
-    """Build the method without any weights.
+    """Build the method without weights.
 
     Raises:
-        ParameterError: If a parameter is none, or the patches do not fit the network.
+        ParameterError: If a parameter is wrong, or the patches do not fit the network.
     """
     import torch
 
@@ -70,7 +70,7 @@ def outline_method(
 
 
 def check_schedule(settings: RunSettings, steps_per_epoch: int) -> None:
-    """Refuse a schedule that does not fit the number of steps.
+    """Raise if the schedule does not fit the number of steps.
 
     Args:
         settings: Of the run.
@@ -84,14 +84,14 @@ def check_schedule(settings: RunSettings, steps_per_epoch: int) -> None:
 
 
 def schedule_of(settings: RunSettings) -> "Schedule":
-    """Return how the learning rate goes."""
+    """Return the schedule of the learning rate."""
     from geoseg.training.schedules import Schedule
 
     return Schedule(settings.lr_schedule, settings.warmup_steps)
 
 
 def limits_of(settings: RunSettings) -> "Limits":
-    """Return when the training stops: by default after :data:`DEFAULT_STEPS`."""
+    """Return the limits of the training, by default :data:`DEFAULT_STEPS`."""
     from geoseg.training.limits import Limits
 
     limits = Limits(max_steps=settings.max_steps, max_epochs=settings.max_epochs)
@@ -110,15 +110,15 @@ def train_method(
     resume: bool,
     profile: bool = False,
 ) -> "FitResult":
-    """Train a method as the settings say, on one device or several.
+    """Train a method by the settings, on one device or several.
 
     Args:
         settings: Of the run.
         method: Trained in place, and left on the CPU.
         loader: Of all patches, for one device.
-        loaders: Gives the loader of a rank in a group of several devices.
+        loaders: Returns the loader of a rank in a group of devices.
         run: The run's folder.
-        resume: Go on from its checkpoint.
+        resume: Continue from its checkpoint.
         profile: Measure some steps.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Folders of runs: a new one for each, never one that holds something; their models."""
+"""Folders of runs: create them, check their state, find their models."""
 
 import json
 from collections.abc import Mapping
@@ -29,21 +29,21 @@ from geoseg.runs.settings import RunSettings, read_settings
 
 
 def new_run_folder(run: Path | None, stem: str) -> Path:
-    """Make the folder of a run.
+    """Create the folder of a run.
 
     Args:
         run: The folder, or None for ``runs/STEM-001`` or the next free number.
-        stem: What a numbered folder's name begins with.
+        stem: First part of a numbered folder's name.
 
     Raises:
-        OutputError: If it cannot be made.
+        OutputError: If it cannot be created.
         TrainingError: If no number is free.
     """
     try:
         (run or RUNS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"the folder {run or RUNS} cannot be made ({error.strerror}): give another "
+            f"folder {run or RUNS} cannot be created ({error.strerror}): give another "
             "one with -o"
         ) from error
     if run is not None:
@@ -59,15 +59,15 @@ def new_run_folder(run: Path | None, stem: str) -> Path:
 
 
 def is_run(folder: Path) -> bool:
-    """Tell whether a path is the folder of a run, or of a model alone."""
+    """Return whether a path is a folder with a run or with a model."""
     return any((folder / name).exists() for name in (MODEL_NAME, SETTINGS_NAME))
 
 
 def curves_of(run: Path) -> Path:
-    """Return the table of a run's numbers: of its newest training while it has none."""
+    """Return the path of a run's ``metrics.csv``, or else of its newest restart's."""
     own = run / METRICS_NAME
-    found = sorted(run.glob(f"{RESTARTS_NAME}/*/{METRICS_NAME}"), key=_written)
-    return found[-1] if found and not own.exists() else own
+    tables = sorted(run.glob(f"{RESTARTS_NAME}/*/{METRICS_NAME}"), key=_written)
+    return tables[-1] if tables and not own.exists() else own
 
 
 def _written(path: Path) -> float:
@@ -75,22 +75,22 @@ def _written(path: Path) -> float:
 
 
 def need_run(folder: Path) -> Path:
-    """Return the path of the settings of a run.
+    """Return the path of a run's settings.
 
     Raises:
-        TrainingError: If the folder is no run.
+        TrainingError: If the folder is not a run.
     """
     path = folder / SETTINGS_NAME
     if not path.is_file():
         raise TrainingError(
-            f"{folder} has no {SETTINGS_NAME}: expected the folder of a run that "
+            f"{folder} has no {SETTINGS_NAME}, expected the folder of a run that "
             "geoseg train began"
         )
     return path
 
 
 def newest_model(given: Path | None = None) -> Path:
-    """Return a run folder's model file, a file itself, or the newest run's.
+    """Return the path of a model file: the given one, a run's, or the newest run's.
 
     Args:
         given: A run folder or a model file; None for the newest run in ``runs``.
@@ -100,26 +100,26 @@ def newest_model(given: Path | None = None) -> Path:
     """
     if given is not None:
         return need_model(given / MODEL_NAME if given.is_dir() else given)
-    found = sorted(RUNS.glob(f"*/{MODEL_NAME}"), key=_age)
-    if not found:
+    models = sorted(RUNS.glob(f"*/{MODEL_NAME}"), key=_age)
+    if not models:
         raise ModelFileError(
             f"there is no model in {RUNS.resolve()}: train one with geoseg train, or "
             "name one with --model"
         )
-    return found[-1]
+    return models[-1]
 
 
 def _age(path: Path) -> tuple[float, Path]:
-    """When the run of a model began: a new matching of an old run makes it no newer."""
+    """Return when a model's run began: matching an old run again keeps its age."""
     settings = path.with_name(SETTINGS_NAME)
     return (settings if settings.exists() else path).stat().st_mtime, path
 
 
 def refuse_filled(run: Path) -> None:
-    """Refuse a folder that holds something, but for what a start left that failed.
+    """Raise if a folder is not empty, apart from files of a failed start.
 
     Raises:
-        OutputExistsError: If it does.
+        OutputExistsError: If it is not empty.
     """
     if run.exists() and not all(map(_left_over, run.iterdir())):
         raise OutputExistsError(
@@ -129,19 +129,19 @@ def refuse_filled(run: Path) -> None:
 
 
 def _left_over(path: Path) -> bool:
-    """Tell whether a file was begun before there was a run, by this version or others."""
+    """Return whether a file is temporary or may be left by a failed start."""
     return path.name in (".lock", "run.part") or path.name.endswith(ASIDE)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a file of JSON aside, and rename it."""
+    """Write a JSON file, complete or not at all."""
     replace_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 def is_finished(run: Path) -> bool:
-    """Return whether a run was trained, matched, scored, reported and refitted.
+    """Return whether a run is trained, matched, scored, reported and refitted.
 
-    Refitted only where its settings say so.
+    The refit counts only if the settings ask for it.
     """
     settings = _settings_of(run)
     if settings is None or not is_scored(run):
@@ -150,11 +150,11 @@ def is_finished(run: Path) -> bool:
 
 
 def is_scored(run: Path) -> bool:
-    """Return whether a run was trained to its end, matched, scored and reported.
+    """Return whether a run is completely trained, matched, scored and reported.
 
-    Scores are of a matched model whose training no signal ended, and they go as soon as
-    the training goes on (:func:`forget_scores`). A run without test tiles has none and
-    never counts as finished; nor does one whose settings are damaged.
+    Only a matched model is scored, and only if no signal ended its training. The scores
+    are removed when the training continues (:func:`forget_scores`). A run without test
+    tiles has no scores and never counts as finished, nor if its settings are damaged.
     """
     settings = _settings_of(run)
     if settings is None:
@@ -166,18 +166,18 @@ def is_scored(run: Path) -> bool:
 
 
 def is_refitted(run: Path) -> bool:
-    """Return whether the refit of a run is over, whichever model it left in place."""
+    """Return whether the refit of a run is over, whichever model it kept."""
     return (run / REFITTED_NAME).is_file()
 
 
 def forget_scores(run: Path) -> None:
-    """Remove what was made of the model that training now replaces."""
+    """Remove the scores and other results of the model that training will replace."""
     for name in (SCORES_NAME, PANEL_NAME, REPORT_NAME, REFITTED_NAME, SCORED_NAME):
         (run / name).unlink(missing_ok=True)
 
 
 def _settings_of(run: Path) -> RunSettings | None:
-    """Return the settings of a run; None where they are absent or damaged."""
+    """Return the settings of a run; None if they are absent or damaged."""
     try:
         return read_settings(run)
     except TrainingError:

@@ -1,4 +1,4 @@
-"""Which clusters are buildings, by the labelled tiles that a run's settings name."""
+"""Match a trained model on the labelled tiles of a run's settings."""
 
 import logging
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ log = logging.getLogger(__name__)
 
 
 def match_again(model: Model, settings: RunSettings) -> Model:
-    """Match a trained model on labelled tiles, those of the settings' ``match`` role.
+    """Match a trained model on the labelled tiles with the role ``match``.
 
-    No more tiles are looked at than the settings ask for.
+    At most as many tiles are used as the settings say.
 
     Raises:
         LabelError: If no tile has labels.
-        MatchingError: If the model has learned its classes.
+        MatchingError: If the model learned classes from labels.
     """
     if model.method.class_head is not None:
         raise MatchingError(
-            f"{model.card.method} has learned its classes from labels, there is nothing "
-            "to match: train it again on other labelled tiles"
+            f"{model.card.method} learned its classes from labels, there is nothing to "
+            "match: train it again on other labelled tiles"
         )
     tiles = [tile for tile in tiles_of(settings) if tile.labels is not None]
     if not tiles:
@@ -58,53 +58,55 @@ def match_again(model: Model, settings: RunSettings) -> Model:
         check_scaling(grid, model.card.normalization.bands, scaling)
     matched = match_model(model, tiles, objective=settings.objective)
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
-    # The scores on the card were those of the former matching.
+    # the scores on the card belong to the former matching
     return matched.with_card(provenance=provenance, metrics={})
 
 
 def _some_of(tiles: list[Tile], settings: RunSettings) -> list[Tile]:
-    """Choose as many tiles as the settings say, blocked in space."""
-    wanted = MATCH_TILES if settings.match_tiles is None else settings.match_tiles
-    count = count_of(wanted, len(tiles))
+    """Return as many tiles as the settings say, chosen in spatial blocks."""
+    most = MATCH_TILES if settings.match_tiles is None else settings.match_tiles
+    count = count_of(most, len(tiles))
     if count >= len(tiles):
         return tiles
     split = split_tiles(tiles, match=count, seed=split_seed(settings))
     log.info(
-        "%s with labels: %d to name the clusters, %d left alone (--match-tiles)",
+        "%s with labels: %d to name the clusters, %d left out (--match-tiles)",
         counted(len(tiles), "tile"),
-        *(len(split.match), len(tiles) - len(split.match)),
+        len(split.match),
+        len(tiles) - len(split.match),
     )
     return list(split.match)
 
 
 def _warn_of_test(card: ModelCard, tiles: Sequence[Tile]) -> None:
-    """Say which tiles can no longer be tested on once their labels name the clusters."""
+    """Warn if test tiles become matching tiles, which can no longer test the model."""
     test = seen_tiles(card, tiles).test
     if test:
         log.warning(
-            "%d of the %s to match on were kept for the model's test: geoseg evaluate "
+            "%d of the %s to match on were test tiles of the model: geoseg evaluate "
             "--model leaves them out from now on",
-            *(len(test), counted(len(tiles), "tile")),
+            len(test),
+            counted(len(tiles), "tile"),
         )
 
 
 def refuse_worse(model: Model) -> None:
-    """Refuse to put a matching that tells nothing in the place of the one before.
+    """Raise if a new matching is useless, so that the former one is kept.
 
     Raises:
-        MatchingError: If nearly all labelled pixels lie in one cluster of its head.
+        MatchingError: If nearly all labelled pixels lie in one cluster of the head.
     """
     cluster, share = largest_cluster(model.card.matchings[model.card.head])
     if share > ALL_ALIKE:
         raise MatchingError(
-            f"the model is left as it was: {100 * share:.1f} % of the labelled pixels "
-            f"lie in cluster {cluster} of head {model.card.head!r}, which tells nothing "
-            "apart; to write it all the same, name another file with -o"
+            f"the model is unchanged: {100 * share:.1f} % of the labelled pixels lie in "
+            f"cluster {cluster} of head {model.card.head!r}, so its clusters do not tell "
+            "classes apart; to write the model anyway, name another file with -o"
         )
 
 
 def say_objective(settings: RunSettings) -> None:
-    """Say that with several classes there is but one objective."""
+    """Log that only one objective applies with more than two classes."""
     classes = settings.label_classes.names
     if len(classes) > 2 and settings.objective != "accuracy":
         log.info(
@@ -115,9 +117,9 @@ def say_objective(settings: RunSettings) -> None:
 
 
 def select_head(model: Model, tiles: Sequence[Tile]) -> Model:
-    """Choose the head with the best IoU of building on selection tiles.
+    """Return the model with the head of the best IoU on the selection tiles.
 
-    With more than two classes, with the best mean IoU.
+    It is the IoU of building or, with more than two classes, the mean IoU.
     """
     from geoseg.geo.evaluation.evaluation import evaluate_models
     from geoseg.scores.metrics import iou, mean_iou

@@ -1,4 +1,4 @@
-"""All that a run needs before it has a folder, and the training that follows from it."""
+"""Plan a run before its folder exists, and train by the plan."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Plan(NamedTuple):
-    """All that a run needs, made before its folder."""
+    """Settings, tiles, method and loaders of a run."""
 
     settings: RunSettings
     split: Split
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps in a pass over the patches."""
+        """Number of optimiser steps in a pass over the patches."""
         return math.ceil(len(self.loader) / self.settings.devices)
 
 
@@ -44,16 +44,18 @@ def plan_run(
     normalization: Normalization,
     facts: Mapping[str, Any],
 ) -> Plan:
-    """Judge the settings of a run by its tiles; nothing is written yet.
+    """Check the settings of a run with its tiles and return the plan; write nothing.
 
     Args:
         settings: Of the run.
         split: The roles of its tiles.
         normalization: Of their values.
-        facts: What the card says of roles, see :func:`geoseg.runs.tiles.roles.role_facts`.
+        facts: Facts of the roles for the card, from
+            :func:`geoseg.runs.tiles.roles.role_facts`.
 
     Raises:
-        ParameterError: If the method, its parameters or its schedule do not fit them.
+        ParameterError: If the method, its parameters or its schedule do not fit the
+            tiles.
     """
     card = new_card(settings, split, normalization, facts)
     tiles = patch_tiles(settings, split)
@@ -70,12 +72,12 @@ def train_plan(
 
     Args:
         plan: Of the run.
-        folder: Where checkpoint and curves go.
-        resume: Go on from the checkpoint, if there is one.
+        folder: For the checkpoint and the tables of numbers.
+        resume: Continue from the checkpoint, if there is one.
         profile: Measure some steps.
 
     Returns:
-        The model, which is not matched yet, and how its training went.
+        The model, not matched yet, and the result of its training.
 
     Raises:
         GeosegError: As :func:`geoseg.runs.fitting.train_method`.

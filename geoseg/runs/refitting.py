@@ -1,7 +1,7 @@
-"""The model for the map: after the scoring, made once more with all labels.
+"""Refit the model with all labels after it is scored.
 
-Scores need tiles that a model has not seen, and a map does not. So the scored model is
-kept under another name, and the one that maps have learned from its test tiles too.
+Scores need tiles that the model has not seen, but a map does not. So the scored model
+is kept under another name, and the model for maps also learns from the test tiles.
 """
 
 import logging
@@ -37,19 +37,19 @@ log = logging.getLogger(__name__)
 
 
 def refit(plan: Plan, result: RunResult) -> RunResult:
-    """Make the model once more, with the matching and the test tiles together.
+    """Refit the model on the matching and test tiles together.
 
-    A method that learns from labels is trained again, with the same settings, from the
-    checkpoint of such a training if there is one. Any other is not: its clusters are
-    matched again. The new model takes the name of the scored one, which gets another
-    before. Where the new one is no model to map with, the scored one stays.
+    A method that learns from labels is trained again with the same settings, from the
+    checkpoint of an earlier refit if there is one. The clusters of any other method are
+    only matched again. The scored model is renamed first, and the new model takes its
+    name. If the refit fails to give a usable model, the scored one stays.
 
     Args:
         plan: Of the run.
         result: Of the run so far, with the scored model.
 
     Returns:
-        The result with the new model; a signal leaves the scored one.
+        The result with the new model; after a signal, with the scored one.
     """
     folder, scored = result.run, result.model
     together = _together(plan.split)
@@ -76,7 +76,7 @@ def refit(plan: Plan, result: RunResult) -> RunResult:
 
 
 def scored_model(folder: Path) -> Model:
-    """Return the model of a run that its scores are of.
+    """Return the model of a run that was scored.
 
     Raises:
         ModelFileError: If it cannot be read.
@@ -86,7 +86,7 @@ def scored_model(folder: Path) -> Model:
 
 
 def undo_refit(folder: Path) -> Model:
-    """Give the scored model its name back; return it.
+    """Rename the scored model back and return it.
 
     Raises:
         ModelFileError: If it cannot be read.
@@ -98,7 +98,7 @@ def undo_refit(folder: Path) -> Model:
 
 
 def set_refit(plan: Plan, folder: Path) -> RunResult:
-    """Bring a run that is scored to what its settings say of a refit."""
+    """Refit a scored run, or undo the refit, as its settings say."""
     if plan.settings.refit:
         return refit(plan, RunResult(folder, scored_model(folder)))
     model = undo_refit(folder) if is_refitted(folder) else scored_model(folder)
@@ -108,7 +108,7 @@ def set_refit(plan: Plan, folder: Path) -> RunResult:
 def _made_again(
     plan: Plan, scored: Model, split: "Split", place: Path, result: RunResult
 ) -> tuple[Model | None, RunResult]:
-    """Return the matched model, or None where there is none, with what to tell of it."""
+    """Return the refitted and matched model, or None, with the updated result."""
     card = scored.card
     facts = _facts_together(card.provenance)
     if scored.method.uses_labels:
@@ -136,26 +136,26 @@ def _made_again(
 
 
 def _keep_scored(result: RunResult, reason: str) -> RunResult:
-    """Say that the scored model stays the run's."""
+    """Log that the scored model stays in place."""
     log.warning("no refit: %s; %s stays the scored model", reason, result.model_path)
     _note(result.run, "scored", reason)
     return result
 
 
 def _note(folder: Path, kept: str, reason: str | None = None) -> None:
-    """Write down that the refit is over: the last that is done."""
+    """Record that the refit is over, as its last step."""
     write_json(folder / REFITTED_NAME, {"model": kept, "reason": reason})
 
 
 def _together(split: "Split") -> "Split":
-    """Return the roles with the test tiles among the matching ones."""
+    """Return the split with the test tiles among the matching tiles."""
     tested = {tile.id for tile in split.test}
     others = tuple(tile for tile in split.unlabelled if tile.id not in tested)
     return replace(split, match=split.match + split.test, test=(), unlabelled=others)
 
 
 def _facts_together(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the card says of roles, by their roles in the refit."""
+    """Return the card's facts of the roles, for the roles of the refit."""
     facts = {name: provenance[name] for name in ROLE_FACTS if name in provenance}
     if "tile_keys" in facts:
         keys = dict(facts["tile_keys"])

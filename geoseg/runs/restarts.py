@@ -1,7 +1,8 @@
-"""Several trainings from other random weights, of which the best matched one stays.
+"""Train several times from different random weights and keep the best matched model.
 
-After few steps the first weights decide much of what a network finds, and its loss does
-not tell which found buildings. The matching tiles do, whose labels are needed anyway.
+In a short training the initial weights decide much of the result, and the loss does not
+show which training found buildings. The matching tiles show it, and their labels are
+needed anyway.
 """
 
 import logging
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class _Restart(NamedTuple):
-    """One of the trainings: not matched yet, but known to match so well."""
+    """One of the trainings: its model, not matched yet, and its score if matched."""
 
     model: Model
     trained: "FitResult"
@@ -48,18 +49,18 @@ class _Restart(NamedTuple):
 
 
 def checkpoints(settings: RunSettings, folder: Path) -> list[Path]:
-    """Return where the checkpoints of a run's trainings are, or will be."""
+    """Return the paths of the checkpoints of a run's trainings."""
     if settings.restarts == 1:
         return [folder / CHECKPOINT_NAME]
     return [_place(folder, seed) / CHECKPOINT_NAME for seed in _seeds(settings)]
 
 
 def judged_restarts(settings: RunSettings, split: "Split") -> RunSettings:
-    """Return the settings with one training where no labels can choose among several.
+    """Return the settings with a single training if there are no labels to choose by.
 
     Raises:
-        LabelError: If several were asked for by ``--restarts``, not by a preset, and
-            there is no tile to match on.
+        LabelError: If there is no tile to match on, and ``--restarts`` was given by the
+            user, not by a preset.
     """
     if settings.restarts == 1 or split.match:
         return settings
@@ -71,8 +72,10 @@ def judged_restarts(settings: RunSettings, split: "Split") -> RunSettings:
             "--labels, or leave --restarts out"
         )
     log.info(
-        "no tile has labels to choose among the %d trainings of --preset %s: training once",
-        *(settings.restarts, settings.preset),
+        "no tile has labels to choose among the %d trainings of --preset %s: training "
+        "once",
+        settings.restarts,
+        settings.preset,
     )
     return replace(settings, restarts=1)
 
@@ -80,20 +83,20 @@ def judged_restarts(settings: RunSettings, split: "Split") -> RunSettings:
 def train_best(
     plan: Plan, folder: Path, *, resume: bool, profile: bool
 ) -> tuple[Model, "FitResult"]:
-    """Train as often as the settings say; keep what matches the matching tiles best.
+    """Train as often as the settings say; return the best on the matching tiles.
 
-    Every training has a folder of its own below the run's, and all the steps. The test
-    tiles take no part in the choice.
+    Every training has all the steps and a folder of its own below the run's. The test
+    tiles are not used for the choice.
 
     Args:
         plan: Of the run.
-        folder: Of the run; the curves of the best go there.
-        resume: Go on with those that were begun.
+        folder: Of the run; the tables of numbers of the best are moved there.
+        resume: Continue trainings that were begun.
         profile: Measure some steps of each.
 
     Returns:
-        The best model, not matched yet, and how its training went. A signal ends the
-        training that it meets and keeps the best of those so far.
+        The best model, not matched yet, and the result of its training. A signal ends
+        the current training, and the best so far is kept.
 
     Raises:
         GeosegError: As :func:`geoseg.runs.plan.train_plan`.
@@ -115,7 +118,9 @@ def train_best(
         done.append(_Restart(model, trained, score, place))
         log.info(
             "seed %d: IoU %.3f on the %s of the matching%s",
-            *(seed, score, counted(len(plan.split.match), "tile")),
+            seed,
+            score,
+            counted(len(plan.split.match), "tile"),
             f" ({trained.collapse})" if trained.collapse else "",
         )
         if trained.signal is not None:
@@ -124,11 +129,11 @@ def train_best(
 
 
 def matching_iou(model: Model, plan: Plan) -> float:
-    """Return how well a model's default head can be matched, in [0, 1].
+    """Return the IoU of a model's default head on the matching tiles, in [0, 1].
 
     Returns:
-        IoU of the buildings on the matching tiles themselves; with more than two
-        classes, the mean IoU.
+        IoU of building after matching on the same tiles; with more than two classes,
+        the mean IoU.
     """
     matched = match_model(model, plan.split.match, objective=plan.settings.objective)
     matching = matched.card.matchings[matched.card.head]
@@ -137,15 +142,18 @@ def matching_iou(model: Model, plan: Plan) -> float:
 
 
 def _best_of(done: Sequence[_Restart], folder: Path) -> tuple[Model, "FitResult"]:
-    """Return the best matched training, the first of equals; take over its curves."""
-    best = max(done, key=lambda it: it.score)
+    """Return the best training, the first among equals; move its tables to the run."""
+    best = max(done, key=lambda restart: restart.score)
     for name in (METRICS_NAME, AREAS_NAME):
         if (best.folder / name).exists():
             with replacing(folder / name) as aside:
                 shutil.copy(best.folder / name, aside)
     log.info("the training of seed %d is kept", best.model.card.seed)
-    found = [{"seed": it.model.card.seed, "matching_iou": it.score} for it in done]
-    provenance = {**best.model.card.provenance, "restarts": found}
+    scores = [
+        {"seed": restart.model.card.seed, "matching_iou": restart.score}
+        for restart in done
+    ]
+    provenance = {**best.model.card.provenance, "restarts": scores}
     last = done[-1].trained
     trained = replace(best.trained, signal=last.signal)
     return best.model.with_card(provenance=provenance), trained
@@ -160,7 +168,7 @@ def _place(folder: Path, seed: int) -> Path:
 
 
 def _plan_of(plan: Plan, seed: int) -> Plan:
-    """Return the plan with the weights, patches and views of a seed, on the same split."""
+    """Return the plan with another seed of weights, patches and views, same split."""
     settings = replace(plan.settings, seed=seed, restarts=1)
     known = plan.card.provenance
     facts = {name: known[name] for name in ROLE_FACTS if name in known}

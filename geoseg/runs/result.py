@@ -1,4 +1,4 @@
-"""What a run left behind, and how to say so."""
+"""The result of a run, its summary, and the times of its stages."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ from geoseg.scores.documents import Document
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a training left behind."""
+    """The result of a run: its folder, model and scores."""
 
     run: Path
     model: Model
@@ -29,7 +29,7 @@ class RunResult:
     finished: bool = False
 
     def __repr__(self) -> str:
-        """Say where the run lies and how good it is: for consoles and notebooks."""
+        """Return the run's folder and main score, for consoles and notebooks."""
         card = self.model.card
         several = len(card.class_names) > 2
         score = card.metrics.get("mean_iou" if several else "iou", {}).get("value")
@@ -52,7 +52,7 @@ class RunResult:
         return str(self.scores)
 
     def summary(self) -> str:
-        """Say in a few lines what there is now."""
+        """Return a few lines on the results and the next commands."""
         if self.finished:
             return self._nothing_to_do()
         lines = [self._effort()]
@@ -97,7 +97,7 @@ class RunResult:
         )
 
     def _effort(self) -> str:
-        """Say how many steps were made, if any are, and where the time went."""
+        """Return the number of steps, if any, and the times of the stages."""
         origin = self.model.card.provenance
         steps, restarts = origin.get("steps"), len(origin.get("restarts", ()))
         seconds = read_seconds(self.run / TIMES_NAME)
@@ -114,7 +114,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def timed(path: Path, stage: str) -> Iterator[None]:
-    """Add the seconds that a block takes to a stage's; a resumed run goes on counting.
+    """Add the seconds of a block to those of a stage, over all resumed parts.
 
     A block that fails is not counted.
     """
@@ -124,7 +124,7 @@ def timed(path: Path, stage: str) -> Iterator[None]:
 
 
 def add_seconds(path: Path, stage: str, started: float) -> None:
-    """Add the seconds since a moment of the monotonic clock to a stage's."""
+    """Add the seconds since a time of the monotonic clock to those of a stage."""
     seconds = read_seconds(path)
     passed = seconds.get(stage, 0.0) + time.monotonic() - started
     seconds[stage] = round(passed, 2)
@@ -132,7 +132,7 @@ def add_seconds(path: Path, stage: str, started: float) -> None:
 
 
 def read_seconds(path: Path) -> dict[str, float]:
-    """Return seconds by stage; nothing where the file is absent or damaged."""
+    """Return seconds by stage; empty if the file is absent or damaged."""
     try:
         return typed(read_json(path), dict[str, float])
     except StoredError:

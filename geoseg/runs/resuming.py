@@ -1,4 +1,4 @@
-"""Runs that go on: what they were begun with, how far they are, how far they may go."""
+"""Read a run to resume it: its settings, its progress, its allowed limits."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,15 +28,15 @@ from geoseg.training.step_tables import read_step_table
 
 
 class StoredRun(NamedTuple):
-    """What ``run.json`` says.
+    """The contents of ``run.json``.
 
     Attributes:
-        values: All of it, as JSON has it.
+        values: All plain JSON values.
         settings: Of the run.
         normalization: Of the values of its tiles.
         fingerprint: Of its tiles.
-        roles: Of its tiles; None where a former version began the run.
-        adjoining: Role → tiles of it that adjoin test tiles.
+        roles: Of its tiles; None if a former version began the run.
+        adjoining: Role → number of its tiles that adjoin test tiles.
     """
 
     values: dict[str, Any]
@@ -47,7 +47,7 @@ class StoredRun(NamedTuple):
     adjoining: dict[str, int]
 
     def limited(self, limits: Limits) -> "StoredRun":
-        """Return the run as if it had been begun with these limits."""
+        """Return the stored run with other limits."""
         seconds = None if limits.max_time is None else limits.max_time.total_seconds()
         return self._changed(
             max_steps=limits.max_steps,
@@ -56,15 +56,15 @@ class StoredRun(NamedTuple):
         )
 
     def beside_training(self, settings: Mapping[str, Any]) -> "StoredRun":
-        """Return the run as if it had been begun with these settings.
+        """Return the stored run with other settings that do not affect the training.
 
         Raises:
-            TypeError: If one of them alters the training.
+            TypeError: If a setting affects the training.
         """
         if not settings.keys() <= BESIDE_TRAINING:
             raise TypeError(
-                f"a run cannot go on with other {', '.join(settings)}, expected those of "
-                f"{', '.join(sorted(BESIDE_TRAINING))} alone"
+                f"a run cannot go on with other {', '.join(settings)}, expected only "
+                f"{', '.join(sorted(BESIDE_TRAINING))}"
             )
         return self._changed(**settings)
 
@@ -74,7 +74,7 @@ class StoredRun(NamedTuple):
         return self._replace(values=values, settings=after)
 
     def scored_as(self, other: "StoredRun") -> bool:
-        """Whether, once finished, it has the scores and the report of another, or more."""
+        """Return whether it asks for no more scores or reports than another run."""
         own, others = self.settings, other.settings
         return own.controls == others.controls and (
             others.report in ("none", own.report)
@@ -82,10 +82,10 @@ class StoredRun(NamedTuple):
 
 
 def read_run(folder: Path) -> StoredRun:
-    """Read what a run was begun with.
+    """Read a run's ``run.json``.
 
     Raises:
-        TrainingError: If the folder is no run, or its settings are damaged.
+        TrainingError: If the folder is not a run, or its settings are damaged.
     """
     need_run(folder)
     values = stored_values(folder)
@@ -102,33 +102,33 @@ def read_run(folder: Path) -> StoredRun:
 def located(
     settings: RunSettings, folder: Path, images: str | None, labels: str | None
 ) -> RunSettings:
-    """Return the settings of a run with the places where its tiles are now.
+    """Return the settings of a run with the present paths of its tiles.
 
     Args:
-        settings: That were written down.
+        settings: The stored ones.
         folder: Of the run.
-        images: Instead of the run's, if given.
-        labels: Likewise.
+        images: In place of the run's, if given.
+        labels: In place of the run's, if given.
 
     Raises:
-        TrainingError: If a place is a signed address, whose signature is not known.
+        TrainingError: If a path is a signed URL without its signature.
     """
     images, labels = images or settings.images, labels or settings.labels
     for name, place in (("images", images), ("labels", labels)):
         if place is not None and is_redacted(place):
             raise TrainingError(
-                f"the {name} of {folder} have a signed address, and signatures are not "
-                f"written down: give it again, with --resume {folder} --{name} URL"
+                f"the {name} of {folder} have a signed URL, and signatures are not "
+                f"stored: give it again, with --resume {folder} --{name} URL"
             )
     return replace(settings, images=images, labels=labels)
 
 
 class Made(NamedTuple):
-    """How far a training is.
+    """Progress of a training.
 
     Attributes:
-        steps: Optimiser steps.
-        seconds: Spent on them, where that was measured.
+        steps: Optimiser steps made.
+        seconds: Their time, if measured.
     """
 
     steps: int = 0
@@ -136,10 +136,10 @@ class Made(NamedTuple):
 
 
 def read_checkpoint(path: Path) -> Made:
-    """Return how far a training is, by its checkpoint; nowhere if there is none.
+    """Read the progress of a training from its checkpoint; zero if it is absent.
 
     Raises:
-        TrainingError: If it is there, but damaged or no checkpoint.
+        TrainingError: If the file is damaged or not a checkpoint.
     """
     if not path.exists():
         return Made()
@@ -152,16 +152,16 @@ def read_checkpoint(path: Path) -> Made:
         UnpicklingError,
     ) as error:
         raise TrainingError(
-            f"{path} is damaged ({type(error).__name__}), expected the state of a run "
-            "that was stopped: remove it to start again from the first step"
+            f"{path} is damaged ({type(error).__name__}), expected the checkpoint of a "
+            "stopped run: remove it to start again from the first step"
         ) from error
 
 
 def last_logs(path: Path) -> dict[str, float]:
-    """Return the last logged numbers, also when a resumed run had no step left.
+    """Return the last logged numbers, also if a resumed run had no step left.
 
     Args:
-        path: Of the table of numbers; if it is absent, there are none.
+        path: Of ``metrics.csv``; if absent, there are none.
     """
     *_, last = [{}, *read_step_table(path)]
     return {k: float(v) for k, v in last.items() if v and k not in ("step", "epoch")}
@@ -170,35 +170,34 @@ def last_logs(path: Path) -> dict[str, float]:
 def check_extension(
     before: RunSettings, after: RunSettings, made: Made, steps_per_epoch: int
 ) -> None:
-    """Refuse limits with which a run would not be what it is had it begun with them.
+    """Raise if a run begun with the new limits would differ from the present one.
 
     Args:
         before: The run's settings.
-        after: The same, with other limits.
-        made: How far the run is.
+        after: The same, with new limits.
+        made: Progress of the run.
         steps_per_epoch: Optimiser steps in a pass over the patches.
 
     Raises:
-        ParameterError: If more is made than the limits allow, the rates of the steps
-            that are made followed from the former limit, or there are no steps at all.
+        ParameterError: If the run has made more than the limits allow, its learning
+            rates so far depended on the former limit, or the method makes no steps.
     """
     if not method_class(after.method).gradient:
         raise ParameterError(
-            f"{after.method} makes no optimiser steps that could go on: leave the "
-            "limits out"
+            f"{after.method} makes no optimiser steps to continue: leave the limits out"
         )
     steps = limits_of(after).steps(steps_per_epoch)
     former = limits_of(before).steps(steps_per_epoch)
     if after.lr_schedule != "constant" and steps != former:
         raise ParameterError(
-            f"the run's --lr-schedule {after.lr_schedule} was laid over {former} steps, "
-            "so its rates so far are not those of a training of another length: start "
-            "a new run"
+            f"the run's --lr-schedule {after.lr_schedule} was made for {former} steps, "
+            "so its rates so far do not fit a training of another length: start a new "
+            "run"
         )
     if steps is not None and steps < made.steps:
         raise ParameterError(
             f"the new limit is {steps} steps, but the run has made {made.steps}: give "
-            "a larger one"
+            "a larger limit"
         )
     if after.max_seconds is not None and after.max_seconds < made.seconds:
         raise ParameterError(

@@ -1,4 +1,4 @@
-"""Scores of a run on its test tiles, with the controls beside them."""
+"""Score a model or a map on its test tiles, together with the controls."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -49,9 +49,9 @@ def score_heads(
 ) -> list[Scores]:
     """Score every matched head on test tiles, the default head first.
 
-    With more than two classes each head is scored as matched, many-to-one, and by the
-    one-to-one matching of the same counts, if it has clusters enough. An onlooker sees
-    what the heads say.
+    With more than two classes each head is scored with its many-to-one matching and, if
+    it has enough clusters, with the one-to-one matching of the same counts. An onlooker
+    receives the predictions.
     """
     several = len(model.card.class_names) > 2
     models: dict[str, Model] = {}
@@ -62,7 +62,7 @@ def score_heads(
         name = f"{model.card.method} ({what})"
         own = model.with_card(head=head)
         models[f"{name}, many-to-one" if several else name] = own
-        # What was trained to tell classes has nothing to match one-to-one.
+        # a head that learned classes has no clusters to match one-to-one
         if several and not learned and clusters >= len(model.card.class_names):
             strict = one_to_one(model.card.matchings[head])
             models[f"{name}, one-to-one"] = own.with_card(matchings={head: strict})
@@ -73,7 +73,7 @@ def score_heads(
 
 
 class Judged(NamedTuple):
-    """What a map was scored on, and how it did."""
+    """The scores of a map, and the tiles that they come from."""
 
     entries: list[Scores]
     test: list[Tile]
@@ -89,7 +89,7 @@ class Judged(NamedTuple):
         run: Path | None,
         command: str,
     ) -> Material:
-        """Return what the page about the map is made of."""
+        """Return the material of the page about the map."""
         return Material(
             title=page_title(self.entries[0].class_names, settings.source),
             entries=self.entries,
@@ -120,26 +120,26 @@ def score_map(
 ) -> Document:
     """Score a map that lies on disk, and return the tables of scores.
 
-    Footprints are one class: against labels of several, that class is scored against
+    Footprints are of one class: with labels of several classes, it is scored against
     all others.
 
     Args:
         prediction: Footprints, a class raster, or a folder of class rasters.
-        settings: Name the labelled tiles.
+        settings: Their paths name the labelled tiles.
         model: The model that made the map. Its matching and training tiles are left
-            out, and the controls are fitted on them and scored beside the map. Settings
-            that name no classes take those that it was matched with.
-        folder: Where ``scores.json`` and, with a model, ``panel.png`` go.
-        footprint_classes: Whose footprints are counted; for footprints on disk, the one
-            that they are.
+            out; the controls are fitted on them and scored too. Settings without
+            classes take those of its matching.
+        folder: For ``scores.json`` and, with a model, ``panel.png``.
+        footprint_classes: Classes whose footprints are counted; for footprints on disk,
+            the class of the footprints.
         report: Page to write; with a model it has the curves over K.
         run: Folder of the model's run, for the page's training curves.
-        command: The command line that does this again.
-        overwrite: Replace a page that exists.
+        command: The command line that repeats this.
+        overwrite: Replace an existing page.
 
     Raises:
         LabelError: If no tile has labels.
-        DatasetError: If there is no such map, or the model has seen all labelled tiles.
+        DatasetError: If the map is absent, or the model has seen all labelled tiles.
         OutputExistsError: If the page exists and ``overwrite`` is False.
     """
     need_map(prediction)
@@ -168,7 +168,7 @@ def _judge(
     model: Model | None,
     footprint_classes: Sequence[str],
 ) -> Judged:
-    """Score a map, with the controls beside it where the model is known."""
+    """Score a map, and the controls if the model is known."""
     settings = _labels_as_matched(settings, model)
     tiles = tiles_of(settings)
     labelled = [tile for tile in tiles if tile.labels is not None]
@@ -183,9 +183,9 @@ def _judge(
     output = partial(evaluate_output, footprint_classes=footprint_classes)
     if model is None:
         log.info(
-            "scoring all that is labelled, %s, also those that a model was trained or "
-            "matched on; with --model those are left out",
-            counted(len(labelled), "tile"),
+            "scoring all %s, even those that a model was trained or matched on; with "
+            "--model those are left out",
+            counted(len(labelled), "labelled tile"),
         )
         own = output(prediction, labelled)
         return Judged([own, *constant_controls(own)], labelled, [], [], None)
@@ -203,20 +203,20 @@ def _judge_unseen(
     *,
     drawn: bool,
 ) -> Judged:
-    """Score a map, by ``output``, on what its model has not seen, beside the controls.
+    """Score a map, by ``output``, and the controls on tiles unseen by the model.
 
-    Beside a map that is drawn, as footprints, the controls are drawn too.
+    For a map of footprints the controls are scored by their footprints too.
     """
     labelled = [tile for tile in tiles if tile.labels is not None]
     seen = seen_tiles(model.card, tiles)
     test = [tile for tile in labelled if tile.id not in seen.images]
     if not test:
         raise DatasetError(
-            f"the model has seen all that is labelled ({counted(len(labelled), 'tile')}) of "
+            f"the model has seen all labelled tiles ({len(labelled)}) of "
             f"{settings.source}: {_other_way(model)}"
         )
     match = [tile for tile in labelled if tile.id in seen.matched]
-    # the controls see of the labels what the model has seen: those to match on
+    # the controls use the same labels as the model: those of the matching tiles
     training = without_labels([tile for tile in tiles if tile.id in seen.images])
     log.info(
         "scoring %d of %s; left out are the %d that the model was trained or matched on",
@@ -249,13 +249,14 @@ def _judge_unseen(
 
 
 def _other_way(model: Model) -> str:
-    """Say how to score a map all of whose labelled tiles its model has seen."""
+    """Return what to do if the model has seen all labelled tiles."""
     refit = model.card.provenance.get("refit")
     if refit is None:
-        return "name others, or score without --model"
+        return "name other tiles, or score without --model"
     return (
-        f"it was refitted on the test tiles too; map and evaluate with "
-        f"{refit['scored_model']} beside it, the model before that, or name other tiles"
+        f"it was refitted on the test tiles too; predict and evaluate with "
+        f"{refit['scored_model']} beside it, the model before the refit, or name other "
+        "tiles"
     )
 
 
@@ -283,16 +284,16 @@ def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> Docu
 
 
 def _labels_as_matched(settings: RunSettings, model: Model | None) -> RunSettings:
-    """Take the classes that the model was matched with where none are named."""
+    """Return the settings, with the classes of the model's matching if none are set."""
     if model is None or any(getattr(settings, name) for name in LABEL_OPTIONS):
         return settings
     used = model.card.provenance.get("labels", {})
-    found = {name: str(used[name]) for name in LABEL_OPTIONS if name in used}
-    return replace(settings, **found)  # type: ignore[arg-type]
+    options = {name: str(used[name]) for name in LABEL_OPTIONS if name in used}
+    return replace(settings, **options)  # type: ignore[arg-type]
 
 
 def _one_class(tiles: Sequence[Tile], wanted: Sequence[str]) -> list[Tile]:
-    """Return the tiles with one class of their labels against all others."""
+    """Return the tiles with two classes: the class of the footprints and all others."""
     names = tiles[0].classes.names
     ids = footprint_ids(names, wanted)
     if len(ids) > 1:

@@ -1,4 +1,4 @@
-"""What a run begins with: the parameters that follow from its data, and a former model."""
+"""Parameters and card of a new run, and the model that it starts from."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -31,11 +31,10 @@ log = logging.getLogger(__name__)
 
 
 def check_start(settings: RunSettings) -> None:
-    """Refuse a method that needs a former model and has none, or the reverse.
+    """Raise if the method needs a model to start from and has none, or the reverse.
 
     Raises:
-        ParameterError: If ``init`` and the method do not go together, or bands are
-            chosen beside it.
+        ParameterError: If ``init`` does not fit the method, or bands are given too.
     """
     start = method_class(settings.method).start
     if settings.init is None:
@@ -57,22 +56,22 @@ def check_start(settings: RunSettings) -> None:
     ):
         if given:
             raise ParameterError(
-                f"--init takes the bands of its model, but {option} was given too: "
+                f"--init uses the bands of its model, but {option} was given too: "
                 "leave it out"
             )
 
 
 def initial_path(settings: RunSettings) -> Path | None:
-    """Return the model file that a run starts from, if any.
+    """Return the path of the model that a run starts from, or None.
 
     Raises:
-        ModelFileError: If it is absent.
+        ModelFileError: If the file is absent.
     """
     return None if settings.init is None else newest_model(Path(settings.init))
 
 
 def initial_card(settings: RunSettings) -> ModelCard | None:
-    """Return the card of the model that a run starts from, if any.
+    """Return the card of the model that a run starts from, or None.
 
     Raises:
         ModelFileError: If it cannot be read.
@@ -82,15 +81,16 @@ def initial_card(settings: RunSettings) -> ModelCard | None:
 
 
 def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None:
-    """Warn in one line if the model to start from has seen tiles of the test.
+    """Warn in one line if the model to start from has seen test tiles.
 
-    Its images alone make the scores transductive; its labels make them worthless.
+    If it has seen their images, the scores are transductive; if it has seen their
+    labels, the scores are worthless.
     """
     from geoseg.runs.tiles.seen import seen_tiles  # not where settings alone are judged
 
     former = "tile_keys" not in init.provenance
     if former and init.provenance.get("source") != settings.source:
-        return  # equal ids mean nothing then
+        return  # then equal ids may belong to different tiles
     seen = seen_tiles(init, split.test)
     learned = init.provenance.get("learns_from_labels", False)
     labels = seen.labels if learned else set()
@@ -106,7 +106,7 @@ def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None
 
 
 def initial_model(settings: RunSettings) -> Model | None:
-    """Return the model that a run starts from, if any.
+    """Return the model that a run starts from, or None.
 
     Raises:
         ModelFileError: If it cannot be read.
@@ -116,7 +116,7 @@ def initial_model(settings: RunSettings) -> Model | None:
 
 
 def initial_provenance(settings: RunSettings) -> dict[str, Any]:
-    """Say for a model's card what it started from."""
+    """Return the provenance of a model that started from another, for its card."""
     path = initial_path(settings)
     if path is None:
         return {}
@@ -130,12 +130,12 @@ def parameters_of(
 ) -> dict[str, Any]:
     """Return all parameters of a run's method.
 
-    Those given come first; then those of the trunk that it starts from; then those that
-    follow from bands and classes; then the defaults.
+    Given parameters come first, then those of the trunk to start from, then those
+    derived from bands and classes, then the defaults.
 
     Raises:
-        ParameterError: If a given one is unknown, has no meaning, or is not that of the
-            trunk to start from.
+        ParameterError: If a given parameter is unknown or invalid, or differs from that
+            of the trunk to start from.
     """
     name = settings.method
     defaults = method_defaults(name)
@@ -153,7 +153,7 @@ def parameters_of(
 
 
 def _trunk_parameters(card: ModelCard, known: dict[str, Any]) -> dict[str, Any]:
-    """Return the card's parameters that decide what its trunk is."""
+    """Return the card's parameters that define its trunk."""
     return {
         key: card.parameters[key]
         for key in TRUNK_PARAMETERS
@@ -167,13 +167,13 @@ def new_card(
     normalization: Normalization,
     facts: Mapping[str, Any],
 ) -> ModelCard:
-    """Return the card of the model that a run is going to train.
+    """Return the card of the model that a run will train.
 
     Args:
         settings: Of the run.
         split: The roles of its tiles.
         normalization: Of their values.
-        facts: What it says of roles, see :func:`geoseg.runs.tiles.roles.role_facts`.
+        facts: Facts of the roles, from :func:`geoseg.runs.tiles.roles.role_facts`.
     """
     from geoseg.geo.rasters import raster  # not where settings alone are judged
     from geoseg.geo.rasters.bands import band_scaling, check_scaling

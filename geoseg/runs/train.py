@@ -1,7 +1,6 @@
-"""Runs: folders that hold one training each, from its settings to its scores.
+"""Start and resume runs: train, match, score and report into a folder.
 
-This is the road from tiles to a model that knows which clusters are buildings. The
-commands, the demo and the notebook all take it.
+The commands, the demo and the notebook all use it.
 """
 
 import logging
@@ -86,10 +85,10 @@ def start(
     Args:
         settings: Of the run.
         run: Its folder; by default the next free number below ``runs``.
-        profile: Measure some steps of the training, say where their time goes.
+        profile: Measure some steps of the training and log their times.
 
     Raises:
-        GeosegError: If tiles, labels or settings say no; then no folder is left.
+        GeosegError: If tiles, labels or settings are wrong; then no folder is left.
     """
     began = time.monotonic()
     check_settings(settings, run)
@@ -113,7 +112,7 @@ def start(
     facts = role_facts(roles, adjoining)
     plan = plan_run(settings, split, normalization, facts)
     folder = new_run_folder(run, f"{settings.source}-{settings.method}")
-    refuse_filled(folder)  # again: another run may have taken it meanwhile
+    refuse_filled(folder)  # again, because another run may use it by now
     write_json(
         folder / SETTINGS_NAME,
         {
@@ -141,23 +140,23 @@ def resume(
     profile: bool = False,
     **beside_training: Any,
 ) -> RunResult:
-    """Go on with a run that was stopped or killed; a finished one is left as it is.
+    """Resume a run that was stopped or killed; leave a finished one unchanged.
 
-    With other limits, also a finished run goes on: to the very result that it would have
-    had with these limits from its beginning.
+    With other limits a finished run continues too. Its result is the same as if it had
+    begun with these limits.
 
     Args:
         folder: Of the run.
-        images: Where the run's images are now, if elsewhere, or signed anew.
-        labels: Likewise.
-        limits: Instead of all the run's own, if given; they are written down.
-        stop_on_collapse: Instead of the run's own setting, if given.
+        images: Present path or newly signed URL of the run's images, if changed.
+        labels: Present path or newly signed URL of the run's labels, if changed.
+        limits: Replace all limits of the run, if given; they are stored.
+        stop_on_collapse: Replaces the run's own setting, if given.
         profile: As :func:`start`.
-        beside_training: Settings of ``BESIDE_TRAINING`` in other values.
+        beside_training: New values for settings of ``BESIDE_TRAINING``.
 
     Raises:
-        TrainingError: If the folder is no run, or the tiles are no longer the same.
-        ParameterError: If the run cannot have such limits.
+        TrainingError: If the folder is not a run, or the tiles have changed.
+        ParameterError: If the run cannot have these limits.
     """
     begun = read_run(folder)
     refuse_busy(folder)
@@ -187,7 +186,7 @@ def resume(
     with locked(folder), _going_on(folder):
         if stored.values != begun.values:
             if not scored:
-                forget_scores(folder)  # first: they are not those of the new settings
+                forget_scores(folder)  # first, because they do not fit the new settings
             write_json(folder / SETTINGS_NAME, stored.values)
         if scored:
             return set_refit(plan, folder)
@@ -196,7 +195,7 @@ def resume(
 
 @contextmanager
 def _going_on(folder: Path) -> Iterator[None]:
-    """Note on whatever stops this process at once how to go on."""
+    """Add the command that resumes the run to any exception that ends the process."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -238,9 +237,9 @@ def _train_match_score(
 
 
 def _surveyor(plan: Plan, model: Model, *, test: bool) -> "Surveyor | None":
-    """Return what notes for the report what matching or scoring sees, if any does."""
+    """Return the surveyor that collects predictions for the report, or None."""
     tiles = plan.split.test if test else plan.split.match
-    # matching sees classes that were learned before they have their threshold
+    # while matching, learned classes do not have their threshold yet
     early = not test and model.method.class_head is not None
     if plan.settings.report == "none" or not plan.split.test or early:
         return None
@@ -250,7 +249,7 @@ def _surveyor(plan: Plan, model: Model, *, test: bool) -> "Surveyor | None":
 
 
 def _score(plan: Plan, result: RunResult, matched: "Surveyor | None") -> RunResult:
-    """Score on the test tiles, draw, and note the scores in the model's card."""
+    """Score on the test tiles, draw pictures, and store scores in the model's card."""
     from geoseg.runs import scoring
     from geoseg.runs.reporting import pictures  # only for a test
     from geoseg.runs.reporting.gather import write_report_page

@@ -235,7 +235,7 @@ def test_match_takes_a_number_of_tiles_or_a_share(geoseg, there, tmp_path, words
     output = tmp_path / "matched.safetensors"
     done = geoseg("match", there.run, "--aoi", "sample", *words, "-o", output)
     assert done.exit_code == 0, done.output
-    assert "left alone (--match-tiles)" in done.stderr
+    assert "left out (--match-tiles)" in done.stderr
     assert len(load_model(output).card.provenance["matched_on"]) == 3
 
 

@@ -64,7 +64,7 @@ def test_a_run_folder_that_cannot_be_made_is_named(geoseg, there, tmp_path):
     (tmp_path / "file").touch()
     run = tmp_path / "file" / "run"
     result = geoseg("train", "--aoi", "sample", "-p", "width=2", "-o", run)
-    assert f"the folder {run} cannot be made" in line(result, 1)
+    assert f"folder {run} cannot be created" in line(result, 1)
 
 
 def test_a_link_that_leads_nowhere_is_an_unreadable_image(geoseg, there, tmp_path):

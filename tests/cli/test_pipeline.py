@@ -111,7 +111,7 @@ def test_evaluate_scores_the_reference_as_perfect(geoseg, there, tmp_path):
     text = json.dumps(first)
     assert "majority" in result.stdout
     assert "the buildings are mapped with IoU 1.00" in " ".join(result.stdout.split())
-    assert "scoring all that is labelled, 6 tiles" in result.stderr
+    assert "scoring all 6 labelled tiles" in result.stderr
     iou = re.search(r'"iou": \{"value": ([0-9.]+)', text)
     assert float(iou[1]) == 1.0
 
@@ -127,7 +127,7 @@ def test_evaluate_warns_of_a_map_that_another_model_made(geoseg, there, tmp_path
     save_model(other, model.with_card(provenance=all_seen))
     words = ["evaluate", raster, "--aoi", "sample", "--model", other]
     done = geoseg(*words)  # which ends before anything is scored
-    assert "the model has seen all that is labelled" in done.stderr
+    assert "the model has seen all labelled tiles" in done.stderr
     digests = [file_sha256(path)[:8] for path in (own, other)]
     footprints = geoseg("evaluate", tmp_path / "b.gpkg", *words[2:])
     assert (

@@ -72,6 +72,6 @@ def test_folders_in_a_run_are_no_links(tmp_path):
 def test_the_demo_replaces_its_own_run_alone(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("mine")
-    with pytest.raises(OutputExistsError, match="not of an earlier demo"):
+    with pytest.raises(OutputExistsError, match="not from an earlier demo"):
         run_demo(tmp_path)
     assert (tmp_path / "run" / "thesis.tex").read_text() == "mine"

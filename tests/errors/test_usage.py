@@ -221,7 +221,7 @@ CASES = {
         nothing,
         "train --resume tiles",
         1,
-        "tiles has no run.json: expected the folder of a run that geoseg train began",
+        "tiles has no run.json, expected the folder of a run that geoseg train began",
     ),
     "resume nothing": (nothing, "train --resume nowhere", 1, "nowhere has no run.json"),
     "a window as small as its overlap": (

@@ -93,7 +93,7 @@ def test_an_extension_that_stops_is_no_finished_run(town, tmp_path, monkeypatch)
         (
             {"lr_schedule": "cosine"},
             Limits(max_steps=9),
-            "--lr-schedule cosine was laid over 3 steps, .* start a new run",
+            "--lr-schedule cosine was made for 3 steps, .* start a new run",
         ),
         (
             {},

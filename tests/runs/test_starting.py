@@ -257,5 +257,5 @@ def test_a_matching_that_tells_nothing_does_not_replace_the_one_before(bright_mo
     (head,) = model.card.matchings
     alike = match_clusters(torch.tensor([[[600, 396], [2, 2]]]), shrinkage=0)
     useless = model.with_card(matchings={head: alike})
-    with pytest.raises(MatchingError, match="the model is left as it was: 99.6 %"):
+    with pytest.raises(MatchingError, match="the model is unchanged: 99.6 %"):
         refuse_worse(useless)

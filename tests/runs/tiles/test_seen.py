@@ -147,7 +147,7 @@ def test_matching_again_elsewhere_is_what_the_controls_are_matched_on(
     assert here.images == trained_on(model.card) and here.matched == set()
     assert not caplog.messages
     match_again(run.model, settings_of(town))
-    assert "3 of the 6 tiles to match on were kept for the model's" in caplog.text
+    assert "3 of the 6 tiles to match on were test tiles of the model" in caplog.text
 
 
 @pytest.fixture
