@@ -1,4 +1,4 @@
-"""Markdown tables of the class of each cluster."""
+"""Tables of the class of each cluster."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ SEEN = 0.0005
 
 
 def matching_document(model: Model) -> Document:
-    """Tabulate what every cluster of every head means, and why."""
+    """Return tables of each cluster's class and scores, for every head."""
     names = model.card.class_names
     parts: list[str | Table] = []
     for head, matching in model.card.matchings.items():
@@ -32,7 +32,7 @@ def matching_document(model: Model) -> Document:
 
 
 def _table(names: Sequence[str], matching: Matching) -> Table:
-    """Tabulate the clusters of a head: their class, and their shares of the classes."""
+    """Return a table of a head's clusters: their class, their shares of the classes."""
     called = {"class": matching}
     if 2 < len(names) <= len(matching.counts):
         called["one-to-one"] = one_to_one(matching)
@@ -53,7 +53,7 @@ def _table(names: Sequence[str], matching: Matching) -> Table:
 
 
 def _seen(matching: Matching) -> list[tuple[int, float, Sequence[float]]]:
-    """Return id, share of the pixels and scores of the clusters worth a row."""
+    """Return id, share of the pixels and scores of the clusters that get a row."""
     total = max(sum(map(sum, matching.counts)), 1)
     shares = [sum(row) / total for row in matching.counts]
     known = enumerate(zip(shares, matching.scores, strict=True))
@@ -61,6 +61,6 @@ def _seen(matching: Matching) -> list[tuple[int, float, Sequence[float]]]:
 
 
 def _left_out(matching: Matching, rows: int) -> str:
-    """Say how many clusters have no row, and end the table."""
+    """Return a line with the number of clusters without a row, or ``""``."""
     rare = matching.num_clusters - rows
     return f"\n(nearly) never seen: {counted(rare, 'cluster')}\n" if rare else ""

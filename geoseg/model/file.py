@@ -33,9 +33,9 @@ MODEST_SIZE = 256
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A method with its card: images in, class probabilities out.
+    """A method with its card, which predicts class probabilities of images.
 
-    Its weights are taken as they are when it first predicts.
+    It uses the weights that the method has at the first prediction.
     """
 
     method: Method
@@ -68,7 +68,7 @@ class Model:
         """Return the model with other inference options.
 
         Raises:
-            ParameterError: If that does not pay on its device.
+            ParameterError: If they are slow on its device.
         """
         inference.check(self._device)
         return replace(self, inference=inference)

@@ -1,4 +1,4 @@
-"""Inference options: precision, averaging over symmetries, quantisation."""
+"""Inference options: precision and averaging over symmetries."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -33,19 +33,19 @@ class Inference:
 
     Attributes:
         precision: ``32-true``, or ``bf16-mixed``: layers compute in bfloat16 where that
-            is safe, as in training. Probabilities are float32 always.
-        symmetries: Average over the eight turns and mirrors of an image; takes eight
-            times as long, and needs square images.
+            is safe, as in training. Probabilities are always float32.
+        symmetries: Average over the eight rotations and reflections of an image; takes
+            eight times as long and needs square images.
     """
 
     precision: Precision = "32-true"
     symmetries: bool = False
 
     def check(self, device: torch.device) -> None:
-        """Raise if the options are slow or unsupported on a device.
+        """Raise if the options are slow on a device.
 
         Raises:
-            ParameterError: If the precision is half and the device no GPU.
+            ParameterError: For bfloat16 on a device other than a GPU.
         """
         if self.precision != "32-true" and device.type == "cpu":
             raise ParameterError(

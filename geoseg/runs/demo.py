@@ -42,7 +42,7 @@ DEMO = RunSettings(
 
 
 def run_demo(folder: Path, settings: RunSettings = DEMO) -> Document:
-    """Train on the sample tiles and map those that training did not see.
+    """Train on the sample tiles and map the unseen ones.
 
     Writes ``run/`` (the model, its scores and pictures), ``buildings.geojson``,
     ``classes/`` and ``buildings.png`` into ``folder``, in place of those of an earlier

@@ -118,7 +118,7 @@ def score_map(
     command: str = "",
     overwrite: bool = False,
 ) -> Document:
-    """Score a map that lies on disk, and return the tables of scores.
+    """Score a map on disk, and return the tables of scores.
 
     Footprints are of one class: with labels of several classes, it is scored against
     all others.
@@ -276,7 +276,7 @@ def write_report(
 
 
 def _in_words(entries: Sequence[Scores], model: Model | None, seed: int) -> Document:
-    """Return the tables of scores, and below them what they come to."""
+    """Return the tables of scores with the verdict below them."""
     maker = None if model is None else Maker.of(model)
     judged = verdict(entries, maker, seed=seed)
     tables = score_document(entries, seed=seed)

@@ -1,4 +1,4 @@
-"""Tables as values: written as Markdown and CSV, drawn in a terminal and on pages."""
+"""Tables as values, to be written as Markdown and CSV or drawn in a terminal."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ WIDTH = 100
 
 
 class Cell(NamedTuple):
-    """A value in words.
+    """A value as text.
 
     Attributes:
         text: The value.
@@ -36,7 +36,7 @@ class Cell(NamedTuple):
 
     @property
     def stacked(self) -> str:
-        """The interval below the value."""
+        """The value with the interval on the line below."""
         below = f"\n{'–'.join(self.ends)}" if self.ends else ""
         return f"{one_line(self.text)}{self._deviation}{below}"
 
@@ -52,7 +52,7 @@ def score_cell(
     low: float = math.nan,
     high: float = math.nan,
 ) -> Cell:
-    """Write a score in [0, 1]; what is ``nan`` is left out.
+    """Return the cell of a score in [0, 1]; parts that are ``nan`` are left out.
 
     Example:
         >>> str(score_cell(0.54, low=0.5123, high=0.57)), str(score_cell(math.nan))
@@ -81,7 +81,7 @@ class Row:
     Attributes:
         name: Its first cell.
         cells: The others.
-        best: Whether its name is marked.
+        best: Whether its name is bold.
         role: On pages: ``model``, ``control`` or ``other``, which chooses the colour.
         class_id: On pages: the class whose colour stands before the name.
         bar: On pages: a score in [0, 1] and the ends of its interval, to be drawn.
@@ -102,8 +102,8 @@ class Table:
     Attributes:
         columns: The first is that of the rows' names.
         rows: Each with a cell for every other column.
-        caption: What it shows, for those who cannot see it.
-        bars: On pages: heading of the rows' bars; without it none are drawn.
+        caption: Text for screen readers.
+        bars: On pages: heading of the rows' bars; if empty, no bars are drawn.
     """
 
     columns: Sequence[Column]
@@ -112,7 +112,7 @@ class Table:
     bars: str = ""
 
     def __str__(self) -> str:
-        """Write it in Markdown, without a line break at its end."""
+        """Return the table in Markdown, without a line break at the end."""
         lines = [
             _markdown_row([column.name for column in self.columns]),
             f"|{''.join('---:|' if c.number else '---|' for c in self.columns)}",
@@ -123,7 +123,7 @@ class Table:
         return "\n".join(lines)
 
     def to_csv(self) -> str:
-        """Write it as CSV, with a line of headings."""
+        """Return the table as CSV, with a line of headings."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow([column.name for column in self.columns])
@@ -131,7 +131,7 @@ class Table:
         return buffer.getvalue()
 
     def to_terminal(self, width: int = WIDTH) -> str:
-        """Draw it in so many columns of a terminal; intervals stand below their numbers."""
+        """Return the table drawn for a terminal, with intervals below their numbers."""
         from rich import box  # only where something is printed
         from rich.console import Console
         from rich.table import Table as Drawing
@@ -141,7 +141,7 @@ class Table:
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
         )
         for name, number in self.columns:
-            # where all does not fit, words give way to numbers
+            # if the table is too wide, words are shortened before numbers
             heading = one_line(name).replace(" ", "\n") if number else one_line(name)
             drawing.add_column(
                 Text(heading), justify="right" if number else "left", no_wrap=number
@@ -156,14 +156,14 @@ class Table:
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
-    """Write a line of a table; a bar within a cell does not end it."""
+    """Return a line of a Markdown table; a ``|`` within a cell is escaped."""
     texts = [re.sub(r"(\\*)\|", r"\1\1\\|", one_line(cell)) for cell in cells]
     return f"|{''.join(f' {text} |' if text else ' |' for text in texts)}"
 
 
 @dataclass(frozen=True)
 class Document:
-    """Text in Markdown and tables, one below another.
+    """Markdown text and tables, one below another.
 
     Attributes:
         parts: Tables, and text that may hold several lines; a line break after each.
@@ -172,11 +172,11 @@ class Document:
     parts: Sequence[str | Table]
 
     def __str__(self) -> str:
-        """Write it in Markdown."""
+        """Return the document in Markdown."""
         return "\n".join(map(str, self.parts))
 
     def to_terminal(self, width: int | None = None) -> str:
-        """Draw the tables, and wrap the lines between them.
+        """Return the document with drawn tables and wrapped lines between them.
 
         Args:
             width: In columns; by default the terminal's, at most :data:`WIDTH`.
@@ -193,12 +193,12 @@ class Document:
         return "\n".join(lines).strip("\n") + "\n"
 
     def for_stream(self, stream: TextIO) -> str:
-        """Return it as a stream should get it: drawn in a terminal, else Markdown."""
+        """Return the document for a stream: drawn if it is a terminal, else Markdown."""
         return self.to_terminal() if stream.isatty() else str(self)
 
 
 def _wrap(line: str, width: int) -> str:
-    """Wrap a line of text; what follows the mark of a list is indented."""
+    """Wrap a line of text; the lines of a list item are indented."""
     text = line.lstrip("# ") if line.startswith("#") else line
     return textwrap.fill(
         text.replace("**", ""),

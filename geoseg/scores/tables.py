@@ -43,10 +43,9 @@ CLASS_COLUMNS = (
 
 
 def score_document(entries: Sequence[Scores], *, seed: int = 0) -> Document:
-    """Tabulate entries, with 95 % intervals over tiles.
+    """Return the tables of predictions, with 95 % intervals over tiles.
 
-    Below the tables: tiles, and the accuracy of the commonest class, without which no
-    accuracy can be read.
+    A note below gives the number of tiles and the accuracy of the commonest class.
     """
     first, *others = score_tables(entries, seed=seed)
     parts: list[str | Table] = [first]
@@ -59,10 +58,11 @@ def score_document(entries: Sequence[Scores], *, seed: int = 0) -> Document:
 
 
 def score_tables(entries: Sequence[Scores], *, seed: int = 0) -> list[Table]:
-    """Tabulate entries, the one that counts first.
+    """Return tables of predictions, the most important one first.
 
-    Two classes: the scores of building. More: scores over all classes, then every class
-    of the first entry, then the IoU of every class of all entries.
+    With two classes there is one table, of building. With more there are the scores
+    over all classes, those of every class of the first prediction, and the IoU of every
+    class of all.
     """
     names = entries[0].class_names
     rows = [(entry.name, entry) for entry in entries]
@@ -95,7 +95,7 @@ def _table(
 
 
 def _iou_table(entries: Sequence[Scores]) -> Table:
-    """Tabulate classes in rows and entries in columns: classes may be many."""
+    """Return a table of IoU with classes in rows, as there may be many classes."""
     ious = [class_iou(entry.confusions.sum(0)) for entry in entries]
     rows = [
         Row(name, [score_cell(float(iou[k])) for iou in ious], class_id=k)

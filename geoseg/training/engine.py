@@ -80,8 +80,8 @@ def fit(
         loader: One batch per step; its batches depend only on seed and epoch.
         run: An existing folder.
         limits: When to stop; at least one must be set for methods with ``gradient``.
-        group: Of processes that this one belongs to; see :func:`fit_on_devices`.
-        **options: Those of :class:`FitOptions`.
+        group: Group of processes of this one; see :func:`fit_on_devices`.
+        **options: Fields of :class:`FitOptions`.
 
     Raises:
         ParameterError: If the schedule needs a number of steps that is unknown, or the
@@ -180,7 +180,7 @@ def _train(
     options: FitOptions,
     group: Group | None,
 ) -> None:
-    """Let Lightning step, from the run's checkpoint on if that is wanted."""
+    """Run Lightning's trainer, from the run's checkpoint if requested."""
     path = run / CHECKPOINT_NAME if options.resume else None
     path = path if path is not None and path.exists() else None
     measures = options.profile and (group is None or group.rank == 0)

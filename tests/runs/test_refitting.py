@@ -193,8 +193,9 @@ def test_evaluate_says_which_model_to_score(town, tmp_path):
         done = called(cli, words)
         if name == MODEL_NAME:
             assert done.exit_code == 1
-            assert "refitted on the test tiles too; predict and evaluate with scored" in (
-                done.stderr.splitlines()[-1]
+            assert (
+                "refitted on the test tiles too; predict and evaluate with scored"
+                in (done.stderr.splitlines()[-1])
             )
         else:
             assert done.exit_code == 0, done.stderr

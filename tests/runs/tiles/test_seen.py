@@ -193,6 +193,6 @@ def test_evaluate_scores_all_of_another_town_with_the_same_names(
     output = predicted(run, tiles_of(other), tmp_path)
     table = scoring.score_map(output, other, run.model)
     assert "majority" in str(table) and not judged  # nothing there to match controls on
-    with pytest.raises(DatasetError, match="has seen all that is labelled"):
+    with pytest.raises(DatasetError, match="has seen all labelled tiles"):
         model = match_again(run.model, replace(other, match_tiles=6))
         scoring.score_map(output, other, model)
