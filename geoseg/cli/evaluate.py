@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+import geoseg
 from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.core.outputs import refuse_existing
@@ -81,22 +82,14 @@ def command(
     path = None if model is None else newest_model(model)
     options.say_first(options.tiles_of(labelled))
     options.set_threads(threads)
-    from geoseg.geo.evaluation.judged_maps import warn_of_other_model
-    from geoseg.model.file import load_model
-    from geoseg.runs import scoring  # heavy: after the checks
-    from geoseg.runs.settings import RunSettings
-
-    if path is not None:
-        warn_of_other_model(prediction, path)
-    scores = scoring.score_map(
+    scores = geoseg.evaluate(
         prediction,
-        RunSettings(**labelled),
-        None if path is None else load_model(path),
-        output,
-        footprint_classes=footprint_classes,
+        model=path,
+        output=output,
         report=report,
-        run=None if path is None else path.parent,
+        footprint_classes=footprint_classes,
         command=options.command_line(ctx),
         overwrite=overwrite,
+        **labelled,
     )
-    echo(scores.for_stream(sys.stdout))
+    echo(scores.table.for_stream(sys.stdout))

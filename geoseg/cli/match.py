@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+import geoseg
 from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.core.outputs import check_output
@@ -75,14 +76,12 @@ def command(
     options.say_first(options.tiles_of(labelled))
     options.set_threads(threads)
     from geoseg.model.class_table import matching_document
-    from geoseg.model.file import load_model, save_model
-    from geoseg.runs import matching  # heavy: after the checks
-    from geoseg.runs.settings import RunSettings
+    from geoseg.runs.matching import refuse_worse  # heavy: after the checks
 
-    matched = matching.match_again(load_model(path), RunSettings(**labelled))
+    matched = geoseg.match(path, **labelled)
     if output is None:
-        matching.refuse_worse(matched)
-    save_model(output or path, matched)
+        refuse_worse(matched)
+    matched.save(output or path)
     echo(matching_document(matched).for_stream(sys.stdout))
     log.info("the matched model is in %s", output or path)
     if output is None and (path.parent / SCORES_NAME).exists():

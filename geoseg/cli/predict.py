@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import geoseg
 from geoseg.cli import options
 from geoseg.core.addresses import need_image
 from geoseg.core.outputs import check_one_file, check_raster_format, refuse_existing
@@ -210,23 +211,19 @@ def command(
     elsewhere = given["workers"] or given["scheduler"]
     options.say_first(found[0] if len(found) == 1 else f"{len(found)} images")
     options.set_threads(1 if threads is None and elsewhere else threads)
-    from geoseg.geo.formats.class_rasters import RasterTags
-    from geoseg.geo.maps import mapping  # heavy: after the checks
-    from geoseg.geo.maps.options import MapOptions
-    from geoseg.model.file import file_sha256
-
-    loaded = options.load_head(file, model, head)
-    if (device := options.found_device(device)) != "cpu":
-        loaded = loaded.to(device)
-    summary = mapping.map_buildings(
-        loaded,
+    if model is None:
+        log.info("model: %s", file)
+    summary = geoseg.predict(
         found,
         output,
+        model=file,
+        head=head,
+        device=options.found_device(device),
         classes=raster,
         probability=probability,
         clusters=raster_clusters,
-        tags=RasterTags(loaded.card.method, file_sha256(file)),
-        options=MapOptions(overwrite=overwrite, **given),
+        overwrite=overwrite,
+        **given,
     )
     _say(summary, output)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import geoseg
 from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.cli.sections import SectionedCommand
@@ -395,6 +396,4 @@ def _start(
     warn_of_unused(settings, profile=profile)
     settings = replace(settings, device=options.found_device(settings.device))
     options.set_threads(threads)
-    from geoseg.runs import train as runs  # heavy: after the checks
-
-    return runs.start(settings, output, profile=profile)
+    return geoseg.train(output=output, profile=profile, **vars(settings))

@@ -60,6 +60,10 @@ class Model:
         """Whether the card's head predicts classes that it learned from labels."""
         return self.card.head == self.method.class_head
 
+    def save(self, path: str | Path) -> None:
+        """Write the model file, as :func:`save_model` does."""
+        save_model(Path(path), self)
+
     def with_card(self, **changes: Any) -> "Model":
         """Return a model with the same weights and a changed card."""
         return replace(self, card=replace(self.card, **changes))

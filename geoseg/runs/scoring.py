@@ -105,6 +105,18 @@ class Judged(NamedTuple):
         )
 
 
+class MapScores(NamedTuple):
+    """The scores of a map.
+
+    Attributes:
+        entries: Of the map, then of its controls.
+        table: The same to read, with the verdict: ``str`` gives Markdown.
+    """
+
+    entries: list[Scores]
+    table: Document
+
+
 @each_opened_once()
 def score_map(
     prediction: Path,
@@ -117,8 +129,8 @@ def score_map(
     run: Path | None = None,
     command: str = "",
     overwrite: bool = False,
-) -> Document:
-    """Score a map on disk, and return the tables of scores.
+) -> MapScores:
+    """Score a map on disk.
 
     Footprints are of one class: with labels of several classes, it is scored against
     all others.
@@ -159,7 +171,7 @@ def score_map(
         say_stage(report.name)
         write_report_page(report, material, overwrite=overwrite)
         log.info("%s is written", report)
-    return table
+    return MapScores(judged.entries, table)
 
 
 def _judge(
