@@ -205,7 +205,7 @@ PREDICTED = {
         1,
         "expected red, green, blue; blue absent",
     ),
-    "palette": (palette, PREDICT, 1, "numbers of a colour table.*-expand rgb"),
+    "palette": (palette, PREDICT, 1, "indices of a colour table.*-expand rgb"),
     "alpha alone": (alpha_alone, PREDICT, 1, "no band beside alpha"),
     "complex": (
         tiff(flat(1, "complex64")),
@@ -362,13 +362,13 @@ TRAINED = {
         nothing,
         "train --images tiles -b '' TINY",
         2,
-        "no band is asked for, expected rgb.*leave --bands out",
+        "no band is requested, expected rgb.*leave --bands out",
     ),
     "band twice": (
         nothing,
         "train --images tiles -b red,1 TINY",
         2,
-        "'red,1' are asked for, expected none twice",
+        "'red,1' are requested, expected each band once",
     ),
     "nodata that is no number": (
         nothing,

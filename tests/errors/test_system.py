@@ -228,4 +228,4 @@ def test_a_name_that_is_no_text(desk):
     name = os.fsdecode(b"b\xff.tif")
     shutil.copy("tile.tif", name)
     found = line(run("predict", name, "-o", "b.gpkg", "--model", "m"))
-    assert "is not in UTF-8, expected a name that is: rename the file" in found
+    assert "is not UTF-8, expected a name that is: rename the file" in found

@@ -1,1 +1,1 @@
-"""Rasters: opened, described, and read by window."""
+"""Opening, describing and reading of rasters."""

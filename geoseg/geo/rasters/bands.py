@@ -1,4 +1,4 @@
-"""What an image's bands are called, and which of them are asked for."""
+"""Band names of images, and the choice of bands."""
 
 import re
 import unicodedata
@@ -52,9 +52,9 @@ _NUMBERED = re.compile(r"(?:b|band|layer|channel)?_?(\d+)")
 
 
 def snake(text: str | None) -> str:
-    """A band name as geoseg writes it: lower-case, words joined by ``_``.
+    """Return a band name as geoseg writes it: lower-case, words joined by ``_``.
 
-    Letters of any language stay as they are.
+    Letters of any language are kept.
 
     Example:
         >>> snake("Red Edge"), snake("NIR-1"), snake("Grün")
@@ -70,16 +70,17 @@ def _is_name(name: str) -> bool:
 
 
 def _are_places(names: Sequence[str]) -> bool:
-    """Tell whether names say no more than the places 1 to n: ``Band 1``, ``Band 2``."""
-    numbers = [_NUMBERED.fullmatch(name) for name in names]
-    return [int(found[1]) for found in numbers if found] == [*range(1, len(names) + 1)]
+    """Tell whether names only number the bands 1 to n: ``Band 1``, ``Band 2``."""
+    matches = [_NUMBERED.fullmatch(name) for name in names]
+    numbers = [int(match[1]) for match in matches if match]
+    return numbers == [*range(1, len(names) + 1)]
 
 
 def alpha_band(dataset: rasterio.DatasetReader) -> int | None:
-    """Number of the alpha band.
+    """Return the number of the alpha band, or None.
 
-    GDAL marks the fourth of four 8-bit bands as alpha unless told otherwise; a band
-    that is described as something else (``nir``) is believed instead.
+    GDAL declares the fourth of four 8-bit bands alpha by default. If the band's
+    description names something else (``nir``), the description decides.
     """
     for number, meaning in zip(dataset.indexes, dataset.colorinterp, strict=True):
         if meaning == ColorInterp.alpha:
@@ -92,12 +93,13 @@ def alpha_band(dataset: rasterio.DatasetReader) -> int | None:
 def name_bands(
     dataset: rasterio.DatasetReader, indexes: tuple[int, ...]
 ) -> tuple[tuple[str, ...], str]:
-    """Names, and what they come from.
+    """Return the band names and their origin.
 
-    ``descriptions`` if they name bands; else ``colours``, else by ``count``, else by
-    ``numbers``. Descriptions come first: GDAL declares any three 8-bit bands red, green,
-    blue. A name with a number (``B8``) counts, unless the names are the places 1 to n. Of
-    some named bands the others go by their place: they are none of the usual ones.
+    The origin is ``descriptions`` if these name bands, else ``colours``, ``count`` or
+    ``numbers``. Descriptions come first, because GDAL declares any three 8-bit bands
+    red, green and blue. A name with a number (``B8``) counts, unless the names only
+    number the bands from 1 to n. If some bands are described, the others are named
+    ``b`` and their position.
     """
     described = tuple(snake(dataset.descriptions[number - 1]) for number in indexes)
     given = [name for name in described if _is_name(name)]
@@ -140,11 +142,11 @@ def choose_bands(
             1-based numbers, as a list or separated by commas: ``"5,3,2,7"``.
 
     Returns:
-        Band names in the order asked for.
+        Band names in the requested order.
 
     Raises:
         BandMismatchError: If the image lacks one of them.
-        ParameterError: If nothing or a band twice is asked for.
+        ParameterError: If no band, or one band twice, is requested.
     """
     names = description.band_names
     if requested is None:
@@ -160,13 +162,13 @@ def choose_bands(
     items = [str(item).strip() for item in requested]
     if not any(items):
         raise ParameterError(
-            "no band is asked for, expected rgb, rgbi, irrg, all, names or numbers such "
+            "no band is requested, expected rgb, rgbi, irrg, all, names or numbers such "
             "as 5,3,2,7; leave --bands out for the usual ones"
         )
     chosen = tuple(_resolve(description, item) for item in items)
     if len(set(chosen)) != len(chosen):
         raise ParameterError(
-            f"bands {','.join(items)!r} are asked for, expected none twice"
+            f"bands {','.join(items)!r} are requested, expected each band once"
         )
     return chosen
 
@@ -201,10 +203,10 @@ def _numbered(description: "RasterDescription") -> str:
 def band_scaling(
     description: "RasterDescription", bands: Sequence[str]
 ) -> list[list[float]]:
-    """Return the scale and offset that an image declares for some of its bands.
+    """Return the scale and offset that an image declares for each given band.
 
     Raises:
-        BandMismatchError: If the image lacks one.
+        BandMismatchError: If the image lacks a band.
     """
     numbers = band_numbers(description, bands)
     places = [description.band_indexes.index(number) for number in numbers]
@@ -216,12 +218,12 @@ def check_scaling(
     bands: Sequence[str],
     trained: Sequence[Sequence[float]] | None,
 ) -> None:
-    """Refuse an image whose values mean something else than those of a training.
+    """Raise if an image declares other scales or offsets than the training images.
 
     Args:
         description: The image.
-        bands: Of the model.
-        trained: Scale and offset of each in the training's images; None: not known.
+        bands: Bands of the model.
+        trained: Scale and offset of each band in the training images; None: unknown.
 
     Raises:
         BandMismatchError: If the image declares others.
@@ -242,18 +244,18 @@ def check_scaling(
 def band_numbers(
     description: "RasterDescription", bands: Sequence[str]
 ) -> tuple[int, ...]:
-    """Find bands by name.
+    """Return the numbers of bands, given their names.
 
     Returns:
         1-based numbers in the file, in the order of ``bands``.
 
     Raises:
-        BandMismatchError: If the image lacks one, says found and expected; or if one
-            holds numbers of a colour table, which are no measurements.
+        BandMismatchError: If the image lacks a band, or holds indices of a colour
+            table, which are no measurements.
     """
     if "palette" in description.colours:
         raise BandMismatchError(
-            f"{description.path} holds numbers of a colour table, expected the colours "
+            f"{description.path} holds indices of a colour table, expected the colours "
             "themselves: gdal_translate -expand rgb FILE OUTPUT"
         )
     missing = [band for band in bands if band not in description.band_names]

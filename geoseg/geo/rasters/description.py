@@ -1,4 +1,4 @@
-"""What is known of a raster before its pixels are read, and windows of them."""
+"""Raster metadata and pixel windows."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from rasterio.crs import CRS
 
 
 class PixelWindow(NamedTuple):
-    """A rectangle of whole pixels: first row and column, height and width."""
+    """A rectangle of whole pixels: first row, first column, height and width."""
 
     row: int
     col: int
@@ -18,7 +18,7 @@ class PixelWindow(NamedTuple):
 
 @dataclass(frozen=True)
 class RasterDescription:
-    """What a file says about itself, without its pixels.
+    """Metadata of a raster file.
 
     Attributes:
         path: As given: a local path, ``/vsi…``, ``s3://`` or ``https://``.
@@ -26,26 +26,26 @@ class RasterDescription:
         height: Rows.
         count: Image bands; an alpha band is not one.
         dtypes: Type of each image band.
-        crs: None if the file has none, or no geotransform beside it; reading pixels works
-            all the same.
+        crs: None if the file has no CRS or no geotransform; its pixels can still be
+            read.
         transform: Pixel (column, row) to CRS coordinates; (0, 0) is a corner.
         band_names: One name per image band, lower-case, words joined by ``_``.
         band_indexes: 1-based number in the file of each image band.
-        nodata: The file's own nodata value, if it declares one.
+        nodata: The nodata value that the file declares, if any.
         alpha: 1-based number of the alpha band, if there is one.
         gsd_m: Ground sampling distance: geometric mean of a pixel's sides in metres at
             the image's centre; None without a CRS.
-        named_by: What the band names come from: ``descriptions``, ``colours``,
-            ``count`` or ``numbers``.
+        named_by: Origin of the band names: ``descriptions``, ``colours``, ``count`` or
+            ``numbers``.
         colours: GDAL's colour interpretation of each image band.
-        scaling: The scale and offset that each image band declares; pixels are read
-            without them.
+        scaling: Scale and offset that each image band declares; reading does not apply
+            them.
         nodata_values: The nodata value of each image band.
-        masked: Whether a mask for all bands comes with the file; alpha is none.
-        block: Height and width of the blocks that the file is stored in.
-        pages: Images in the file; the first is read.
-        located_by: ``grid``; or, where there is none, ``gcps``, ``rpcs``, ``crs`` (one
-            without a geotransform) or ``nothing``.
+        masked: Whether the file has a mask for all bands; an alpha band is no mask.
+        block: Height and width of the file's blocks.
+        pages: Number of images in the file; the first is read.
+        located_by: ``grid``; without a geotransform ``gcps``, ``rpcs``, ``crs`` (a CRS
+            alone) or ``nothing``.
     """
 
     path: str
@@ -71,5 +71,5 @@ class RasterDescription:
 
     @property
     def window(self) -> PixelWindow:
-        """The whole image as a window."""
+        """Return the window of the whole image."""
         return PixelWindow(0, 0, self.height, self.width)

@@ -1,4 +1,4 @@
-"""The ground under an image: where footprints lie, and what they measure in metres."""
+"""Positions and lengths on the ground, in metres, of an image's pixels."""
 
 from collections.abc import Callable
 
@@ -32,33 +32,35 @@ from geoseg.geo.rasters.raster import require_crs
 
 Outlines = npt.NDArray[np.object_]
 
-#: Lengths are compared at so many places along each side of an image.
+#: Number of positions along each side of an image where lengths are compared.
 _PLACES = 5
-#: Footprints wider than so many degrees are cut into so many pieces a side, where they
-#: are measured on planes of their own: their edges are no straight lines there.
+#: Footprints wider than this many degrees get this many vertices a side before they are
+#: measured on a plane of their own, because their edges are curved there.
 _WIDE, _PIECES = 0.1, 64
-#: Pixels with smaller sides are no pixels of images from above, in metres.
+#: Smallest side of a pixel in metres; smaller ones mean wrong georeferencing.
 _LEAST_PIXEL_M = 1e-4
 
 
 class Ground:
-    """Where the pixels of an image lie on the ground, and how large they are.
+    """Positions and sizes of an image's pixels on the ground.
 
-    Lengths are those of a plane that keeps them to 0.2 % all over the image: its own CRS,
-    else UTM. Images that are too wide for it, or near a pole, have a plane for each
-    footprint. A local CRS, or one that PROJ cannot place on Earth, is taken at its word.
+    Lengths are measured on a plane that keeps them to 0.2 % all over the image: its own
+    CRS, else UTM. Images that are too wide for UTM, or near a pole, get a plane for
+    each footprint. Lengths in a local CRS, or one that PROJ cannot place on Earth, are
+    used as they are.
 
     Args:
         grid: The image.
 
     Attributes:
-        metres: ``(2, 2)`` metres east and north per column and row, at its centre.
-        pixel_area_m2: Of the pixel there.
-        largest_pixel_m2: Of the largest pixel anywhere in the image.
+        metres: ``(2, 2)`` metres east and north per column and row, at the image's
+            centre.
+        pixel_area_m2: Area of the central pixel.
+        largest_pixel_m2: Area of the image's largest pixel.
 
     Raises:
-        RasterError: If it can be neither mapped nor scored: it has no CRS or no
-            geotransform, its CRS has no lengths, or it lies outside its CRS's area.
+        RasterError: If the image has no CRS or no geotransform, its CRS has no lengths,
+            or it lies outside its CRS's area.
     """
 
     def __init__(self, grid: RasterDescription) -> None:
@@ -83,9 +85,9 @@ class Ground:
             )
 
     def place(self, outlines: Outlines) -> tuple[Outlines, Outlines]:
-        """Bring polygons from pixels to the image's CRS, and to a plane in metres.
+        """Transform polygons from pixels to the image's CRS and to a plane in metres.
 
-        Those without a place on Earth have no finite coordinates on the plane.
+        Polygons without a position on Earth get coordinates that are not finite.
         """
         located = _move(outlines, self._locate)
         if self._plane is None:
@@ -95,11 +97,11 @@ class Ground:
         return located, _move(located, self._flatten)
 
     def _locate(self, points: Points) -> Points:
-        """Map (column, row) to the image's CRS through the full affine."""
+        """Transform (column, row) to the image's CRS by the full affine transform."""
         return locate_all(self._transform, points)
 
     def _flatten(self, points: Points) -> Points:
-        """Map coordinates of the image's CRS to metres on the plane of all footprints."""
+        """Transform coordinates of the image's CRS to metres on the common plane."""
         if self._plane is None:
             raise TypeError("an image without a plane has one for each footprint")
         return transform_points(points, self._crs, self._plane) * self._unit_m
@@ -110,7 +112,7 @@ class Ground:
         return sides_on(self._flatten, self._transform, pixels)
 
     def _on_planes_of_their_own(self, located: Outlines) -> Outlines:
-        """Lay polygons on planes that touch the Earth where they are."""
+        """Project each polygon onto the plane that is tangent at its centre."""
         flat = located.copy()
         points, owners = shapely.get_coordinates(flat, return_index=True)
         west, south, east, north = shapely.bounds(flat).T
@@ -128,14 +130,14 @@ class Ground:
 
 
 def metric_crs(grid: RasterDescription) -> CRS | None:
-    """Choose the CRS that lengths, areas and angles of an image are measured in.
+    """Return the CRS for measuring lengths, areas and angles in an image.
 
-    Its own where that keeps lengths to 0.2 % all over the image, in all directions; else
-    the UTM zone (WGS 84) of its centre where that does; else None. Its own as well where
-    nothing is known of where that lies on Earth.
+    This is the image's own CRS if it keeps lengths to 0.2 % all over the image and in
+    all directions, else the UTM zone (WGS 84) of the centre if that does, else None. It
+    is also the image's own CRS if the position on Earth is unknown.
 
     Raises:
-        RasterError: If there are no lengths, as :class:`Ground`.
+        RasterError: If the CRS has no lengths, as for :class:`Ground`.
     """
     crs = require_crs(grid)
     unit = metres_per_unit(crs)
@@ -165,10 +167,10 @@ def _utm(longitude: float, latitude: float) -> CRS:
 
 
 def _centre(grid: RasterDescription) -> tuple[float, float]:
-    """Longitude and latitude of an image's centre.
+    """Return the longitude and latitude of an image's centre.
 
     Raises:
-        RasterError: If it has none; or if the image, in degrees, goes beyond a pole or
+        RasterError: If it has none, or if the image, in degrees, goes beyond a pole or
             more than once around the Earth.
     """
     crs = require_crs(grid)
@@ -181,25 +183,25 @@ def _centre(grid: RasterDescription) -> tuple[float, float]:
     if turn is not None:
         corners = np.array([(x, y) for x in (0, grid.width) for y in (0, grid.height)])
         x, y = 360 / turn * locate_all(grid.transform, corners.astype(np.float64)).T
-        # grids of the whole Earth may have their outermost pixels' centres at its ends
+        # global grids may put the centres of the outermost pixels at ±180° and ±90°
         pixel = 360 / turn * float(np.abs(planar_sides(grid.transform)).max())
         if np.abs(y).max() > 90 + pixel or np.ptp(x) > 360 + pixel:
             raise RasterError(
                 f"{grid.path} covers ({x.min():.7g} {y.min():.7g} {x.max():.7g} "
-                f"{y.max():.7g}) degrees, expected longitudes and latitudes: no place "
-                "has such ones; check the georeferencing (are metres taken for degrees?)"
+                f"{y.max():.7g}) degrees, expected longitudes and latitudes on Earth; "
+                "check the georeferencing (are metres taken for degrees?)"
             )
     return centre
 
 
 def _places(grid: RasterDescription) -> Points:
-    """Columns and rows evenly spread over an image, its corners among them."""
+    """Return columns and rows evenly spaced over an image, corners included."""
     columns = np.linspace(0, grid.width, _PLACES)
     rows = np.linspace(0, grid.height, _PLACES)
     return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
 
 
 def _move(polygons: Outlines, to: Callable[[Points], Points]) -> Outlines:
-    """Move all points; several times as fast as ``shapely.transform``."""
+    """Transform all vertices; several times as fast as ``shapely.transform``."""
     kind, points, rings = shapely.to_ragged_array(polygons)
     return np.asarray(shapely.from_ragged_array(kind, to(points), rings), dtype=object)

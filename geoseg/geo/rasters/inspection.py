@@ -1,4 +1,4 @@
-"""What an image looks like, measured on few of its pixels."""
+"""Inspection of an image from a sample of its pixels."""
 
 import logging
 import math
@@ -34,21 +34,21 @@ from geoseg.geo.rasters.raster import describe_open, open_raster, read_window
 
 log = logging.getLogger(__name__)
 
-#: Images without overviews are thinned out whole up to so many pixels; of larger ones,
-#: that would decode all of the file, some windows are read.
+#: Images without overviews are decimated as a whole up to this many pixels. Of larger
+#: ones some windows are read, because decimation would decode the whole file.
 WHOLE_PIXELS = 2**24
-#: Windows a side, and pixels a side of a window.
+#: Number of sampled windows a side, and pixels a side of a window.
 _WINDOWS, _WINDOW = 8, 64
-#: Share of the values beyond a stretch from which images are thought to be of another
-#: kind than the training's, of which 2 % lie there.
+#: Share of values outside the model's stretch that makes an image unlike the training
+#: images, of which 2 % lie outside.
 BEYOND = 0.3
-#: Share of a stretch that an image has to fill at least, likewise.
+#: Least share of the stretch that an image must fill to be like the training images.
 FILLED = 0.1
 
 
 @dataclass(frozen=True)
 class BandFacts:
-    """A band, with percentiles of its valid values; None where there are none."""
+    """A band and percentiles of its valid values; None without valid values."""
 
     number: int
     name: str
@@ -60,24 +60,24 @@ class BandFacts:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What a file says about itself, and what its pixels say.
+    """Metadata of a raster file and statistics of its sampled pixels.
 
     Attributes:
-        grid: What the file says.
+        grid: Metadata of the file.
         bands: Its image bands; ``low`` and ``high`` are the percentiles 1 and 99.
-        valid_share: Of the sampled pixels, in [0, 1].
-        gap: A value that many of them have in all bands and that may be no data; None
-            if few have, or the rule is chosen.
-        nodata: In words, what counts as no data.
-        layout: In words, how the pixels lie in the file.
+        valid_share: Valid share of the sampled pixels, in [0, 1].
+        gap: A value that many sampled pixels have in all bands and that may be nodata;
+            None if few have one, or the user chose the nodata rule.
+        nodata: What counts as nodata, in words.
+        layout: Block layout and compression of the file, in words.
         overviews: Factors of the overviews.
-        cog: Whether the file says that it is a cloud-optimised GeoTIFF.
+        cog: Whether the file declares itself a cloud-optimised GeoTIFF.
         orientation: In words.
-        tags: What geoseg wrote into the file about its making.
-        kind: Whether it is an image at all.
-        values: Value, as ``--classes`` has it, → share of the sampled pixels, where
-            there are few.
-        names: Value → name, of geoseg's own rasters.
+        tags: Provenance tags that geoseg wrote into the file.
+        kind: Whether it is an image, a mask or a raster that geoseg wrote.
+        values: Value, as ``--classes`` writes it, → share of the sampled pixels, if
+            there are few values.
+        names: Value → name, of rasters that geoseg wrote.
     """
 
     grid: RasterDescription
@@ -96,7 +96,7 @@ class ImageFacts:
 
 
 def inspect_image(path: str, *, nodata: NodataRule = "auto") -> ImageFacts:
-    """Look at an image.
+    """Inspect an image.
 
     Raises:
         RasterError: If the file cannot be opened or read.
@@ -135,10 +135,10 @@ def inspect_image(path: str, *, nodata: NodataRule = "auto") -> ImageFacts:
 def sample(
     grid: RasterDescription, *, nodata: NodataRule = "auto", side: int = 512
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Read some of an image's pixels, evenly spread.
+    """Read a sample of an image's pixels, evenly spaced.
 
-    Takes overviews where there are some; without them, the image thinned out or, if it
-    is large, some windows of it. So this is quick, also over a network.
+    This reads overviews if there are any, else the decimated image or, if that is
+    large, some windows. So it is quick, also over a network.
 
     Returns:
         Pixels ``(B, h, w)`` of all image bands, in one type; valid ``(h, w)`` bool.
@@ -161,7 +161,7 @@ def sample(
 
 
 def spread(area: PixelWindow) -> Iterator[PixelWindow]:
-    """Yield some small windows of a large one, evenly spread."""
+    """Yield small windows, evenly spaced over an area."""
     height, width = min(_WINDOW, area.height), min(_WINDOW, area.width)
     for row in np.linspace(0, area.height - height, _WINDOWS, dtype=int):
         for col in np.linspace(0, area.width - width, _WINDOWS, dtype=int):
@@ -171,7 +171,7 @@ def spread(area: PixelWindow) -> Iterator[PixelWindow]:
 def percentiles(
     values: np.ndarray[Any, Any],
 ) -> tuple[float | None, float | None, float | None]:
-    """Percentiles 1, 50 and 99 of some values; None where there are none."""
+    """Return percentiles 1, 50 and 99 of values; None without values."""
     if not len(values):
         return None, None, None
     low, median, high = np.percentile(values.astype(np.float64), [1, 50, 99])
@@ -189,7 +189,7 @@ def _layout(dataset: rasterio.DatasetReader) -> str:
 
 
 def orientation(transform: Affine) -> str:
-    """Say in words how rows and columns lie on the map.
+    """Describe the orientation of rows and columns on the map.
 
     Example:
         >>> orientation(Affine(0.5, 0, 0, 0, -0.5, 0))
@@ -212,14 +212,14 @@ def orientation(transform: Affine) -> str:
 
 
 def assumed_bands(grid: RasterDescription, bands: Sequence[str]) -> str | None:
-    """Say which bands of a model are taken by their place: of a file that names none.
+    """Return a sentence about bands that are assumed because the file names none.
 
     Args:
-        grid: Of an image that has as many bands.
-        bands: Of the model.
+        grid: An image with as many bands as the model.
+        bands: Bands of the model.
 
     Returns:
-        One sentence, or None where the file names its bands.
+        One sentence, or None if the file names its bands.
     """
     if grid.named_by not in ("count", "numbers"):
         return None
@@ -240,16 +240,16 @@ def stretch_mismatch(
     names: tuple[str, ...],
     stretch: Normalization,
 ) -> str | None:
-    """Say why an image's values are not like those that a stretch was measured on.
+    """Return a sentence about an image whose values are unlike the training images'.
 
     Args:
         pixels: ``(B, h, w)``.
         valid: ``(h, w)`` bool.
-        names: Of the bands; all bands of the stretch are among them.
-        stretch: Of a model.
+        names: Band names; they include all bands of the stretch.
+        stretch: Stretch of a model.
 
     Returns:
-        One sentence about the worst band, or None where all is well.
+        One sentence about the worst band, or None if all bands fit.
     """
     if not valid.any():
         return None
@@ -273,19 +273,19 @@ def stretch_mismatch(
 def warn_of_unlike(
     grids: Sequence[RasterDescription], stretch: Normalization, *, nodata: NodataRule
 ) -> None:
-    """Warn in one line of images whose values are unlike those of a training.
+    """Warn about images whose values are unlike the training images'.
 
-    In another one of images with gaps that their files, perhaps, fail to name.
+    A second line warns about images that may have undeclared nodata.
 
     Args:
-        grids: Of images that have all bands of the stretch.
-        stretch: Of a model.
+        grids: Images that have all bands of the stretch.
+        stretch: Stretch of a model.
         nodata: The nodata rule of the model.
 
     Raises:
         RasterError: If an image cannot be read.
     """
-    found, gaps = [], []
+    mismatches, gaps = [], []
     for grid in grids:
         pixels, valid = sample(grid, nodata=nodata)
         if gap := suspected_gap(count_sentinels(pixels, valid), valid.size, nodata):
@@ -295,9 +295,9 @@ def warn_of_unlike(
             )
         mismatch = stretch_mismatch(pixels, valid, grid.band_names, stretch)
         if mismatch:
-            found.append(f"{grid.path}: {mismatch}")
+            mismatches.append(f"{grid.path}: {mismatch}")
     for messages, advice in (
-        (found, "; expect a poor map, or train on such images"),
+        (mismatches, "; expect a poor map, or train on such images"),
         (gaps, ""),
     ):
         if messages:
@@ -306,7 +306,7 @@ def warn_of_unlike(
 
 
 def pages_in_words(grid: RasterDescription) -> str | None:
-    """Say that a file has several pages; None if it has one."""
+    """Return a sentence about a file with several pages; None for one page."""
     if grid.pages == 1:
         return None
     return (
@@ -317,20 +317,20 @@ def pages_in_words(grid: RasterDescription) -> str | None:
 
 
 def warn_of_pages(grid: RasterDescription) -> None:
-    """Warn of a file whose further pages are not read."""
+    """Warn about a file whose further pages are not read."""
     if words := pages_in_words(grid):
         log.warning("%s: %s", grid.path, words)
 
 
-#: Values of an alpha band that are neither 0 nor its largest, as share of the pixels, and
-#: different values, from which it is thought to be a measurement.
+#: An alpha band with at least this share of values between its limits, and at least
+#: this many different values, is taken for a measurement.
 _ALPHA_BETWEEN, _ALPHA_VALUES = 0.05, 16
 
 
 def doubtful_alpha(grid: RasterDescription, side: int = 256) -> str | None:
-    """Say that a band declared alpha holds many values, as a measurement would.
+    """Return a sentence about an alpha band that looks like a measurement, or None.
 
-    GDAL's programs declare the fourth of four 8-bit bands alpha unless told otherwise.
+    GDAL's programs declare the fourth of four 8-bit bands alpha by default.
 
     Raises:
         RasterError: If the file cannot be read.
@@ -343,7 +343,9 @@ def doubtful_alpha(grid: RasterDescription, side: int = 256) -> str | None:
         windows = [grid.window] if small else list(spread(grid.window))
         bands = [
             read_window(
-                *(dataset, [grid.alpha], window),
+                dataset,
+                [grid.alpha],
+                window,
                 nodata="none",
                 shape=shape if small else None,
             )[0]
@@ -362,7 +364,7 @@ def doubtful_alpha(grid: RasterDescription, side: int = 256) -> str | None:
 
 
 def warn_of_alpha(grids: Sequence[RasterDescription]) -> None:
-    """Warn in one line of images whose alpha band looks like a measurement.
+    """Warn about images whose alpha band looks like a measurement.
 
     Raises:
         RasterError: If an image cannot be read.
@@ -375,14 +377,16 @@ def warn_of_alpha(grids: Sequence[RasterDescription]) -> None:
 
 
 def warn_of_gsd(grid: RasterDescription, trained_m: float | None) -> None:
-    """Warn of an image much finer or coarser than those of a training.
+    """Warn about an image much finer or coarser than the training images.
 
     Args:
-        grid: Of the image.
-        trained_m: Ground sampling distance of the training in metres, if it is known.
+        grid: The image.
+        trained_m: Ground sampling distance of the training images in metres, if known.
     """
     if trained_m and grid.gsd_m and not 2 / 3 < grid.gsd_m / trained_m < 3 / 2:
         log.warning(
             "%s has pixels of %.2f m, the model was trained at %.2f m: expect a poor map",
-            *(grid.path, grid.gsd_m, trained_m),
+            grid.path,
+            grid.gsd_m,
+            trained_m,
         )

@@ -1,4 +1,4 @@
-"""Which rasters are no images: masks, and the rasters that geoseg writes."""
+"""Kinds of rasters: images, masks and the rasters that geoseg writes."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,23 +12,23 @@ RasterKind = Literal[
     "image", "mask", "class raster", "cluster raster", "probability raster"
 ]
 
-#: Values that a mask has at most; an image, even a dull one, has more.
+#: Most values of a mask; an image has more, even with little contrast.
 FEW = 16
-#: Names of the bands of class and cluster rasters.
+#: Band names of class and cluster rasters.
 CLASS_BANDS = ("class",)
-#: A raster of one value alone is a mask if the value is one of these, in 8 bit.
+#: An 8-bit raster of a single value is a mask if the value is one of these.
 _ALONE = {"0", "1", "255"}
 
 
 def raster_kind(
     grid: RasterDescription, tags: Mapping[str, str], values: Mapping[str, int]
 ) -> RasterKind:
-    """Tell an image from a mask and from what geoseg writes.
+    """Return the kind of a raster.
 
     Args:
-        grid: Describes the raster.
-        tags: Of the file.
-        values: As :func:`count_values` counts them.
+        grid: Metadata of the raster.
+        tags: Tags of the file.
+        values: Counts from :func:`count_values`.
     """
     if "GEOSEG_VERSION" in tags:
         if grid.band_names == CLASS_BANDS:
@@ -44,7 +44,7 @@ def raster_kind(
 
 
 def value_names(tags: Mapping[str, str]) -> dict[str, str]:
-    """What geoseg's class and cluster rasters call their values."""
+    """Return the names of the values in geoseg's class and cluster rasters."""
     prefix = "CLASS_"
     return {
         key.removeprefix(prefix): name
@@ -56,15 +56,17 @@ def value_names(tags: Mapping[str, str]) -> dict[str, str]:
 def count_values(
     grid: RasterDescription, pixels: np.ndarray[Any, Any], *, few: int = FEW
 ) -> Counter[str]:
-    """Count whole numbers or colours, as ``--classes`` has them, where there are few.
+    """Count the values of a raster that has few: whole numbers or colours.
+
+    Values are written as in ``--classes``.
 
     Args:
-        grid: Describes the raster; the value that it declares as nodata is ``no data``.
-        pixels: ``(B, h, w)``: numbers are of one band, colours of three of 8 bit.
-        few: So many values at most.
+        grid: Metadata of the raster; its nodata value is counted as ``no data``.
+        pixels: ``(B, h, w)``: one band of numbers, or three 8-bit bands of colours.
+        few: Most values to count.
 
     Returns:
-        Nothing where there are more, or fractions.
+        Value → pixels; empty if there are more values, or fractions.
     """
     if grid.count == 3 and set(grid.dtypes) == {"uint8"}:
         numbers, counts = np.unique(colour_numbers(pixels), return_counts=True)
@@ -83,6 +85,6 @@ def count_values(
 
 
 def colour_numbers(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Write colours ``(3, H, W)`` as the numbers that ``#rrggbb`` are, ``(H, W)``."""
+    """Return the numbers ``0xrrggbb``, ``(H, W)``, of colours ``(3, H, W)``."""
     red, green, blue = pixels.astype(np.int64)
     return np.asarray(red << 16 | green << 8 | blue)

@@ -1,4 +1,4 @@
-"""What the values of a raster and the classes of footprints mean, and their colours."""
+"""Legends: names and colours of raster values and footprint classes."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,9 +11,9 @@ class LegendEntry(NamedTuple):
 
     Attributes:
         value: As stored, 0 to 254.
-        name: What people read.
-        colour: As :mod:`geoseg.core.palette` has it.
-        shown: False where a style leaves the image below visible.
+        name: Name for display.
+        colour: Colour from :mod:`geoseg.core.palette`.
+        shown: False if styles make the value transparent.
     """
 
     value: int
@@ -39,7 +39,7 @@ def class_legend(names: Sequence[str]) -> Legend:
 
 
 def cluster_legend(count: int) -> Legend:
-    """Return the legend of clusters, in the colours that panels give them."""
+    """Return the legend of clusters, in the colours of the report's panels."""
     return tuple(
         LegendEntry(cluster, f"cluster {cluster}", (red, green, blue))
         for cluster, (red, green, blue) in enumerate(

@@ -1,4 +1,4 @@
-"""Longitudes that begin anew after a full turn: 185° and −175° are one place."""
+"""Longitudes that differ by full turns: 185° and −175° are the same meridian."""
 
 from typing import NamedTuple
 
@@ -11,23 +11,23 @@ from geoseg.geo.rasters.description import RasterDescription
 
 
 class Longitudes(NamedTuple):
-    """Which turn around the Earth coordinates are counted on.
+    """The range of longitudes, one full turn wide, around a middle.
 
     Attributes:
-        middle: In units of their CRS.
-        turn: What a full turn is: 360 in degrees.
+        middle: In units of the CRS.
+        turn: Length of a full turn in these units: 360 in degrees.
     """
 
     middle: float
     turn: float
 
     def near(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Move coordinates by whole turns, to half a turn about the middle at most."""
+        """Shift coordinates by whole turns to within half a turn of the middle."""
         return np.asarray(x - self.turn * np.round((x - self.middle) / self.turn))
 
 
 def places_near(points: Points, grid: RasterDescription) -> Points:
-    """Move points in an image's CRS by whole turns, to where the image is."""
+    """Shift points in an image's CRS by whole turns to near the image."""
     turn = full_turn(grid.crs)
     if turn is None:
         return points

@@ -1,4 +1,4 @@
-"""Which pixels have no data."""
+"""Nodata: masks, nodata values and rules for pixels without data."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,17 @@ from rasterio.windows import Window
 from geoseg.core.errors import ParameterError
 from geoseg.geo.rasters.bands import alpha_band
 
-#: How nodata is recognised: ``"auto"``, ``"none"`` or a number, as text (it is stored
-#: in model files); see ``raster.read_window``.
+#: Rule that finds pixels without data: ``"auto"``, ``"none"`` or a number as text
+#: (model files store it); see ``raster.read_window``.
 NodataRule = str
 
-#: No measurement: many programs fill gaps with the limits of float32 and say nothing.
+#: Larger values are no measurements: many programs fill gaps with the limits of float32
+#: without declaring them.
 FLOAT_LIMIT = 3.4e38
 
 
 def check_nodata(rule: NodataRule) -> NodataRule:
-    """Return a nodata rule as it is stored.
+    """Return a nodata rule in its stored form.
 
     Raises:
         ParameterError: If it is neither ``auto`` nor ``none`` nor a number.
@@ -43,9 +44,9 @@ def declared_valid(
     area: Window,
     pixels: np.ndarray[Any, Any],
 ) -> np.ndarray[Any, Any]:
-    """Where the file itself says that a window of it has data, ``(H, W)`` bool.
+    """Return where a window has data according to its file, ``(H, W)`` bool.
 
-    ``pixels`` are those of the window, maybe thinned out.
+    ``pixels`` are those of the window, possibly decimated.
     """
     shape = pixels.shape[1:]
     valid = np.ones(shape, bool)
@@ -65,40 +66,40 @@ def declared_valid(
 
 
 def has_mask(dataset: rasterio.DatasetReader, number: int) -> bool:
-    """Tell whether a band has a mask of all bands, from the file or beside it.
+    """Tell whether a band has a mask for all bands, in the file or beside it.
 
-    What GDAL makes of an alpha band, or of a band that it takes for one, is none.
+    A mask that GDAL derives from an alpha band does not count.
     """
     flags = dataset.mask_flag_enums[number - 1]
     return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
-#: Values that programs write where there is no data, beside the limits of a type.
+#: Usual nodata values, beside the limits of a type.
 _SENTINELS = (0, -9999, -999, -99999, -32768, -32767, 9999, 99999, 1e20)
-#: Share of the pixels with such a value in all bands from which they are thought to be
-#: gaps; the largest byte is also what bright roofs and clouds have.
+#: Least share of pixels with such a value in all bands that are taken for gaps. It is
+#: larger for 255, the value of bright roofs and clouds in bytes.
 LEAST_SHARE, LEAST_SHARE_OF_255 = 0.01, 0.05
 
 
 class Gap(NamedTuple):
-    """A value that may stand for no data, though the file does not say so.
+    """A value that may be undeclared nodata.
 
     Attributes:
-        value: In all bands of the pixels.
-        share: Of the pixels that were looked at, in [0, 1].
+        value: Value of the pixels in all bands.
+        share: Share of the examined pixels, in [0, 1].
     """
 
     value: float
     share: float
 
     def __str__(self) -> str:
-        """Say what was found."""
+        """Return the share and the value in words."""
         share = f"{100 * self.share:.0f} % of the pixels"
         return f"{share} are exactly {self.value:.9g} in all bands"
 
     @property
     def advice(self) -> str:
-        """Say how a file names its gaps."""
+        """Return how to declare the value in the file."""
         alpha = "gdalbuildvrt -addalpha, " if self.value == 0 else ""
         return (
             f"if that is nodata, say so in the file ({alpha}gdal_edit -a_nodata "
@@ -107,25 +108,25 @@ class Gap(NamedTuple):
 
     @property
     def option(self) -> str:
-        """The option that says so in place of the file."""
+        """Return the option that declares the value instead of the file."""
         return f"--nodata {self.value:.9g}"
 
 
 def count_sentinels(
     pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]
 ) -> Counter[float]:
-    """Count the pixels that count as data and have one usual nodata value in all bands.
+    """Count the valid pixels that have a usual nodata value in all bands.
 
     Args:
         pixels: ``(B, H, W)``.
         valid: ``(H, W)`` bool.
 
     Returns:
-        Value → number of pixels, of the values that occur.
+        Value → number of pixels, for the values that occur.
     """
     kind = pixels.dtype
     limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
-    # a positive limit of a signed type or a float is rare as a nodata value, but is one
+    # the positive limit of a signed or float type is a rare nodata value, but occurs
     candidates = {float(limits.min), float(limits.max), *map(float, _SENTINELS)}
     counts: Counter[float] = Counter()
     for value in sorted(candidates):
@@ -142,12 +143,12 @@ def count_sentinels(
 def suspected_gap(
     counts: Mapping[float, int], pixels: int, rule: NodataRule
 ) -> Gap | None:
-    """Return the commonest value that may stand for gaps, if it is common enough.
+    """Return the most frequent usual nodata value if it is frequent enough.
 
     Args:
         counts: From :func:`count_sentinels`.
-        pixels: All that were looked at.
-        rule: Under which they were read; the user who chose one knows.
+        pixels: Number of examined pixels.
+        rule: Nodata rule of the read; None is returned if the user chose it.
     """
     if check_nodata(rule) != "auto" or not pixels or not counts:
         return None
@@ -157,14 +158,14 @@ def suspected_gap(
 
 
 def nodata_in_words(dataset: rasterio.DatasetReader, rule: NodataRule) -> str:
-    """Say what counts as no data in an image under a rule; NaN and infinity always do.
+    """Describe what counts as nodata under a rule; NaN and infinity always do.
 
     Raises:
         ParameterError: If the rule is unknown.
     """
     rule = check_nodata(rule)
     if rule != "auto":
-        return "nothing is" if rule == "none" else f"{rule}, as asked for"
+        return "nothing is" if rule == "none" else f"{rule}, as requested"
     alpha = alpha_band(dataset)
     values = sorted({value for value in dataset.nodatavals if value is not None})
     declared = [f"the value {value:g}" for value in values]
@@ -184,9 +185,10 @@ def nodata_in_words(dataset: rasterio.DatasetReader, rule: NodataRule) -> str:
 def is_nodata(
     pixels: np.ndarray[Any, Any], values: Sequence[float | None]
 ) -> np.ndarray[Any, Any]:
-    """Where pixels ``(B, H, W)`` hold their bands' nodata values, ``(H, W)`` bool.
+    """Return where pixels ``(B, H, W)`` hold nodata values, ``(H, W)`` bool.
 
-    NaN is left to the finite check.
+    ``values`` has one value per band. NaN does not count; callers test for finite
+    values.
     """
     equal = np.stack(
         [
@@ -210,7 +212,7 @@ def is_nodata(
 
 
 def holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Tell whether a band of a type can hold a value (bytes hold no nodata 256)."""
+    """Tell whether a type can hold a value (bytes cannot hold 256)."""
     if dtype.kind not in "iu":
         return True
     limits = np.iinfo(dtype)

@@ -1,6 +1,6 @@
-"""The images that a command has open: each is opened once, and described once.
+"""Cache of the images that a command has open; each is opened and described once.
 
-Imports nothing heavy, so that the command line can begin with it.
+This imports nothing heavy, so that the command line can import it first.
 """
 
 import os
@@ -14,23 +14,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Images that are kept open at a time; fewer where a process may have few files open.
+#: Most images to keep open; fewer if the process may open few files.
 MOST_OPEN = 1024
-#: Memory for decoded blocks of the images that are open, in MiB, unless the environment
-#: says otherwise.
+#: Memory for decoded blocks of open images in MiB; the environment may override it.
 BLOCK_CACHE_MIB = "256"
 
-#: Name → size and time of change of a file on this disk; None of a remote one.
+#: Size and modification time of a local file; None of a remote one.
 _State = tuple[int, int] | None
 
 
 class _Kept:
-    """What is kept of images while a command runs; safe in threads.
+    """Open images and their metadata while a command runs; safe in threads.
 
     Attributes:
-        waiting: Name → open image that nobody reads, and the file's state.
-        facts: Name → what was found out about it, and the file's state.
-        process: Whose images these are.
+        waiting: Name → the file's state and its open, idle image.
+        facts: Name → the file's state and its metadata.
+        process: Id of the process that opened the images.
     """
 
     def __init__(self) -> None:
@@ -41,7 +40,7 @@ class _Kept:
         self.room = _room()
 
     def take(self, name: str, state: _State) -> "rasterio.DatasetReader | None":
-        """Return the open image, if nobody reads it and the file is as it was."""
+        """Return the open image if it is idle and its file has not changed."""
         with self.lock:
             known, dataset = self.waiting.pop(name, (None, None))
         if dataset is not None and known != state:
@@ -52,7 +51,10 @@ class _Kept:
     def give_back(
         self, name: str, state: _State, dataset: "rasterio.DatasetReader"
     ) -> None:
-        """Keep an open image; the first ones stay, as passes over tiles come again."""
+        """Keep an open image if there is room, else close it.
+
+        The first images are kept, because passes over the tiles begin with them again.
+        """
         with self.lock:
             if name not in self.waiting and len(self.waiting) < self.room:
                 self.waiting[name] = (state, dataset)
@@ -60,7 +62,7 @@ class _Kept:
         dataset.close()
 
     def close(self) -> None:
-        """Close all images; those of a process that this one was forked from stay."""
+        """Close all images, except those of a parent process before a fork."""
         if os.getpid() == self.process:
             for _, dataset in self.waiting.values():
                 dataset.close()
@@ -72,15 +74,15 @@ _kept: list[_Kept] = []
 
 @contextmanager
 def each_opened_once() -> Iterator[None]:
-    """Keep images open, and what is known of them, while a command runs.
+    """Keep images open and their metadata cached while a command runs.
 
-    A file that changes meanwhile is opened anew; of a VRT, its text counts. Commands
-    within commands share what is kept.
+    A file that changes meanwhile is opened again; for a VRT only its own text counts.
+    Nested commands share one cache.
     """
     if _kept:
         yield
         return
-    # GDAL reads it once; by itself it takes 5 % of the memory for blocks of open images
+    # GDAL reads this once; its default is 5 % of the memory
     os.environ.setdefault("GDAL_CACHEMAX", BLOCK_CACHE_MIB)
     _kept.append(_Kept())
     try:
@@ -90,7 +92,7 @@ def each_opened_once() -> Iterator[None]:
 
 
 class Loan:
-    """An open image, given back at the end of its ``with``: then it is closed or kept."""
+    """An open image; the end of its ``with`` block closes or keeps it."""
 
     def __init__(
         self, name: str, state: _State, dataset: "rasterio.DatasetReader"
@@ -113,16 +115,16 @@ class Loan:
         self.env.__exit__(None, None, None)
 
     def close(self) -> None:
-        """Close it without a ``with``."""
+        """Close the image without a ``with`` block."""
         self.dataset.close()
 
 
 def borrow(name: str, open_: "Callable[[str], rasterio.DatasetReader]") -> Loan:
-    """Return an image: one that is kept open, or else one that is opened.
+    """Return an open image: a kept one, or a newly opened one.
 
     Args:
         name: Path or address.
-        open_: Opens it, and says what is wrong with it.
+        open_: Opens the image, or raises.
     """
     kept = _own()
     if kept is None:
@@ -133,11 +135,11 @@ def borrow(name: str, open_: "Callable[[str], rasterio.DatasetReader]") -> Loan:
 
 
 def known(name: str, look: Callable[[str], T]) -> T:
-    """Return what is known of an image, or find it out.
+    """Return the cached metadata of an image, or read them.
 
     Args:
         name: Path or address.
-        look: Finds it out; always the same of a name.
+        look: Reads the metadata; the same function for every call with a name.
     """
     kept = _own()
     if kept is None:
@@ -152,7 +154,10 @@ def known(name: str, look: Callable[[str], T]) -> T:
 
 
 def _own() -> _Kept | None:
-    """Return what this process keeps: a file open in two would have one position."""
+    """Return the cache of this process.
+
+    A forked process gets its own, because a shared open file has one shared position.
+    """
     if _kept and _kept[0].process != os.getpid():
         inherited = _kept[0]
         _kept[0] = _Kept()
@@ -160,7 +165,7 @@ def _own() -> _Kept | None:
     return _kept[0] if _kept else None
 
 
-#: Not closed: GDAL's locks may be held by threads that the fork has left behind.
+#: These stay open, because threads lost in the fork may hold GDAL's locks.
 _abandoned: list[_Kept] = []
 
 
@@ -173,7 +178,7 @@ def _state(name: str) -> _State:
 
 
 def _room() -> int:
-    """Return how many images may be open: half of a process's files at most."""
+    """Return the most images to keep open: at most half of the process's files."""
     try:
         import resource
     except ImportError:  # Windows

@@ -1,6 +1,6 @@
-"""Images on disk: open, describe, name the bands, read windows with their validity.
+"""Opening, describing and windowed reading of images.
 
-Every read is an integer window of the file's own grid: nothing is resampled, so rotated
+Every read is an integer window of the file's own grid. Nothing is resampled, so rotated
 and sheared images are read like any other.
 """
 
@@ -40,11 +40,11 @@ from geoseg.geo.sources.vrt import open_vrt
 
 
 def open_raster(path: str | Path) -> Loan:
-    """Open a GeoTIFF (COG) or VRT for reading, or borrow it where it is open already.
+    """Open a GeoTIFF (COG) or VRT for reading, or reuse it if it is open already.
 
     Other drivers are off: a file's content must not choose which of GDAL's hundred
     parsers runs (``gdal_limits.py``). VRTs that are more than mosaics are refused
-    (``vrt.py``), and so are masks and overviews beside an image that are no GeoTIFFs
+    (``vrt.py``), and so are masks and overviews beside an image that are not GeoTIFFs
     (``sidecars.py``).
 
     Raises:
@@ -64,12 +64,12 @@ def _open(name: str) -> rasterio.DatasetReader:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             is_vrt = file_name(name).suffix.lower() == ".vrt"
             dataset = open_vrt(gdal_name) if is_vrt else _open_tiff(gdal_name)
-            # the first call after opening says what was wrong with the metadata
+            # the first call after opening raises errors in the metadata
             _ = dataset.colorinterp
             return dataset
     except UnicodeEncodeError as error:
         raise RasterError(
-            f"{ascii(name)} is not in UTF-8, expected a name that is: rename the file"
+            f"{ascii(name)} is not UTF-8, expected a name that is: rename the file"
         ) from error
     except (RasterioError, CPLE_BaseError) as error:
         reason = " ".join(str(error).split())
@@ -81,7 +81,7 @@ def _open(name: str) -> rasterio.DatasetReader:
 
 
 def _open_tiff(name: str) -> rasterio.DatasetReader:
-    """Open a GeoTIFF whose mask and overviews are in it or beside it."""
+    """Open a GeoTIFF after checking the mask and overviews beside it."""
     if not on_network(name):
         check_sidecars(name)
     dataset = rasterio.open(name, driver="GTiff")
@@ -97,7 +97,7 @@ def describe(path: str | Path) -> RasterDescription:
     """Describe an image.
 
     Raises:
-        RasterError: As :func:`open_raster`; or if the image has an alpha band alone or
+        RasterError: As :func:`open_raster`; or if the image has only an alpha band, or
             complex numbers.
     """
     return known(str(path), _describe)
@@ -165,11 +165,11 @@ def _located_by(dataset: rasterio.DatasetReader) -> str:
 
 
 def block_cache(mib: int) -> rasterio.Env:
-    """Return an environment in which GDAL keeps so many MiB of decoded blocks.
+    """Return an environment that limits GDAL's cache of decoded blocks to ``mib`` MiB.
 
-    By itself it takes 5 % of the machine's memory.
+    GDAL's default is 5 % of the machine's memory.
     """
-    # In bytes: rasterio hands the number on as it is, unlike GDAL's own option.
+    # rasterio takes bytes, unlike GDAL's own option
     return rasterio.Env(GDAL_CACHEMAX=mib * 2**20)
 
 
@@ -181,14 +181,14 @@ def read_window(
     nodata: NodataRule = "auto",
     shape: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Read a window and where it has data.
+    """Read the pixels and the valid mask of a window.
 
-    A pixel is invalid when one of its bands is not finite, and by the rule:
+    A pixel is invalid if one of its bands is not finite, and by the rule:
 
-    * ``auto``: what the file says: alpha 0, its mask, its nodata value. A file of more
-      than 8 bit that says nothing: all bands 0; in floats, also the type's limits.
-    * ``none``: nothing else.
-    * a number: as if the file declared that nodata value, and nothing more.
+    * ``auto``: alpha 0, the file's mask or its nodata value. In a file of more than 8
+      bit that declares none of them: 0 in all bands; in floats also the type's limits.
+    * ``none``: no further pixel.
+    * a number: as if the file declared only that nodata value.
 
     A nodata value that could be a measurement (0, or 255 in bytes) must be in all the
     bands read, as in GDAL's dataset mask; one that could not (negative, or a float
@@ -197,17 +197,17 @@ def read_window(
     Args:
         dataset: An open image.
         numbers: 1-based band numbers.
-        window: Lies inside the image.
-        nodata: The rule.
-        shape: Height and width to thin the window out to, from overviews where there
-            are some; None: every pixel.
+        window: Window inside the image.
+        nodata: The nodata rule.
+        shape: Height and width to decimate the window to, from overviews if there are
+            any; None: every pixel.
 
     Returns:
         Pixels ``(B, height, width)`` in the file's type, valid ``(height, width)``
         bool.
 
     Raises:
-        RasterError: If the window sticks out or the file is damaged there.
+        RasterError: If the window exceeds the image or the file is damaged there.
         ParameterError: If the rule is unknown.
     """
     rule = check_nodata(nodata)
@@ -240,7 +240,7 @@ def _read(
     area: Window,
     shape: tuple[int, int],
 ) -> np.ndarray[Any, Any]:
-    """Read bands; where a VRT's differ in type, in the one that holds them all."""
+    """Read bands; if a VRT's bands differ in type, return a type that holds all."""
     if len({dataset.dtypes[number - 1] for number in numbers}) == 1:
         everything = (len(numbers), *shape)
         return np.asarray(
@@ -259,16 +259,16 @@ def _check_inside(dataset: rasterio.DatasetReader, window: PixelWindow) -> None:
         or col + width > dataset.width
     ):
         raise RasterError(
-            f"window {tuple(window)} (row, col, height, width) is asked of "
-            f"{dataset.name}, expected it inside {dataset.height} x {dataset.width}"
+            f"window {tuple(window)} (row, col, height, width) exceeds {dataset.name}, "
+            f"expected it inside {dataset.height} x {dataset.width}"
         )
 
 
 def same_grid(first: RasterDescription, second: RasterDescription) -> bool:
     """Tell whether two images share size, CRS and pixel grid.
 
-    The corners may differ by :data:`GRID_TOLERANCE` pixels: tiles cut by other software
-    differ in the last digits.
+    The corners may differ by :data:`GRID_TOLERANCE` pixels, because tiles cut by other
+    software differ in the last digits.
     """
     if (first.width, first.height) != (second.width, second.height):
         return False
@@ -277,7 +277,7 @@ def same_grid(first: RasterDescription, second: RasterDescription) -> bool:
     )
 
 
-#: How an image without a grid says where it lies, and how to give it one.
+#: Georeferencing without a geotransform → its name, and the command that adds one.
 _WARPS = {
     "gcps": (
         "ground control points",
@@ -292,12 +292,12 @@ _WARPS = {
 
 
 def warp_advice(description: RasterDescription) -> str | None:
-    """Say how to give an image a grid that has half of one; None for others."""
+    """Return how to complete half a georeferencing; None if it is whole or absent."""
     if description.located_by == "crs":
         return (
-            f"{description.path} has a CRS and no geotransform, expected both: nobody knows "
-            "which place its pixels show; set it with gdal_edit.py -a_ullr LEFT TOP RIGHT "
-            "BOTTOM FILE"
+            f"{description.path} has a CRS and no geotransform, expected both: the "
+            "position of its pixels is unknown; set it with gdal_edit.py -a_ullr LEFT TOP "
+            "RIGHT BOTTOM FILE"
         )
     if description.located_by not in _WARPS:
         return None
@@ -312,7 +312,7 @@ def require_crs(description: RasterDescription) -> CRS:
     """Return the image's CRS.
 
     Raises:
-        RasterError: If it has none; says how to set one.
+        RasterError: If it has none.
     """
     advice = warp_advice(description)
     if advice is not None:

@@ -1,4 +1,4 @@
-"""What travels from the predictor to the maps: strips of raster rows, top to bottom."""
+"""Strips of raster rows, which the predictor passes to the maps from top to bottom."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy.typing as npt
 from geoseg.core.classes import BACKGROUND
 from geoseg.core.patches import IGNORE
 
-#: Values that are counted at a time.
+#: Number of values counted at a time.
 _COUNTED = 2**20
 
 
@@ -28,7 +28,7 @@ class Strip(NamedTuple):
 
 
 class ClassStrip(NamedTuple):
-    """The class of every pixel of some rows.
+    """Classes of some rows.
 
     Attributes:
         row: first row, counted from the top of the predicted region.
@@ -42,7 +42,7 @@ class ClassStrip(NamedTuple):
 
 
 def classify(strip: Strip) -> ClassStrip:
-    """Give every pixel its most probable class; ties go to the lower class id."""
+    """Return the most probable class of every pixel; ties go to the lower class id."""
     score = strip.probability[0].copy()
     classes = np.zeros(score.shape, dtype=np.uint8)
     for class_id, probability in enumerate(strip.probability[1:], start=1):
@@ -55,10 +55,10 @@ def classify(strip: Strip) -> ClassStrip:
 
 
 def count_values(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Count how often each of the 256 values is there."""
+    """Count the pixels of each of the 256 values."""
     flat = values.reshape(-1)
     counts = np.zeros(IGNORE + 1, dtype=np.int64)
-    # NumPy counts eight-byte copies: of some at a time.
+    # bincount copies its input to eight bytes a value, so count in parts
     for start in range(0, len(flat), _COUNTED):
         counts += np.bincount(flat[start : start + _COUNTED], minlength=len(counts))
     return counts
@@ -67,7 +67,7 @@ def count_values(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
 def keep_classes(
     strips: Iterable[ClassStrip], class_ids: Sequence[int]
 ) -> Iterator[ClassStrip]:
-    """Make background of all classes but some; what has no data stays."""
+    """Set all classes but the given ones to background; nodata stays nodata."""
     kept = [*class_ids, IGNORE]
     for strip in strips:
         classes = np.where(np.isin(strip.classes, kept), strip.classes, BACKGROUND)

@@ -98,7 +98,7 @@ def test_orientation_in_words(transform, words):
         ({"nodata": -9999, "dtype": np.int16}, "auto", "the value -9999, as the file"),
         ({"mask": np.ones((8, 8), np.uint8)}, "auto", "the file's mask, as the file"),
         ({"dtype": np.uint16}, "none", "nothing is"),
-        ({"dtype": np.uint16, "nodata": 5}, "7", "7, as asked for"),
+        ({"dtype": np.uint16, "nodata": 5}, "7", "7, as requested"),
     ],
 )
 def test_the_nodata_rule_in_words(write_tiff, pixels, rule, words):

@@ -123,7 +123,7 @@ def test_absent_band_says_found_and_expected(write_tiff):
         band_numbers(found, ["nir"])
     with pytest.raises(BandMismatchError, match="expected '9'"):
         choose_bands(found, "9")
-    with pytest.raises(ParameterError, match="none twice"):
+    with pytest.raises(ParameterError, match="each band once"):
         choose_bands(found, "red,1")
 
 

@@ -109,7 +109,7 @@ def test_a_colour_table_is_refused_with_the_way_out(write, folder):
         after=table,
     )
     with pytest.raises(
-        BandMismatchError, match="numbers of a colour table.*-expand rgb"
+        BandMismatchError, match="indices of a colour table.*-expand rgb"
     ):
         map_folder(folder)
 
