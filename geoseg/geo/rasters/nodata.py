@@ -54,7 +54,7 @@ def declared_valid(
     alpha = alpha_band(dataset)
     if alpha is not None:
         valid &= dataset.read(alpha, window=area, out_shape=shape) > 0
-    elif has_mask(dataset, numbers[0]):
+    elif has_dataset_mask(dataset, numbers[0]):
         valid &= dataset.read_masks(numbers[0], window=area, out_shape=shape) > 0
     elif all(value is None for value in values):
         if pixels.dtype.itemsize > 1:
@@ -65,7 +65,7 @@ def declared_valid(
     return np.asarray(valid & ~is_nodata(pixels, values))
 
 
-def has_mask(dataset: rasterio.DatasetReader, number: int) -> bool:
+def has_dataset_mask(dataset: rasterio.DatasetReader, number: int) -> bool:
     """Tell whether a band has a mask for all bands, in the file or beside it.
 
     A mask that GDAL derives from an alpha band does not count.
@@ -171,7 +171,7 @@ def nodata_in_words(dataset: rasterio.DatasetReader, rule: NodataRule) -> str:
     declared = [f"the value {value:g}" for value in values]
     if alpha is not None:
         declared.insert(0, f"alpha 0 in band {alpha}")
-    elif has_mask(dataset, 1):
+    elif has_dataset_mask(dataset, 1):
         declared.insert(0, "the file's mask")
     if declared:
         return " and ".join(declared) + ", as the file says"

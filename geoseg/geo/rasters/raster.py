@@ -29,7 +29,7 @@ from geoseg.geo.rasters.nodata import (
     NodataRule,
     check_nodata,
     declared_valid,
-    has_mask,
+    has_dataset_mask,
     is_nodata,
 )
 from geoseg.geo.rasters.open_images import Loan, borrow, known
@@ -147,7 +147,7 @@ def describe_open(dataset: rasterio.DatasetReader) -> RasterDescription:
             for number in indexes
         ),
         nodata_values=tuple(dataset.nodatavals[number - 1] for number in indexes),
-        masked=has_mask(dataset, indexes[0]),
+        masked=has_dataset_mask(dataset, indexes[0]),
         block=dataset.block_shapes[indexes[0] - 1],
         located_by=located_by,
         pages=max(1, len(dataset.subdatasets)),
