@@ -25,7 +25,7 @@ from geoseg.geo.formats.cogs import BLOCK, CACHE, Overviews, is_cog, optimise
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.legend import Legend
 from geoseg.geo.rasters.raster import block_cache
-from geoseg.geo.rasters.strips import ClassStrip, Strip, count_values
+from geoseg.geo.rasters.strips import ClassStrip, Strip, byte_histogram
 
 
 class RasterTags(NamedTuple):
@@ -230,7 +230,7 @@ class _BlockRows:
         window = Window(0, row, rows.shape[2], rows.shape[1])
         self._dataset.write(rows, window=window)
         for band, values in enumerate(rows):
-            self._stored.counts[band] += count_values(values)
+            self._stored.counts[band] += byte_histogram(values)
         self._stored.sums.append(int(rows.sum(dtype=np.int64)))
 
 

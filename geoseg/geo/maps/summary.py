@@ -11,7 +11,7 @@ from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
 from geoseg.geo.footprints.vectorize import Footprint
 from geoseg.geo.rasters.description import RasterDescription
-from geoseg.geo.rasters.strips import ClassStrip, count_values
+from geoseg.geo.rasters.strips import ClassStrip, byte_histogram
 
 #: Dense old towns are built over to some 60 %: a larger share is hardly a map.
 MOST_BUILDING = 0.8
@@ -190,7 +190,7 @@ class Tally:
     def strips(self, strips: Iterable[ClassStrip]) -> Iterator[ClassStrip]:
         """Pass strips on and count the pixels of every class."""
         for strip in strips:
-            self._pixels += count_values(strip.classes)
+            self._pixels += byte_histogram(strip.classes)
             yield strip
 
     def footprints(self, found: Iterable[Footprint]) -> Iterator[Footprint]:

@@ -54,7 +54,7 @@ def classify(strip: Strip) -> ClassStrip:
     return ClassStrip(strip.row, classes, score)
 
 
-def count_values(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+def byte_histogram(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Count the pixels of each of the 256 values."""
     flat = values.reshape(-1)
     counts = np.zeros(IGNORE + 1, dtype=np.int64)
