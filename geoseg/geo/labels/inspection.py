@@ -18,7 +18,7 @@ from geoseg.geo.labels.masks import same_grid
 from geoseg.geo.labels.vector_inspection import inspect_vector, may_be_classes
 from geoseg.geo.labels.vectors import meeting, read_layer
 from geoseg.geo.rasters.description import PixelWindow, RasterDescription
-from geoseg.geo.rasters.inspection import WHOLE_PIXELS, sample, spread
+from geoseg.geo.rasters.inspection import WHOLE_PIXELS, sample, sample_windows
 from geoseg.geo.rasters.kinds import count_values
 from geoseg.geo.rasters.nodata import NodataRule
 from geoseg.geo.rasters.raster import describe, open_raster, read_window
@@ -38,7 +38,7 @@ class LabelFacts:
         kind: Of the files.
         files: Number of label files.
         tiles: Labelled tiles.
-        looked_at: Tiles among them that the shares are of, evenly spread.
+        looked_at: Tiles among them that the shares are of, evenly spaced.
         polygons: Features with polygons in all files, those of several parts once;
             None for masks.
         inside: Those that meet a tile; None for masks.
@@ -141,7 +141,7 @@ def _windows(tile: Tile, grid: RasterDescription) -> Iterator[PixelWindow]:
     if whole.height * whole.width <= WHOLE_PIXELS:
         yield whole
     else:
-        yield from spread(whole)
+        yield from sample_windows(whole)
 
 
 def _crs_of(tile: Tile, vector: bool) -> Any:

@@ -154,13 +154,13 @@ def sample(
             )
         parts = [
             read_window(dataset, grid.band_indexes, window, nodata=nodata)
-            for window in spread(grid.window)
+            for window in sample_windows(grid.window)
         ]
     pixels = np.concatenate([part.reshape(grid.count, 1, -1) for part, _ in parts], 2)
     return pixels, np.concatenate([part.reshape(1, -1) for _, part in parts], 1)
 
 
-def spread(area: PixelWindow) -> Iterator[PixelWindow]:
+def sample_windows(area: PixelWindow) -> Iterator[PixelWindow]:
     """Yield small windows, evenly spaced over an area."""
     height, width = min(_WINDOW, area.height), min(_WINDOW, area.width)
     for row in np.linspace(0, area.height - height, _WINDOWS, dtype=int):
@@ -340,7 +340,7 @@ def doubtful_alpha(grid: RasterDescription, side: int = 256) -> str | None:
     shape = (min(side, grid.height), min(side, grid.width))
     with open_raster(grid.path) as dataset:
         small = grid.height * grid.width <= WHOLE_PIXELS or dataset.overviews(1)
-        windows = [grid.window] if small else list(spread(grid.window))
+        windows = [grid.window] if small else list(sample_windows(grid.window))
         bands = [
             read_window(
                 dataset,
