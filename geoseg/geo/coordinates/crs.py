@@ -1,8 +1,8 @@
-"""CRSs: which are the same, what their units are, and how points get into another.
+"""Coordinate reference systems: equality, units and transformation of points.
 
-rasterio, fiona and pyproj bring a PROJ and a database each; these differ in the names of
-datums and in the transformations that they take. Everything here asks pyproj's alone, of
-a CRS as its own database defines it, so that what is written lies where it is read.
+rasterio, fiona and pyproj each bring a PROJ and a database, which differ in the names
+of datums and in the transformations that they choose. This module uses only pyproj's,
+with CRSs as its database defines them, so that reading and writing agree.
 """
 
 import math
@@ -20,8 +20,8 @@ from geoseg.core.errors import RasterError
 #: ``(n, 2)`` x and y, or longitude and latitude.
 Points = npt.NDArray[np.float64]
 
-#: What longitude and latitude refer to, whatever a file format calls it: for OGC:CRS84
-#: PROJ takes other transformations, which differ by up to 300 m.
+#: CRS of all longitudes and latitudes, also for formats that name OGC:CRS84, for which
+#: PROJ chooses other transformations (they differ by up to 300 m).
 WGS84 = CRS.from_epsg(4326)
 #: Projections whose x is a multiple of the longitude.
 _CYLINDRICAL = {
@@ -38,15 +38,15 @@ _CYLINDRICAL = {
     "Plate Carree",
     "Equal Area Cylindrical",
 }
-#: Longitudes of images may go on beyond 180° and 360°, but not on and on.
+#: Largest longitude in degrees; those of images may go beyond 180° and 360°.
 _MOST_LONGITUDE = 540.0
 
 
 def same_crs(first: CRS | None, second: CRS | None) -> bool:
-    """Tell whether coordinates mean the same place in two CRSs.
+    """Tell whether two CRSs are the same in the plane.
 
-    Heights, the order of axes, and the names that other programs have for datums and
-    projections make no difference.
+    Heights, the order of axes and other programs' names of datums and projections are
+    ignored.
 
     Example:
         >>> same_crs(CRS.from_epsg(4326), CRS.from_user_input("OGC:CRS84"))
@@ -60,7 +60,7 @@ def same_crs(first: CRS | None, second: CRS | None) -> bool:
 
 
 def transform_points(points: Points, source: CRS | None, target: CRS | None) -> Points:
-    """Transform points; those that have no place in the target become infinite.
+    """Transform points; those without a position in the target become infinite.
 
     Args:
         points: ``(n, 2)`` in the source's units, x (east) first.
@@ -82,21 +82,20 @@ def transform_points(points: Points, source: CRS | None, target: CRS | None) -> 
 
 
 def to_wgs84(points: Points, crs: CRS) -> Points:
-    """Return longitudes and latitudes in degrees; not finite where there are none.
+    """Return longitudes and latitudes in degrees; not finite for points without.
 
     Raises:
-        RasterError: If no transformation leads there.
+        RasterError: If there is no transformation.
     """
     placed = transform_points(points, crs, WGS84)
     return np.where(on_earth(placed)[:, None], placed, np.nan)
 
 
 def lon_lat(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
-    """Longitude and latitude (WGS 84) of a point.
+    """Return the longitude and latitude (WGS 84) of a point.
 
     Raises:
-        RasterError: If the point lies outside the CRS's area, or nothing is known of
-            where that is.
+        RasterError: If the point is outside the CRS's area, or that area is unknown.
     """
     (placed,) = transform_points(np.array([point], dtype=np.float64), crs, WGS84)
     if not on_earth(placed[None]).all():
@@ -109,16 +108,15 @@ def lon_lat(crs: CRS, point: tuple[float, float]) -> tuple[float, float]:
 
 
 def on_earth(places: Points) -> npt.NDArray[np.bool_]:
-    """Tell which longitudes and latitudes are some, ``(n,)`` bool."""
+    """Tell which longitudes and latitudes are in their ranges, ``(n,)`` bool."""
     longitude, latitude = np.abs(places).T
     return np.asarray((longitude <= _MOST_LONGITUDE) & (latitude <= 90))
 
 
 def has_longitude_latitude(crs: CRS) -> bool:
-    """Tell whether points of a CRS have longitudes and latitudes on Earth.
+    """Tell whether points of a CRS have longitudes and latitudes.
 
-    Those of a site's own grid have none, nor have those of a projection that PROJ does
-    not know.
+    Points of a local grid, or of a projection that PROJ does not know, have none.
     """
     horizontal = _horizontal(crs.to_wkt())
     if not (horizontal.is_geographic or horizontal.is_projected):
@@ -131,7 +129,7 @@ def has_longitude_latitude(crs: CRS) -> bool:
 
 
 def metres_per_unit(crs: CRS) -> float | None:
-    """Length of the unit of a projected or local CRS; None if it has none."""
+    """Return the unit of a projected or local CRS in metres; None for other CRSs."""
     horizontal = _horizontal(crs.to_wkt())
     if not (horizontal.is_projected or horizontal.is_engineering):
         return None
@@ -142,10 +140,10 @@ def metres_per_unit(crs: CRS) -> float | None:
 
 @lru_cache(maxsize=256)
 def full_turn(crs: CRS | None) -> float | None:
-    """Return what 360° of longitude are in a CRS: 360 in degrees, 400 in grads.
+    """Return the length of 360° of longitude in a CRS's units: 360 in degrees.
 
-    In a projection whose x goes with longitude (Mercator) the length of its equator; None
-    in all others.
+    In a projection whose x is a multiple of the longitude (Mercator) this is the length
+    of its equator. In other projections it is None.
     """
     horizontal = None if crs is None else _horizontal(crs.to_wkt())
     if crs is None or horizontal is None:
@@ -157,7 +155,7 @@ def full_turn(crs: CRS | None) -> float | None:
         return None
     if not has_longitude_latitude(crs):
         return None
-    # around the meridian where its x is 0 or so: the turn ends on the other side
+    # measure at the meridian of x = 0, because the turn ends on the opposite meridian
     origin = transform_points(np.zeros((1, 2)), crs, WGS84)[0, 0]
     degrees = np.array([(origin - 1, 0.0), (origin + 1, 0.0)])
     west, east = transform_points(degrees, WGS84, crs)[:, 0]
@@ -165,7 +163,7 @@ def full_turn(crs: CRS | None) -> float | None:
 
 
 def crs_name(crs: CRS | None) -> str:
-    """Name a CRS in a message: its code, else what it calls itself.
+    """Return the name of a CRS for messages: its code, else its own name.
 
     Example:
         >>> crs_name(CRS.from_epsg(32611)), crs_name(CRS.from_wkt('LOCAL_CS["site"]'))
@@ -183,8 +181,8 @@ def _same(first: str, second: str) -> bool:
         return True
     one, other = _horizontal(first), _horizontal(second)
     if one.is_engineering and one.name != other.name:
-        return False  # every site has a grid in metres from some corner
-    # as they are written, too: the database may lack names that another has for datums
+        return False  # local grids all look alike: metres from some corner
+    # compare the WKT as written too: our database may lack another's names of datums
     return _alike(one, other) or _alike(_written(first), _written(second))
 
 
@@ -193,7 +191,7 @@ def _alike(one: pyproj.CRS, other: pyproj.CRS) -> bool:
         return True
     if one.is_bound or other.is_bound or not (one.is_projected and other.is_projected):
         return False
-    # pyproj minds the order of projected axes, which no file of a GIS follows
+    # pyproj compares the order of projected axes, which GIS files ignore
     axes = [
         sorted((axis.direction, axis.unit_conversion_factor) for axis in crs.axis_info)
         for crs in (one, other)
@@ -212,16 +210,17 @@ def _geodetic(crs: pyproj.CRS) -> pyproj.CRS:
 
 @lru_cache(maxsize=256)
 def _horizontal(wkt: str) -> pyproj.CRS:
-    """Return a CRS without heights, as pyproj's own database has it."""
+    """Return a CRS without heights, as pyproj's database defines it."""
     crs = _without_heights(_by_code(_parsed(wkt)))
-    # OGC:CRS84, or without a code: PROJ would take other transformations for them
+    # PROJ would choose other transformations for OGC:CRS84, or for WGS 84 without a
+    # code
     known = pyproj.CRS.from_epsg(4326)
     return known if crs.equals(known, ignore_axis_order=True) else crs
 
 
 @lru_cache(maxsize=256)
 def _written(wkt: str) -> pyproj.CRS:
-    """Return a CRS without heights, as it is written."""
+    """Return a CRS without heights, as its WKT defines it."""
     return _without_heights(_parsed(wkt))
 
 
@@ -230,7 +229,7 @@ def _parsed(wkt: str) -> pyproj.CRS:
         return pyproj.CRS.from_wkt(wkt)
     except ProjError as error:
         raise RasterError(
-            f"a CRS is not understood ({_reason(error)}), expected one that PROJ knows: "
+            f"a CRS cannot be parsed ({_reason(error)}), expected one that PROJ knows: "
             "set another with gdal_edit.py -a_srs"
         ) from error
 
@@ -240,20 +239,20 @@ def _without_heights(crs: pyproj.CRS) -> pyproj.CRS:
 
 
 def _by_code(crs: pyproj.CRS) -> pyproj.CRS:
-    """Return what a CRS's code stands for; the CRS itself where its numbers differ."""
+    """Return the database's CRS of the same code, unless its parameters differ."""
     code = crs.to_json_dict().get("id")
     if code is None:
         return crs
     try:
         known = pyproj.CRS.from_authority(code["authority"], code["code"])
-    except ProjError:  # of another database, or made up
+    except ProjError:  # a code of another database, or an invented one
         return crs
     return known if _numbers(known) == _numbers(crs) else crs
 
 
 def _numbers(crs: pyproj.CRS) -> str:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the names that get lost
+        warnings.simplefilter("ignore", UserWarning)  # PROJ strings lose names
         try:
             return crs.to_proj4()
         except ProjError:  # its method has no name in PROJ

@@ -1,4 +1,4 @@
-"""The ellipsoid (WGS 84) and planes that touch it, for lengths and areas anywhere."""
+"""Tangent planes of the WGS 84 ellipsoid, for lengths and areas anywhere on Earth."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +10,9 @@ _GEOCENTRIC = pyproj.Transformer.from_crs("EPSG:4979", "EPSG:4978", always_xy=Tr
 
 
 def east_north(places: Points, centres: Points) -> Points:
-    """Lay points on planes that touch the ellipsoid, each plane around a centre.
+    """Project points onto planes tangent to the ellipsoid, one plane per centre.
 
-    Each has Lambert's azimuthal equal-area projection: areas are right, and lengths to
+    This is Lambert's azimuthal equal-area projection: areas are right, and lengths to
     0.1 % up to 500 km from the centre.
 
     Args:
@@ -29,7 +29,7 @@ def east_north(places: Points, centres: Points) -> Points:
     east = np.cos(longitude) * y - np.sin(longitude) * x
     north = np.cos(latitude) * z - np.sin(latitude) * outward
     up = np.sin(latitude) * z + np.cos(latitude) * outward
-    # as long as the chord, not as its shadow on the plane
+    # stretch to the length of the chord, which gives equal areas
     flat = np.hypot(east, north)
     stretch = np.divide(
         np.hypot(flat, up), flat, out=np.ones_like(flat), where=flat > 0
@@ -38,15 +38,15 @@ def east_north(places: Points, centres: Points) -> Points:
 
 
 def middles(places: Points, owners: npt.NDArray[np.intp], count: int) -> Points:
-    """Return the middle of each group of places, wherever longitudes begin anew.
+    """Return the centre of each group of points, also across the antimeridian.
 
     Args:
         places: ``(n, 2)`` longitudes and latitudes in degrees.
-        owners: ``(n,)`` number of the group of each.
+        owners: ``(n,)`` group number of each point.
         count: Number of groups.
 
     Returns:
-        ``(count, 2)`` longitudes and latitudes; not finite of groups without places.
+        ``(count, 2)`` longitudes and latitudes; not finite for empty groups.
     """
     points = _in_space(places)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -59,7 +59,7 @@ def middles(places: Points, owners: npt.NDArray[np.intp], count: int) -> Points:
 
 
 def _in_space(places: Points) -> Points:
-    """Geocentric x, y and z in metres of longitudes and latitudes, ``(…, 2)``."""
+    """Return geocentric x, y and z in metres of longitudes and latitudes ``(…, 2)``."""
     longitude, latitude = places[..., 0], places[..., 1]
     heights = np.zeros_like(longitude)
     return np.stack(_GEOCENTRIC.transform(longitude, latitude, heights), axis=-1)

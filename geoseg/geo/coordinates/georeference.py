@@ -1,4 +1,4 @@
-"""Affine transforms: where pixels lie, and how large they are on the ground."""
+"""Affine transforms: positions of pixels, and their sizes on the ground."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,18 +16,18 @@ from geoseg.geo.coordinates.crs import (
 )
 from geoseg.geo.coordinates.ellipsoid import east_north
 
-#: Share to which a projection must keep lengths to be taken at its word.
+#: Largest relative error of lengths in a projection that is used for measuring.
 LENGTHS = 0.002
-#: A pixel's origin and the neighbours that span it, as (column, row).
+#: (column, row) offsets of a pixel, its right neighbour and the one below.
 STEPS = ((0, 0), (1, 0), (0, 1))
-#: Two grids are the same when their corners agree to this many pixels.
+#: Largest difference, in pixels, between the corners of equal grids.
 GRID_TOLERANCE = 1e-3
 
 
 def locate(transform: Affine, col: float, row: float) -> tuple[float, float]:
-    """Coordinates of a point of the pixel grid.
+    """Return the coordinates of a point of the pixel grid.
 
-    Written out because affine 3 wants ``@`` where affine 2 only knows ``*``.
+    The products are written out because affine 3 requires ``@`` and affine 2 ``*``.
 
     Example:
         >>> locate(Affine(0.5, 0, 100, 0, -0.5, 200), 2, 4)
@@ -42,17 +42,17 @@ def locate(transform: Affine, col: float, row: float) -> tuple[float, float]:
 def warp(
     points: Sequence[tuple[float, float]], source: CRS | None, target: CRS | None
 ) -> list[tuple[float, float]]:
-    """Transform points from one CRS to another; infinite where they have no place there.
+    """Transform points to another CRS; those without a position become infinite.
 
     Raises:
-        RasterError: If no transformation leads from the one to the other.
+        RasterError: If there is no transformation between the CRSs.
     """
     moved = transform_points(np.array(points, dtype=np.float64), source, target)
     return [(x, y) for x, y in moved.tolist()]
 
 
 def shift(transform: Affine, col: int, row: int) -> Affine:
-    """The transform of the grid that begins at a pixel."""
+    """Return the transform of the grid whose origin is a given pixel."""
     x, y = locate(transform, col, row)
     return Affine(transform.a, transform.b, x, transform.d, transform.e, y)
 
@@ -74,10 +74,10 @@ def grids_agree(first: Affine, second: Affine, width: int, height: int) -> bool:
 def ground_size_m(
     crs: CRS | None, transform: Affine, width: int, height: int
 ) -> float | None:
-    """Geometric mean of the central pixel's sides in metres.
+    """Return the geometric mean of the central pixel's sides in metres.
 
-    A projected CRS that keeps lengths to 0.2 % (UTM) is taken at its word; of others (Web
-    Mercator, degrees) the sides are measured on the ellipsoid.
+    In a projected CRS that keeps lengths to 0.2 % (UTM) the sides are measured in the
+    CRS, in others (Web Mercator, degrees) on the ellipsoid.
     """
     if crs is None:
         return None
@@ -97,13 +97,13 @@ def pixel_sides_m(crs: CRS, transform: Affine, pixels: Points) -> Points:
     """Measure pixels on the ellipsoid.
 
     Args:
-        crs: One whose points have longitudes and latitudes.
+        crs: A CRS whose points have longitudes and latitudes.
         transform: Pixel to CRS coordinates.
         pixels: ``(n, 2)`` column and row of a corner of each.
 
     Returns:
-        ``(n, 2, 2)``: metres east (first row) and north (second row) of the next column
-        (first column) and the next row; not finite where a pixel has no place.
+        ``(n, 2, 2)``: metres east (first row) and north (second row) per column (first
+        column) and per row; not finite for pixels without a position.
     """
     placed = to_wgs84(locate_all(transform, _with_next(pixels)), crs).reshape(-1, 3, 2)
     return _differences(east_north(placed, placed[:, 0]))
@@ -124,19 +124,19 @@ def sides_on(
 
 
 def planar_sides(transform: Affine) -> Points:
-    """What a column and a row are in the CRS itself, ``(2, 2)`` in its units."""
+    """Return the sides of a pixel, ``(2, 2)`` in units of the CRS."""
     return np.array([(transform.a, transform.b), (transform.d, transform.e)])
 
 
 def keeps_lengths(planar: Points, true: Points) -> bool:
-    """Tell whether lengths on a plane are those on the ground, in every direction.
+    """Tell whether lengths on a plane equal those on the ground, in every direction.
 
-    A mean of both sides of a pixel would not do: equal-area projections shrink the one as
-    they stretch the other.
+    The mean of a pixel's sides is not enough: equal-area projections shrink one side as
+    much as they stretch the other.
 
     Args:
         planar: ``(n, 2, 2)`` or ``(2, 2)`` sides of pixels on the plane.
-        true: ``(n, 2, 2)`` those on the ellipsoid.
+        true: ``(n, 2, 2)`` sides on the ellipsoid.
     """
     if not (np.isfinite(planar).all() and np.isfinite(true).all()):
         return False
@@ -147,26 +147,26 @@ def keeps_lengths(planar: Points, true: Points) -> bool:
 
 
 def _with_next(pixels: Points) -> Points:
-    """Every pixel, its right neighbour and the one below: ``(3 n, 2)``."""
+    """Return every pixel, its right neighbour and the one below: ``(3 n, 2)``."""
     return (pixels[:, None] + np.array(STEPS, dtype=np.float64)).reshape(-1, 2)
 
 
 def _differences(corners: Points) -> Points:
-    """Sides from ``(n, 3, 2)``: pixel, right neighbour and the one below."""
+    """Return sides of pixels from ``(n, 3, 2)``: pixel, right neighbour, one below."""
     with np.errstate(invalid="ignore"):
         sides = corners[:, 1:] - corners[:, :1]
     return np.swapaxes(sides, 1, 2)
 
 
 def locate_all(transform: Affine, pixels: Points) -> Points:
-    """Coordinates of points of the pixel grid, ``(n, 2)`` columns and rows."""
+    """Return coordinates of points of the pixel grid, ``(n, 2)`` columns and rows."""
     a, b, c, d, e, f = transform[:6]
     column, row = pixels[:, 0], pixels[:, 1]
     return np.stack((a * column + b * row + c, d * column + e * row + f), axis=1)
 
 
 def _mean_sides(sides: Points) -> Points:
-    """Geometric means of the two sides of pixels: ``(…, 2, 2)`` to ``(…)``."""
+    """Return geometric means of the two sides of pixels: ``(…, 2, 2)`` to ``(…)``."""
     return np.asarray(
         np.sqrt(np.prod(np.hypot(sides[..., 0, :], sides[..., 1, :]), -1))
     )

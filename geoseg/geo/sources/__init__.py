@@ -1,1 +1,1 @@
-"""What may be read, and how: formats, networks, VRTs, sidecars, texts."""
+"""Safe access to input files: formats, networks, VRTs, sidecar files, text files."""

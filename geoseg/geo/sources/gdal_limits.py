@@ -1,10 +1,10 @@
-"""What GDAL may do in this process: read and write a few formats, and no more.
+"""Limits on GDAL in this process: a few drivers, and no network unless requested.
 
 GDAL has some 150 drivers. Some run programs, write files, fetch addresses or open other
-files, and what a file holds (or one beside it) chooses among them: a mask, an overview,
-the source of a mosaic, a layer that is a view. So all drivers but a few are taken off
-before the first file is opened, and the network is closed until the user himself names
-an address. rasterio and fiona each bring a GDAL of their own.
+files. The content of a file (or of one beside it: a mask, an overview, the source of a
+mosaic, a layer that is a view) chooses among them. So all drivers but a few are removed
+before the first file is opened, and the network is closed until the user names an
+address. rasterio and fiona each bring a GDAL of their own.
 """
 
 import os
@@ -17,7 +17,7 @@ import rasterio.env
 
 from geoseg.core.errors import DatasetError
 
-#: The drivers that rasterio keeps; "Memory" is what polygons are traced into.
+#: The drivers that rasterio keeps; polygons are traced into "Memory".
 RASTER_DRIVERS = frozenset({"GTiff", "COG", "VRT", "MEM", "Memory"})
 #: The drivers that fiona keeps.
 VECTOR_DRIVERS = frozenset(
@@ -26,16 +26,16 @@ VECTOR_DRIVERS = frozenset(
         *("GPKG", "FlatGeobuf", "ESRI Shapefile", "MEM", "Memory"),
     }
 )
-#: The one address that GDAL may open: none, as no name of its file systems begins so.
+#: Option with the only address that GDAL may open. The value matches no address.
 _NETWORK = "CPL_VSIL_CURL_ALLOWED_FILENAME"
 _NO_ADDRESS = "none"
-#: Through the environment, which threads and child processes share.
+#: Set in the environment, which threads and child processes share.
 _OPTIONS = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
-    # files beside an image are looked for by their exact names, which sidecars.py checks,
-    # and not in a listing of the folder, whatever their case
+    # GDAL looks for files beside an image by their exact names, which sidecars.py
+    # checks, instead of searching the folder without regard to case
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",
-    # views of a GeoPackage call no functions that reach out of it
+    # views of a GeoPackage must not call functions with side effects
     "OGR_SQLITE_PRAGMA": "trusted_schema=0",
     "OGR_SQLITE_ALLOW_EXTERNAL_ACCESS": "NO",
     "CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO",
@@ -46,10 +46,10 @@ _rasters_limited = False
 
 
 def limit_rasters() -> None:
-    """Take off all of rasterio's drivers but :data:`RASTER_DRIVERS`, once a process.
+    """Remove all of rasterio's drivers but :data:`RASTER_DRIVERS`, once per process.
 
     Raises:
-        DatasetError: If a driver stays.
+        DatasetError: If another driver remains.
     """
     global _rasters_limited
     if _rasters_limited:
@@ -66,13 +66,13 @@ def limit_rasters() -> None:
 
 @contextmanager
 def limited_vectors() -> Iterator[None]:
-    """While open, fiona has no drivers but :data:`VECTOR_DRIVERS`.
+    """Limit fiona to :data:`VECTOR_DRIVERS` inside a ``with`` block.
 
-    fiona registers all of them again whenever one of its environments ends, so this
-    encloses every opening of a file; one thread opens at a time.
+    fiona registers all drivers again whenever one of its environments ends, so every
+    opening of a file needs such a block; one thread opens at a time.
 
     Raises:
-        DatasetError: If a driver stays.
+        DatasetError: If another driver remains.
     """
     # fiona brings a GDAL of its own and takes a while to import
     import fiona.env
@@ -90,7 +90,7 @@ def limited_vectors() -> Iterator[None]:
 
 
 def allow_network() -> None:
-    """Let GDAL fetch addresses from now on, as the user himself has named one."""
+    """Allow GDAL to fetch addresses from now on, because the user named one."""
     global _network_allowed
     _network_allowed = True
     os.environ.pop(_NETWORK, None)
@@ -105,13 +105,19 @@ def _set_options() -> None:
 def _keep(
     allowed: frozenset[str], names: Callable[[], set[str]], register: Callable[[], None]
 ) -> None:
-    """Have a library register its drivers once more, without those not allowed."""
+    """Register a library's drivers again, without those that are not allowed.
+
+    Args:
+        allowed: Names of the drivers to keep.
+        names: Returns the names of the registered drivers.
+        register: Registers the drivers.
+    """
     excess = names() - allowed
     if not excess:
         return
     before = os.environ.get("GDAL_SKIP")
     users = (before or "").split("," if "," in (before or "") else None)
-    # the comma at the end: without one GDAL splits at spaces, which names hold
+    # without a comma GDAL splits at spaces, which occur in names; so end with one
     os.environ["GDAL_SKIP"] = ",".join([*users, *sorted(excess), ""])
     try:
         register()
@@ -123,13 +129,13 @@ def _keep(
     if left := names() - allowed:
         raise DatasetError(
             f"GDAL keeps its drivers {', '.join(sorted(left))}, expected none but "
-            f"{', '.join(sorted(allowed))}: files that were sent could make them run; "
+            f"{', '.join(sorted(allowed))}: files from others could run them; "
             "install the versions of rasterio and fiona that setup.cfg names"
         )
 
 
 def _register_rasters() -> None:
-    # a flag of the module's own says that it has registered them
+    # the module's own flag prevents a second registration
     rasterio._env._have_registered_drivers = False
     environment = rasterio._env.GDALEnv()
     environment.start()

@@ -1,7 +1,7 @@
-"""GeoJSON files as people have them: features and CRS, whatever else they hold.
+"""Reading of GeoJSON files: features, CRS and name.
 
-Read here and not by GDAL, which makes one type of all values of an attribute, whether
-it is wanted or not, and takes a file whose end is missing for a short one.
+GDAL is not used, because it converts all values of an attribute to one type, and reads
+a truncated file as a short one.
 """
 
 import json
@@ -20,23 +20,23 @@ _GEOMETRIES = {
     *("MultiPoint", "MultiLineString", "MultiPolygon"),
 }
 #: Names of CRSs: urn:ogc:def:crs:EPSG::32633, EPSG:32633 and their address at OGC. No
-#: other address is asked, and no file read.
+#: address is fetched and no file is read.
 _CRS_URN = re.compile(r"urn:(?:x-)?ogc:def:crs[:,].+", re.IGNORECASE)
 _CRS_CODE = re.compile(
     r"(?:https?://(?:www\.)?opengis\.net/def/crs/)?([a-z]+)(?:/[^/:]*/|:+)(\w+)",
     re.IGNORECASE,
 )
-#: What GeoJSON without a ``crs`` member is in (RFC 7946), and names for the same.
+#: Names of the CRS of GeoJSON without a ``crs`` member (RFC 7946).
 _LON_LAT = re.compile(r"(?:.*\W)?(?:CRS84|EPSG:(?:[\d.]*:)?4326)", re.IGNORECASE)
 
 
 class Document(NamedTuple):
-    """A GeoJSON file.
+    """The content of a GeoJSON file.
 
     Attributes:
-        features: As they stand in the file; nothing of them is checked.
-        crs: Of their coordinates.
-        name: Of the collection, or None.
+        features: The features as in the file, unchecked.
+        crs: CRS of the coordinates.
+        name: Name of the collection, or None.
     """
 
     features: list[Any]
@@ -45,11 +45,11 @@ class Document(NamedTuple):
 
 
 def read_document(path: str | Path) -> Document | None:
-    """Read a GeoJSON file; None if it is JSON of another kind (TopoJSON, Esri's).
+    """Read a GeoJSON file; return None for other JSON (TopoJSON, Esri's).
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If it is no JSON, or cut off, or its CRS is not known.
+        ValueError: If it is not JSON, is truncated, or its CRS is unknown.
     """
     content = json.loads(read_text(path), strict=False)
     features = _features(content)
@@ -59,11 +59,11 @@ def read_document(path: str | Path) -> Document | None:
 
 
 def read_sequence(path: str | Path) -> Document:
-    """Read a file with a GeoJSON object a line, or after each record separator.
+    """Read a file with one GeoJSON object per line, or per record separator.
 
     Raises:
         OSError: If the file cannot be read.
-        ValueError: If one is no JSON, or no GeoJSON.
+        ValueError: If an object is not GeoJSON.
     """
     text = read_text(path)
     pieces = text.split("\x1e" if "\x1e" in text else "\n")
@@ -79,7 +79,7 @@ def read_sequence(path: str | Path) -> Document:
 
 
 def _features(content: Any) -> list[Any] | None:
-    """Return the features of a GeoJSON object; None if it is none."""
+    """Return the features of a GeoJSON object; None if it is not GeoJSON."""
     kind = content.get("type") if isinstance(content, dict) else None
     if kind == "FeatureCollection" and isinstance(content.get("features"), list):
         return list(content["features"])
@@ -99,7 +99,7 @@ def _crs(member: Any) -> CRS:
     """Return the CRS that a ``crs`` member names.
 
     Raises:
-        ValueError: If it names none that is known.
+        ValueError: If the CRS is unknown.
     """
     if member is None:
         return CRS.from_epsg(4326)
@@ -119,14 +119,14 @@ def _crs(member: Any) -> CRS:
     except CRSError:
         pass
     raise ValueError(
-        f"its crs member is {json.dumps(member)[:120]}, which names no CRS that is known, "
+        f"its crs member is {json.dumps(member)[:120]}, which names no known CRS, "
         'expected a name such as {"type": "name", "properties": {"name": '
         '"urn:ogc:def:crs:EPSG::32633"}}, or none for longitude and latitude'
     )
 
 
 def attribute_types(properties: Iterable[Any]) -> dict[str, str]:
-    """Name the type of each attribute of features, ``mixed`` where values differ."""
+    """Return the type of each attribute's values, or ``mixed``."""
     types: dict[str, set[str]] = {}
     for item in properties:
         for name, value in item.items():

@@ -1,6 +1,6 @@
-"""Inputs that are not on disk: ``s3://``, ``https://`` and GDAL's ``/vsi…`` names.
+"""Remote inputs: ``s3://``, ``https://`` and GDAL's ``/vsi…`` names.
 
-GDAL reads them by range requests. All that tells it how lies here.
+GDAL reads them by range requests; this module sets its options.
 """
 
 import os
@@ -16,23 +16,23 @@ from geoseg.core.errors import DatasetError
 from geoseg.geo.sources.gdal_limits import allow_network
 
 _NETWORK = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|webhdfs)(_streaming)?[/?]")
-#: A VRT on this disk whose sources lie on a network: see :func:`vrt_name`.
+#: A VRT on this disk with sources on a network: see :func:`vrt_name`.
 _NETWORK_VRT = re.compile(r"/vsisubfile/0,.*[/\\]network[-\d]*\.vrt$")
 
-#: How GDAL reads over a network, where the user has not said otherwise.
+#: Default options for reading over a network; the user may override them.
 _OPTIONS = {
-    # servers have bad moments: 429, 5xx and cut connections are tried again
+    # servers fail for moments: retry after 429, 5xx and cut connections
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "0.5",
-    # a server that does not answer, or sends less than a byte a second for so long
+    # give up on a server that does not answer, or sends less than a byte a second
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
-    # headers of some thousand tiles, which are opened several times in a run
+    # keep the headers of some thousand tiles, which a run opens several times
     "CPL_VSIL_CURL_CACHE_SIZE": str(128 * 2**20),
 }
 
-#: Any of them says that requests to S3 can be signed.
+#: Any of these variables means that requests to S3 can be signed.
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
@@ -45,36 +45,36 @@ _CREDENTIALS = (
 
 
 def vrt_name(file: Path, sources: Sequence[str]) -> str:
-    """Name a VRT of our own on this disk so that it may have remote sources, if it has.
+    """Return a name for a VRT that geoseg wrote, so that its sources may be remote.
 
-    VRTs named by their path alone may have none (``geo/sources/vrt.py``): whoever sends one
-    could make GDAL fetch addresses.
+    VRTs opened by their path may have no remote sources (``geo/sources/vrt.py``),
+    because a VRT from others could make GDAL fetch addresses.
 
     Args:
-        file: Its name begins with ``network`` if the sources lie on one.
-        sources: As the user named them.
+        file: The VRT; its name begins with ``network`` if sources are on a network.
+        sources: The sources as the user named them.
     """
     return f"/vsisubfile/0,{file}" if any(map(is_remote, sources)) else str(file)
 
 
 def on_network(path: str | Path) -> bool:
-    """Tell whether a path is read over a network; archives on this disk are not."""
+    """Tell whether a path is read over a network; local archives are not."""
     name = gdal_name(path)
     return is_remote(name) and bool(_NETWORK.search(name))
 
 
 def is_own_network_vrt(name: str) -> bool:
-    """Tell whether a name is one of :func:`vrt_name` for remote sources."""
+    """Tell whether a name comes from :func:`vrt_name`, for remote sources."""
     return bool(_NETWORK_VRT.match(name))
 
 
 @contextmanager
 def remote_access(path: str | Path) -> Iterator[str]:
-    """Give GDAL's name of a path; of one on a network, the network is open from here on.
+    """Yield GDAL's name of a path; for a remote path, allow the network from here on.
 
-    While this is open, GDAL looks for no files beside one on a network, nor beside the
-    sources of a VRT of :func:`vrt_name`. A bucket with a million keys would be listed
-    for an ``.aux.xml`` otherwise.
+    Inside the ``with`` block GDAL looks for no files beside a remote one, nor beside
+    the sources of a VRT of :func:`vrt_name`. Otherwise it would list a bucket with a
+    million keys to find an ``.aux.xml``.
     """
     name = gdal_name(path)
     if not (on_network(name) or is_own_network_vrt(name)):
@@ -87,10 +87,10 @@ def remote_access(path: str | Path) -> Iterator[str]:
 
 
 def configure() -> None:
-    """Tell GDAL how to read over a network; what the user has set is left alone.
+    """Set GDAL's network options, except those that the user has set.
 
-    Through the environment, because rasterio and fiona each bring a GDAL of their own,
-    threads too. Requests to S3 are signed only if there are credentials.
+    They are set in the environment, because rasterio and fiona each bring a GDAL of
+    their own, and for threads. Requests to S3 are signed only if there are credentials.
     """
     for name, value in _OPTIONS.items():
         os.environ.setdefault(name, value)
@@ -111,11 +111,11 @@ def _has_credentials() -> bool:
 
 
 def list_remote(folder: str, suffixes: Sequence[str]) -> list[str]:
-    """Files of a bucket's prefix or of an archive, by name.
+    """List the files of a bucket's prefix or an archive.
 
     Args:
         folder: ``s3://bucket/prefix``, ``/vsizip/…`` and the like.
-        suffixes: Lower-case; what else is there is left out.
+        suffixes: Suffixes of the files to list, in lower case.
 
     Raises:
         DatasetError: If it cannot be listed or holds no such file.
@@ -131,16 +131,16 @@ def list_remote(folder: str, suffixes: Sequence[str]) -> list[str]:
 
     try:
         with remote_access(folder) as name:
-            found = fiona.listdir(name.rstrip("/"))
+            entries = fiona.listdir(name.rstrip("/"))
     except (fiona.errors.FionaError, ValueError) as error:
         raise DatasetError(
             f"{folder} cannot be listed ({error}), expected a prefix or archive with "
             f"{', '.join(suffixes)}: check its name; private ones need credentials "
             "(AWS_PROFILE, AWS_ACCESS_KEY_ID)"
         ) from error
-    names = [name for name in found if file_name(name).suffix.lower() in suffixes]
+    names = [name for name in entries if file_name(name).suffix.lower() in suffixes]
     if not names:
-        folders = [name for name in found if not PurePosixPath(name).suffix]
+        folders = [name for name in entries if not PurePosixPath(name).suffix]
         hint = f"; folders in it: {', '.join(folders[:10])}" if folders else ""
         raise DatasetError(
             f"{folder} holds no {', '.join(suffixes)} file, expected one at least{hint}"
@@ -149,10 +149,10 @@ def list_remote(folder: str, suffixes: Sequence[str]) -> list[str]:
 
 
 def explain(path: str, reason: str) -> str | None:
-    """Say in a line why a remote file cannot be opened; None: for no remote reason.
+    """Return why a remote file cannot be opened; None if the network is not the reason.
 
     Args:
-        path: As the user gave it.
+        path: Path or address as the user gave it.
         reason: GDAL's message.
     """
     if not on_network(path):

@@ -1,9 +1,9 @@
-"""Which files beside an image are read with it: masks and overviews that are GeoTIFFs.
+"""Checks of the files beside an image: masks and overviews must be GeoTIFFs.
 
-GDAL opens ``tile.tif.msk`` and ``tile.tif.ovr`` with whichever driver fits what they
-hold, and overviews that the metadata of an image (in it, or in ``tile.tif.aux.xml``)
-name, wherever they are. Other files beside it (statistics, world files) are texts that
-name nothing.
+GDAL opens ``tile.tif.msk`` and ``tile.tif.ovr`` with any driver that fits their
+content. It also opens overviews that the image's metadata (in it, or in
+``tile.tif.aux.xml``) name, wherever they are. Other files beside an image (statistics,
+world files) are texts that name no files.
 """
 
 import os
@@ -15,16 +15,16 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from geoseg.core.addresses import is_remote
 from geoseg.core.errors import RasterError
 
-#: What GDAL adds to an image's name.
+#: Suffixes that GDAL adds to an image's name.
 SUFFIXES = (".msk", ".ovr")
-#: How TIFF and BigTIFF begin, in either byte order.
+#: First bytes of TIFF and BigTIFF, in either byte order.
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-#: A mask may have overviews, and they a mask, so many times over.
+#: Most levels of sidecar files: a mask may have overviews, which may have a mask.
 _DEEPEST = 4
 
 
 def is_tiff(path: str) -> bool:
-    """Tell by its first bytes whether a file on this disk is a TIFF."""
+    """Tell by its first bytes whether a local file is a TIFF."""
     with open(path, "rb") as file:
         return file.read(4) in TIFF
 
@@ -33,11 +33,11 @@ def check_sidecars(name: str, depth: int = _DEEPEST) -> None:
     """Check the mask and the overviews beside an image, before GDAL opens them.
 
     Args:
-        name: GDAL's, of an image on this disk or in an archive.
-        depth: How many more files may lie beside one another.
+        name: GDAL's name of an image on this disk or in an archive.
+        depth: Levels of sidecar files still allowed.
 
     Raises:
-        RasterError: If one is no GeoTIFF, or names further files; names it.
+        RasterError: If one is not a GeoTIFF, or names further files.
     """
     for suffix in SUFFIXES:
         sidecar = name + suffix
@@ -65,10 +65,10 @@ def check_sidecars(name: str, depth: int = _DEEPEST) -> None:
 
 
 def check_overviews(dataset: rasterio.DatasetReader) -> None:
-    """Refuse an image whose metadata name a file of overviews.
+    """Raise if an image's metadata name an overview file.
 
     Raises:
-        RasterError: If it is so.
+        RasterError: If they do.
     """
     place = dataset.get_tag_item("OVERVIEW_FILE", dm="OVERVIEWS")
     if place is not None:

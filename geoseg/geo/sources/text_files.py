@@ -1,9 +1,9 @@
-"""Text files of other systems: byte order marks, UTF-16, Windows' code page."""
+"""Reading of text files in several encodings: UTF-8, UTF-16, UTF-32, Windows-1252."""
 
 import codecs
 from pathlib import Path
 
-#: Longer marks first: that of UTF-32 begins as that of UTF-16.
+#: Byte order marks, longer ones first: UTF-32's begins like UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -11,12 +11,12 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: Bytes that are looked at where there is no mark.
+#: Number of bytes that decide the encoding if there is no mark.
 _LOOKED_AT = 64
 
 
 def read_text(path: str | Path) -> str:
-    """Read a text file, whatever system wrote it; line ends stay as they are.
+    """Read a text file in any of several encodings; line ends are kept.
 
     Raises:
         OSError: If it cannot be read.
@@ -25,7 +25,7 @@ def read_text(path: str | Path) -> str:
 
 
 def decode_text(data: bytes) -> str:
-    r"""Decode text by its byte order mark; without one, UTF-8, else UTF-16 or cp1252.
+    r"""Decode text by its byte order mark, else as UTF-8, UTF-16 or Windows-1252.
 
     Example:
         >>> decode_text("é".encode("utf-16")), decode_text(b"\xe9"), decode_text(b"a\0")

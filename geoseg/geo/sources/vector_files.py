@@ -1,7 +1,7 @@
-"""Vector files that GDAL reads, each by the driver that its name promises.
+"""Reading of vector files by GDAL, each with the drivers of its suffix.
 
-What a file holds chooses no driver: a GeoPackage by name that is a virtual layer of
-OGR, or a GeoJSON whose CRS is to be fetched, is none.
+The content of a file never chooses the driver. So a virtual layer of OGR that is named
+``.gpkg`` is refused, and so is GeoJSON with a CRS at an address.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ from geoseg.geo.sources.gdal_limits import limited_vectors
 if TYPE_CHECKING:
     import fiona
 
-#: Suffix → drivers. GeoJSON on this disk is read without GDAL (geojson_files.py), which
-#: would fetch a linked CRS; what comes here is JSON of other kinds.
+#: Suffix → drivers. Local GeoJSON is read without GDAL (geojson_files.py), which would
+#: fetch a linked CRS; these drivers read other kinds of JSON.
 _DRIVERS = {
     ".gpkg": ("GPKG",),
     ".fgb": ("FlatGeobuf",),
@@ -33,16 +33,16 @@ _REMOTE_DRIVERS = {
 def open_vectors(
     path: str | Path, layer: str | None = None, **options: Any
 ) -> "fiona.Collection":
-    """Open a layer of a vector file to read it.
+    """Open a layer of a vector file for reading.
 
     Args:
-        path: GDAL's name.
-        layer: Its name; None: the first.
-        options: Of fiona.
+        path: GDAL's name of the file.
+        layer: Name of the layer; None: the first.
+        options: Further options of ``fiona.open``.
 
     Raises:
-        fiona.errors.FionaError: If it is not of the format that its name promises.
-        ValueError: If no format that geoseg reads has such a suffix.
+        fiona.errors.FionaError: If the content does not match the suffix.
+        ValueError: If geoseg reads no format with this suffix.
     """
     # fiona brings a GDAL of its own and takes a while to import
     import fiona
@@ -56,7 +56,7 @@ def open_vectors(
 
 
 def list_layers(path: str | Path) -> list[str]:
-    """Name the layers of a vector file.
+    """List the names of the layers of a vector file.
 
     Raises:
         fiona.errors.FionaError: As :func:`open_vectors`.
@@ -64,7 +64,7 @@ def list_layers(path: str | Path) -> list[str]:
     """
     import fiona
 
-    # listing takes no drivers: whether the file is of its format is asked for before
+    # listlayers accepts any driver, so opening checks the format first
     open_vectors(path).close()
     with limited_vectors():
         return list(fiona.listlayers(path))

@@ -1,9 +1,9 @@
-"""Which virtual rasters are read: mosaics of images, nothing that runs or reaches out.
+"""Safe reading of virtual rasters (VRTs): only mosaics of checked images.
 
-A VRT is a small XML text that names other files and says how to combine them. One that
-came with somebody's data could make GDAL read any file byte by byte, fetch addresses or
-start any of its drivers. So GDAL never sees the text: it opens one that is written anew
-from the parts that are allowed (``vrt_elements.py``), with sources that were checked.
+A VRT is a small XML text that names other files and says how to combine them. A VRT
+from others could make GDAL read any file byte by byte, fetch addresses or start any
+driver. So GDAL opens a new text, made of the allowed elements (``vrt_elements.py``)
+with checked sources.
 """
 
 import os
@@ -23,21 +23,21 @@ from geoseg.geo.sources.remote import is_own_network_vrt, on_network
 from geoseg.geo.sources.sidecars import check_sidecars, is_tiff
 from geoseg.geo.sources.vrt_elements import copy
 
-#: Larger texts are not parsed, in bytes; a mosaic of 10 000 tiles takes about 10 MB.
+#: Largest text to parse, in bytes; a mosaic of 10 000 tiles takes about 10 MB.
 LARGEST = 64 * 2**20
-#: VRTs may name VRTs so many times over.
+#: Most levels of VRTs inside VRTs.
 DEEPEST = 4
 _SOURCES = (".tif", ".tiff", ".vrt")
-#: File systems of GDAL that read a file of this disk, and nothing else.
+#: GDAL's virtual file systems that read only a local file.
 _ARCHIVE = re.compile(r"/vsi(zip|tar|gzip|7z|rar|subfile)/")
 
 
 class Mosaic(NamedTuple):
-    """A virtual raster as GDAL gets to see it.
+    """The text that GDAL opens in place of a virtual raster.
 
     Attributes:
-        text: Written anew.
-        files: All that it is made of: itself, its sources, theirs.
+        text: XML of allowed elements and checked sources.
+        files: The VRT, its sources, and their sources.
     """
 
     text: str
@@ -45,7 +45,7 @@ class Mosaic(NamedTuple):
 
 
 class MosaicReader(rasterio.DatasetReader):  # type: ignore[misc]  # untyped
-    """A virtual raster that goes by the name of its file, opened from a text of ours."""
+    """A virtual raster opened from its checked text, under the name of its file."""
 
     def __init__(self, name: str, mosaic: Mosaic) -> None:
         self._place = name
@@ -54,26 +54,26 @@ class MosaicReader(rasterio.DatasetReader):  # type: ignore[misc]  # untyped
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """Return the name of the VRT file."""
         return self._place
 
     @property
     def files(self) -> list[str]:
-        """The file and all its sources."""
+        """Return the VRT file and all its sources."""
         return list(self._sources)
 
 
 def open_vrt(name: str) -> MosaicReader:
     """Open a virtual raster.
 
-    Those on this disk may name GeoTIFFs and VRTs on this disk, wherever they lie; those
-    in an archive, files in archives; those on a network, files there.
+    A VRT on this disk may name GeoTIFFs and VRTs anywhere on this disk; one in an
+    archive, files in archives; one on a network, files on that network.
 
     Args:
-        name: GDAL's.
+        name: GDAL's name of the VRT.
 
     Raises:
-        RasterError: If it is malformed or holds what geoseg does not read; names it.
+        RasterError: If it is malformed or has elements or sources that are not allowed.
         rasterio.errors.RasterioError: If GDAL cannot open it.
     """
     with env_ctx_if_needed():
@@ -87,14 +87,14 @@ def _local(name: str, depth: int = DEEPEST) -> Mosaic:
 
 @lru_cache(maxsize=64)
 def _read(name: str, changed: int, size: int, depth: int, folder: str) -> Mosaic:
-    """Read a file in the state that the time of its change and its size stand for."""
+    """Read a local VRT; its time of change and size are part of the cache's key."""
     if size > LARGEST:
         raise _too_large(name, size)
     return _rewrite(name, Path(name).read_bytes(), _LocalSources(name, depth))
 
 
 def _fetched(name: str, depth: int = DEEPEST) -> Mosaic:
-    """Read a VRT that GDAL fetches: opening it, GDAL reads the text alone."""
+    """Read a VRT through GDAL, which opens no source when it opens the VRT."""
     with rasterio.open(name, driver="VRT") as dataset:
         text = dataset.tags(ns="xml:VRT")["xml:VRT"]
     return _rewrite(name, text.encode(), _FetchedSources(name, depth))
@@ -111,7 +111,7 @@ def _rewrite(
         tree = ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise RasterError(
-            f"{name} is no VRT ({error}), expected the XML that gdalbuildvrt writes"
+            f"{name} is not a VRT ({error}), expected the XML that gdalbuildvrt writes"
         ) from error
     made = copy(name, tree, sources.resolve)
     sources.add_mask(made)
@@ -144,26 +144,26 @@ class _LocalSources:
         self.files: list[str] = []
 
     def resolve(self, text: str, relative: bool) -> str:
-        """Return what GDAL opens: an absolute path, or the text of a VRT.
+        """Return the absolute path of a source, or the text of a VRT.
 
         Raises:
-            RasterError: If the source is not one that may be opened.
+            RasterError: If the source is not allowed.
         """
         if Path(text).suffix.lower() not in _SOURCES or "\0" in text:
             raise self._refusal(text)
         folder = os.path.dirname(self._owner) if relative else ""
         path = os.path.abspath(os.path.join(folder, text))
-        # A colon beyond that of a drive: an address or the name of a driver, unless a
-        # file has that name. GDAL gets the absolute path, which begins with no driver's.
-        named = ":" in text[2:] and not os.path.isfile(path)
-        if named or re.match(r"[/\\]+vsi", path):
+        # A colon after a drive's means an address or a driver, unless a file has that
+        # name. GDAL gets the absolute path, which cannot begin with a driver's name.
+        reaches_out = ":" in text[2:] and not os.path.isfile(path)
+        if reaches_out or re.match(r"[/\\]+vsi", path):
             raise self._refusal(text)
         if path not in self._names:
             self._names[path] = self._check(path)
         return self._names[path]
 
     def add_mask(self, tree: ElementTree.Element) -> None:
-        """Have GDAL take the mask beside the VRT, which it looks for beside files."""
+        """Add the mask file beside the VRT, which GDAL cannot find from a text."""
         check_sidecars(self._owner)
         mask = f"{os.path.abspath(self._owner)}.msk"
         if tree.find("MaskBand") is None and os.path.exists(mask):
@@ -174,8 +174,8 @@ class _LocalSources:
         """Check a source and the files beside it.
 
         Raises:
-            RasterError: If it is absent, of which GDAL would say nothing before it reads
-                there; or if it may not be opened.
+            RasterError: If it is not allowed, or absent, which GDAL would report only
+                when it reads pixels.
         """
         self.files.append(path)
         if not os.path.exists(path):
@@ -192,10 +192,10 @@ class _LocalSources:
             self.files.extend(inner.files)
             return inner.text
         if not is_tiff(path):
-            # GDAL goes by what a file holds, not by what it calls itself
+            # GDAL chooses the driver by the content, not by the suffix
             raise RasterError(
-                f"{self._owner} reads {path}, which is no TIFF, expected GeoTIFF or VRT "
-                "files: convert it with gdal_translate"
+                f"{self._owner} reads {path}, which is not a TIFF, expected GeoTIFF or "
+                "VRT files: convert it with gdal_translate"
             )
         check_sidecars(path)
         return path
@@ -219,10 +219,10 @@ class _FetchedSources:
         self.files: list[str] = []
 
     def resolve(self, text: str, relative: bool) -> str:
-        """Return what GDAL opens.
+        """Return the path of a source, or the text of a VRT.
 
         Raises:
-            RasterError: If the source is not one that may be opened.
+            RasterError: If the source is not allowed.
         """
         inside = relative and not text.startswith("/") and "://" not in text
         path = posixpath.join(posixpath.dirname(self._owner), text) if inside else text
@@ -247,11 +247,11 @@ class _FetchedSources:
         return _fetched(path, self._depth - 1).text
 
     def add_mask(self, tree: ElementTree.Element) -> None:
-        """Take no mask beside it: GDAL looks for none over a network."""
+        """Add no mask: GDAL looks for none over a network."""
 
 
 def _mask_of(path: str, tree: ElementTree.Element) -> ElementTree.Element:
-    """Make a mask of a whole file that has the size of the VRT."""
+    """Return a mask element for a mask file of the VRT's size."""
     mask = ElementTree.Element("MaskBand")
     band = ElementTree.SubElement(mask, "VRTRasterBand", {"dataType": "Byte"})
     source = ElementTree.SubElement(band, "SimpleSource")

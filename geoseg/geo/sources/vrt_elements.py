@@ -1,8 +1,7 @@
-"""The elements of a virtual raster that are read: those of mosaics.
+"""The allowed elements of a virtual raster: those of mosaics.
 
-GDAL compares names without case, and lets unknown ones pass. A tree is therefore copied
-by the table below, under the names that GDAL documents; what GDAL gets to see is the
-copy.
+GDAL compares names without regard to case and ignores unknown ones. So the tree is
+copied by the table below, under the names that GDAL documents, and GDAL opens the copy.
 """
 
 import re
@@ -17,7 +16,7 @@ from geoseg.core.errors import RasterError
 
 
 class Kind(NamedTuple):
-    """An element as GDAL documents it: attributes and children by lower-case name."""
+    """An allowed element: its attributes and children by lower-case name."""
 
     name: str
     attributes: Mapping[str, str]
@@ -25,7 +24,7 @@ class Kind(NamedTuple):
 
 
 def _kind(name: str, attributes: str = "", *children: "Kind | str") -> Kind:
-    """Declare an element; children without more are given by their names."""
+    """Return an allowed element; plain names declare children without content."""
     kinds = [
         kind
         for child in children
@@ -97,16 +96,16 @@ DATASET = _kind(
     _kind(_BAND, _BAND_ATTRIBUTES, *_BAND_PARTS, _MASK),
     _MASK,
 )
-#: Statistics, and what only shows: left out of the copy.
+#: Statistics and elements for display only, which are not copied.
 _LEFT_OUT = {"histograms", "gdalrasterattributetable"}
 #: Codes, URNs, PROJ strings, WKT and PROJJSON; GDAL takes addresses and files as well.
 _CRS_TEXT = re.compile(
     r"[a-z]+:[\w+]+|urn:[\w:,.-]+|WGS84|\+.+|\{.+|[a-z_]+\s*\[.+", re.I | re.S
 )
-#: Metadata that name nothing; of other domains, some name files.
+#: Metadata domains that name no files.
 _DOMAINS = {"", "image_structure", "rpc"}
 _PLAIN = {"", "vrtsourcedrasterband"}
-#: The kinds of bands that are more than sources put together → what they do.
+#: Kinds of bands that do more than combine sources → what they do.
 _REFUSED_BANDS = {
     "vrtrawrasterband": "reads the bytes of any file as pixels, which geoseg does not do",
     "vrtderivedrasterband": (
@@ -116,17 +115,16 @@ _REFUSED_BANDS = {
 
 
 def copy(name: str, tree: Element, resolve: Callable[[str, bool], str]) -> Element:
-    """Copy what is read of a virtual raster.
+    """Copy the allowed elements of a virtual raster.
 
     Args:
-        name: Of the file, for messages.
-        tree: As it was parsed.
+        name: Name of the file, for messages.
+        tree: The parsed VRT.
         resolve: Takes the name of a source and whether it is relative to the VRT;
             returns the name to write, or raises.
 
     Raises:
-        RasterError: If there is an element, an attribute or a kind of band that is none
-            of a mosaic; names it.
+        RasterError: If an element, an attribute or a kind of band is not allowed.
     """
     if _lower(tree.tag) != DATASET.name.lower():
         raise RasterError(f"{name} holds <{tree.tag}>, expected a <VRTDataset>")
@@ -159,14 +157,14 @@ def _copy(
         else:
             _check_open_options(name, child)
     if SOURCE.lower() in kind.children and kind.name != "Overview":
-        # overviews that the metadata of a source name would be opened otherwise
+        # otherwise GDAL opens overviews that the metadata of a source name
         options = SubElement(made, "OpenOptions")
         SubElement(options, "OOI", {"key": "OVERVIEW_LEVEL"}).text = "NONE"
     return made
 
 
 def _attributes(name: str, element: Element, kind: Kind) -> dict[str, str]:
-    """Return attributes under their documented names; of several alike, the first."""
+    """Return attributes under their documented names; of duplicates, the first."""
     values: dict[str, str] = {}
     for key, value in element.attrib.items():
         if key.lower() not in kind.attributes:
@@ -176,7 +174,7 @@ def _attributes(name: str, element: Element, kind: Kind) -> dict[str, str]:
 
 
 def _check_class(name: str, kind: Kind, value: str) -> None:
-    """Refuse bands and datasets that are more than sources put together."""
+    """Raise if a band or dataset does more than combine sources."""
     lower = value.strip().lower()
     if kind.name == _BAND and lower in _REFUSED_BANDS:
         raise RasterError(
@@ -188,12 +186,12 @@ def _check_class(name: str, kind: Kind, value: str) -> None:
 
 
 def _check_crs(name: str, text: str) -> None:
-    """Refuse a CRS that is not known, which GDAL says only when pixels are asked for."""
+    """Raise if the CRS is unknown; GDAL would report it only when it reads pixels."""
     text = text.strip()
     if not text:
         return
     wrong = RasterError(
-        f"{name} has the CRS {text[:60]!r}, which is not known, expected an EPSG code or "
+        f"{name} has the CRS {text[:60]!r}, which is unknown, expected an EPSG code or "
         "WKT: set it with gdal_edit.py -a_srs"
     )
     if not _CRS_TEXT.fullmatch(text):
@@ -205,7 +203,7 @@ def _check_crs(name: str, text: str) -> None:
 
 
 def _check_open_options(name: str, element: Element) -> None:
-    """Let options pass that change nothing: overviews are not read anyway."""
+    """Raise on any open option but ``OVERVIEW_LEVEL=NONE``, which the copy sets too."""
     for child in element:
         key = next(iter(child.attrib.values()), "").lower()
         if (key, (child.text or "").strip().lower()) != ("overview_level", "none"):
@@ -213,7 +211,7 @@ def _check_open_options(name: str, element: Element) -> None:
 
 
 def _is_plain(metadata: Element) -> bool:
-    """Tell whether metadata are of a domain that names no files."""
+    """Tell whether metadata belong to a domain that names no files."""
     values = {key.lower(): value.lower() for key, value in metadata.attrib.items()}
     return values.get("domain", "") in _DOMAINS and "format" not in values
 

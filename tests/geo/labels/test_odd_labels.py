@@ -255,7 +255,7 @@ def test_a_geojson_may_name_its_crs_in_many_ways(write_geojson, house, name, cod
 )
 def test_a_crs_that_is_not_known_is_refused(image, write_geojson, house, name):
     path = write_geojson("l.geojson", [house], crs=name)
-    with pytest.raises(LabelError, match="names no CRS that is known, expected a name"):
+    with pytest.raises(LabelError, match="names no known CRS, expected a name"):
         labels_of(image, path)
 
 

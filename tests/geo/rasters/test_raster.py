@@ -262,6 +262,6 @@ def test_grids_are_the_same_up_to_a_thousandth_of_a_pixel(write_tiff):
 def test_asking_for_no_band_says_what_may_be_asked_for(write_tiff, nothing):
     found = describe(write_tiff("a.tif", np.zeros((3, 4, 4), np.uint16)))
     with pytest.raises(
-        ParameterError, match="no band is asked for, expected rgb, rgbi"
+        ParameterError, match="no band is requested, expected rgb, rgbi"
     ):
         choose_bands(found, nothing)

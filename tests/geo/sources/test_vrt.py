@@ -114,7 +114,7 @@ RAW = "<SourceFilename>/etc/hostname</SourceFilename>"
         (band(source("/vsicurl/http://h/a.tif", relative=0)), "on this disk alone"),
         (band(source("WMS:http://host/?")), "expected GeoTIFF or VRT"),
         (band(source("ZARR:part0.tif")), "reads 'ZARR:part0.tif'"),
-        (band(source("text.tif")), "text.tif, which is no TIFF"),
+        (band(source("text.tif")), "text.tif, which is not a TIFF"),
         (band(source("secrets.csv")), "reads 'secrets.csv'"),
     ],
 )
@@ -152,8 +152,8 @@ def test_a_vrt_that_changes_is_checked_again(write_vrt, parts):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no VRT"),
-        ("<VRTDataset", "is no VRT"),
+        ("", "is not a VRT"),
+        ("<VRTDataset", "is not a VRT"),
         ("<html></html>", "holds <html>, expected a <VRTDataset>"),
         ('<!DOCTYPE a [<!ENTITY b "b">]><VRTDataset/>', "declares XML entities"),
     ],
