@@ -244,8 +244,8 @@ def test_match_takes_a_number_of_tiles_or_a_share(geoseg, there, tmp_path, words
     [
         (("--match-tiles", 4, "--test-tiles", 3), "--match-tiles 4 and --test-tiles 3"),
         (("--test-tiles", "100%"), "--test-tiles 6: expected at least one to match on"),
-        (("--match-tiles", "100%"), "cannot be shared out by --match-tiles 6"),
-        (("--select-tiles", 5), "cannot be shared out by --select-tiles 5"),
+        (("--match-tiles", "100%"), "cannot be split by --match-tiles 6"),
+        (("--select-tiles", 5), "cannot be split by --select-tiles 5"),
     ],
 )
 def test_numbers_of_tiles_that_do_not_fit_together_are_one_line(

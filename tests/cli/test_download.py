@@ -47,7 +47,7 @@ def test_a_killed_download_asks_for_the_rest_alone(
     if number == signal.SIGINT:
         assert code == 130
         stderr = process.stderr_path.read_text()
-        assert "stopped; what has come lies in" in stderr
+        assert "keeps the downloaded part; the same command continues" in stderr
         assert "Traceback" not in stderr
     s3.pause_s = 0
     s3.requests.clear()

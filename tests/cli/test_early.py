@@ -49,7 +49,7 @@ AT_ONCE = {
     "predict x.tif -o a.gpkg --raster a.png": "a.png ends in '.png', expected one of .t",
     "demo -o full": "exists already",
     "train --images none": "none does not exist, expected a folder of GeoTIFFs",
-    "train --images labels.geojson --labels tiles": "labels.geojson is a file of vectors, "
+    "train --images labels.geojson --labels tiles": "labels.geojson is a vector file, "
     "expected a folder of GeoTIFFs or one image: were labels and images exchanged?",
     "match m --images tiles --labels tiles -o ''": "the name of the output is empty",
     TRAIN + "--labels none": "labels none do not exist, expected a folder",

@@ -1,1 +1,1 @@
-"""Tiles: which there are, how they lie, and their roles."""
+"""Tiles: discovery, download, layouts and roles."""

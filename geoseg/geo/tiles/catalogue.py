@@ -1,9 +1,9 @@
-"""The SpaceNet areas of interest that geoseg knows by name, and where they lie."""
+"""Catalogue of SpaceNet areas of interest."""
 
 import re
 from dataclasses import dataclass
 
-#: The public bucket, and the prefix of its building sets.
+#: The public bucket, and the prefix of its building data sets.
 BUCKET, PREFIX = "spacenet-dataset", "spacenet"
 
 
@@ -13,8 +13,8 @@ class Tarball:
 
     Attributes:
         name: ``….tar.gz`` under the data set's ``tarballs``.
-        md5: Of the file.
-        size_gb: About how large, in 10⁹ bytes.
+        md5: md5 of the file.
+        size_gb: Approximate size in 10⁹ bytes.
     """
 
     name: str
@@ -27,14 +27,14 @@ class Aoi:
     """A SpaceNet area of interest.
 
     Attributes:
-        number: In folder names: ``AOI_2_Vegas``.
-        city: Likewise.
+        number: Number in folder names, such as ``AOI_2_Vegas``.
+        city: City in folder names.
         dataset: ``SN1_buildings`` or ``SN2_buildings``.
-        tarballs: Of the labelled part.
+        tarballs: Archives of the labelled part.
         tree: Matches the names of the folders in the tarballs that hold the AOI.
-        exploded: Below the data set: where the products lie as single files.
-        products: Their folders; the first is the one to train on.
-        labels: The folder of the label files.
+        exploded: Folder of the single files, below the data set.
+        products: Folders of the image products; the first is the one to train on.
+        labels: Folder of the label files.
     """
 
     number: int
@@ -48,12 +48,12 @@ class Aoi:
 
     @property
     def size_gb(self) -> float:
-        """About how much there is to download, in 10⁹ bytes."""
+        """Return the approximate size of the download in 10⁹ bytes."""
         return sum(tarball.size_gb for tarball in self.tarballs)
 
     @property
     def unpacked(self) -> str:
-        """Where the unpacked tarballs lie below ``--data``."""
+        """Return the folder of the unpacked tarballs, below ``--data``."""
         if self.number == 1:
             return f"{self.dataset}/train/{{3band,geojson}}"
         return f"{self.dataset}/train/AOI_{self.number}_{self.city}_Train"
@@ -105,7 +105,7 @@ AOIS: dict[str, Aoi] = {
     "rio": _RIO,
 }
 
-#: The tarballs' names of products → those of the single files.
+#: Product names in tarballs → product names of single files.
 PRODUCT_ALIASES = {
     "MUL-PanSharpen": "PS-MS",
     "RGB-PanSharpen": "PS-RGB",

@@ -1,4 +1,4 @@
-"""Areas of interest brought to disk: whole tarballs, or some tiles of some products."""
+"""Download of areas of interest: whole tarballs, or some tiles of some products."""
 
 import hashlib
 import json
@@ -40,18 +40,18 @@ from geoseg.geo.tiles.transfer import (
 
 log = logging.getLogger(__name__)
 
-#: How much larger imagery is than its tarball, at most, as far as we know: 11 bits of
-#: signal in 16. Used to see beforehand whether the disk will do.
+#: Upper estimate of the unpacked size over the tarball's (11 bits of signal in 16), for
+#: checking the free space before the download.
 UNPACKED_PER_TARBALL = 2.0
 
-#: Files fetched side by side: a label file is over before the line is warm.
+#: Number of parallel downloads; label files are too small to use the bandwidth alone.
 _WORKERS = 8
 _NUMBER = re.compile(r"img(\d+)\.\w+$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """An object and where it goes."""
+    """An object to download and its target file."""
 
     item: RemoteObject
     target: Path
@@ -68,31 +68,32 @@ def download_aoi(
     keep_archive: bool = False,
     overwrite: bool = False,
 ) -> Path:
-    """Download an area of interest, so that :func:`geoseg.geo.tiles.tiles.aoi_tiles` finds it.
+    """Download an area of interest to the folder where ``aoi_tiles`` looks for it.
 
     Without ``tiles`` and ``products`` the labelled part's tarballs are fetched, checked
     against their md5 and unpacked. With either, only those files are fetched from
-    SpaceNet's bucket. What is complete already is left as it is.
+    SpaceNet's bucket. Complete files are kept.
 
     Args:
         name: A name of :data:`geoseg.geo.tiles.catalogue.AOIS`.
         data: The data folder; made if absent.
-        tiles: How many tiles; None with ``products``: all. A larger number adds to a
-            smaller one: the order is fixed, and has nothing to do with place.
+        tiles: Number of tiles; None with ``products``: all. A larger number adds to a
+            smaller one, because the order of tiles is fixed (and random in space).
         products: Image products such as ``PS-MS``; none: the pan-sharpened
-            multispectral one (Rio: 3band). Labels always come along.
-        endpoint: Of an S3-compatible server; None: ``$GEOSEG_S3_ENDPOINT``, else AWS.
-        keep_archive: Leave the tarballs on disk.
-        overwrite: Replace what is there.
+            multispectral one (Rio: 3band). Labels are always downloaded.
+        endpoint: Endpoint of an S3-compatible server; None: ``$GEOSEG_S3_ENDPOINT``,
+            else AWS.
+        keep_archive: Keep the tarballs.
+        overwrite: Replace existing files.
 
     Returns:
         The folder that holds the area.
 
     Raises:
         ParameterError: If the name or a product is unknown.
-        OutputExistsError: If the area's folder was made by something else.
-        DownloadError: If something cannot be fetched, the disk is too small, or the
-            user stopped it; what has come is kept, and the same call goes on from it.
+        OutputExistsError: If the area's folder exists and geoseg did not make it.
+        DownloadError: If a file cannot be fetched, the disk is too small, or the user
+            stopped it; the same call continues an interrupted download.
         ArchiveError: If a tarball cannot be unpacked.
     """
     if name not in AOIS:
@@ -115,20 +116,20 @@ def download_aoi(
 
 
 def _known_products(name: str, aoi: Aoi, products: Sequence[str]) -> tuple[str, ...]:
-    asked = tuple(PRODUCT_ALIASES.get(product, product) for product in products)
-    for product in asked:
+    requested = tuple(PRODUCT_ALIASES.get(product, product) for product in products)
+    for product in requested:
         if product not in aoi.products:
             raise ParameterError(
                 f"product {product!r} is unknown for {name}, expected some of "
                 f"{', '.join(aoi.products)}"
             )
-    return asked or aoi.products[:1]
+    return requested or aoi.products[:1]
 
 
 def _whole(
     bucket: Bucket, aoi: Aoi, root: Path, keep_archive: bool, overwrite: bool
 ) -> Path:
-    """Fetch and unpack the tarballs that are not there yet."""
+    """Fetch and unpack the missing tarballs."""
     folder, archives = root / "train", root / "tarballs"
     missing = [
         tarball
@@ -137,7 +138,7 @@ def _whole(
     ]
     place = folder if aoi.number == 1 else folder / Path(aoi.unpacked).name
     if not missing:
-        log.info("all of it is there already in %s: nothing to do", place)
+        log.info("%s is complete already: nothing to do", place)
         return place
     if not overwrite and aoi.number != 1 and place.exists():
         raise OutputExistsError(
@@ -225,7 +226,8 @@ def _some(
     if tiles is not None and len(numbers) < tiles:
         log.warning(
             "%s with labels in all, fewer than %d",
-            *(counted(len(numbers), "tile"), tiles),
+            counted(len(numbers), "tile"),
+            tiles,
         )
     jobs = [
         _Job(items[number], place / folder / Path(items[number].key).name)
@@ -236,7 +238,8 @@ def _some(
     if not left:
         log.info(
             "nothing to do: %s in %s already",
-            *(counted(len(numbers), "tile"), place),
+            counted(len(numbers), "tile"),
+            place,
         )
         return place
     _require_space(root, left)
@@ -245,12 +248,12 @@ def _some(
 
 
 def _by_number(items: Sequence[RemoteObject]) -> dict[int, RemoteObject]:
-    named = ((_NUMBER.search(item.key), item) for item in items)
-    return {int(found[1]): item for found, item in named if found}
+    matches = ((_NUMBER.search(item.key), item) for item in items)
+    return {int(match[1]): item for match, item in matches if match}
 
 
 def _shuffled(number: int) -> bytes:
-    """Sort key of a fixed order without regard to place: numbers run along the AOI."""
+    """Return the sort key of a fixed random order; numbers themselves follow space."""
     return hashlib.sha256(str(number).encode()).digest()
 
 
@@ -272,17 +275,15 @@ def _require_space(root: Path, jobs: Sequence[_Job], *, also: int = 0) -> None:
 
 
 def _fetch_all(bucket: Bucket, jobs: Sequence[_Job]) -> None:
-    """Fetch side by side; the first failure, or Ctrl-C, stops all."""
+    """Fetch files in parallel; the first failure, or Ctrl-C, stops all."""
     if not jobs:
         return
     total = sum(job.item.size for job in jobs)
     log.info(
         "downloading %s, %s, from %s",
-        *(
-            counted(len(jobs), "file"),
-            readable(total),
-            f"{bucket.endpoint}/{bucket.name}",
-        ),
+        counted(len(jobs), "file"),
+        readable(total),
+        f"{bucket.endpoint}/{bucket.name}",
     )
     stop = Event()
     pool = ThreadPoolExecutor(min(_WORKERS, len(jobs)))
@@ -290,7 +291,9 @@ def _fetch_all(bucket: Bucket, jobs: Sequence[_Job]) -> None:
         futures = [
             pool.submit(
                 fetch,
-                *(bucket, job.item, job.target),
+                bucket,
+                job.item,
+                job.target,
                 md5=job.md5,
                 received=received,
                 stop=stop,
@@ -302,12 +305,12 @@ def _fetch_all(bucket: Bucket, jobs: Sequence[_Job]) -> None:
             for future in done:
                 future.result()
         except KeyboardInterrupt as stopped:
-            # a stalled connection is not waited for
+            # do not wait for stalled connections
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             stopped.add_note(
-                f"what has come lies in {jobs[0].target.parent.parent}; the same "
-                "command goes on from there"
+                f"{jobs[0].target.parent.parent} keeps the downloaded part; the same "
+                "command continues the download"
             )
             raise
         except BaseException:
@@ -319,7 +322,7 @@ def _fetch_all(bucket: Bucket, jobs: Sequence[_Job]) -> None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left on standard error, if that is a terminal."""
+    """Show a bar with rate and time left on standard error, if that is a terminal."""
     lock = Lock()
     with new_bar("download", total, unit="B", unit_scale=True) as bar:
 

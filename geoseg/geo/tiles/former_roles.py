@@ -1,7 +1,7 @@
-"""The split of runs that a former version of geoseg began and whose roles it did not store.
+"""The split of runs that were begun before geoseg stored roles.
 
-They go on with the roles that they were begun with: at most half of the labelled tiles to
-match on, and all others to test.
+Such runs continue with their first roles: at most half of the labelled tiles for
+matching and selection, all others for testing.
 """
 
 import random
@@ -19,13 +19,13 @@ from geoseg.geo.tiles.tiles import Tile
 
 
 def former_split(tiles: Sequence[Tile], *, match: int, select: int, seed: int) -> Split:
-    """Deal labelled tiles out as geoseg did before roles were written down.
+    """Split labelled tiles as geoseg did before it stored roles.
 
     Args:
-        tiles: Labelled and unlabelled ones.
-        match: Tiles to match on, at most.
-        select: Tiles to select models on, at most.
-        seed: Of the split.
+        tiles: Labelled and unlabelled tiles.
+        match: Most tiles for matching.
+        select: Most tiles for selecting models.
+        seed: Seed of the split.
     """
     labelled = [tile for tile in tiles if tile.labels is not None]
     unlabelled = tuple(tile for tile in tiles if tile.labels is None)
@@ -47,7 +47,7 @@ def former_split(tiles: Sequence[Tile], *, match: int, select: int, seed: int) -
 
 
 def _affordable(labelled: int, match: int, select: int) -> tuple[int, int]:
-    """Shrink the numbers so that half of the labelled tiles are left to test."""
+    """Reduce the numbers so that half of the labelled tiles are left for testing."""
     budget = max(1, labelled // 2)
     if match + select <= budget:
         return match, select

@@ -1,4 +1,4 @@
-"""Which tiles lie together: those that overlap, and blocks of neighbours."""
+"""Groups of overlapping tiles, and blocks of neighbouring groups."""
 
 import math
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 
-#: Tiles overlap when they share more than this many pixels in both directions; tiles
-#: that abut may share a rounding error.
+#: Tiles overlap if they share more than this many pixels in both directions; adjacent
+#: tiles may share a rounding error.
 OVERLAP_PIXELS = 2.0
 
 
@@ -27,9 +27,9 @@ class PlacedTile(NamedTuple):
 
     Attributes:
         tile: The tile.
-        outline: In the coordinates of its plane.
-        plane: Tiles of different planes have nothing in common.
-        pixel: Side of a pixel in those coordinates, in the geometric mean.
+        outline: Outline in coordinates of its plane.
+        plane: Name of the plane; tiles of different planes never overlap.
+        pixel: Geometric mean of a pixel's sides in those coordinates.
     """
 
     tile: Tile
@@ -39,11 +39,11 @@ class PlacedTile(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Tiles that never part.
+    """Tiles that get the same role.
 
     Attributes:
-        tiles: In input order.
-        centre: Of what they cover, x and y.
+        tiles: The tiles in input order.
+        centre: Centre of their bounds, x and y.
     """
 
     tiles: list[Tile]
@@ -57,14 +57,16 @@ Block = list[Group]
 def place_tiles(
     tiles: Sequence[Tile], inset: float = OVERLAP_PIXELS / 2
 ) -> list[PlacedTile]:
-    """Outline each tile in a CRS shared by all that have a place in it.
+    """Return the outline of each tile, in a shared CRS if possible.
 
-    A tile that has none, in a local CRS for one, shares a plane with those of its own CRS
-    or, without any, with the windows of its own image.
+    A tile that cannot be transformed to the shared CRS (one in a local CRS) shares a
+    plane with the tiles of its own CRS or, without a CRS, with the windows of its own
+    image.
 
     Args:
         tiles: The tiles.
-        inset: Pixels by which outlines are drawn in: so that only real overlaps remain.
+        inset: Pixels by which outlines are shrunk, so that adjacent tiles do not
+            overlap.
     """
     grids = {image: describe(image) for image in dict.fromkeys(t.image for t in tiles)}
     systems = [grid.crs for grid in grids.values() if grid.crs]
@@ -92,9 +94,9 @@ def _moved(
     grid: RasterDescription,
     shared: CRS,
 ) -> tuple[str, Sequence[tuple[float, float]] | npt.NDArray[np.float64]]:
-    """Return the plane that a tile's corners have a place in, and the place."""
+    """Return the plane of a tile, and its corners on the plane."""
     if grid.crs is None:
-        # no common coordinates but with other windows of the same image
+        # only windows of the same image share coordinates
         return tile.image, points
     try:
         moved = np.array(warp(points, grid.crs, shared))
@@ -102,7 +104,7 @@ def _moved(
         moved = np.full((1, 2), np.nan)
     if not np.isfinite(moved).all():
         return grid.crs.to_wkt(), points
-    if turn := full_turn(shared):  # a tile across the end of longitudes is in one piece
+    if turn := full_turn(shared):  # keep a tile across the antimeridian in one piece
         moved[:, 0] -= turn * np.round((moved[:, 0] - moved[0, 0]) / turn)
     return "", moved
 
@@ -113,10 +115,10 @@ def corners(
     """Return the corners of a rectangle of the pixel grid in the CRS of its image.
 
     Args:
-        grid: Of the image.
+        grid: Metadata of the image.
         first: Row and column of its first corner.
-        height: In pixels.
-        width: In pixels.
+        height: Height in pixels.
+        width: Width in pixels.
     """
     (top, left), bottom, right = first, first[0] + height, first[1] + width
     places = ((left, top), (right, top), (right, bottom), (left, bottom))
@@ -124,7 +126,7 @@ def corners(
 
 
 def _in_one_turn(placed: list[PlacedTile], shared: CRS) -> list[PlacedTile]:
-    """Move tiles by whole turns around the Earth, so that neighbours lie side by side."""
+    """Shift tiles by full turns of longitude, so that neighbours are side by side."""
     turn = full_turn(shared)
     outlines = np.array([item.outline for item in placed if not item.plane], object)
     if turn is None or not len(outlines):
@@ -133,7 +135,7 @@ def _in_one_turn(placed: list[PlacedTile], shared: CRS) -> list[PlacedTile]:
     middles = (west + east) / 2
     if np.ptp(middles) <= turn / 2:
         return placed
-    # begin where the widest stretch without a tile ends
+    # begin at the end of the widest gap between tiles
     around = np.sort(middles % turn)
     gaps = np.diff(around, append=around[0] + turn)
     begin = around[(int(gaps.argmax()) + 1) % len(around)]
@@ -141,7 +143,7 @@ def _in_one_turn(placed: list[PlacedTile], shared: CRS) -> list[PlacedTile]:
     def moved(item: PlacedTile) -> PlacedTile:
         left, _, right, _ = item.outline.bounds
         middle = (left + right) / 2
-        # a rounding error before the beginning is no turn
+        # do not shift a tile that is before the beginning by a rounding error
         off = begin + (middle - begin + 1e-9 * turn) % turn - 1e-9 * turn - middle
         return item._replace(outline=affinity.translate(item.outline, off))
 
@@ -149,7 +151,7 @@ def _in_one_turn(placed: list[PlacedTile], shared: CRS) -> list[PlacedTile]:
 
 
 def overlapping_groups(placed: Sequence[PlacedTile]) -> list[Group]:
-    """Group tiles that overlap, directly or by others; groups in input order."""
+    """Group tiles that overlap directly or through others; groups in input order."""
     from scipy.cluster.hierarchy import DisjointSet
 
     sets = DisjointSet(range(len(placed)))
@@ -176,17 +178,17 @@ def count_tiles(block: Block) -> int:
 
 
 def cut_into_blocks(groups: Block, leaf: int) -> list[Block]:
-    """Halve groups in space until no block of several has more than ``leaf`` tiles."""
+    """Halve groups in space until blocks have one group or at most ``leaf`` tiles."""
     if len(groups) == 1 or count_tiles(groups) <= leaf:
         return [groups]
     return [block for half in halve(groups) for block in cut_into_blocks(half, leaf)]
 
 
 def halve(groups: Block) -> tuple[Block, Block]:
-    """Cut at least two groups across the longer side of their centres."""
+    """Halve two or more groups across the longer side of their centres' bounds."""
     centres = np.array([group.centre for group in groups])
     axis = int(np.argmax(np.ptp(centres, axis=0)))
-    # the other coordinate and the id make the order the same whatever the input's
+    # the other coordinate and the id make the order independent of the input's
     order = sorted(
         range(len(groups)),
         key=lambda n: (centres[n, axis], centres[n, 1 - axis], groups[n].tiles[0].id),
@@ -197,10 +199,10 @@ def halve(groups: Block) -> tuple[Block, Block]:
 
 
 def part_of(block: Block, room: int) -> tuple[Block, Block]:
-    """Cut a compact part of at most ``room`` tiles out of a block.
+    """Take a compact part of at most ``room`` tiles from a block.
 
     Returns:
-        The part, which is empty where no group fits, and what is left.
+        The part, which is empty if no group fits, and the rest.
     """
     if count_tiles(block) <= room:
         return block, []

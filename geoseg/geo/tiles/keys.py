@@ -1,4 +1,4 @@
-"""Which image a tile is of: known again elsewhere, and told from others of its name."""
+"""Keys that identify the image of a tile by its place and its content."""
 
 import hashlib
 import os
@@ -11,17 +11,18 @@ from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 
-#: Of a large file, bytes that are looked at: at its beginning, in its middle, at its end.
+#: Number of bytes hashed at the beginning, in the middle and at the end of a large
+#: file.
 SAMPLED_BYTES = 2**16
 
 
 class TileKey(NamedTuple):
-    """What a tile is known by.
+    """The identity of a tile.
 
     Attributes:
-        place: Hash of where the image is, which tells nothing of other files, and of its
-            grid: another image may come to lie there.
-        content: Hash of the file, wherever it is; None of an image that is no local file.
+        place: Hash of the image's address and its grid, as another image may replace
+            it.
+        content: Hash of the file's content; None if the image is not a local file.
         window: The part of the image that is the tile; None: all of it.
     """
 
@@ -30,7 +31,7 @@ class TileKey(NamedTuple):
     window: PixelWindow | None = None
 
     def meets(self, other: "TileKey") -> bool:
-        """Return whether two tiles share pixels of one image."""
+        """Tell whether two tiles share pixels of one image."""
         same = self.content is not None and self.content == other.content
         if not same and self.place != other.place:
             return False
@@ -54,12 +55,12 @@ class TileKey(NamedTuple):
         """Rebuild a key.
 
         Raises:
-            TypeError: If a value is of another kind.
-            ValueError: If there are more or fewer.
+            TypeError: If a value has the wrong type.
+            ValueError: If the number of values is not three.
         """
         place, content, window = values
         if not isinstance(place, str) or not isinstance(content, str | None):
-            raise TypeError(f"a tile is known by {values!r}, expected texts")
+            raise TypeError(f"the key of a tile is {values!r}, expected texts")
         return cls(place, content, None if window is None else window_of(window))
 
 
@@ -67,7 +68,7 @@ def window_of(values: Any) -> PixelWindow:
     """Read a window from plain JSON values.
 
     Raises:
-        TypeError: If these are no four whole numbers.
+        TypeError: If they are not four whole numbers.
     """
     if (
         not isinstance(values, list)
@@ -79,7 +80,7 @@ def window_of(values: Any) -> PixelWindow:
 
 
 def tile_keys(tiles: Sequence[Tile]) -> list[TileKey]:
-    """Return what each tile is known by."""
+    """Return the key of each tile."""
     images = {
         image: _image_key(image) for image in dict.fromkeys(t.image for t in tiles)
     }
@@ -87,7 +88,7 @@ def tile_keys(tiles: Sequence[Tile]) -> list[TileKey]:
 
 
 def image_address(image: str) -> str:
-    """Return where an image is, the same from any folder and without secrets."""
+    """Return the absolute path, or the address without secrets, of an image."""
     return redact(image) if is_remote(image) else str(Path(image).resolve())
 
 
@@ -96,17 +97,17 @@ def _image_key(image: str) -> TileKey:
     place = _digest(f"{image_address(image)} {grid}".encode())
     if is_remote(image) or not os.path.isfile(image):
         return TileKey(place, None)
-    # names of sources in a VRT may be relative
+    # a VRT's text may name other sources in another folder, so hash the grid as well
     beside = grid if image.lower().endswith(".vrt") else ""
     return TileKey(place, content_of(image, beside))
 
 
 def content_of(path: str, beside: str = "") -> str:
-    """Hash a file: its size and bytes; of a large one, some of them.
+    """Hash a file's size and bytes; of a large file, a sample of them.
 
     Args:
-        path: Of the file.
-        beside: Hashed with it.
+        path: Path of the file.
+        beside: Further text to hash.
     """
     return _digest(beside.encode(), _sampled(path))
 
@@ -117,7 +118,7 @@ def _grid_words(grid: RasterDescription) -> str:
 
 
 def _sampled(path: str) -> bytes:
-    """Return a file's size and its bytes; of a large one, some."""
+    """Return a file's size and its bytes; of a large file, a sample of them."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         if size <= 3 * SAMPLED_BYTES:

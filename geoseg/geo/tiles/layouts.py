@@ -1,4 +1,4 @@
-"""How folders of tiles are laid out and files named, SpaceNet's ways included."""
+"""Folder layouts and file names of tiles, including SpaceNet's."""
 
 import logging
 import re
@@ -17,7 +17,7 @@ VECTOR_SUFFIXES = (
     *(".parquet", ".geoparquet", ".geojsonl", ".ndjson"),
 )
 LABEL_SUFFIXES = (*VECTOR_SUFFIXES, *IMAGE_SUFFIXES)
-#: A table may lie among labels and be none: taken where it is named.
+#: Tables are labels only if the user names them, as folders of labels may hold others.
 TABLE_SUFFIXES = (".csv",)
 
 # Best first. Rio's 8band images are not pan-sharpened (2 m), so 3band comes first.
@@ -40,7 +40,7 @@ _DECORATION = re.compile(
 
 
 def pair_key(stem: str) -> str:
-    """What an image's and its label's file names have in common.
+    """Return the common part of the file names of an image and its labels.
 
     Example:
         >>> pair_key("buildings_AOI_2_Vegas_img225")
@@ -57,7 +57,7 @@ def pair_key(stem: str) -> str:
 
 
 def plain_name(stem: str) -> str:
-    """Return a name as it is compared: Macs write ``ü`` as two characters.
+    """Return a name for comparison, as macOS writes ``ü`` as two characters.
 
     Example:
         >>> plain_name("Zu\u0308rich") == plain_name("Z\u00dcrich")
@@ -67,13 +67,13 @@ def plain_name(stem: str) -> str:
 
 
 def tile_id(stem: str) -> str:
-    """A tile's id: ``img225`` of SpaceNet's names, else the file's stem."""
+    """Return a tile's id: ``img225`` for SpaceNet's names, else the file's stem."""
     spacenet = _SPACENET_ID.search(stem)
     return f"img{int(spacenet[2])}" if spacenet else stem
 
 
 def tile_ids(stems: Sequence[str]) -> list[str]:
-    """Return the ids of a set of tiles; of several SpaceNet cities, ``aoi2_img225``."""
+    """Return the ids of tiles; for several SpaceNet cities, ``aoi2_img225``."""
     ids = [tile_id(stem) for stem in stems]
     by_city = [pair_key(s) if _SPACENET_ID.search(s) else s for s in stems]
     cities = len(set(ids)) < len(ids) and len(set(by_city)) == len(ids)
@@ -86,14 +86,14 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Files of a folder with one of the suffixes, numbers in names in their order."""
+    """List a folder's files with one of the suffixes, in natural order of names."""
     return sorted(
         (
             path
             for path in folder.iterdir()
-            # a link that leads nowhere counts: opening it says so
+            # keep broken links, which fail with a message when opened
             if path.suffix.lower() in suffixes
-            and not path.name.startswith("._")  # beside every file that a Mac copied
+            and not path.name.startswith("._")  # metadata files of macOS
             and not path.is_dir()
         ),
         key=_natural,
@@ -101,12 +101,12 @@ def list_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
 
 
 def rasters(folder: Path) -> list[Path]:
-    """Image files of a folder."""
+    """List the image files of a folder."""
     return list_files(folder, IMAGE_SUFFIXES)
 
 
 def _folders_below(root: Path, depth: int = 4) -> list[Path]:
-    """The folder and those below it, breadth first, names sorted; no hidden ones."""
+    """List a folder and those below it, breadth first, sorted, without hidden ones."""
     level, everything = [root], [root]
     for _ in range(depth):
         level = [
@@ -120,21 +120,22 @@ def _folders_below(root: Path, depth: int = 4) -> list[Path]:
 
 
 def image_folders(root: Path) -> dict[Path, int]:
-    """The folders with images at or below a folder → how many those are.
+    """Count the images of each folder at or below a folder.
 
-    Reaches as deep as :func:`spacenet_layouts`, which looks into products' folders.
+    The depth is that of :func:`spacenet_layouts` and one more, for the products'
+    folders.
     """
     counts = {folder: len(rasters(folder)) for folder in _folders_below(root, 5)}
     return {folder: count for folder, count in counts.items() if count}
 
 
 def is_label_folder(folder: Path) -> bool:
-    """Tell by its name whether a folder holds labels."""
+    """Tell whether a folder is named like a folder of labels."""
     return folder.name.startswith(("label", "mask"))
 
 
 def spacenet_layouts(root: Path) -> list[tuple[int | None, Path, Path | None]]:
-    """(AOI number, image folder, label folder) of each SpaceNet AOI below a folder."""
+    """Return (number, image folder, label folder) of the SpaceNet AOIs in a folder."""
     layouts = []
     for folder in _folders_below(root):
         for product in _PRODUCTS:
@@ -149,7 +150,7 @@ def spacenet_layouts(root: Path) -> list[tuple[int | None, Path, Path | None]]:
 
 
 def labels_of_product(images: Path) -> Path | None:
-    """The label folder beside a SpaceNet product folder; None if it is not one."""
+    """Return the label folder beside a SpaceNet product folder; None for others."""
     if images.name not in _PRODUCTS:
         return None
     for name in _PRODUCT_LABELS:
@@ -160,7 +161,11 @@ def labels_of_product(images: Path) -> Path | None:
 
 
 def single_layout(folder: Path) -> tuple[Path, Path | None]:
-    """Image folder and labels of the one layout at or below a folder."""
+    """Return the image folder and the labels of the only layout at or below a folder.
+
+    Raises:
+        DatasetError: If there is no image, or more than one layout.
+    """
     layouts = spacenet_layouts(folder)
     if len(layouts) == 1:
         return layouts[0][1], layouts[0][2]
@@ -168,7 +173,7 @@ def single_layout(folder: Path) -> tuple[Path, Path | None]:
         names = ", ".join(str(images) for _, images, _ in layouts)
         raise DatasetError(
             f"{folder} holds {len(layouts)} image folders ({names}), expected one: "
-            "name the folder to take, or --aoi where a command has it"
+            "name one of these folders, or --aoi if the command has it"
         )
     subfolders = [path for path in sorted(folder.iterdir()) if path.is_dir()]
     with_images = [path for path in subfolders if rasters(path)]
@@ -193,9 +198,9 @@ def single_layout(folder: Path) -> tuple[Path, Path | None]:
 
 
 def images_in(path: Path | str) -> list[str]:
-    """Return the images of a folder by name, or the path itself if it is none.
+    """Return a folder's images sorted by name, or the path itself if it is no folder.
 
-    A folder without images may be in a layout that :func:`geoseg.geo.tiles.tiles.find_tiles` recognises.
+    A folder without images may have a layout that ``find_tiles`` recognises.
 
     Raises:
         DatasetError: If the folder holds no image, or the images of several layouts.

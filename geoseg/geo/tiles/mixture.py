@@ -1,8 +1,8 @@
-"""Tiles that differ from one another: said once, or refused by name.
+"""Warnings and errors about tiles that differ from one another.
 
-Every tile is read on its own grid, and bands go by name, so tiles may differ in size,
-CRS, pixel size, type and band order. What cannot mean the same is refused: values in
-other units, and values of other types and another range.
+Every tile is read on its own grid, and bands are chosen by name, so tiles may differ in
+size, CRS, pixel size, type and band order. Tiles whose values cannot be compared are
+refused: values in other units, or of another type and range.
 """
 
 import logging
@@ -21,23 +21,23 @@ from geoseg.geo.tiles.tiles import Tile
 
 log = logging.getLogger(__name__)
 
-#: Pixel sizes count as equal up to this ratio: of images in degrees it varies with
-#: latitude.
+#: Pixel sizes count as equal up to this ratio; in degrees they vary with latitude.
 GSD_RATIO = 1.1
-#: Images of different types whose values reach further by more than this are refused.
-#: Scenes of one sensor differ by less; 11 bit reaches 8 times as far as 8 bit, 16 bit
-#: 256 times, and counts of reflectance 10 000 times as far as reflectance.
+#: Images of different types are refused if their largest values differ by more than
+#: this factor. Scenes of one sensor differ by less. The factor is 8 between 11 and 8
+#: bit, 256 between 16 and 8 bit, and 10 000 between reflectance as counts and as
+#: fractions.
 RANGE_FACTOR = 4.0
-#: Images of each type whose values are looked at, and pixels along a side of each.
+#: Number of sampled images of each type, and of sampled pixels along a side of each.
 SAMPLE_IMAGES, SAMPLE_SIDE = 12, 128
 
 
 def check_mixture(tiles: Sequence[Tile], nodata: NodataRule = "auto") -> None:
-    """Warn once of how tiles differ, with counts.
+    """Warn once about differences between tiles, with counts.
 
     Raises:
         DatasetError: If some have a CRS and others none, their bands declare different
-            scales and offsets, or those of one type have another range than the others.
+            scales and offsets, or tiles of one type have another range than the others.
     """
     images = {tile.image: describe(tile.image) for tile in tiles}
     grids = list(images.values())
@@ -70,7 +70,7 @@ def check_mixture(tiles: Sequence[Tile], nodata: NodataRule = "auto") -> None:
 
 
 def mixture(grids: Sequence[RasterDescription]) -> list[str]:
-    """Say in words how images differ in what matters to a network."""
+    """Describe the differences between images: pixel size, CRS, type and bands."""
     sizes = _gsd_classes(grids)
     differences = {
         "pixels of": _groups(grids, lambda grid: sizes.get(grid.gsd_m)),
@@ -98,10 +98,10 @@ def _types(grid: RasterDescription) -> str:
 
 
 def _check_ranges(kinds: list[list[RasterDescription]], nodata: NodataRule) -> None:
-    """Refuse types that cannot hold the same measurement, by the values they have.
+    """Raise if images of different types have different ranges of values.
 
-    8-bit tiles are often a stretched copy of 16-bit ones, floats a reflectance where
-    integers are counts. One stretch for both would make the one all black or white.
+    8-bit tiles are often a stretched copy of 16-bit ones, or floats are reflectances
+    and integers counts. One stretch for both would make one of them all black or white.
     """
     if len(kinds) < 2:
         return
@@ -121,7 +121,7 @@ def _alike(first: float, second: float) -> bool:
 
 
 def _reach(grids: Sequence[RasterDescription], nodata: NodataRule) -> float:
-    """Size of all but the largest hundredth of the values; 0 without a valid pixel."""
+    """Return percentile 99 of the absolute values; 0 without a valid pixel."""
     step = -(-len(grids) // SAMPLE_IMAGES)
     samples = [sample(grid, nodata=nodata, side=SAMPLE_SIDE) for grid in grids[::step]]
     values = [
@@ -139,29 +139,29 @@ def _named(kind: Sequence[RasterDescription]) -> str:
 def _groups(
     grids: Sequence[RasterDescription], key: Callable[[RasterDescription], Hashable]
 ) -> list[list[RasterDescription]]:
-    """Images of equal keys together, the largest group first."""
-    found: dict[Hashable, list[RasterDescription]] = {}
+    """Group images by a key, the largest group first."""
+    groups: dict[Hashable, list[RasterDescription]] = {}
     for grid in grids:
-        found.setdefault(key(grid), []).append(grid)
-    return sorted(found.values(), key=len, reverse=True)
+        groups.setdefault(key(grid), []).append(grid)
+    return sorted(groups.values(), key=len, reverse=True)
 
 
 def _groups_of_crs(
     grids: Sequence[RasterDescription],
 ) -> list[list[RasterDescription]]:
-    """Images of one CRS together, however their files write it; the largest group first."""
-    found: list[list[RasterDescription]] = []
+    """Group images by CRS, also if their files write it differently; largest first."""
+    groups: list[list[RasterDescription]] = []
     for group in _groups(grids, lambda grid: grid.crs and grid.crs.to_wkt()):
-        alike = [own for own in found if same_crs(own[0].crs, group[0].crs)]
+        alike = [own for own in groups if same_crs(own[0].crs, group[0].crs)]
         if alike:
             alike[0].extend(group)
         else:
-            found.append(group)
-    return sorted(found, key=len, reverse=True)
+            groups.append(group)
+    return sorted(groups, key=len, reverse=True)
 
 
 def _gsd_classes(grids: Sequence[RasterDescription]) -> dict[float | None, float]:
-    """The least pixel size of those that count as equal, by pixel size."""
+    """Map each pixel size to the smallest size that counts as equal."""
     classes: dict[float | None, float] = {}
     first = 0.0
     for size in sorted({grid.gsd_m for grid in grids if grid.gsd_m}):

@@ -1,6 +1,6 @@
-"""What a user names must be there: told before anything heavy is imported.
+"""Checks that named inputs exist, before anything heavy is imported.
 
-Remote names and those of archives pass: opening them tells.
+Remote names and names in archives are checked when they are opened.
 """
 
 from pathlib import Path
@@ -21,11 +21,11 @@ def need_tiles(
     aoi: str | None,
     labelled_area: str | None = None,
 ) -> None:
-    """Refuse tiles whose area, images or labels are named and not there.
+    """Raise if a named area, or named images or labels, do not exist.
 
     Raises:
         DatasetError: If the images are absent, or the area is unknown.
-        LabelError: If the labels are absent, or the file that says where they hold.
+        LabelError: If the labels or the file of the labelled area are absent.
     """
     if aoi is not None:
         need_aoi(aoi)
@@ -41,10 +41,10 @@ def need_tiles(
 
 
 def need_aoi(name: str) -> None:
-    """Refuse a name that is neither an area of interest nor a folder.
+    """Raise if a name is neither an area of interest nor a folder.
 
     Raises:
-        DatasetError: If it is none.
+        DatasetError: If it is neither.
     """
     known = (*AOIS, SAMPLE)
     if name not in known and not Path(name).is_dir():
@@ -55,10 +55,10 @@ def need_aoi(name: str) -> None:
 
 
 def need_images(path: str | Path) -> None:
-    """Refuse a folder of images that is not there, or one image.
+    """Raise if a folder of images, or an image, does not exist.
 
     Raises:
-        DatasetError: If it is not.
+        DatasetError: If it does not, or is a vector file.
     """
     if _is_absent(path):
         raise DatasetError(
@@ -66,26 +66,26 @@ def need_images(path: str | Path) -> None:
         )
     if Path(path).suffix.lower() in VECTOR_SUFFIXES:
         raise DatasetError(
-            f"{path} is a file of vectors, expected a folder of GeoTIFFs or one image: "
+            f"{path} is a vector file, expected a folder of GeoTIFFs or one image: "
             "were labels and images exchanged?"
         )
 
 
 def need_labels(path: str | Path) -> None:
-    """Refuse labels that are not there.
+    """Raise if labels do not exist.
 
     Raises:
-        LabelError: If they are not.
+        LabelError: If they do not.
     """
     if _is_absent(path):
         raise LabelError(f"labels {path} do not exist, expected a folder or one file")
 
 
 def need_map(path: Path) -> None:
-    """Refuse a map that is not there.
+    """Raise if a map does not exist.
 
     Raises:
-        DatasetError: If it is not.
+        DatasetError: If it does not.
     """
     if not path.exists():
         raise DatasetError(
@@ -95,5 +95,5 @@ def need_map(path: Path) -> None:
 
 
 def _is_absent_area(area: str) -> bool:
-    """Tell whether it is neither a word that stands for an area nor a file."""
+    """Tell whether a labelled area is neither ``all`` nor ``touched`` nor a file."""
     return area not in ("all", "touched") and _is_absent(area)

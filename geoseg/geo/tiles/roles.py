@@ -1,7 +1,7 @@
-"""Tiles for matching, selection and test: disjoint, and blocked in space.
+"""Roles of tiles: matching, selection and test, disjoint and blocked in space.
 
-Neighbouring tiles share roofs, light and builders, so tiles are dealt out in compact
-blocks, and tiles that overlap never part.
+Neighbouring tiles share roofs, light and builders, so compact blocks of tiles get a
+role, and overlapping tiles get the same one.
 """
 
 import logging
@@ -27,10 +27,9 @@ from geoseg.geo.tiles.tiles import Tile
 
 log = logging.getLogger(__name__)
 
-#: Labelled tiles that name the clusters, and that are kept for the test, where there
-#: are enough: the numbers of the published protocol.
+#: Most labelled tiles for matching and for testing: the published protocol's numbers.
 MATCH_TILES, TEST_TILES = 50, 700
-#: Where fewer than twice as many are labelled, half of them are kept for the test.
+#: If fewer than twice as many tiles are labelled, half of them are for testing.
 SURE_TEST_TILES = 50
 
 
@@ -39,12 +38,12 @@ class Split:
     """Disjoint roles of tiles.
 
     Attributes:
-        match: Labelled; their labels name the clusters, or are learned from.
-        select: Labelled; for choosing among models, never for scores.
-        test: Labelled; for scores alone.
-        hidden: Labelled on disk, but not here; training material.
-        unlabelled: Without labels; training material.
-        transductive: Whether training sees the images of the test tiles too.
+        match: Labelled tiles for naming the clusters, or for learning from labels.
+        select: Labelled tiles for choosing among models, never for scores.
+        test: Labelled tiles for scores only.
+        hidden: Tiles for training; their labels on disk are not used.
+        unlabelled: Tiles without labels, for training.
+        transductive: Whether training uses the images of the test tiles too.
     """
 
     match: tuple[Tile, ...] = ()
@@ -55,7 +54,7 @@ class Split:
     transductive: bool = False
 
 
-#: Roles by name, as fields of :class:`Split`, in the order in which they are told.
+#: Names of the roles, as fields of :class:`Split`, in order of display.
 ROLES = ("match", "select", "test", "hidden", "unlabelled")
 
 
@@ -65,7 +64,7 @@ def tiles_by_role(split: Split) -> dict[str, int]:
 
 
 class RoleCounts(NamedTuple):
-    """How many labelled tiles a role may have at most; all others are hidden."""
+    """Most labelled tiles of each role; all others are hidden."""
 
     match: int
     select: int
@@ -75,19 +74,19 @@ class RoleCounts(NamedTuple):
 def role_counts(
     labelled: int, *, match: int | None = None, select: int = 0, test: int | None = None
 ) -> RoleCounts:
-    """Share out labelled tiles.
+    """Return the number of labelled tiles of each role.
 
     A quarter is for the test, but at least 50, at most 700, and never more than half;
     then up to 50 are for matching.
 
     Args:
-        labelled: How many there are.
-        match: To match on, if chosen.
-        select: To choose the head by; they come off before the others are shared out.
-        test: To test on, if chosen.
+        labelled: Number of labelled tiles.
+        match: Tiles for matching, if chosen.
+        select: Tiles for choosing the head; taken before the others.
+        test: Tiles for testing, if chosen.
 
     Raises:
-        ParameterError: If the numbers do not fit together.
+        ParameterError: If the numbers exceed the labelled tiles, or one is too small.
 
     Example:
         >>> role_counts(10), role_counts(3850)
@@ -107,22 +106,24 @@ def role_counts(
     if match is None:
         match = min(MATCH_TILES, free - test)
     if match < 1 or test < 1 or match + test > free:
-        asked = [f"--{role}-tiles {number}" for role, number in given.items() if number]
+        options = [
+            f"--{role}-tiles {number}" for role, number in given.items() if number
+        ]
         raise ParameterError(
-            f"{counted(labelled, 'tile')} with labels cannot be shared out by "
-            f"{' and '.join(asked)}: expected at least one to match on, one to test on, "
-            f"and no more than {labelled} in all; give smaller numbers"
+            f"{counted(labelled, 'tile')} with labels cannot be split by "
+            f"{' and '.join(options)}: expected at least one to match on, one to test "
+            f"on, and no more than {labelled} in all; give smaller numbers"
         )
     return RoleCounts(match, select, test)
 
 
 def split_blocks(tiles: Sequence[Tile], blocks: int, gap: int) -> list[Tile]:
-    """Cut each tile into ``blocks`` x ``blocks`` windows with gaps between.
+    """Cut each tile into ``blocks`` x ``blocks`` windows with gaps between them.
 
     Args:
         tiles: Whole tiles.
         blocks: Windows per side.
-        gap: Pixels left out between neighbouring windows.
+        gap: Pixels between neighbouring windows.
 
     Returns:
         Tiles ``"img1#r0c2"`` (row and column of the block), row by row; block sizes
@@ -153,7 +154,7 @@ def split_blocks(tiles: Sequence[Tile], blocks: int, gap: int) -> list[Tile]:
 
 
 def _cuts(length: int, blocks: int, gap: int) -> list[tuple[int, int]]:
-    """(start, size) of each block along one side."""
+    """Return (start, size) of each block along one side."""
     usable = length - gap * (blocks - 1)
     edges = [usable * number // blocks for number in range(blocks + 1)]
     return [
@@ -170,27 +171,28 @@ def split_tiles(
     test: int | None = None,
     seed: int = 0,
 ) -> Split:
-    """Deal labelled tiles out to roles in blocks; unlabelled ones keep theirs.
+    """Give labelled tiles roles, in blocks; unlabelled tiles stay unlabelled.
 
-    Tiles whose extents overlap form a group that never parts (windows of one image that
-    do not overlap may part). Groups are halved in space, along the longer side of their
-    centres, until blocks are small (an eighth of the tiles of a role, at most 16 to match
-    and 64 to test on); the seed shuffles the blocks. Whole blocks go to ``match`` while
-    they fit its number, then to ``select`` and to ``test``, and parts of blocks make up
-    what is missing. **All other labelled tiles are** ``hidden``. The numbers, of
-    :func:`role_counts`, are upper bounds, as groups do not part.
+    Tiles whose extents overlap form a group and get the same role (windows of one image
+    that do not overlap may get different ones). Groups are halved in space, along the
+    longer side of their centres' bounds, until blocks are small (an eighth of the tiles
+    of a role, at most 16 to match and 64 to test on); the seed shuffles the blocks.
+    Whole blocks go to ``match`` while they fit its number, then to ``select`` and to
+    ``test``; parts of blocks fill the remaining numbers. **All other labelled tiles
+    are** ``hidden``. The numbers of :func:`role_counts` are upper bounds, as groups
+    stay whole.
 
-    A single group cannot be shared out: all goes to ``match``, with a warning.
+    If all tiles form a single group, all go to ``match``, with a warning.
 
     Args:
-        tiles: Labelled and unlabelled ones.
-        match: Tiles to match on, if chosen.
-        select: Tiles to select models on.
-        test: Tiles to test on, if chosen.
-        seed: Chooses among the splits; equal seeds give equal splits.
+        tiles: Labelled and unlabelled tiles.
+        match: Tiles for matching, if chosen.
+        select: Tiles for selecting models.
+        test: Tiles for testing, if chosen.
+        seed: Seed of the split; equal seeds give equal splits.
 
     Raises:
-        ParameterError: If the numbers do not fit together.
+        ParameterError: As :func:`role_counts`.
         DatasetError: If two tiles have the same id.
     """
     if len({tile.id for tile in tiles}) != len(tiles):
@@ -215,12 +217,12 @@ def split_tiles(
 
 
 def without_labels(tiles: Sequence[Tile]) -> tuple[Tile, ...]:
-    """Return tiles whose labels nobody can read."""
+    """Return the tiles without their labels."""
     return tuple(replace(tile, labels=None) for tile in tiles)
 
 
 def warn_of_no_test(labelled: int) -> None:
-    """Warn that one tile, or tiles that all overlap, cannot be shared out."""
+    """Warn that a single tile, or tiles that all overlap, cannot be split."""
     log.warning(
         "%s: all is matched on and none is left for test; cut large images into blocks",
         (
@@ -232,13 +234,13 @@ def warn_of_no_test(labelled: int) -> None:
 
 
 def _deal(groups: Block, counts: RoleCounts, seed: int) -> dict[str, str]:
-    """Return the role of each tile id but the hidden ones'."""
+    """Return the role of each tile id, except hidden ones."""
     shuffle = random.Random(seed).shuffle
     blocks = cut_into_blocks(groups, leaf=min(max(counts.match // 8, 1), 16))
     shuffle(blocks)
     match, blocks = _draw(blocks, counts.match, at_least_one=True)
     select, blocks = _draw(blocks, counts.select)
-    if not blocks:  # large groups
+    if not blocks:  # groups too large to leave tiles for the test
         select, blocks = [], [select]
     # larger blocks, so that fewer test tiles have neighbours in training
     others = [group for block in blocks for group in block]
@@ -260,12 +262,12 @@ def _draw(
     """Take whole blocks while they fit, then parts of blocks.
 
     Args:
-        blocks: To take from.
-        room: Tiles to take at most.
-        at_least_one: Take the smallest group where none fits.
+        blocks: Blocks to take from.
+        room: Most tiles to take.
+        at_least_one: Take the smallest group if no group fits.
 
     Returns:
-        The groups that are taken, and the blocks that are left.
+        The groups taken, and the blocks left.
     """
     taken: Block = []
     uncut: list[Block] = []

@@ -1,4 +1,4 @@
-"""Which tiles there are: areas of interest, folder layouts, images paired with labels."""
+"""Discovery of tiles: areas of interest, folders, images paired with labels."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ from geoseg.geo.tiles.presence import SAMPLE, need_aoi, need_images, need_labels
 
 log = logging.getLogger(__name__)
 
-#: Names of files with one band that are labels, and no images.
+#: Names of single-band files that are labels.
 _MASK_NAME = re.compile(r"(?:^|[/_-])(?:masks?|labels?|gt)[^/]*$", re.IGNORECASE)
 
 
@@ -47,7 +47,7 @@ class Tile:
         image: Path or URL of the image.
         labels: Path of the vector or mask file with its labels; None: unlabelled.
         window: The part of the image that is the tile; None: all of it.
-        classes: What the values of the labels mean.
+        classes: Meanings of the label values.
     """
 
     id: str
@@ -57,7 +57,7 @@ class Tile:
     classes: LabelClasses = TWO_CLASSES
 
     def extent(self, description: RasterDescription) -> PixelWindow:
-        """The tile's window in its image, which ``description`` describes."""
+        """Return the tile's window in its image."""
         return self.window or description.window
 
 
@@ -65,24 +65,24 @@ def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Til
     """Find tiles and pair them with their labels.
 
     Args:
-        images: A folder of GeoTIFFs (every one in it is taken for an image: keep masks
-            elsewhere, or name the image), also a bucket's prefix (``s3://…``) or an
-            archive (``/vsizip/…``); one image or URL; a ``.txt`` file with one of them
-            per line; or a folder in a layout that is recognised: SpaceNet's two, or ``images*/`` beside ``labels*/``, ``masks*/``
-            or ``labels.geojson``.
-        labels: A folder of vector or mask files, paired by name: equal stems, equal
-            SpaceNet image numbers, or stems equal but for ``mask_``, ``_labels`` and
-            the like; or one file for all tiles; remote ones likewise. None: those of the
-            layout, if any, which are also taken where they lie below a named folder that
-            holds no file of labels itself.
+        images: A folder of GeoTIFFs (all of them count as images, so keep masks
+            elsewhere, or name the image), a bucket's prefix (``s3://…``) or an archive
+            (``/vsizip/…``); one image or URL; a ``.txt`` file with one of these per
+            line; or a folder in a known layout: SpaceNet's two, or ``images*/`` beside
+            ``labels*/``, ``masks*/`` or ``labels.geojson``.
+        labels: A folder of vector or mask files, local or remote, paired by name: equal
+            stems, equal SpaceNet image numbers, or stems equal except for ``mask_``,
+            ``_labels`` and the like; or one file for all tiles. None: labels of the
+            layout, if any. These are also used if a named folder without label files
+            contains them.
 
     Returns:
         Tiles sorted by id. Tiles without a label file have ``labels = None``; they are
         counted and named in one warning, as are labels without an image.
 
     Raises:
-        DatasetError: If there is no image, or images are unreadable or differ in their
-            number of bands (they are named), or two have the same id.
+        DatasetError: If there is no image, or images are unreadable, differ in their
+            number of bands, or have the same id.
         LabelError: If the labels are absent or none belongs to an image.
     """
     need_images(images)
@@ -90,18 +90,18 @@ def find_tiles(images: Path | str, labels: Path | str | None = None) -> list[Til
         paths = _named_images(str(images))
         return _pair(paths, _label_files(labels, paths))
     folder = Path(images)
-    found = rasters(folder)
-    if found:
+    files = rasters(folder)
+    if files:
         layout_labels = labels_of_product(folder)
     else:
         folder, layout_labels = single_layout(folder)
-        found = rasters(folder)
-    paths = [str(path) for path in found]
+        files = rasters(folder)
+    paths = [str(path) for path in files]
     return _pair(paths, _label_files(_chosen(labels, layout_labels), paths))
 
 
 def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
-    """Find the tiles of an area of interest on disk, where :func:`aoi_folders` says.
+    """Find the tiles of an area of interest in the folders of :func:`aoi_folders`.
 
     Raises:
         DatasetError: As :func:`aoi_folders` and :func:`find_tiles`.
@@ -112,21 +112,21 @@ def aoi_tiles(aoi: str, data: Path | str | None = None) -> list[Tile]:
 def aoi_folders(
     aoi: str, data: Path | str | None = None
 ) -> tuple[Path | str, Path | None]:
-    """Find the folders of an area of interest on disk: of its images and its labels.
+    """Find the image folder and the label folder of an area of interest on disk.
 
     Args:
         aoi: ``las_vegas``, ``paris``, ``shanghai``, ``khartoum``, ``rio``, ``sample``,
             or a folder.
-        data: Where AOIs lie; None: ``$GEOSEG_DATA``. The AOI's folder is found up to
-            four levels below, in either SpaceNet layout; of its images the
-            pan-sharpened multispectral ones are preferred.
+        data: Folder of AOIs; None: ``$GEOSEG_DATA``. The AOI's folder may be up to four
+            levels below, in either SpaceNet layout; its pan-sharpened multispectral
+            images are preferred.
 
     Returns:
-        What :func:`find_tiles` takes; labels are None where the layout brings them.
+        Arguments of :func:`find_tiles`; labels are None if that finds them by the
+        layout.
 
     Raises:
-        DatasetError: If the AOI is unknown or not on disk; says where it was looked for
-            and how to get it.
+        DatasetError: If the AOI is unknown or not on disk.
     """
     need_aoi(aoi)
     root = data if data is not None else os.environ.get("GEOSEG_DATA")
@@ -145,7 +145,7 @@ def aoi_folders(
     ]
     if not layouts:
         raise DatasetError(_absent(aoi, str(base)))
-    # unlabelled test images may lie beside, or some tiles in the other layout
+    # prefer labelled folders to unlabelled test images, and more tiles to fewer
     _, images, labels = min(
         layouts, key=lambda layout: (layout[2] is None, -len(rasters(layout[1])))
     )
@@ -176,7 +176,7 @@ def _sample_folder(base: Path | None) -> Path:
 
 
 def _named_images(name: str) -> list[str]:
-    """The images of a remote folder or a text file, or the one that is named."""
+    """Return the images of a remote folder or a text file, or the named image."""
     suffix = file_name(name).suffix.lower()
     if is_remote(name):
         whole = suffix in IMAGE_SUFFIXES or name.startswith("http") and name[-1] != "/"
@@ -196,13 +196,14 @@ def _named_images(name: str) -> list[str]:
 
 
 def _beside(folder: Path, line: str) -> str:
-    r"""The file that a line of a list names, where need be with / for Windows' \."""
+    r"""Return the file that a line of a list names, if need be with / for Windows'
+    \."""
     path, other = folder / line, folder / line.replace("\\", "/")
     return str(other if other.exists() and not path.exists() else path)
 
 
 def _chosen(labels: Path | str | None, layout: Path | None) -> Path | str | None:
-    """The labels that were named, or those of the layout that are meant by its root."""
+    """Return the named labels, or the layout's labels if none or its root are named."""
     if labels is None:
         return layout
     root = Path(labels)
@@ -218,7 +219,7 @@ def _chosen(labels: Path | str | None, layout: Path | None) -> Path | str | None
 def _label_files(
     labels: Path | str | None, images: Sequence[str]
 ) -> str | list[str] | None:
-    """One file for all, the files of a folder, or None."""
+    """Return one label file for all tiles, the label files of a folder, or None."""
     if labels is None:
         return None
     if is_remote(labels):
@@ -323,16 +324,16 @@ def _count_bands(image: str) -> int | RasterError:
 
 
 def _check_readable(images: Sequence[str]) -> None:
-    """Open every image; name all that cannot be opened or have other bands."""
+    """Raise if images cannot be opened or differ in their number of bands."""
     counts: dict[int, list[str]] = {}
     broken = []
-    # side by side, because a remote one takes some round trips
+    # in parallel, because a remote image takes some round trips
     with ThreadPoolExecutor(8 if is_remote(images[0]) else 1) as pool:
-        for image, found in zip(images, pool.map(_count_bands, images), strict=True):
-            if isinstance(found, int):
-                counts.setdefault(found, []).append(image)
+        for image, bands in zip(images, pool.map(_count_bands, images), strict=True):
+            if isinstance(bands, int):
+                counts.setdefault(bands, []).append(image)
             else:
-                broken.append(str(found))
+                broken.append(str(bands))
     if broken:
         rest = f" | and {len(broken) - 20} more" if len(broken) > 20 else ""
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Objects of an S3 bucket fetched to disk: anonymous, resumable, checked."""
+"""Resumable, checked download of objects of a public S3 bucket."""
 
 import hashlib
 import json
@@ -25,15 +25,15 @@ from geoseg.core.errors import DownloadError
 
 log = logging.getLogger(__name__)
 
-#: Where SpaceNet's bucket lives; an option or ``$GEOSEG_S3_ENDPOINT`` names a mirror.
+#: Endpoint of SpaceNet's bucket; an option or ``$GEOSEG_S3_ENDPOINT`` names a mirror.
 ENDPOINT = "https://s3.us-east-1.amazonaws.com"
 
-#: Tries in a row that bring no byte before a transfer is given up.
+#: Most tries in a row without a byte received.
 TRIES = 5
 
-#: Bytes per range request: a dropped connection costs little, a round trip less.
+#: Bytes per range request: few round trips, and little lost by a dropped connection.
 _RANGE = 64 * 2**20
-#: Bytes that come before any are written: as many are lost when the line breaks.
+#: Bytes received before each write; at most as many are lost by a dropped connection.
 _CHUNK = 2**16
 
 
@@ -42,7 +42,7 @@ class DroppedError(DownloadError):
 
 
 class StoppedError(DownloadError):
-    """A transfer was told to stop."""
+    """The caller stopped the transfer."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class RemoteObject:
     """An object of a bucket.
 
     Attributes:
-        key: Its name in the bucket.
-        size: Bytes.
-        etag: Changes when the object does; None if the server gives none.
+        key: Name in the bucket.
+        size: Size in bytes.
+        etag: Version of the object's content; None if the server gives none.
     """
 
     key: str
@@ -61,7 +61,7 @@ class RemoteObject:
 
     @property
     def md5(self) -> str | None:
-        """The md5 that the ETag of an object uploaded in one piece is; else None."""
+        """Return the md5 in the ETag of an object uploaded in one part; else None."""
         plain = (self.etag or "").strip('"')
         return plain if re.fullmatch("[0-9a-f]{32}", plain) else None
 
@@ -70,7 +70,7 @@ class Bucket:
     """A public bucket, read without credentials.
 
     Args:
-        name: The bucket.
+        name: Name of the bucket.
         endpoint: ``http(s)://host[:port]`` of an S3-compatible server.
         region: The bucket's region.
     """
@@ -85,7 +85,7 @@ class Bucket:
             endpoint=self.endpoint,
             region=region,
             skip_signature=True,
-            # the limit of 30 s on a whole request would cut every large range
+            # the default limit of 30 s per request is too short for a large range
             client_options={
                 "allow_http": True,
                 "connect_timeout": "10s",
@@ -96,10 +96,10 @@ class Bucket:
         )
 
     def head(self, key: str) -> RemoteObject:
-        """Ask for an object's size and ETag.
+        """Request an object's size and ETag.
 
         Raises:
-            DownloadError: If it is absent or private, or the server is out of reach.
+            DownloadError: If it is absent or private, or the server cannot be reached.
         """
         try:
             meta = obstore.head(self._store, key)
@@ -108,20 +108,20 @@ class Bucket:
         return RemoteObject(key, meta["size"], meta["e_tag"])
 
     def list(self, prefix: str) -> list[RemoteObject]:
-        """Objects whose key begins with ``prefix/``, sorted by key.
+        """List the objects whose key begins with ``prefix/``, sorted by key.
 
         Raises:
             DownloadError: As :meth:`head`.
         """
         try:
-            found = obstore.list(self._store, prefix).collect()
+            entries = obstore.list(self._store, prefix).collect()
         except (BaseError, OSError) as error:
             raise self._error(prefix, error) from error
-        objects = [RemoteObject(o["path"], o["size"], o["e_tag"]) for o in found]
+        objects = [RemoteObject(o["path"], o["size"], o["e_tag"]) for o in entries]
         return sorted(objects, key=lambda item: item.key)
 
     def read(self, item: RemoteObject, start: int) -> Iterator[memoryview]:
-        """Yield an object's bytes from ``start`` on, a range request at a time.
+        """Yield an object's bytes from ``start`` on, by consecutive range requests.
 
         Raises:
             DroppedError: If the connection is cut.
@@ -142,12 +142,12 @@ class Bucket:
                 raise self._error(item.key, error) from error
 
     def _error(self, key: str, error: Exception) -> DownloadError:
-        """Put one of obstore's many-lined errors into one line."""
+        """Return a one-line error for one of obstore's many-lined errors."""
         where = f"{self.endpoint}/{self.name}/{key}"
         text = str(error)
         if isinstance(error, PreconditionError):
             return DownloadError(
-                f"{where} changed while it was downloaded: run the same command again, "
+                f"{where} changed during the download: run the same command again, "
                 "it starts that file anew"
             )
         if isinstance(error, FileNotFoundError) or "status code: 404" in text:
@@ -164,7 +164,7 @@ class Bucket:
         reason = text.partition("\n")[0].rpartition(" - ")[2]
         return DroppedError(
             f"{where} cannot be reached ({reason}): check the network and --endpoint; "
-            "the same command goes on where this one ended"
+            "the same command continues the download"
         )
 
 
@@ -178,19 +178,19 @@ def fetch(
     stop: Event | None = None,
     pause_s: float = 1.0,
 ) -> None:
-    """Fetch an object to a file, which appears only when complete and checked.
+    """Download an object to a file, which appears only when complete and checked.
 
-    What has come so far lies in ``TARGET.part``, beside the size and ETag of the object
-    it belongs to; a later call asks for the rest alone, unless the object has changed.
+    ``TARGET.part`` holds the bytes received so far, beside a file with the object's
+    size and ETag. A later call requests only the rest, unless the object has changed.
 
     Args:
-        bucket: Where the object is.
+        bucket: Bucket of the object.
         item: The object.
         target: The file; its folder is made.
-        md5: What the file must hash to; None: the md5 in the ETag, if it is one.
-        received: Called with the number of bytes that came, or lay there already.
+        md5: Expected md5; None: the md5 in the ETag, if it is one.
+        received: Called with the number of bytes received, or received earlier.
         stop: Set it to end the transfer early.
-        pause_s: Wait before the second try; doubled for each further one.
+        pause_s: Pause before the second try in seconds; doubled for each further one.
 
     Raises:
         DownloadError: If the object cannot be fetched, has another md5, or the disk is
@@ -216,7 +216,7 @@ def fetch(
         except OSError as error:
             raise DownloadError(
                 f"{part} cannot be written ({error}): make room and run the same "
-                "command again, it goes on from there"
+                "command again, it continues"
             ) from error
     check_md5(part, md5 or item.md5, discard=True)
     os.replace(part, target)
@@ -224,12 +224,12 @@ def fetch(
 
 
 def check_md5(path: Path, expected: str | None, *, discard: bool = False) -> None:
-    """Compare a file with its md5; None: nothing is known, nothing is compared.
+    """Raise if a file's md5 differs from the expected one.
 
     Args:
         path: The file.
-        expected: 32 hexadecimal digits.
-        discard: Remove a file that is not right.
+        expected: 32 hexadecimal digits; None: unknown, so nothing is compared.
+        discard: Remove a file with another md5.
 
     Raises:
         DownloadError: If it differs.
@@ -238,32 +238,32 @@ def check_md5(path: Path, expected: str | None, *, discard: bool = False) -> Non
         log.debug("%s: no md5 is known, its size alone was checked", path)
         return
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
-    if found == expected:
+        actual = hashlib.file_digest(file, "md5").hexdigest()
+    if actual == expected:
         return
     if discard:
         path.unlink()
         _stamp(path).unlink(missing_ok=True)
     todo = (
-        "it was removed: run the same command again; if that ends alike, the server "
-        "holds another file: check --endpoint"
+        "it was removed: run the same command again; if this happens again, the server "
+        "has another file: check --endpoint"
         if discard
         else "remove it and run the same command again"
     )
-    raise DownloadError(f"{path} has md5 {found}, expected {expected}; {todo}")
+    raise DownloadError(f"{path} has md5 {actual}, expected {expected}; {todo}")
 
 
 def _stamp(part: Path) -> Path:
-    """Says which object a ``.part`` file is a part of."""
+    """Return the file that names the object of a ``.part`` file."""
     return part.with_name(part.name + ".json")
 
 
 def _prepare(part: Path, item: RemoteObject) -> int:
-    """Keep what is there of the same object, else begin; return the bytes kept."""
+    """Keep a partial download of the same object, else begin; return the bytes kept."""
     stamp, wanted = _stamp(part), json.dumps(asdict(item))
     try:
         for path in (part, stamp):
-            if path.is_symlink():  # of somebody else: what it points to is not ours
+            if path.is_symlink():  # geoseg makes no links, so do not write through one
                 path.unlink()
         known = item.etag is not None and stamp.read_text() == wanted
         if known and 0 < part.stat().st_size <= item.size:
@@ -285,7 +285,7 @@ def _append(
     received: Callable[[int], object],
     stop: Event,
 ) -> None:
-    # unbuffered: what was counted as received is in the file when something fails
+    # unbuffered, so that after a failure the file holds all bytes counted as received
     with open_in_place(part, "ab", buffering=0) as file:
         for chunk in bucket.read(item, file.tell()):
             while chunk:
@@ -298,7 +298,7 @@ def _append(
 
 
 def readable(size: float) -> str:
-    """Bytes for people, in powers of a thousand as disks and servers count.
+    """Return a size in bytes with a decimal unit (kB, MB, GB).
 
     Example:
         >>> readable(23_000_000_000), readable(999), readable(1_250_000)

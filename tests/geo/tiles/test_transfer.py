@@ -70,7 +70,7 @@ def test_a_changed_object_starts_anew(s3, bucket, target):
 def test_an_object_that_changes_meanwhile_is_not_pieced_together(s3, bucket, target):
     item = bucket.head("a/x.bin")
     s3.put("a/x.bin", BODY[::-1])
-    with pytest.raises(DownloadError, match="changed while it was downloaded"):
+    with pytest.raises(DownloadError, match="changed during the download"):
         fetch(bucket, item, target)
     assert not target.exists()
 
