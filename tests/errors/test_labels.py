@@ -221,7 +221,7 @@ CASES = {
         geojson({"type": "Polygon", "coordinates": "here"}, crs=CRS),
         FILE,
         1,
-        "bad.geojson cannot be read: of 1 features none is readable",
+        "bad.geojson cannot be read: none of 1 features is readable",
     ),
     "no building in any": (
         everything_in(),

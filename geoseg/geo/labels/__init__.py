@@ -1,1 +1,1 @@
-"""Labels: vectors and masks, read as class ids on the grid of an image."""
+"""Reference labels: vectors and masks, read as class ids on the grid of an image."""

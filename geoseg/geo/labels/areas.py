@@ -1,4 +1,4 @@
-"""Where labels hold: what lies outside of the labelled area is unlabelled."""
+"""Labelled areas: pixels outside of them are unlabelled."""
 
 import os
 from dataclasses import replace
@@ -16,14 +16,14 @@ from geoseg.geo.labels.vectors import polygons_of
 from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.tiles.tiles import Tile
 
-#: Words instead of a file: labels hold everywhere, or in the tiles that they touch.
+#: Words instead of a file: every tile is labelled, or those that labels touch.
 ALL, TOUCHED = "all", "touched"
 
 
 def area_tile(tile: Tile) -> Tile | None:
-    """Return a tile with the polygons of its labelled area for labels.
+    """Return a tile whose labels are the polygons of its labelled area.
 
-    None where its labels hold in all of it.
+    Return None if the whole tile is labelled.
     """
     area = tile.classes.area
     if tile.labels is None or area in (ALL, TOUCHED):
@@ -41,7 +41,7 @@ def inside_area(
     """Tell which pixels of a window have their centre in the labelled area.
 
     Returns:
-        ``(height, width)``; None where all have.
+        ``(height, width)`` bool; None if the whole tile is labelled.
 
     Raises:
         LabelError: If the area cannot be read.
@@ -64,7 +64,7 @@ def inside_area(
 
 
 def _version(path: str) -> tuple[int, int]:
-    """Return what notices that a file has changed."""
+    """Return a file's time of change and size, as part of the cache's key."""
     if is_remote(path) or not os.path.exists(path):
         return 0, 0
     status = os.stat(path)

@@ -1,4 +1,4 @@
-"""Vector files of labels, whatever their format: geometries, values and CRS."""
+"""Reading of vector labels in all formats: geometries, class values and CRS."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,25 +16,25 @@ from geoseg.geo.sources.vector_files import list_layers, open_vectors
 if TYPE_CHECKING:
     import fiona
 
-#: Layer beside the labels whose polygons say where those hold.
+#: Name of the layer of the labelled area, beside the labels in a GeoPackage.
 AREA_LAYER = "labelled"
 
 _NO_AREA = {*("Point", "MultiPoint", "LineString", "MultiLineString", "LinearRing")}
-#: Formats of which GDAL decodes chosen attributes alone.
+#: Drivers that can skip the decoding of other attributes.
 _SELECTIVE = ("GPKG", "FlatGeobuf", "ESRI Shapefile")
 
 
 class Shapes(NamedTuple):
-    """What a file holds.
+    """Geometries and class values of a vector file.
 
     Attributes:
-        geometries: Of the features that have one, in the file's order; may have Z.
-        values: Of the class field, one a geometry; None without a field.
-        crs: None if the file names none.
-        numbers: Of the features in the file, one a geometry: the fid of a GeoPackage, of
-            others their place from 1.
-        unreadable: Number of a feature → what is wrong with it; parts of it may have
-            been read all the same.
+        geometries: Geometries of the features that have one, in the file's order; they
+            may have Z.
+        values: Value of the class field of each geometry; None without a class field.
+        crs: CRS of the file, or None.
+        numbers: Feature number of each geometry: the fid in a GeoPackage, in other
+            formats the position from 1.
+        unreadable: Feature number → what is wrong; parts of the feature may be read.
     """
 
     geometries: list[shapely.Geometry]
@@ -45,15 +45,15 @@ class Shapes(NamedTuple):
 
 
 def read_shapes(path: str, classes: LabelClasses) -> Shapes:
-    """Read a vector file that is not empty.
+    """Read the geometries and class values of a vector file that is not empty.
 
-    Curves come as fine polygons, features without a geometry are left out. Of the
-    attributes the class field alone is looked at.
+    Curves are converted to polygons, features without a geometry are skipped, and only
+    the class field is read of the attributes.
 
     Args:
-        path: GeoJSON, also a feature a line, GeoPackage, FlatGeobuf, Shapefile,
-            GeoParquet, or CSV with WKT.
-        classes: Name the field and the layer.
+        path: GeoJSON, GeoJSON lines, GeoPackage, FlatGeobuf, Shapefile, GeoParquet, or
+            CSV with WKT.
+        classes: Names of the field and the layer.
 
     Raises:
         LabelError: If the file or all of its features cannot be read, or it has no such
@@ -68,9 +68,9 @@ def read_shapes(path: str, classes: LabelClasses) -> Shapes:
     if shapes.unreadable and not shapes.geometries:
         number, wrong = next(iter(shapes.unreadable.items()))
         raise LabelError(
-            f"labels {path} cannot be read: of {len(shapes.unreadable)} features none is "
-            f"readable, the first is feature {number} ({wrong}), expected polygons: check "
-            "it with ogrinfo"
+            f"labels {path} cannot be read: none of {len(shapes.unreadable)} features "
+            f"is readable, the first is feature {number} ({wrong}), expected polygons: "
+            "check it with ogrinfo"
         )
     if not classes.sparse:
         _check_kinds(path, shapes.geometries)
@@ -78,7 +78,7 @@ def read_shapes(path: str, classes: LabelClasses) -> Shapes:
 
 
 def _with_geometry(path: str, columns: Columns, classes: LabelClasses) -> Shapes:
-    """Take the rows of a table that have a geometry."""
+    """Return the rows of a table that have a geometry."""
     rows = [i for i, item in enumerate(columns.geometries) if item is not None]
     if rows:
         _check_field(path, classes, columns.values)
@@ -93,13 +93,13 @@ def _with_geometry(path: str, columns: Columns, classes: LabelClasses) -> Shapes
 
 
 def _check_kinds(path: str, geometries: Sequence[shapely.Geometry]) -> None:
-    """Refuse a file of points and lines alone; collections may hold polygons."""
+    """Raise if a file has only points and lines; collections may hold polygons."""
     kinds = {geometry.geom_type for geometry in geometries}
     if kinds and kinds <= _NO_AREA:
         raise LabelError(
             f"labels {path} hold {', '.join(sorted(kinds))} and no polygon, expected "
-            "the outlines of buildings: name another file, or give --sparse if each has "
-            "a class"
+            "the outlines of buildings: name another file, or give --sparse if each "
+            "feature has a class"
         )
 
 
@@ -123,7 +123,7 @@ def _read_fiona(path: str, classes: LabelClasses) -> Shapes:
 
 
 def _chosen_fields(source: "fiona.Collection", classes: LabelClasses) -> dict[str, Any]:
-    """Return the options that make GDAL decode the class field alone, if it can."""
+    """Return options of ``open_vectors`` to decode only the class field if possible."""
     if source.driver not in _SELECTIVE:
         return {}
     names = source.schema["properties"]
@@ -131,7 +131,7 @@ def _chosen_fields(source: "fiona.Collection", classes: LabelClasses) -> dict[st
 
 
 def _read_features(source: "fiona.Collection", classes: LabelClasses) -> Shapes:
-    """Read the features of an open file one by one; what cannot be read is named."""
+    """Read the features of an open file one by one, and record the unreadable ones."""
     wkt = source.crs_wkt
     shapes = Shapes([], [], CRS.from_wkt(wkt) if wkt else None, [], {})
     count = 0
@@ -153,34 +153,34 @@ def _read_features(source: "fiona.Collection", classes: LabelClasses) -> Shapes:
     return shapes
 
 
-def _need_all(source: "fiona.Collection", found: int) -> None:
-    """Refuse a FlatGeobuf whose end is missing, of which GDAL reads what is there."""
+def _need_all(source: "fiona.Collection", count: int) -> None:
+    """Raise if a FlatGeobuf is truncated, which GDAL does not report."""
     try:
-        promised = len(source) if source.driver == "FlatGeobuf" else found
-    except TypeError:  # a file that does not say how many there are
+        declared = len(source) if source.driver == "FlatGeobuf" else count
+    except TypeError:  # the file does not declare its number of features
         return
-    if found != promised:
-        raise OSError(f"{found} of {promised} features are there")
+    if count != declared:
+        raise OSError(f"{count} of {declared} features are there")
 
 
 def _check_field(path: str, classes: LabelClasses, names: Iterable[str]) -> None:
     if classes.field is None or classes.field in names:
         return
-    there = ", ".join(names) or "none at all"
+    present = ", ".join(names) or "none at all"
     if classes.sparse:
         raise LabelError(
-            f"labels {path} have no attribute {classes.field!r} (found: {there}), and of "
-            "sparse labels each feature has a class, those on the background too: name "
-            "it with --class-field"
+            f"labels {path} have no attribute {classes.field!r} (found: {present}), "
+            "expected a class for each feature of sparse labels, also on the "
+            "background: name the attribute with --class-field"
         )
     raise LabelError(
-        f"labels {path} have no attribute {classes.field!r}, expected one of {there}: "
-        "give --class-field"
+        f"labels {path} have no attribute {classes.field!r}, expected one of "
+        f"{present}: give --class-field"
     )
 
 
 def _layer_name(path: str, wanted: str | None) -> str | None:
-    """The layer to read: the one that is wanted, or the only one with geometries."""
+    """Return the layer to read: the named one, or the only one with geometries."""
     if suffix_of(path) != ".gpkg":
         return None
     names = list_layers(path)
@@ -191,27 +191,27 @@ def _layer_name(path: str, wanted: str | None) -> str | None:
                 f"{', '.join(names)}: give --label-layer"
             )
         return wanted
-    found = [name for name in names if _has_geometries(path, name)]
-    if len(found) > 1:  # a file named labelled.gpkg has its labels in such a layer
-        found = [name for name in found if name.casefold() != AREA_LAYER]
-    if len(found) > 1:
+    layers = [name for name in names if _has_geometries(path, name)]
+    if len(layers) > 1:  # the only layer of labelled.gpkg has the name of the area's
+        layers = [name for name in layers if name.casefold() != AREA_LAYER]
+    if len(layers) > 1:
         raise LabelError(
-            f"labels {path} have {len(found)} layers ({', '.join(found)}), expected one: "
-            "name it with --label-layer"
+            f"labels {path} have {len(layers)} layers ({', '.join(layers)}), expected "
+            "one: name it with --label-layer"
         )
-    return str(found[0] if found else names[0])
+    return str(layers[0] if layers else names[0])
 
 
 def area_layer(path: str, labels_layer: str | None, *, named: bool) -> str | None:
-    """Return the layer of a file that says where labels hold; None if none does.
+    """Return the layer of the labelled area in a file, or None.
 
     Args:
-        path: Of the labels, or a file that somebody named for the area alone.
-        labels_layer: The layer of the labels, where it was named.
-        named: Whether it is such a file, whose only layer may have any name.
+        path: File of the labels, or of the labelled area alone.
+        labels_layer: The layer of the labels, if named.
+        named: Whether the file is of the area alone; its only layer may have any name.
 
     Raises:
-        LabelError: If that one has several layers and none is called ``labelled``.
+        LabelError: If such a file has several layers and none is called ``labelled``.
     """
     import fiona
 

@@ -1,4 +1,4 @@
-"""What reference labels say of tiles, measured on few of their pixels."""
+"""Inspection of reference labels, on a sample of the tiles' pixels."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -24,35 +24,34 @@ from geoseg.geo.rasters.nodata import NodataRule
 from geoseg.geo.rasters.raster import describe, open_raster, read_window
 from geoseg.geo.tiles.tiles import Tile
 
-#: Label files whose attributes are looked at.
+#: Most label files whose attributes are read.
 LOOKED_AT = 100
-#: Of so many pixels of remote images all are read.
+#: Remote images are read whole up to this many pixels in all.
 REMOTE_PIXELS = 2**21
 
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """What labels say of tiles; shares are of pixels where the image has data.
+    """Statistics of labels; shares are of the pixels where the image has data.
 
     Attributes:
-        kind: Of the files.
+        kind: Kind of the label files.
         files: Number of label files.
-        tiles: Labelled tiles.
-        looked_at: Tiles among them that the shares are of, evenly spaced.
-        polygons: Features with polygons in all files, those of several parts once;
-            None for masks.
-        inside: Those that meet a tile; None for masks.
-        left_out: What is wrong → features that are left out for it, whole or in part.
+        tiles: Number of labelled tiles.
+        looked_at: Number of sampled tiles, evenly spaced, for the shares.
+        polygons: Number of features with polygons in all files; None for masks.
+        inside: Number of these features that meet a tile; None for masks.
+        left_out: What is wrong → number of features left out, whole or in part.
         crs: Short name of the first file's CRS, or None.
-        other_crs: Whether that is not the CRS of the first image.
-        other_grid: Masks looked at that lie on another grid than their image.
-        values: Mask's value, as ``--classes`` has it, → share of the masks looked at;
-            ``no data`` for their nodata. Empty for vectors and where they are many.
+        other_crs: Whether it differs from the CRS of the first image.
+        other_grid: Number of sampled masks on another grid than their image.
+        values: Mask value, as ``--classes`` writes it, → share of the sampled masks;
+            ``no data`` for nodata. Empty for vectors and for many values.
         fields: Attribute that may be the class → value → features; empty for masks.
         classes: Class → share of the labelled pixels.
-        unlabelled: Share of the pixels.
-        by_tile: Least and largest share of all classes but background in a tile.
-        empty: Tiles looked at that hold nothing but background.
+        unlabelled: Unlabelled share of the pixels.
+        by_tile: Smallest and largest share of the foreground classes in a tile.
+        empty: Number of sampled tiles that hold only background.
     """
 
     kind: Literal["vector", "mask"]
@@ -74,10 +73,10 @@ class LabelFacts:
 
 
 def inspect_labels(tiles: Sequence[Tile], *, nodata: NodataRule = "auto") -> LabelFacts:
-    """Look at the labels of tiles.
+    """Inspect the labels of tiles.
 
     Args:
-        tiles: Labelled ones, of the same classes; at least one.
+        tiles: Labelled tiles of the same classes; at least one.
         nodata: The nodata rule of the images.
 
     Raises:
@@ -123,9 +122,9 @@ def inspect_labels(tiles: Sequence[Tile], *, nodata: NodataRule = "auto") -> Lab
 def _count(
     tile: Tile, grid: RasterDescription, nodata: NodataRule
 ) -> np.ndarray[Any, Any]:
-    """Count the pixels of each class id, in some windows where the image is large.
+    """Count the pixels of each class id, in a sample of windows of a large image.
 
-    Those without data are left out, as they are in training and in scores.
+    Pixels without data do not count, as in training and in scores.
     """
     counts = np.zeros(IGNORE + 1, np.int64)
     with open_raster(tile.image) as image:
@@ -155,11 +154,11 @@ def _polygons(tiles: Sequence[Tile]) -> int:
 
 
 def _left_out(tiles: Sequence[Tile]) -> dict[str, int]:
-    found = Counter[str]()
+    counts = Counter[str]()
     for tile in {tile.labels: tile for tile in tiles}.values():
         for wrong, numbers in read_file(tile).left_out.items():
-            found[wrong] += len(numbers)
-    return dict(found.most_common())
+            counts[wrong] += len(numbers)
+    return dict(counts.most_common())
 
 
 def _inside(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:
@@ -176,18 +175,18 @@ def _other_grids(near: Sequence[tuple[Tile, RasterDescription]]) -> int:
 
 
 def _mask_values(tiles: Sequence[Tile]) -> dict[str, float]:
-    """Shares of the values of masks, most frequent first."""
-    found = Counter[str]()
+    """Return the shares of the values of masks, most frequent first."""
+    counts = Counter[str]()
     for path in dict.fromkeys(str(tile.labels) for tile in tiles):
         mask = describe(path)
-        found.update(count_values(mask, sample(mask, nodata="none")[0]))
-    total = found.total()
-    return {value: count / total for value, count in found.most_common()}
+        counts.update(count_values(mask, sample(mask, nodata="none")[0]))
+    total = counts.total()
+    return {value: count / total for value, count in counts.most_common()}
 
 
 def _fields(files: Sequence[str], tile: Tile) -> dict[str, dict[str, int]]:
-    """Values of attributes that may be classes, over some files."""
-    found: dict[str, Counter[str]] = {}
+    """Count the values of attributes that may be classes, over some files."""
+    counts: dict[str, Counter[str]] = {}
     others: set[str] = set()
     for path in files[:LOOKED_AT]:
         if is_remote(path) or not Path(path).stat().st_size:
@@ -196,9 +195,9 @@ def _fields(files: Sequence[str], tile: Tile) -> dict[str, dict[str, int]]:
             if tile.classes.layer in (None, layer.name):
                 others |= set(layer.attributes) - set(layer.values)
                 for name, values in layer.values.items():
-                    found.setdefault(name, Counter()).update(values)
+                    counts.setdefault(name, Counter()).update(values)
     return {
         name: dict(values.most_common())
-        for name, values in found.items()
+        for name, values in counts.items()
         if name not in others and may_be_classes(values)
     }

@@ -1,7 +1,7 @@
-"""Which tiles labels say something of.
+"""Choice of the labelled tiles among tiles that share label files.
 
-Somebody who draws buildings in three tiles of many has not said that the others hold none.
-One file of labels says so by itself alone where it touches most tiles.
+Buildings drawn in three tiles of many do not mean that the other tiles have none. A
+label file covers all tiles only if it touches most of them, or if the user says so.
 """
 
 import logging
@@ -33,20 +33,23 @@ SHOWN = 10
 
 
 def keep_labelled(tiles: Sequence[Tile], *, one_file: bool) -> list[Tile]:
-    """Return tiles without labels where those say nothing of them.
+    """Remove the labels of tiles that their label files do not cover.
 
-    That is a tile whose mask has no labelled pixel there, one outside the labelled area,
-    one without any feature of sparse labels, and one that no label touches where that
-    is what counts.
+    These are tiles whose mask has no labelled pixel, tiles outside the labelled area,
+    tiles without a feature of sparse labels and, with ``--labelled-area touched``,
+    tiles that no label touches.
 
     Args:
-        tiles: Labelled or not; blocks count as tiles.
-        one_file: Whether all have their labels from one file, and not each its own.
+        tiles: Labelled and unlabelled tiles; blocks count as tiles.
+        one_file: Whether all tiles share one label file.
+
+    Returns:
+        All tiles, in input order.
 
     Raises:
-        LabelError: If that file touches under half of the tiles and nothing says where
-            it holds, if the labels say nothing of any tile, or sparse ones are masks or
-            never on the background.
+        LabelError: If one file touches less than half of the tiles and its labelled
+            area is unknown, if no tile is labelled, or if sparse labels are masks or
+            have no background.
     """
     labelled = [tile for tile in tiles if tile.labels is not None]
     if not labelled:
@@ -74,10 +77,10 @@ def keep_labelled(tiles: Sequence[Tile], *, one_file: bool) -> list[Tile]:
 
 
 def _without_blank_masks(tiles: list[Tile]) -> list[Tile]:
-    """Return the tiles but those whose mask has no pixel of a class there.
+    """Return the tiles whose mask has a pixel of a class, and all tiles with vectors.
 
     Raises:
-        LabelError: If none is left.
+        LabelError: If there are none.
     """
     kept = [t for t in tiles if is_vector(t) or _has_label(t, describe(t.image))]
     names = {tile.id for tile in kept}
@@ -87,15 +90,17 @@ def _without_blank_masks(tiles: list[Tile]) -> list[Tile]:
         more = len(blank) - SHOWN
         log.info(
             "%d of %s have a mask without a labelled pixel and count as unlabelled: %s%s",
-            *(len(blank), counted(len(tiles), "tile"), ", ".join(blank[:SHOWN])),
+            len(blank),
+            counted(len(tiles), "tile"),
+            ", ".join(blank[:SHOWN]),
             f" and {more} more" if more > 0 else "",
         )
     return kept
 
 
 def _touched(tiles: Sequence[Tile]) -> list[Tile]:
-    """Return the tiles that labels touch, and warn of those that they graze."""
-    found, grazed = [], []
+    """Return the tiles that labels touch, and warn about those that they only graze."""
+    touched_tiles, grazed = [], []
     for tile in tiles:
         grid = describe(tile.image)
         if not is_vector(tile):
@@ -103,23 +108,24 @@ def _touched(tiles: Sequence[Tile]) -> list[Tile]:
         else:
             touched, mostly = _touches(tile, grid)
         if touched:
-            found.append(tile)
+            touched_tiles.append(tile)
         if touched and not mostly:
             grazed.append(tile.id)
     if grazed and tiles[0].classes.area == TOUCHED:
         log.warning(
-            "%s (%s first) %s touched by polygons alone that lie mostly outside, and all "
+            "%s (%s first) %s touched only by polygons that lie mostly outside, and all "
             "of it counts as labelled: if it is not, name the labelled area by a file",
-            *(counted(len(grazed), "tile"), grazed[0]),
+            counted(len(grazed), "tile"),
+            grazed[0],
             "is" if len(grazed) == 1 else "are",
         )
-    return found
+    return touched_tiles
 
 
 def _has_label(
     tile: Tile, grid: RasterDescription, beside: Sequence[int] = (IGNORE,)
 ) -> bool:
-    """Tell whether a pixel of a tile has another class than some; reads rows in turn."""
+    """Tell whether a pixel of a tile has a class other than those of ``beside``."""
     row, col, height, width = tile.extent(grid)
     for top in range(0, height, ROWS):
         part = PixelWindow(row + top, col, min(ROWS, height - top), width)
@@ -129,10 +135,10 @@ def _has_label(
 
 
 def _touches(tile: Tile, grid: RasterDescription) -> tuple[bool, bool]:
-    """Tell whether a polygon of the labels lies in a tile, and one mostly there.
+    """Tell whether a label polygon lies in a tile, and whether one lies mostly in it.
 
-    One that ends at the tile's edge may lie in it by a rounding error: what covers no
-    pixel's centre lies there only if it does mostly.
+    A polygon that ends at the tile's edge may overlap it by a rounding error, so a
+    polygon that is mostly outside counts only if it contains a pixel's centre.
     """
     polygons, _, sizes = polygons_of(tile, grid)
     shared = shapely.intersection(
@@ -152,7 +158,7 @@ def _touches(tile: Tile, grid: RasterDescription) -> tuple[bool, bool]:
 
 
 def _holds_centre(polygon: shapely.Geometry) -> bool:
-    """Tell whether the centre of a pixel lies in a polygon in pixel coordinates."""
+    """Tell whether a polygon in pixel coordinates contains the centre of a pixel."""
     left, top, right, bottom = polygon.bounds
     x, y = np.meshgrid(
         np.arange(math.floor(left), math.ceil(right)) + 0.5,
@@ -162,25 +168,24 @@ def _holds_centre(polygon: shapely.Geometry) -> bool:
 
 
 def _need_no_area(tiles: Sequence[Tile]) -> None:
-    """Refuse to say where labels hold that there are not.
+    """Raise if a labelled area or sparse labels are requested without labels.
 
     Raises:
-        LabelError: If somebody said so.
+        LabelError: If they are.
     """
     for tile in tiles[:1]:
         if tile.classes.area is not None or tile.classes.sparse:
             option = "--sparse" if tile.classes.sparse else "--labelled-area"
             raise LabelError(
-                f"{option} says how far labels hold, and no tile has any: name them with "
-                "--labels"
+                f"{option} needs labels, and no tile has any: name them with --labels"
             )
 
 
 def _need_background(tiles: Sequence[Tile]) -> None:
-    """Refuse sparse labels that are masks, or name no background.
+    """Raise if sparse labels are masks, or have no feature on the background.
 
     Raises:
-        LabelError: If they are, or do not.
+        LabelError: If they are masks, or have none.
     """
     files = {str(tile.labels): tile for tile in tiles}
     seen: set[int] = set()
@@ -201,45 +206,46 @@ def _need_background(tiles: Sequence[Tile]) -> None:
 
 
 def _need_most_touched(tiles: Sequence[Tile], touched: int) -> None:
-    """Refuse one file of labels that says nothing of most tiles.
+    """Raise if a shared label file touches less than half of the tiles.
 
     Args:
-        tiles: That have the same file of labels.
-        touched: How many of them hold something of it.
+        tiles: Tiles with the same label file.
+        touched: Number of these tiles that a label touches.
 
     Raises:
-        LabelError: If those are fewer than half.
+        LabelError: If they are fewer than half.
     """
     if len(tiles) > 1 and 2 * touched < len(tiles):
         raise LabelError(
             f"labels {tiles[0].labels} touch {touched} of {counted(len(tiles), 'tile')}, "
-            "and all other ground would count as background: say where they hold, by "
+            "and all other ground would count as background: name the labelled area by "
             "--labelled-area touched (the tiles that they touch), all (all tiles) or "
             "PATH (polygons), or by polygons in a layer labelled of the same GeoPackage"
         )
 
 
 def _need_labelled(tiles: Sequence[Tile], kept: Sequence[Tile]) -> None:
-    """Refuse labels of which no tile is left.
+    """Raise if no tile is labelled.
 
     Raises:
-        LabelError: If so.
+        LabelError: If ``kept`` is empty.
     """
     if not kept:
         area = area_tile(tiles[0])
         where = "" if area is None else f" in the labelled area of {area.labels}"
         raise LabelError(
-            f"labels {tiles[0].labels} say nothing of any of "
-            f"{counted(len(tiles), 'tile')}{where}: check what they cover, and their CRS"
+            f"labels {tiles[0].labels} cover none of "
+            f"{counted(len(tiles), 'tile')}{where}: check their extent and their CRS"
         )
 
 
 def _say_touched(tiles: Sequence[Tile], touched: Sequence[Tile]) -> None:
-    """Say which tiles are labelled because labels touch them."""
+    """Log which tiles are labelled because labels touch them."""
     more = len(touched) - SHOWN
     log.info(
         "labels touch %d of %s, which are labelled: %s%s",
-        *(len(touched), counted(len(tiles), "tile")),
+        len(touched),
+        counted(len(tiles), "tile"),
         ", ".join(tile.id for tile in touched[:SHOWN]),
         f" and {more} more" if more > 0 else "",
     )

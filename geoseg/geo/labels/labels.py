@@ -1,4 +1,4 @@
-"""Reference labels on a tile's own grid, from vector files and mask files."""
+"""Reading and checking of reference labels on a tile's own grid."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -63,20 +63,19 @@ def read_labels(
     """Read a tile's labels on its own grid.
 
     Vectors are reprojected to the image's CRS and burnt by the pixel-centre rule: a
-    pixel is building if its centre lies in a polygon; of several polygons the smallest
-    says which class. A GeoJSON without a ``crs`` member is in longitude and latitude
-    (RFC 7946). A mask on another grid or in another CRS is taken by its nearest pixels.
-    Of sparse labels the latest in the file says which class.
+    pixel is building if its centre lies in a polygon. Of overlapping polygons the
+    smallest gives the class; of sparse labels the latest in the file. A GeoJSON without
+    a ``crs`` member is in longitude and latitude (RFC 7946). A mask on another grid or
+    in another CRS is resampled to the nearest pixel.
 
     Args:
-        tile: A labelled tile; its ``classes`` say what values mean.
-        grid: Describes the tile's image.
+        tile: A labelled tile; its ``classes`` give the meaning of values.
+        grid: Metadata of the tile's image.
 
     Returns:
-        ``(height, width)`` class ids of the tile's window: 0 background, 255 (IGNORE)
-        where the mask has no data, a value belongs to no class, outside the labelled area
-        and where sparse labels are not. Where the *image* has no data is for the caller
-        to know.
+        ``(height, width)`` class ids of the tile's window: 0 background; 255 (IGNORE)
+        where the mask is nodata, a value belongs to no class, outside the labelled area
+        and beside sparse labels. Nodata of the *image* is not considered.
 
     Raises:
         LabelError: If the labels are absent, unreadable or do not fit the image.
@@ -108,10 +107,10 @@ def read_footprints(
 
     Args:
         tile: A labelled tile.
-        grid: Describes the tile's image; None: it is read.
-        pixels: In pixel coordinates of the image (x = column, y = row) instead of its
-            CRS.
-        class_id: Of the polygons that are wanted.
+        grid: Metadata of the tile's image; None: read them.
+        pixels: Return pixel coordinates of the image (x = column, y = row) instead of
+            its CRS's.
+        class_id: Class of the polygons to return.
 
     Raises:
         LabelError: As :func:`read_labels`.
@@ -146,16 +145,15 @@ def read_footprints(
 
 
 def check_labels(tiles: Sequence[Tile]) -> None:
-    """Check before a long run that labels lie where images lie, which can be scored.
+    """Check before a long run that labels meet their tiles and can be scored.
 
-    Says in one line each how many masks are brought to their images' grids, which
-    values belong to no class where classes were named, and which count as building
-    together where none were.
+    Log in one line each how many masks are resampled to their images' grids, which
+    values belong to no named class, and which count as building because no class is
+    named.
 
     Raises:
-        LabelError: If a mask does not fit its image; or if the labels lie somewhere, but
-            none meets any tile.
-        RasterError: If footprints of a labelled image could not be measured for scores.
+        LabelError: If a mask does not fit its image, or no label meets any tile.
+        RasterError: If a labelled image's CRS has no lengths, which scores need.
     """
     inside, elsewhere = 0, ""
     resampled: list[str] = []
@@ -165,7 +163,7 @@ def check_labels(tiles: Sequence[Tile]) -> None:
             continue
         grid = describe(tile.image)
         if grid.crs is not None:
-            Ground(grid)  # scoring needs it to be measurable
+            Ground(grid)  # raises if scores could not measure lengths
         meets, where = _meet(tile, grid, resampled)
         inside += meets
         elsewhere = elsewhere or where
@@ -179,9 +177,10 @@ def check_labels(tiles: Sequence[Tile]) -> None:
         )
     if resampled:
         log.info(
-            "masks of %s (%s first) lie on another grid than their images: taken "
-            "by the nearest pixel",
-            *(counted(len(resampled), "tile"), resampled[0]),
+            "masks of %s (%s first) lie on another grid than their images: resampled "
+            "to the nearest pixel",
+            counted(len(resampled), "tile"),
+            resampled[0],
         )
     vectors = {tile.labels: tile for tile in tiles if tile.labels and is_vector(tile)}
     warn_of_left_out(vectors.values())
@@ -192,36 +191,36 @@ def check_labels(tiles: Sequence[Tile]) -> None:
 
 
 def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
-    """Check that a map on disk is one of the place where the tiles are.
+    """Raise if a map's footprints are elsewhere than the tiles.
 
-    A map without footprints may be of any place.
+    A map without footprints passes.
 
     Args:
         path: A vector file of footprints.
-        tiles: Of the place that it should be a map of.
+        tiles: Tiles that the map should cover.
 
     Raises:
-        DatasetError: If the rectangle around its footprints meets no tile.
+        DatasetError: If the bounds of its footprints meet no tile.
         LabelError: If the file cannot be read.
     """
     if not tiles or not path.stat().st_size:
         return
     grids = [describe(image) for image in dict.fromkeys(tile.image for tile in tiles)]
-    called = replace(tiles[0], labels=str(path), classes=TWO_CLASSES)
-    read_layer(called, grids[0])  # says what is wrong
-    warn_of_left_out([called])
-    found = read_file(called)
-    if not len(found.polygons):
+    as_labels = replace(tiles[0], labels=str(path), classes=TWO_CLASSES)
+    read_layer(as_labels, grids[0])  # raises if file and image do not fit
+    warn_of_left_out([as_labels])
+    layer = read_file(as_labels)
+    if not len(layer.polygons):
         return
-    bounds = shapely.total_bounds(found.polygons)
+    bounds = shapely.total_bounds(layer.polygons)
     corners: list[tuple[float, float]] = []
     for grid in grids:
         outline = list(outline_of(grid).exterior.coords)
         try:
-            corners = warp(outline, grid.crs, found.crs)
-        except RasterError:  # no way to the map's CRS: not there, then
+            corners = warp(outline, grid.crs, layer.crs)
+        except RasterError:  # no transformation to the map's CRS, so it is elsewhere
             continue
-        corners = _near(corners, found.crs, bounds)
+        corners = _near(corners, layer.crs, bounds)
         if shapely.MultiPoint(corners).envelope.intersects(shapely.box(*bounds)):
             return
     tiles_cover = (
@@ -229,7 +228,7 @@ def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
         if np.isfinite(corners).any()
         else "have no place"
     )
-    crs = found.crs.to_string() if found.crs else "without a CRS"
+    crs = layer.crs.to_string() if layer.crs else "without a CRS"
     raise DatasetError(
         f"map elsewhere: {path} covers {_corners(bounds)} in {crs}, where the tiles "
         f"{tiles_cover} ({grids[-1].path} for one), and none of {counted(len(grids), 'image')} "
@@ -240,7 +239,7 @@ def check_footprints(path: Path, tiles: Sequence[Tile]) -> None:
 def _near(
     corners: Sequence[tuple[float, float]], crs: CRS | None, bounds: Sequence[float]
 ) -> list[tuple[float, float]]:
-    """Move corners by whole turns around the Earth to where some bounds are."""
+    """Shift corners by full turns of longitude to near some bounds."""
     turn = full_turn(crs)
     if turn is None:
         return list(corners)
@@ -250,15 +249,15 @@ def _near(
 
 
 def check_tells_apart(tiles: Sequence[Tile]) -> None:
-    """Check before a long run that the matching tiles show two classes.
+    """Raise if the labels of the matching tiles have fewer than two classes.
 
-    Reads labels until two have been seen: most often those of one tile.
+    Labels are read only until two classes have occurred.
 
     Args:
-        tiles: Labelled tiles that clusters will be matched on; none is fine.
+        tiles: Labelled tiles for matching the clusters; may be empty.
 
     Raises:
-        LabelError: If they show one class alone, or none.
+        LabelError: If they have one class or none.
     """
     seen: set[int] = set()
     for tile in tiles:
@@ -267,11 +266,11 @@ def check_tells_apart(tiles: Sequence[Tile]) -> None:
             return
     if tiles:
         names = tiles[0].classes.names
-        found = f"nothing but {names[seen.pop()]}" if seen else "no labelled pixel"
+        content = f"nothing but {names[seen.pop()]}" if seen else "no labelled pixel"
         advice = "" if is_vector(tiles[0]) else hidden_ground(tiles[0])
         raise LabelError(
-            f"the labels of the {counted(len(tiles), 'matching tile')} hold {found}, so clusters "
-            "cannot be told apart: "
+            f"the labels of the {counted(len(tiles), 'matching tile')} hold {content}, "
+            "so clusters cannot be told apart: "
             + (
                 advice
                 or "give --match-tiles more of them or another --seed, or train without "
@@ -283,7 +282,10 @@ def check_tells_apart(tiles: Sequence[Tile]) -> None:
 def _meet(
     tile: Tile, grid: RasterDescription, resampled: list[str]
 ) -> tuple[bool, str]:
-    """Tell whether labels meet their tile, and if not where both are, or "" of none."""
+    """Tell whether labels meet their tile; if not, return the extents of both in words.
+
+    The text is empty if the file has no labels.
+    """
     if not is_vector(tile):
         mask = check_mask(tile, grid)
         if not same_grid(mask, grid):
@@ -303,14 +305,17 @@ def _meet(
 def _apart(
     tile: Tile, covered: shapely.Polygon, crs: CRS | None, grid: RasterDescription
 ) -> str:
-    """Say where labels lie and where their tile does, in the CRS of the labels."""
+    """Describe the extents of labels and their tile, in the CRS of the labels."""
     try:
         corners = warp(list(outline_of(grid).exterior.coords), grid.crs, crs)
         own = f"covers {_corners(shapely.MultiPoint(corners).bounds)}"
     except RasterError:
         own = "has no place in it"
-    said = crs.to_string() if crs else "no CRS"
-    return f"{tile.labels} covers {_corners(covered.bounds)} in {said}, where {tile.image} {own}"
+    name = crs.to_string() if crs else "no CRS"
+    return (
+        f"{tile.labels} covers {_corners(covered.bounds)} in {name}, where "
+        f"{tile.image} {own}"
+    )
 
 
 def _unknown(tile: Tile, grid: RasterDescription) -> Mapping[str, int]:
@@ -324,10 +329,10 @@ def _corners(bounds: Sequence[float]) -> str:
 
 
 def is_vector(tile: Tile) -> bool:
-    """Tell whether a tile's labels are vectors, and no mask.
+    """Tell whether a tile's labels are vectors, not a mask.
 
     Raises:
-        LabelError: If it has none.
+        LabelError: If it has no labels.
     """
     if tile.labels is None:
         raise LabelError(

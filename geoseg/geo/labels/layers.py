@@ -1,4 +1,4 @@
-"""Polygons of label files, read once: in the file's CRS, valid, with their classes."""
+"""Cached layers of label files: valid polygons with classes, in the file's CRS."""
 
 import os
 from collections import Counter
@@ -30,15 +30,14 @@ class Layer(NamedTuple):
     Attributes:
         polygons: ``(n,)`` valid polygons or multipolygons, in the file's order.
         class_ids: ``(n,)`` uint8, IGNORE where the value belongs to no class.
-        features: ``(n,)`` number of the feature in the file that each is a part of.
-        sizes: ``(n,)`` areas of the polygons; of one cut off, that of the whole.
-        tree: Of the polygons.
-        crs: Of the coordinates; None: the file names none.
-        unknown: How many features have each value that belongs to no class.
-        left_out: What is wrong → numbers of the features that were left out for it, or
-            parts of them were.
-        cores: ``(n,)`` the points and lines that sparse polygons were drawn around, and
-            polygons that are their own; None where labels are not sparse.
+        features: ``(n,)`` number of the feature that each polygon is a part of.
+        sizes: ``(n,)`` areas of the polygons; of a clipped one, the area of the whole.
+        tree: Spatial index of the polygons.
+        crs: CRS of the coordinates, or None.
+        unknown: Value that belongs to no class → number of features.
+        left_out: What is wrong → numbers of the features left out, whole or in part.
+        cores: ``(n,)`` the unbuffered points, lines and polygons of sparse labels; None
+            for other labels.
     """
 
     polygons: Array
@@ -56,7 +55,7 @@ def version_of(tile: Tile) -> tuple[int, int]:
     """Return a label file's time of change and size.
 
     Raises:
-        LabelError: If it is not there.
+        LabelError: If the file does not exist.
     """
     path = str(tile.labels)
     try:
@@ -68,10 +67,10 @@ def version_of(tile: Tile) -> tuple[int, int]:
 
 
 def file_version(path: str) -> tuple[int, int]:
-    """Return a file's time of change and size; a remote one counts as unchanging.
+    """Return a file's time of change and size; constant for a remote file.
 
     Raises:
-        OSError: If it is not there.
+        OSError: If it does not exist.
     """
     if is_remote(path):
         return 0, 1
@@ -80,7 +79,7 @@ def file_version(path: str) -> tuple[int, int]:
 
 
 def read_file(tile: Tile) -> Layer:
-    """Read a tile's vector file, in the CRS of the file, once for all tiles.
+    """Read a tile's vector file in the file's CRS; all tiles share the result.
 
     Raises:
         LabelError: If the file is absent or unreadable, or lacks the layer or the class
@@ -91,7 +90,7 @@ def read_file(tile: Tile) -> Layer:
 
 @lru_cache(maxsize=64)
 def read_version(path: str, version: tuple[int, int], classes: LabelClasses) -> Layer:
-    """Read a file once; its version, from :func:`version_of`, tells when it changes."""
+    """Read a version of a vector file, as :func:`version_of` returns it, once."""
     _need_field(path, classes)
     empty = Shapes([], [], None, [], {})
     shapes = read_shapes(path, classes) if version[1] else empty
@@ -138,14 +137,14 @@ def _usable(
     numbers: Array,
     left_out: dict[str, list[int]],
 ) -> tuple[Array, Array]:
-    """Return the valid shapes among those of a file, and which those are.
+    """Return the valid shapes of a file, and their positions among all shapes.
 
     Args:
-        path: Of the file.
-        polygons: ``(n,)`` of any quality.
-        crs: Of the file.
-        numbers: ``(n,)`` of their features.
-        left_out: Takes the numbers of those that are left out.
+        path: The file.
+        polygons: ``(n,)`` shapes, possibly invalid.
+        crs: CRS of the file.
+        numbers: ``(n,)`` numbers of their features.
+        left_out: Gets the numbers of the features left out.
     """
     points, owners = shapely.get_coordinates(polygons, return_index=True)
     finite = _all_of(np.isfinite(points).all(axis=1), owners, len(polygons))
@@ -169,7 +168,7 @@ def _usable(
 
 
 def _all_of(right: Array, owners: Array, count: int) -> Array:
-    """Tell of each owner of points whether all its points are right."""
+    """Tell for each owner of points whether all its points are right."""
     return np.asarray(np.bincount(owners[~right], minlength=count) == 0)
 
 
@@ -182,14 +181,14 @@ def _need_field(path: str, classes: LabelClasses) -> None:
     if classes.field is None and len(classes.names) > 2:
         raise LabelError(
             f"labels {path} are polygons and there are {len(classes.names)} classes, "
-            "expected the attribute that tells them apart: name it with --class-field"
+            "expected an attribute with the class: name it with --class-field"
         )
 
 
 def _class_ids(
     values: Iterable[Any], classes: LabelClasses
 ) -> tuple[list[int], dict[str, int]]:
-    """Return the class id of every feature, and how often each unknown value occurs."""
+    """Return the class id of every feature, and the count of each unknown value."""
     if classes.field is None:
         return [BUILDING for _ in values], {}
     ids, unknown = [], Counter[str]()
@@ -202,12 +201,16 @@ def _class_ids(
 
 
 def _check_degrees(path: str, beyond: Array, count: int) -> None:
-    """Refuse metres that pass for degrees: GeoJSON without a ``crs`` member is lon/lat."""
+    """Raise if coordinates in degrees are probably metres.
+
+    This happens with GeoJSON without a ``crs`` member, which is in degrees by
+    definition.
+    """
     if len(beyond) and 2 * len(beyond) >= count:
         points = shapely.get_coordinates(beyond)
         x, y = points[np.abs(points[:, 1]) > 90][0]
         raise LabelError(
             f"labels {path} hold coordinates such as ({x:.7g} {y:.7g}), expected "
-            "longitude and latitude as their CRS says: declare the CRS that they are in "
-            "with ogr2ogr -a_srs"
+            "longitude and latitude as their CRS says: declare their true CRS with "
+            "ogr2ogr -a_srs"
         )

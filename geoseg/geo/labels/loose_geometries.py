@@ -1,4 +1,4 @@
-"""Geometries made of what can be read of them, and the polygons in them."""
+"""Tolerant reading of geometries, and repair of invalid polygons."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-#: What shapely raises for coordinates that are none.
+#: Errors that shapely raises for malformed coordinates.
 _UNREADABLE = (
     *(ValueError, TypeError, LookupError, AttributeError, OverflowError),
     shapely.errors.ShapelyError,
 )
-#: Features in a row that cannot be decoded, after which a file is given up.
+#: Most undecodable features in a row before reading stops.
 _GIVEN_UP = 100
-#: Points of a closed ring, at least.
+#: Least number of points of a closed ring.
 _RING = 4
 
 
 def each_feature(source: "fiona.Collection") -> "Iterator[fiona.Feature | Exception]":
-    """Yield the features of a file, and for each that cannot be decoded the reason.
+    """Yield the features of a file, or the error for each that cannot be decoded.
 
     Raises:
-        OSError: If hundred in a row cannot be decoded.
+        OSError: If a hundred features in a row cannot be decoded.
     """
     features, failed = iter(source), 0
     while failed < _GIVEN_UP:
@@ -45,19 +45,18 @@ def each_feature(source: "fiona.Collection") -> "Iterator[fiona.Feature | Except
 
 
 def readable_geometry(item: Mapping[str, Any]) -> tuple[shapely.Geometry | None, str]:
-    """Make a geometry of what can be read of a GeoJSON-like one.
+    """Return a geometry of the readable parts of a GeoJSON-like geometry.
 
-    Rings of too few points are left out: a hole that has no area is none, and of
-    several polygons the others stay.
+    Polygons and holes with too few points are left out.
 
     Args:
-        item: Of any kind; its coordinates may be anything.
+        item: A geometry of any kind with any coordinates.
 
     Returns:
-        The geometry, None if nothing can be read; and what is wrong with it, or "".
+        The geometry, or None if nothing can be read; and what is wrong with it, or "".
     """
     try:
-        with np.errstate(invalid="ignore"):  # NaN is for the caller to find
+        with np.errstate(invalid="ignore"):  # the caller tests for NaN
             return shape(item), ""
     except _UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -65,12 +64,12 @@ def readable_geometry(item: Mapping[str, Any]) -> tuple[shapely.Geometry | None,
         with np.errstate(invalid="ignore"):
             polygons, wrong = _polygons(item)
     except _UNREADABLE:
-        return None, f"its coordinates are none ({reason})"
+        return None, f"its coordinates are malformed ({reason})"
     return (shapely.MultiPolygon(polygons) if polygons else None), wrong
 
 
 def _polygons(item: Mapping[str, Any]) -> tuple[list[shapely.Polygon], str]:
-    """Return the polygons of a geometry that can be read, and what is wrong with others."""
+    """Return the readable polygons of a geometry, and what is wrong with others."""
     kind = str(item.get("type"))
     if kind == "GeometryCollection":
         pairs = [_polygons(child) for child in item["geometries"]]
@@ -94,17 +93,17 @@ def _polygons(item: Mapping[str, Any]) -> tuple[list[shapely.Polygon], str]:
 
 
 def _flat(ring: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
-    """Take x and y of positions, which may differ in what follows."""
+    """Return x and y of positions, which may have different numbers of values."""
     return [(float(position[0]), float(position[1])) for position in ring]
 
 
 def _closed(ring: Sequence[tuple[float, float]]) -> int:
-    """Count the points of a ring once it is closed."""
+    """Return the number of points of a ring after closing it."""
     return len(ring) + (bool(ring) and ring[0] != ring[-1])
 
 
 def polygon_parts(geometry: shapely.Geometry) -> list[shapely.Polygon]:
-    """The polygons in a geometry; points and lines are dropped."""
+    """Return the polygons in a geometry, without its points and lines."""
     if geometry.geom_type == "Polygon":
         return [] if geometry.is_empty else [geometry]
     return [
@@ -115,10 +114,10 @@ def polygon_parts(geometry: shapely.Geometry) -> list[shapely.Polygon]:
 
 
 def valid_polygons(geometries: Array) -> Array:
-    """Mend geometries ``(n,)`` that cross themselves; spikes and other lines go.
+    """Repair geometries ``(n,)`` that cross themselves, and remove spikes and lines.
 
     Returns:
-        ``(n,)`` valid polygons or multipolygons; empty ones where nothing has an area.
+        ``(n,)`` valid polygons or multipolygons; empty ones if nothing has an area.
     """
     mended = np.array(geometries, dtype=object)
     broken = ~shapely.is_valid(mended)

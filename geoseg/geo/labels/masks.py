@@ -1,4 +1,4 @@
-"""Reference labels in mask files: values made classes on the grid of an image."""
+"""Reading of mask labels as class ids on the grid of an image."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ from geoseg.geo.rasters.raster import describe, describe_open, open_raster
 from geoseg.geo.tiles.tiles import Tile
 
 Array = np.ndarray[Any, Any]
-#: Rows of a mask that are read, or found on another grid, at a time.
+#: Number of mask rows read or resampled at a time.
 ROWS = 1024
 
 
 def check_mask(tile: Tile, grid: RasterDescription) -> RasterDescription:
-    """Describe a tile's mask, which has the image's grid or can be brought to it.
+    """Return the metadata of a tile's mask; raise if it does not fit the image.
 
     Raises:
-        LabelError: If it cannot be opened, has no georeferencing and another size, has
-            other bands than its values need, or lies elsewhere.
+        LabelError: If it cannot be opened, has another size and no georeferencing, or
+            has no colour bands although the classes are colours.
     """
     try:
         mask = describe(str(tile.labels))
@@ -53,7 +53,7 @@ def check_mask(tile: Tile, grid: RasterDescription) -> RasterDescription:
 
 
 def same_grid(mask: RasterDescription, grid: RasterDescription) -> bool:
-    """Tell whether a mask's pixels are the image's, by its size where it has no grid."""
+    """Tell whether a mask has the image's grid, or its size and no georeferencing."""
     if (mask.width, mask.height) != (grid.width, grid.height):
         return False
     if mask.crs is None and mask.transform.is_identity:
@@ -69,11 +69,11 @@ def read_mask(
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Read the class ids of a window of a tile's image from the tile's mask.
 
-    A mask on another grid is taken by its pixel nearest to each pixel's centre; beyond
-    its edge nothing is labelled.
+    A mask on another grid is resampled to the nearest pixel; pixels outside of it are
+    unlabelled.
 
     Returns:
-        ``(height, width)`` uint8, IGNORE where the mask has no data or no class.
+        ``(height, width)`` uint8, IGNORE where the mask is nodata or has no class.
 
     Raises:
         LabelError: As :func:`check_mask`, or if the mask cannot be read.
@@ -93,7 +93,7 @@ def read_mask(
 
 
 def covers(mask: RasterDescription, grid: RasterDescription, tile: Tile) -> bool:
-    """Tell whether a pixel of the tile, of every eighth at least, lies in the mask."""
+    """Tell whether one of 9 x 9 evenly spaced pixels of the tile lies in the mask."""
     if same_grid(mask, grid):
         return True
     row, col, height, width = tile.extent(grid)
@@ -106,24 +106,24 @@ def covers(mask: RasterDescription, grid: RasterDescription, tile: Tile) -> bool
 def unknown_values(tile: Tile) -> Counter[str]:
     """Count the pixels of each value of a tile's mask that belongs to no class."""
     mask = describe(str(tile.labels))
-    found = Counter[str]()
+    counts = Counter[str]()
     for top in range(0, mask.height, ROWS):
         window = PixelWindow(top, 0, min(ROWS, mask.height - top), mask.width)
         values, unknown = _read_values(tile, mask, window)
         classes = _to_classes(tile.classes, values, unknown)
-        strange, counts = np.unique(
+        strange, pixels = np.unique(
             values[(classes == IGNORE) & ~unknown], return_counts=True
         )
-        for value, count in zip(strange.tolist(), counts.tolist(), strict=True):
+        for value, count in zip(strange.tolist(), pixels.tolist(), strict=True):
             name = f"#{value:06x}" if tile.classes.colours else f"{value:g}"
-            found[name] += count
-    return found
+            counts[name] += count
+    return counts
 
 
 def _read_elsewhere(
     tile: Tile, mask: RasterDescription, grid: RasterDescription, part: PixelWindow
 ) -> Array:
-    """Find the mask's pixels at the centres of those of some rows of the image."""
+    """Resample the mask's class ids to some rows of the image, by the nearest pixel."""
     rows, cols, inside = _places(
         mask,
         grid,
@@ -138,15 +138,15 @@ def _read_elsewhere(
         values, unknown = _read_values(
             tile, mask, PixelWindow(top, left, height, width)
         )
-        found = _to_classes(tile.classes, values, unknown)
-        classes[inside] = found[rows[inside] - top, cols[inside] - left]
+        mask_classes = _to_classes(tile.classes, values, unknown)
+        classes[inside] = mask_classes[rows[inside] - top, cols[inside] - left]
     return classes
 
 
 def _places(
     mask: RasterDescription, grid: RasterDescription, rows: Array, cols: Array
 ) -> tuple[Array, Array, Array]:
-    """Return row and column in the mask of points of the image, and whether inside."""
+    """Return mask rows and columns of points of the image, and which are inside."""
     x, y = np.meshgrid(cols, rows)
     a, b, c, d, e, f = grid.transform[:6]
     points = np.stack((a * x + b * y + c, d * x + e * y + f), axis=-1).reshape(-1, 2)
@@ -166,7 +166,7 @@ def _places(
 def _read_values(
     tile: Tile, mask: RasterDescription, window: PixelWindow
 ) -> tuple[Array, Array]:
-    """Return a window's values, colours as numbers, and where nothing is known."""
+    """Return a window's values (colours as numbers), and where they are unlabelled."""
     classes = tile.classes
     area = Window(window.col, window.row, window.width, window.height)
     with open_raster(str(tile.labels)) as dataset:
@@ -192,10 +192,10 @@ def _read_values(
 
 
 def _values(tile: Tile, pixels: Array, palette: Mapping[int, Sequence[int]]) -> Array:
-    """Return the values that say which class: of a band, or colours as numbers.
+    """Return the class values: those of a band, or colours as numbers.
 
     Raises:
-        LabelError: If the bands differ and the classes are no colours.
+        LabelError: If the bands differ and the classes are not colours.
     """
     if palette:
         table = np.zeros((256, 3), np.uint8)
@@ -213,7 +213,7 @@ def _values(tile: Tile, pixels: Array, palette: Mapping[int, Sequence[int]]) -> 
 
 
 def _hidden(dataset: Any, mask: RasterDescription, area: Window) -> Array:
-    """Tell where a mask's alpha band, or the mask that comes with it, hides it."""
+    """Return where the alpha band or the mask of a mask file is 0, ``(H, W)`` bool."""
     if mask.alpha is not None:
         return np.asarray(dataset.read(mask.alpha, window=area) == 0)
     if mask.masked:
@@ -222,7 +222,7 @@ def _hidden(dataset: Any, mask: RasterDescription, area: Window) -> Array:
 
 
 def named_values(classes: LabelClasses) -> list[float]:
-    """The values that somebody named: they mean their class, also if they are nodata."""
+    """Return the values in ``--classes``; these count even if declared as nodata."""
     return [] if classes.any_building else [number for number, _ in classes.numbers]
 
 
@@ -230,29 +230,29 @@ def _to_classes(
     classes: LabelClasses, values: Array, unknown: Array
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     rest = IGNORE if classes.rest is None else classes.rest
-    found = np.full(values.shape, rest, np.uint8)
+    class_ids = np.full(values.shape, rest, np.uint8)
     for number, class_id in classes.numbers:
-        found[values == number] = class_id
-    found[unknown] = IGNORE
-    return found
+        class_ids[values == number] = class_id
+    class_ids[unknown] = IGNORE
+    return class_ids
 
 
 def _check_not_255(tile: Tile, mask: RasterDescription, values: Array) -> None:
-    """Refuse a mask of 0 and 255 that does not say what 255 means."""
+    """Raise if a mask holds only 0 and 255, and 255 is neither nodata nor a class."""
     if only_0_and_255(mask.path, values):
         raise LabelError(
             f"mask {tile.labels} holds 255 and no other class, expected 1 for "
-            "buildings: say what 255 is by --classes background=0,building=255, or "
-            "declare it as nodata (gdal_edit.py -a_nodata 255)"
+            "buildings: name 255 by --classes background=0,building=255, or declare it "
+            "as nodata (gdal_edit.py -a_nodata 255)"
         )
 
 
 def only_0_and_255(path: str, values: Array) -> bool:
-    """Tell whether a raster holds 255, and nothing else but 0.
+    """Tell whether a raster holds 255 and otherwise only 0.
 
     Args:
-        path: Of the raster.
-        values: Of a part of it.
+        path: Path of the raster.
+        values: Values of a part of it; the file is read only if these leave it open.
     """
     if not (values == IGNORE).any() or _is_class(values).any():
         return False
@@ -265,7 +265,7 @@ def _is_class(values: Array) -> Array:
 
 @lru_cache(maxsize=4096)
 def _holds_class(path: str, _version: tuple[int, int]) -> bool:
-    """Tell whether a raster holds another class than 0 and 255, read until one is seen."""
+    """Tell whether a raster holds a value other than 0 and 255."""
     with open_raster(path) as dataset:
         first = describe_open(dataset).band_indexes[0]
         for top in range(0, dataset.height, ROWS):

@@ -1,9 +1,9 @@
-"""Polygons from their CRS to that of an image: edge by edge, as far as the image needs.
+"""Reprojection of polygons to the CRS of an image, accurate to a fraction of a pixel.
 
 An edge is a straight line in the CRS of its file (RFC 7946, 3.1.1), and a curve in
-another: it gets points in between until the line through them strays less than a fraction
-of a pixel. Polygons that reach far beyond the image, where the projection may have no
-place for them, are cut off around it before they are moved.
+another CRS. It gets vertices until the line through them deviates by less than a
+fraction of a pixel. Polygons that reach far beyond the image, where the projection may
+be undefined, are clipped around it first.
 """
 
 from typing import Any, NamedTuple
@@ -24,28 +24,28 @@ from geoseg.geo.labels.loose_geometries import valid_polygons
 
 Array = np.ndarray[Any, Any]
 
-#: How far an edge may stray from the curve that it is, in pixels.
+#: Largest deviation of an edge from its curve, in pixels.
 TOLERANCE = 0.05
-#: Edges shorter than this many pixels, and than this many metres or degrees, stray less
-#: than that in any usual projection.
+#: Edges shorter than this many pixels, and than this many metres or degrees, deviate
+#: less than that in any usual projection.
 _SHORT, _SHORT_M, _SHORT_DEGREES = 20, 10_000, 0.1
-#: Where along an edge it is compared with the curve; a wave may cross it in the middle.
+#: Positions along an edge where the deviation is measured; an S-shaped curve may cross
+#: it in the middle.
 _ALONG = (0.3, 0.5)
-#: Parts that an edge is cut into at a time, at most, and times.
+#: Most parts that an edge is cut into per round, and number of rounds.
 _MOST_PARTS, _ROUNDS = 64, 6
-#: Points a side of an image's outline, and of the grid of points in it.
+#: Number of points a side of an image's outline, and of the grid of points in it.
 _SIDE = 32
-#: Polygons whose rectangle lies within so many sizes of the image's, and at most so far
-#: from it, are moved whole: metres, or degrees.
+#: Polygons are reprojected whole if their bounds are within this many sizes of the
+#: image, and within this distance: metres, or degrees.
 _NEAR, _NEAR_M, _NEAR_DEGREES = 4, 100_000, 1.0
-#: A polygon that crosses 180° without being cut there is at most so large, in degrees,
-#: and of those higher than one at most so many times as high as wide: one that goes
-#: around the world is not taken for such.
+#: Largest size, in degrees, of a polygon that crosses 180° uncut and, if it is higher
+#: than 1°, its largest height over width. Others may go around the world.
 _CROSSING, _SLENDER = 30.0, 10
 
 
 class ImageGrid(NamedTuple):
-    """Where an image lies: its CRS, its transform and its size in pixels."""
+    """Grid of an image: its CRS, its transform and its size in pixels."""
 
     crs: CRS
     transform: Affine
@@ -58,8 +58,8 @@ class Placed(NamedTuple):
 
     Attributes:
         polygons: ``(n,)`` valid polygons or multipolygons.
-        rows: ``(n,)`` number of each among those that were given.
-        sizes: ``(n,)`` areas; of one cut off, that of the whole, about.
+        rows: ``(n,)`` position of each among the input polygons.
+        sizes: ``(n,)`` areas; of a clipped polygon, about the area of the whole.
     """
 
     polygons: Array
@@ -68,10 +68,10 @@ class Placed(NamedTuple):
 
 
 def across_180(polygons: Array) -> Array:
-    """Join the two ends of small polygons in degrees that cross 180° uncut.
+    """Unwrap small polygons in degrees that cross 180° without being cut there.
 
-    Their outlines jump from one end of the world to the other. The part beyond 180°
-    gets longitudes beyond it.
+    Their outlines jump between -180° and 180°. The part beyond 180° gets longitudes
+    beyond it.
 
     Example:
         >>> island = shapely.Polygon([(179, 1), (-179, 1), (-179, 0), (179, 0)])
@@ -93,7 +93,7 @@ def across_180(polygons: Array) -> Array:
 def rejoined_at_180(geometry: shapely.Geometry) -> shapely.Geometry:
     """Join the parts of a polygon in degrees that was cut at 180° (RFC 7946, 3.1.9).
 
-    The parts to the east of 180° get longitudes beyond it.
+    The parts east of 180° get longitudes beyond it.
 
     Example:
         >>> west, east = shapely.box(179, 0, 180, 1), shapely.box(-180, 0, -179, 1)
@@ -119,7 +119,7 @@ def _unwrapped(points: Array) -> Array:
 
 
 def _turn(longitudes: Array, turn: float = 360.0) -> Array:
-    """Bring differences of longitudes to half a turn at most, either way."""
+    """Wrap differences of longitudes to within half a turn."""
     return np.asarray((longitudes + turn / 2) % turn - turn / 2)
 
 
@@ -129,15 +129,15 @@ def place(
     source: CRS,
     image: ImageGrid,
 ) -> Placed:
-    """Move the polygons that meet an image to its CRS.
+    """Reproject the polygons that meet an image to its CRS.
 
-    Longitudes may run from -180 to 180 or from 0 to 360, on both sides.
+    Longitudes of polygons and image may run from -180 to 180 or from 0 to 360.
 
     Args:
-        polygons: ``(n,)`` valid ones.
-        tree: Of them.
-        source: Their CRS.
-        image: Where it lies.
+        polygons: ``(n,)`` valid polygons.
+        tree: Spatial index of the polygons.
+        source: CRS of the polygons.
+        image: Grid of the image.
     """
     area = _search_area(image, source)
     if area is None:
@@ -155,7 +155,7 @@ def place(
 def _move(
     chosen: Array, rows: Array, area: shapely.Geometry, source: CRS, image: ImageGrid
 ) -> Placed:
-    """Move polygons that meet the search area: near ones whole, others what is in it."""
+    """Reproject polygons that meet the search area: near ones whole, others clipped."""
     near = shapely.covers(
         _surroundings(area, source), shapely.box(*shapely.bounds(chosen).T)
     )
@@ -166,7 +166,7 @@ def _move(
         valid_polygons(shapely.intersection(chosen[lost], area)), source, image
     )
     sizes = shapely.area(moved)
-    # where the whole has no area in this CRS, one of about that size
+    # estimate the area of a clipped polygon's whole, which may be undefined in this CRS
     outline = shapely.Polygon(_around(image, 0)).area
     sizes[lost] = shapely.area(chosen[lost]) * outline / area.area
     there = _finite(moved)
@@ -184,7 +184,7 @@ def _shifted(turn: float) -> Any:
 
 
 def _finite(polygons: Array) -> Array:
-    """Tell which polygons have a place: points that are all finite, and are any."""
+    """Tell which polygons have points that are all finite."""
     points, owners = shapely.get_coordinates(polygons, return_index=True)
     bad = np.bincount(owners[~np.isfinite(points).all(axis=1)], minlength=len(polygons))
     there = ~(shapely.is_missing(polygons) | shapely.is_empty(polygons))
@@ -194,21 +194,21 @@ def _finite(polygons: Array) -> Array:
 def _hits(
     tree: shapely.STRtree, area: shapely.Geometry, source: CRS
 ) -> tuple[Array, Array]:
-    """Find the polygons in an area, in the file's order, and the shift of each."""
+    """Return the polygons in an area, in the file's order, and the shift of each."""
     turn = full_turn(source)
     turns = (0.0,) if turn is None else (0.0, -turn, turn)
-    found = [
+    hits_by_turn = [
         tree.query(shapely.transform(area, _shifted(-turn)), predicate="intersects")
         for turn in turns
     ]
-    hits = np.concatenate(found)
-    shifts = np.repeat(turns, [len(own) for own in found])
+    hits = np.concatenate(hits_by_turn)
+    shifts = np.repeat(turns, [len(own) for own in hits_by_turn])
     order = np.argsort(hits, kind="stable")
     return hits[order], shifts[order]
 
 
 def _surroundings(area: shapely.Geometry, source: CRS) -> shapely.Polygon:
-    """The rectangle in which polygons are moved whole."""
+    """Return the rectangle in which polygons are reprojected whole."""
     west, south, east, north = area.bounds
     most = _in_units(source, _NEAR_M, _NEAR_DEGREES)
     pad = min(_NEAR * max(east - west, north - south), most)
@@ -223,9 +223,9 @@ def _in_units(crs: CRS, metres: float, degrees: float) -> float:
 
 
 def _search_area(image: ImageGrid, source: CRS) -> shapely.Geometry | None:
-    """Return the image's outline in a CRS, or more; None if it has no place there.
+    """Return an area in a CRS that contains the image; None if it is undefined there.
 
-    In degrees it lies around the image's centre, and may reach beyond 180.
+    In degrees it is centred on the image, and may reach beyond 180.
     """
     centre = np.array([_at(image, image.width / 2, image.height / 2)])
     if same_crs(source, image.crs):
@@ -253,14 +253,14 @@ def _search_area(image: ImageGrid, source: CRS) -> shapely.Geometry | None:
 
 
 def affine_box(bounds: tuple[float, ...], share: float) -> shapely.Polygon:
-    """The middle of a rectangle."""
+    """Return a rectangle shrunk about its centre to a share of its sides."""
     west, south, east, north = bounds
     x, y = (1 - share) / 2 * (east - west), (1 - share) / 2 * (north - south)
     return shapely.box(west + x, south + y, east - x, north - y)
 
 
 def _sampled_area(image: ImageGrid, source: CRS) -> shapely.Geometry | None:
-    """The rectangle around the points of an image that have a place in a CRS."""
+    """Return the bounds of those points of an image that are defined in a CRS."""
     cols, rows = np.meshgrid(
         np.linspace(0, image.width, _SIDE + 1), np.linspace(0, image.height, _SIDE + 1)
     )
@@ -283,7 +283,7 @@ def _sampled_area(image: ImageGrid, source: CRS) -> shapely.Geometry | None:
 
 
 def _pole_in(image: ImageGrid, margin: float) -> int:
-    """Return the latitude of the pole that lies in a projected image, or 0."""
+    """Return the latitude of the pole in a projected image, or 0 without a pole."""
     if image.crs.is_geographic:
         return 0
     for latitude in (90, -90):
@@ -306,7 +306,7 @@ def _at(image: ImageGrid, col: float, row: float) -> tuple[float, float]:
 
 
 def _at_all(image: ImageGrid, cols: Array, rows: Array) -> Array:
-    """Coordinates of points of the pixel grid; latitudes end at the poles."""
+    """Return coordinates of points of the pixel grid; latitudes are clipped to ±90°."""
     points: Array = np.column_stack(_at(image, cols, rows))  # type: ignore[arg-type]
     if image.crs.is_geographic:
         points[:, 1] = points[:, 1].clip(-90, 90)
@@ -314,7 +314,7 @@ def _at_all(image: ImageGrid, cols: Array, rows: Array) -> Array:
 
 
 def _around(image: ImageGrid, margin: float) -> Array:
-    """Points along the outline of an image and some pixels around it, ``(n, 2)``."""
+    """Return points along an image's outline, ``margin`` pixels outside, ``(n, 2)``."""
     along = np.linspace(0, 1, _SIDE, endpoint=False)
     zero, one = np.zeros(_SIDE), np.ones(_SIDE)
     cols = np.concatenate([along, one, 1 - along, zero])
@@ -327,7 +327,7 @@ def _around(image: ImageGrid, margin: float) -> Array:
 
 
 def _along_edges(polygons: Array, source: CRS, image: ImageGrid) -> Array:
-    """Move polygons, with more points where an edge would stray from its curve."""
+    """Reproject polygons, with more vertices where an edge deviates from its curve."""
     pixel = np.sqrt(abs(image.transform.determinant))
     fine = np.array(polygons, dtype=object)
     pending = np.arange(len(fine))
@@ -344,14 +344,14 @@ def _along_edges(polygons: Array, source: CRS, image: ImageGrid) -> Array:
 
 
 def move_points(shapes: Array, source: CRS, image: ImageGrid) -> Array:
-    """Move shapes ``(n,)`` of any kind point by point, as sparse labels need it."""
+    """Reproject the vertices of shapes ``(n,)`` of any kind, for sparse labels."""
     return np.asarray(
         shapely.transform(shapes, lambda points: _in_image(points, source, image))
     )
 
 
 def _in_image(points: Array, source: CRS, image: ImageGrid) -> Array:
-    """Move points to the CRS of an image, longitudes to its side of the world."""
+    """Transform points to the CRS of an image, with longitudes near the image's."""
     moved = transform_points(points, source, image.crs)
     if turn := full_turn(image.crs):
         middle, _ = _at(image, image.width / 2, image.height / 2)
@@ -362,7 +362,7 @@ def _in_image(points: Array, source: CRS, image: ImageGrid) -> Array:
 
 
 def _longest(polygons: Array, source: CRS, image: ImageGrid, pixel: float) -> Array:
-    """Return how long edges may be in the source CRS; infinite where they may stay."""
+    """Return the most length of edges in the source CRS; infinite if they are fine."""
     rings, owners = shapely.get_rings(polygons, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
     starts = np.flatnonzero(ring[1:] == ring[:-1])

@@ -1,7 +1,7 @@
-"""Sparse labels: points, lines and polygons that say what is there, and nothing else.
+"""Sparse labels: points, lines and polygons; the ground between them is unlabelled.
 
-A point stands for a disc and a line for a strip, of a width in metres on the ground
-whatever the CRS: degrees and the pixels of Web Mercator are no metres.
+A point becomes a disc and a line a strip, of a radius in metres on the ground in any
+CRS (degrees and units of Web Mercator are not metres on the ground).
 """
 
 from collections.abc import Callable, Iterator
@@ -24,10 +24,10 @@ from geoseg.geo.rasters.longitudes import Longitudes
 
 Array = np.ndarray[Any, Any]
 
-#: Shapes whose middles lie in one cell of so many degrees share a local CRS: over 10 km
-#: that errs by a millionth.
+#: Size in degrees of the cells whose shapes share a local CRS, which errs by a
+#: millionth over 10 km.
 _CELL = 0.1
-#: Corners in a quarter of a disc.
+#: Number of corners in a quarter of a disc.
 _QUARTER = 16
 
 
@@ -41,20 +41,19 @@ def simple_parts(geometry: shapely.Geometry) -> Iterator[shapely.Geometry]:
 
 
 def widened(path: str, shapes: Array, crs: CRS | None, radius_m: float) -> Array:
-    """Return polygons as they are, and around points and lines a zone of a radius.
+    """Buffer points and lines by a radius; return polygons unchanged.
 
     Args:
-        path: Of their file, for messages.
+        path: The file, for messages.
         shapes: ``(n,)`` points, lines and polygons.
-        crs: Theirs.
-        radius_m: On the ground where they lie, in metres.
+        crs: CRS of the shapes.
+        radius_m: Radius on the ground in metres.
 
     Returns:
         ``(n,)`` polygons.
 
     Raises:
-        LabelError: If there are points or lines, and the CRS does not say how long a
-            metre is.
+        LabelError: If there are points or lines, and the CRS has no lengths.
     """
     wide = shapes.copy()
     thin = np.flatnonzero(shapely.get_dimensions(shapes) < 2)
@@ -62,8 +61,8 @@ def widened(path: str, shapes: Array, crs: CRS | None, radius_m: float) -> Array
         return wide
     if crs is None:
         raise LabelError(
-            f"labels {path} hold points or lines, whose {radius_m:g} m are of no known "
-            "length without a CRS: set one for image and labels, or draw polygons"
+            f"labels {path} hold points or lines, and their radius of {radius_m:g} m "
+            "needs a CRS: set one for image and labels, or draw polygons"
         )
     for members, local in _local_systems(path, shapes[thin], crs):
         chosen = thin[members]
@@ -89,9 +88,10 @@ def _zone(shapes: Array, radius: float) -> Array:
 def _local_systems(
     path: str, shapes: Array, crs: CRS
 ) -> Iterator[tuple[Array, CRS | None]]:
-    """Yield the numbers of shapes that lie together, and a CRS of true lengths there.
+    """Yield the numbers of neighbouring shapes, and a local CRS with true lengths.
 
-    None where the CRS has no place on the Earth: then its own units hold.
+    The CRS is None if the shapes' own has no position on Earth; its units are used
+    then.
     """
     if not has_longitude_latitude(crs):
         yield np.arange(len(shapes)), None
@@ -109,18 +109,18 @@ def _local_systems(
 
 
 def _unit_m(path: str, crs: CRS) -> float:
-    """Return the length of a unit of a CRS that has no place on the Earth."""
+    """Return the unit in metres of a CRS without a position on Earth."""
     unit = metres_per_unit(crs)
     if unit is None:
         raise LabelError(
-            f"labels {path} hold points or lines, and {crs_name(crs)} does not say how "
-            "long a metre is: give image and labels another CRS, or draw polygons"
+            f"labels {path} hold points or lines, and {crs_name(crs)} has no lengths "
+            "in metres: give image and labels another CRS, or draw polygons"
         )
     return unit
 
 
 def _mover(source: CRS, target: CRS) -> Callable[[Array], Array]:
-    """Return what brings ``(n, 2)`` coordinates from one CRS to another."""
+    """Return a function that transforms ``(n, 2)`` coordinates between CRSs."""
 
     def move(points: Array) -> Array:
         return transform_points(points, source, target)

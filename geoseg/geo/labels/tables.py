@@ -1,4 +1,4 @@
-"""Vector files that are read here and not by GDAL: GeoJSON, GeoParquet, CSV with WKT."""
+"""Reading of vector files without GDAL: GeoJSON, GeoParquet, CSV with WKT."""
 
 import csv
 import io
@@ -24,22 +24,22 @@ from geoseg.geo.sources.text_files import read_text
 
 #: Columns of a CSV that may hold WKT in longitude and latitude; SpaceNet's first.
 WKT_COLUMNS = ("PolygonWKT_Geo", "WKT", "geometry")
-#: What stands between the columns of a CSV: Excel writes semicolons where commas are
-#: the decimal sign.
+#: Separators of CSV columns; Excel writes semicolons where the comma is the decimal
+#: sign.
 _SEPARATORS = ",;\t|"
 
 
 class Columns(NamedTuple):
-    """All that a table holds.
+    """The content of a table with geometries.
 
     Attributes:
-        geometries: One a row, or None.
-        values: Name of each other column → a value a row.
-        types: Name of each other column → type.
-        crs: None if the file names none.
-        unreadable: Number of a row, from 0, → what is wrong with its geometry, of which
-            something may have been read all the same.
-        name: Of the layer, or None.
+        geometries: Geometry of each row, or None.
+        values: Name of each other column → its values.
+        types: Name of each other column → its type.
+        crs: CRS of the file, or None.
+        unreadable: Row number, from 0, → what is wrong with its geometry; parts of it
+            may be read.
+        name: Name of the layer, or None.
     """
 
     geometries: list[shapely.Geometry | None]
@@ -51,7 +51,7 @@ class Columns(NamedTuple):
 
 
 def read_columns(path: str) -> Columns | None:
-    """Read a whole table; None if it is of a format that GDAL is to read.
+    """Read a whole table; return None for a format that GDAL reads.
 
     Raises:
         LabelError: If it cannot be read, or has no column of geometries.
@@ -65,7 +65,7 @@ def read_columns(path: str) -> Columns | None:
 
 @contextmanager
 def named_errors(path: str) -> Iterator[None]:
-    """Turn what readers raise into errors that name the file."""
+    """Convert errors of readers inside a ``with`` block to ones that name the file."""
     try:
         yield
     except (
@@ -84,7 +84,7 @@ def named_errors(path: str) -> Iterator[None]:
 
 
 def suffix_of(path: str) -> str:
-    """The suffix that says how a file is read, in lower case."""
+    """Return the suffix of a file's name, in lower case."""
     return file_name(user_name(path)).suffix.lower()
 
 
@@ -176,7 +176,7 @@ def _csv_columns(path: str) -> Columns:
 
 
 def _wkt_geometry(text: str | None) -> tuple[shapely.Geometry | None, str]:
-    """Make a geometry of WKT, also of rings that are not closed, or say what is wrong."""
+    """Return a geometry from WKT, also with unclosed rings, and what is wrong or ""."""
     try:
         return shapely.from_wkt(text or None), ""
     except shapely.errors.ShapelyError as error:
@@ -187,7 +187,7 @@ def _wkt_geometry(text: str | None) -> tuple[shapely.Geometry | None, str]:
 
 @contextmanager
 def _fields_of_any_size() -> Iterator[None]:
-    """Lift the limit that the csv module puts on a field, of all threads, for a while."""
+    """Lift the csv module's limit on field size inside a ``with`` block."""
     limit = csv.field_size_limit(sys.maxsize)
     try:
         yield

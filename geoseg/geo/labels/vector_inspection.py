@@ -1,4 +1,4 @@
-"""What a vector file holds."""
+"""Inspection of the layers of a vector file."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -24,9 +24,9 @@ _DRIVERS = {
     **dict.fromkeys((".geojsonl", ".ndjson"), "GeoJSONSeq"),
     ".csv": "CSV",
 }
-#: Where GeoPackages keep QGIS's styles.
+#: Table of QGIS's styles in a GeoPackage.
 _STYLES = "layer_styles"
-#: Values of an attribute that are counted, at most: more are no classes.
+#: Most different values of an attribute that may be the class.
 FEW = 12
 
 
@@ -35,15 +35,16 @@ class LayerFacts:
     """A layer of a vector file.
 
     Attributes:
-        name: Of the layer.
+        name: Name of the layer.
         driver: GDAL's name of the format.
         features: Number of features.
         crs: Short name of the CRS, or None.
         attributes: Name → type.
-        values: Name → value → features, of attributes with few values, and no fraction.
-        geometries: Geometry type → count; ``none`` counts features without geometry, and
-            ``unreadable`` those of whose geometry nothing can be read.
-        invalid: How many geometries cross themselves or are otherwise invalid.
+        values: Name → value → features, for attributes with few values and no
+            fractions.
+        geometries: Geometry type → count; ``none`` counts features without a geometry,
+            ``unreadable`` those with an unreadable one.
+        invalid: Number of geometries that cross themselves or are otherwise invalid.
         why: What is wrong with the first of them.
         bounds: West, south, east, north in the CRS; None without geometries.
     """
@@ -61,7 +62,7 @@ class LayerFacts:
 
 
 class _Row(NamedTuple):
-    """A feature: its geometry, what is wrong with that, and its attributes."""
+    """A feature: its geometry, what is wrong with the geometry, and its attributes."""
 
     geometry: Any
     wrong: str
@@ -69,10 +70,10 @@ class _Row(NamedTuple):
 
 
 def inspect_vector(path: Path) -> list[LayerFacts]:
-    """Look at the layers of a vector file, but for the table of their styles.
+    """Inspect the layers of a vector file, without the table of styles.
 
     Raises:
-        LabelError: If it is absent or cannot be read.
+        LabelError: If the file is absent or cannot be read.
     """
     if not path.is_file():
         raise LabelError(f"{path} does not exist, expected a vector file")
@@ -111,7 +112,7 @@ def _inspect_layer(path: Path, name: str) -> LayerFacts:
 
 
 def _decodes(path: Path, name: str, field: str) -> bool:
-    """Tell whether the values of an attribute can be read: dates may be none."""
+    """Tell whether the values of an attribute can be decoded (dates may be invalid)."""
     with open_vectors(path, name, include_fields=[field]) as source:
         return not any(isinstance(item, Exception) for item in each_feature(source))
 
@@ -138,7 +139,7 @@ def _facts_of_layer(
 
 
 def _inspect_table(path: Path, columns: Columns) -> LayerFacts:
-    """Look at a file that is not read by fiona."""
+    """Inspect a file that fiona does not read."""
     values = list(columns.values.items())
     rows = (
         _Row(
@@ -165,7 +166,7 @@ def _facts(
     crs: CRS | None,
     attributes: dict[str, str],
 ) -> LayerFacts:
-    """Count what the features of a layer are."""
+    """Return the statistics of a layer's features."""
     kinds: Counter[str] = Counter()
     values: dict[str, Counter[str]] = {field: Counter() for field in attributes}
     invalid, why = 0, None
@@ -188,7 +189,7 @@ def _facts(
         features=sum(kinds.values()),
         crs=crs.to_string() if crs else None,
         attributes=attributes,
-        values={field: dict(found.most_common()) for field, found in values.items()},
+        values={field: dict(counts.most_common()) for field, counts in values.items()},
         geometries=dict(kinds),
         invalid=invalid,
         why=why,
@@ -197,18 +198,18 @@ def _facts(
 
 
 def _count(values: dict[str, Counter[str]], properties: Mapping[str, Any]) -> None:
-    """Count a feature's values; attributes of fractions or many values are dropped."""
-    for field, found in list(values.items()):
+    """Count a feature's values; drop attributes with fractions or many values."""
+    for field, counts in list(values.items()):
         value = properties.get(field)
         if isinstance(value, float):
             value = int(value) if value.is_integer() else value
-        found["null" if value is None else str(value)] += 1
-        if len(found) > FEW or isinstance(value, float):
+        counts["null" if value is None else str(value)] += 1
+        if len(counts) > FEW or isinstance(value, float):
             del values[field]
 
 
 def may_be_classes(values: Mapping[str, int]) -> bool:
-    """Tell whether an attribute's values are several, and come again.
+    """Tell whether an attribute has several values that repeat.
 
     Example:
         >>> may_be_classes({"house": 7, "road": 2}), may_be_classes({"1": 1, "2": 1})
@@ -218,7 +219,7 @@ def may_be_classes(values: Mapping[str, int]) -> bool:
 
 
 def _what_is_wrong(geometry: Any) -> str:
-    """Say what is wrong with a geometry, or nothing."""
+    """Return what is wrong with a geometry, or ""."""
     if not np.isfinite(shapely.get_coordinates(geometry)).all():
         return "coordinates that are not finite"
     return "" if geometry.is_valid else str(shapely.is_valid_reason(geometry))

@@ -1,4 +1,4 @@
-"""Reference labels in vector files: polygons with their classes, burnt on a grid."""
+"""Vector labels: reprojection to an image and rasterization on its grid."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -25,11 +25,11 @@ Array = np.ndarray[Any, Any]
 
 
 def read_layer(tile: Tile, grid: RasterDescription) -> Layer:
-    """Read a tile's vector file, in the CRS of its image.
+    """Read a tile's vector file in the CRS of its image.
 
     Returns:
-        The polygons that meet the image; where file and image have the same projected
-        CRS, all of them.
+        The polygons that meet the image, or all polygons if file and image have the
+        same projected CRS.
 
     Raises:
         LabelError: If the file is absent or unreadable, lacks the layer or the class
@@ -57,7 +57,7 @@ def read_layer(tile: Tile, grid: RasterDescription) -> Layer:
 def _cached_layer(
     path: str, version: tuple[int, int], classes: LabelClasses, image: ImageGrid
 ) -> Layer:
-    """Move the polygons of a file to an image, once for all its windows."""
+    """Reproject the polygons of a file to an image, once for all its windows."""
     layer = read_version(path, version, classes)
     assert layer.crs is not None
     try:
@@ -84,8 +84,8 @@ def polygons_of(
     """Return the polygons that meet the tile, in the file's order.
 
     Returns:
-        Polygons, class ids, and areas; of a polygon that is cut off far from the image,
-        the area of the whole.
+        Polygons, class ids, and areas; of a polygon clipped far from the image, the
+        area of the whole.
     """
     layer, hits = read_layer(tile, grid), meeting(tile, grid)
     return (
@@ -96,7 +96,7 @@ def polygons_of(
 
 
 def meeting(tile: Tile, grid: RasterDescription) -> Array:
-    """Return the numbers in their layer of the polygons that meet the tile, sorted."""
+    """Return the sorted positions in the layer of the polygons that meet the tile."""
     outline = outline_of(grid, tile.extent(grid))
     hits = read_layer(tile, grid).tree.query(outline, predicate="intersects")
     return np.asarray(np.sort(hits))
@@ -109,17 +109,17 @@ def burn(
     transform: Affine,
     window: PixelWindow,
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Burn polygons by the pixel-centre rule, background elsewhere.
+    """Rasterize polygons by the pixel-centre rule, with background elsewhere.
 
-    Where polygons overlap the smaller one is on top, whatever its class: a car on a
-    road, a house in a park. Of equal ones the later in the file is.
+    Of overlapping polygons the smaller is on top, whatever its class (a car on a road,
+    a house in a park). Of equal ones the later in the file is on top.
 
     Args:
-        polygons: In the file's order.
-        class_ids: Theirs.
-        sizes: Their areas.
-        transform: Of the image.
-        window: Of the image.
+        polygons: Polygons in the file's order.
+        class_ids: Class id of each polygon.
+        sizes: Area of each polygon.
+        transform: Transform of the image.
+        window: Window of the image.
     """
     shape_ = (window.height, window.width)
     if not polygons:
@@ -139,9 +139,9 @@ def burn(
 def burn_sparse(
     tile: Tile, grid: RasterDescription, window: PixelWindow
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Burn sparse labels, IGNORE elsewhere; later features lie over earlier ones.
+    """Rasterize sparse labels, with IGNORE elsewhere; later features are on top.
 
-    A pixel is labelled if its centre is inside, or if a point or a line lies in it.
+    A pixel is labelled if its centre is inside, or if a point or a line is in it.
     """
     layer = read_layer(tile, grid)
     drawn = []
@@ -160,21 +160,19 @@ def burn_sparse(
 def outline_of(
     grid: RasterDescription, window: PixelWindow | None = None
 ) -> shapely.Polygon:
-    """The window's outline in the image's CRS; a rotated image's is not a box."""
+    """Return the window's outline in the image's CRS (no box if rotated)."""
     return affinity.affine_transform(
         rectangle(window or grid.window), shapely_affine(grid.transform)
     )
 
 
 def rectangle(window: PixelWindow) -> shapely.Polygon:
-    """The window in pixel coordinates."""
+    """Return the window as a polygon in pixel coordinates."""
     row, col, height, width = window
     return shapely.box(col, row, col + width, row + height)
 
 
 def shapely_affine(transform: Affine) -> tuple[float, ...]:
-    """The transform in shapely's order."""
-    return (
-        *(transform.a, transform.b, transform.d, transform.e),
-        *(transform.c, transform.f),
-    )
+    """Return the coefficients of a transform in shapely's order."""
+    t = transform
+    return t.a, t.b, t.d, t.e, t.c, t.f

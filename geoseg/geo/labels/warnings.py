@@ -1,4 +1,4 @@
-"""What is said once, before a long run, of labels that are not taken as they are."""
+"""Warnings about labels that are left out or changed, logged once before a long run."""
 
 import logging
 from collections import Counter
@@ -17,17 +17,17 @@ from geoseg.geo.tiles.tiles import Tile
 
 log = logging.getLogger(__name__)
 
-#: Values named in one line of the log.
+#: Most values named in one line of the log.
 SHOWN = 10
-#: Masks whose values are looked at where no classes are named.
+#: Most masks whose values are read if no classes are named.
 LOOKED_AT = 8
 
 
 def warn_of_left_out(tiles: Iterable[Tile]) -> None:
-    """Count the features of vector files that cannot be read or burnt; name the first.
+    """Warn about features that cannot be read or rasterized.
 
     Args:
-        tiles: One of each file.
+        tiles: One tile of each file.
     """
     files = [(str(tile.labels), read_file(tile).left_out) for tile in tiles]
     some = [(path, left_out) for path, left_out in files if left_out]
@@ -42,15 +42,21 @@ def warn_of_left_out(tiles: Iterable[Tile]) -> None:
         counted(count, "feature"),
         len(some),
         counted(len(files), "file"),
-        *(numbers[0], path, wrong),
+        numbers[0],
+        path,
+        wrong,
     )
 
 
-def warn_of_unknown(found: Mapping[str, Mapping[str, int]]) -> None:
-    """Name the values that belong to no class: file → value → how often it occurs."""
+def warn_of_unknown(counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Warn about values that belong to no class.
+
+    Args:
+        counts: File → value → number of pixels or features.
+    """
     total = Counter[str]()
-    files = [path for path, values in found.items() if values]
-    for values in found.values():
+    files = [path for path, values in counts.items() if values]
+    for values in counts.values():
         total.update(values)
     if not total:
         return
@@ -63,15 +69,19 @@ def warn_of_unknown(found: Mapping[str, Mapping[str, int]]) -> None:
     log.warning(
         "label values of no class count as unlabelled: %s%s in %d of %s, %s first; "
         "name them with --classes",
-        *(", ".join(named), rest, len(files), counted(len(found), "file"), files[0]),
+        ", ".join(named),
+        rest,
+        len(files),
+        counted(len(counts), "file"),
+        files[0],
     )
 
 
 def warn_of_nodata(tiles: Sequence[Tile]) -> None:
-    """Say where a mask's nodata value has a name, or may be the background.
+    """Warn about masks whose nodata value is a named class, or may be the background.
 
     Args:
-        tiles: Whose labels are masks.
+        tiles: Tiles whose labels are masks.
     """
     named: dict[str, float] = {}
     open_ground: dict[str, str] = {}
@@ -86,21 +96,25 @@ def warn_of_nodata(tiles: Sequence[Tile]) -> None:
         log.warning(
             "the value %g, which --classes names, is nodata in %d of %s (%s first): it "
             "counts as the class that it names",
-            *(value, len(named), counted(len(tiles), "mask"), path),
+            value,
+            len(named),
+            counted(len(tiles), "mask"),
+            path,
         )
     if open_ground:
         log.warning(
             "%s (%d of %s)",
             next(iter(open_ground.values())),
-            *(len(open_ground), counted(len(tiles), "mask")),
+            len(open_ground),
+            counted(len(tiles), "mask"),
         )
 
 
 def hidden_ground(tile: Tile) -> str:
-    """Say what a mask hides that may be the background, and how to name that; or "".
+    """Return a sentence about a mask's nodata that may be the background, or "".
 
     Args:
-        tile: Whose labels are a mask.
+        tile: A tile whose labels are a mask.
     """
     classes = tile.classes
     if not classes.any_building and classes.rest != BACKGROUND:
@@ -123,10 +137,10 @@ def hidden_ground(tile: Tile) -> str:
 
 
 def warn_of_merged(tiles: Sequence[Tile]) -> None:
-    """Say which values of masks are one class because nobody named them.
+    """Warn about several mask values that all count as building, as none is named.
 
     Args:
-        tiles: Whose labels are masks.
+        tiles: Tiles whose labels are masks.
     """
     masks = {str(tile.labels): None for tile in tiles if tile.classes.any_building}
     values: set[float] = set()
@@ -136,14 +150,15 @@ def warn_of_merged(tiles: Sequence[Tile]) -> None:
         pixels, valid = sample(mask)
         values |= set(np.unique(pixels[0][valid]).tolist()) - {0, IGNORE}
         held = set(np.unique(pixels[0]).tolist())
-        # one of 0 and 255 alone will be refused
+        # masks of only 0 and 255 raise an error later
         if mask.nodata != IGNORE and IGNORE in held and held - {0, IGNORE}:
             undeclared.append(path)
     if undeclared:
         log.warning(
             "the value %d counts as unlabelled, though %s does not declare it as nodata: "
             "if it is a class, name it with --classes",
-            *(IGNORE, undeclared[0]),
+            IGNORE,
+            undeclared[0],
         )
     if len(values) > 1:
         named = [f"{value:g}" for value in sorted(values)]

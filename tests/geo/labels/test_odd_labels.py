@@ -67,8 +67,8 @@ BAD = {
     ),
     "flat": (polygon(at((9, 8), (14, 11), (9, 8), (9, 8))), "has no area"),
     "one point": (polygon([CORNER[0]] * 4), "has no area"),
-    "words": (polygon([["a", "b"]] * 4), "its coordinates are none"),
-    "nothing": ({"type": "Polygon"}, "its coordinates are none"),
+    "words": (polygon([["a", "b"]] * 4), "its coordinates are malformed"),
+    "nothing": ({"type": "Polygon"}, "its coordinates are malformed"),
     "no kind": ({"coordinates": [CORNER]}, "coordinates are not those of a"),
 }
 
@@ -226,7 +226,7 @@ def test_rows_of_bad_wkt_are_left_out(image, tmp_path, house, caplog):
 
 def test_a_file_of_which_nothing_is_readable_is_refused(image, write_geojson):
     path = write_geojson("l.geojson", [polygon(CORNER[:2])] * 2, crs=UTM)
-    with pytest.raises(LabelError, match=r"of 2 features none.*feature 1 \(a ring"):
+    with pytest.raises(LabelError, match=r"none of 2 features.*feature 1 \(a ring"):
         labels_of(image, path)
 
 

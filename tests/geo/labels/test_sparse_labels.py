@@ -189,7 +189,9 @@ def test_points_and_lines_need_a_crs_and_polygons_do_not(write_tiff, tmp_path):
     path = write_layer(
         tmp_path / "p.gpkg", "p", [boxes[0], Point(25, 25)], crs="", **kinds
     )
-    with pytest.raises(LabelError, match="p.gpkg hold points or lines, whose 1 m are"):
+    with pytest.raises(
+        LabelError, match="p.gpkg hold points or lines, and their radius of 1 m"
+    ):
         ids_of(image, path)
 
 
@@ -209,7 +211,7 @@ def test_a_local_crs_in_feet_has_its_own_units(write_tiff, tmp_path):
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [
-        ({}, {}, "have no attribute 'class' .found: none at all., and of sparse"),
+        ({}, {}, "have no attribute 'class' .found: none at all., expected a class"),
         ({"kind": ["1", "0"]}, {}, "attribute 'class' .found: kind.*--class-field"),
         (
             {"class": ["building", "house"]},

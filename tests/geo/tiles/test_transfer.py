@@ -108,7 +108,7 @@ def test_a_server_that_sends_nothing_is_given_up(s3, bucket, target, monkeypatch
     monkeypatch.setattr("geoseg.geo.tiles.transfer.TRIES", 2)
     item = bucket.head("a/x.bin")
     s3.cuts.extend([0] * 100)
-    with pytest.raises(DroppedError, match="the same command goes on"):
+    with pytest.raises(DroppedError, match="the same command continues"):
         fetch(bucket, item, target, pause_s=0)
     assert TRIES >= 3  # outside tests there are some
 
