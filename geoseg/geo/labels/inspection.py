@@ -14,7 +14,7 @@ from geoseg.core.patches import IGNORE
 from geoseg.geo.coordinates.crs import same_crs
 from geoseg.geo.labels.labels import is_vector, read_labels
 from geoseg.geo.labels.layers import read_file
-from geoseg.geo.labels.masks import same_grid
+from geoseg.geo.labels.masks import fits_grid
 from geoseg.geo.labels.vector_inspection import inspect_vector, may_be_classes
 from geoseg.geo.labels.vectors import meeting, read_layer
 from geoseg.geo.rasters.description import PixelWindow, RasterDescription
@@ -171,7 +171,7 @@ def _inside(tiles: Sequence[Tile], grids: Sequence[RasterDescription]) -> int:
 
 
 def _other_grids(near: Sequence[tuple[Tile, RasterDescription]]) -> int:
-    return sum(not same_grid(describe(str(t.labels)), grid) for t, grid in near)
+    return sum(not fits_grid(describe(str(t.labels)), grid) for t, grid in near)
 
 
 def _mask_values(tiles: Sequence[Tile]) -> dict[str, float]:

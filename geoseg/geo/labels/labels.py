@@ -27,8 +27,8 @@ from geoseg.geo.labels.loose_geometries import polygon_parts
 from geoseg.geo.labels.masks import (
     check_mask,
     covers,
+    fits_grid,
     read_mask,
-    same_grid,
     unknown_values,
 )
 from geoseg.geo.labels.vectors import (
@@ -288,7 +288,7 @@ def _meet(
     """
     if not is_vector(tile):
         mask = check_mask(tile, grid)
-        if not same_grid(mask, grid):
+        if not fits_grid(mask, grid):
             resampled.append(str(tile.labels))
         if covers(mask, grid, tile):
             return True, ""

@@ -42,7 +42,7 @@ def check_mask(tile: Tile, grid: RasterDescription) -> RasterDescription:
             f"mask {tile.labels} has {len(mask.band_indexes)} bands and the classes are "
             "colours, expected red, green and blue: give numbers with --classes"
         )
-    if same_grid(mask, grid):
+    if fits_grid(mask, grid):
         return mask
     if mask.crs is None or grid.crs is None:
         raise LabelError(
@@ -52,7 +52,7 @@ def check_mask(tile: Tile, grid: RasterDescription) -> RasterDescription:
     return mask
 
 
-def same_grid(mask: RasterDescription, grid: RasterDescription) -> bool:
+def fits_grid(mask: RasterDescription, grid: RasterDescription) -> bool:
     """Tell whether a mask has the image's grid, or its size and no georeferencing."""
     if (mask.width, mask.height) != (grid.width, grid.height):
         return False
@@ -79,7 +79,7 @@ def read_mask(
         LabelError: As :func:`check_mask`, or if the mask cannot be read.
     """
     mask = check_mask(tile, grid)
-    if same_grid(mask, grid):
+    if fits_grid(mask, grid):
         values, unknown = _read_values(tile, mask, window)
         return _to_classes(tile.classes, values, unknown)
     classes = np.full((window.height, window.width), IGNORE, np.uint8)
@@ -94,7 +94,7 @@ def read_mask(
 
 def covers(mask: RasterDescription, grid: RasterDescription, tile: Tile) -> bool:
     """Tell whether one of 9 x 9 evenly spaced pixels of the tile lies in the mask."""
-    if same_grid(mask, grid):
+    if fits_grid(mask, grid):
         return True
     row, col, height, width = tile.extent(grid)
     rows = np.linspace(row + 0.5, row + height - 0.5, min(height, 9))
