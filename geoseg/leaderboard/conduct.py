@@ -24,7 +24,7 @@ from geoseg.core.run_files import SETTINGS_NAME
 from geoseg.core.stored import StoredError, read_json, typed
 from geoseg.core.words import counted
 from geoseg.geo.formats.role_outlines import adjoining_test, adjoining_words
-from geoseg.geo.labels.labels import check_tells_apart
+from geoseg.geo.labels.labels import check_two_classes
 from geoseg.geo.tiles.roles import Split, tiles_by_role
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.leaderboard.page import Gallery, write_page
@@ -124,7 +124,7 @@ def _check_split(plan: Plan, tiles: list[Tile]) -> Split:
                 f"and {len(split.test)} to test on, expected some of each: give labels "
                 "with --labels, or cut large images with --blocks"
             )
-        check_tells_apart(split.match)
+        check_two_classes(split.match)
     return splits[0]
 
 
@@ -297,7 +297,7 @@ class _Progress:
         """Note a run whose few labelled tiles show one class: its map says nothing."""
         split = split_of(settings, tiles_of(settings))
         try:
-            check_tells_apart(split.match)
+            check_two_classes(split.match)
         except LabelError:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / BLIND_NAME, {"labelled": len(split.match)})

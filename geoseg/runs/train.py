@@ -29,7 +29,7 @@ from geoseg.core.run_files import (
 from geoseg.core.words import counted
 from geoseg.geo.evaluation.matching import match_model
 from geoseg.geo.formats.role_outlines import adjoining_test, write_roles
-from geoseg.geo.labels.labels import check_tells_apart
+from geoseg.geo.labels.labels import check_two_classes
 from geoseg.geo.rasters.open_images import each_opened_once
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.report.figures import curves_figure
@@ -96,7 +96,7 @@ def start(
     tiles = tiles_of(settings)
     say_objective(settings)
     split = split_of(settings, tiles)
-    check_tells_apart(split.match)
+    check_two_classes(split.match)
     check_labelled(settings, split)
     settings = judged_restarts(settings, split)
     if init is not None:

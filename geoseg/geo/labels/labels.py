@@ -248,7 +248,7 @@ def _near(
     return list(zip(x.tolist(), y.tolist(), strict=True))
 
 
-def check_tells_apart(tiles: Sequence[Tile]) -> None:
+def check_two_classes(tiles: Sequence[Tile]) -> None:
     """Raise if the labels of the matching tiles have fewer than two classes.
 
     Labels are read only until two classes have occurred.

@@ -19,7 +19,7 @@ from geoseg.core.errors import LabelError
 from geoseg.geo.labels.labels import (
     check_footprints,
     check_labels,
-    check_tells_apart,
+    check_two_classes,
     read_footprints,
     read_labels,
 )
@@ -285,10 +285,10 @@ def test_tiles_that_show_one_class_alone_are_refused_before_a_training(
     without, shows = (
         Tile(name, image, str(path)) for name, path in (("a", empty), ("b", house))
     )
-    check_tells_apart([])
-    check_tells_apart([without, shows])
+    check_two_classes([])
+    check_two_classes([without, shows])
     with pytest.raises(LabelError, match="2 matching tiles hold nothing but backgr.*-"):
-        check_tells_apart([without, without])
+        check_two_classes([without, without])
 
 
 def test_a_map_without_footprints_may_be_of_any_place(tmp_path, write_tiff):

@@ -9,7 +9,7 @@ from geoseg.core.errors import LabelError
 from geoseg.geo.labels import masks as label_masks
 from geoseg.geo.labels.labels import (
     check_labels,
-    check_tells_apart,
+    check_two_classes,
     read_footprints,
     read_labels,
 )
@@ -199,7 +199,7 @@ def test_what_hides_the_background_is_said_where_building_is_left(
 ):
     tile, _ = read(image, write_tiff)
     with pytest.raises(LabelError, match="nothing but building, so clusters") as error:
-        check_tells_apart([tile])
+        check_two_classes([tile])
     assert said in str(error.value)
     check_labels([tile])
     assert ("nodata" in caplog.text) == (" 0, its nodata" in said)
