@@ -1,4 +1,4 @@
-"""The buildings that are made from objects: outlines with their scores and objects."""
+"""Building outlines with their class, score and first pixel."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,15 +8,14 @@ import numpy.typing as npt
 
 
 class Buildings(NamedTuple):
-    """Buildings as drawn; all arrays ``(N, …)``.
+    """Drawn buildings; all arrays ``(N, …)``.
 
     Attributes:
-        first: ``(N, 2)`` row and column of the first pixel, from the top, then from the
-            left.
+        first: ``(N, 2)`` row and column of the first pixel, ordered by row, then column.
         class_id: 1 to C - 1.
-        score: mean score of the pixels of each, in [0, 1].
+        score: mean score of each building's pixels, in [0, 1].
         outline: polygons in pixel coordinates.
-        is_part: True where it is a part of an object.
+        is_part: True where the building is one part of a split object.
     """
 
     first: npt.NDArray[np.float64]
@@ -32,25 +31,25 @@ def whole(
     score: npt.NDArray[np.float64],
     outline: npt.NDArray[np.object_],
 ) -> Buildings:
-    """Return every object as one building; arguments as in :class:`Buildings`."""
+    """Return each object as one building; arguments as in :class:`Buildings`."""
     return Buildings(
         first, class_id, score, outline, np.zeros(len(outline), dtype=np.bool_)
     )
 
 
 def join(buildings: Sequence[Buildings]) -> Buildings:
-    """Return all buildings of some."""
+    """Concatenate several sets of buildings."""
     return Buildings(
-        np.concatenate([it.first for it in buildings]),
-        np.concatenate([it.class_id for it in buildings]),
-        np.concatenate([it.score for it in buildings]),
-        np.concatenate([it.outline for it in buildings]),
-        np.concatenate([it.is_part for it in buildings]),
+        np.concatenate([each.first for each in buildings]),
+        np.concatenate([each.class_id for each in buildings]),
+        np.concatenate([each.score for each in buildings]),
+        np.concatenate([each.outline for each in buildings]),
+        np.concatenate([each.is_part for each in buildings]),
     )
 
 
 def _take(buildings: Buildings, i: int) -> Buildings:
-    """Return one of some buildings."""
+    """Return building ``i`` alone."""
     one = slice(i, i + 1)
     return Buildings(
         buildings.first[one],

@@ -1,4 +1,4 @@
-"""Objects of class rasters that are complete, with what is known of each."""
+"""Complete objects of class rasters, with their attributes."""
 
 from typing import NamedTuple
 
@@ -12,26 +12,28 @@ _Bools = npt.NDArray[np.bool_]
 
 
 class Complete(NamedTuple):
-    """Complete objects, new ones first, by neighbourhood, from the top, from the left.
+    """Complete objects; all arrays ``(N,)``.
 
-    All arrays are ``(N,)``.
+    Fresh ones come first; then they are ordered by neighbourhood, row and column.
 
     Attributes:
         class_id: 1 to C - 1.
-        pixels: how many each has.
-        score_sum: sum of their scores, in parts of 1 / ``SCORE_UNITS``.
-        row: of the first pixel, from the top, then from the left; ``column`` likewise.
+        pixels: number of pixels of each object.
+        score_sum: sum of their scores, in units of 1 / ``SCORE_UNITS``.
+        row: row of the first pixel in raster order.
+        column: column of that pixel.
         outline: polygons; x = column, y = row, integers, along pixel edges.
-        neighbourhood: ascending from 0; objects that are simplified together have one.
-        shared: True where objects of different classes in it share a wall.
-        fresh: False where objects come at another time, but have a say in the outlines of
-            those near them.
-        near: ``(2, Q)`` places of objects of different neighbourhoods that are near each
-            other; of those that are fresh all.
-        pieces: numbers of the pieces of each object; empty unless asked for.
-        around: numbers of the pieces of others not far from each object, of any
-            neighbourhood; some of them may turn out too small to count. Likewise.
-        runs: the pixels of each; empty unless asked for.
+        neighbourhood: number from 0, ascending; objects with the same one are simplified
+            together.
+        shared: True where objects of the neighbourhood share a wall.
+        fresh: True where the object is to be returned now. Others are returned at another
+            time, but constrain the outlines near them.
+        near: ``(2, Q)`` index pairs of near objects of different neighbourhoods; complete
+            for fresh objects.
+        pieces: piece numbers of each object; empty unless requested.
+        around: piece numbers of other objects around each object, in any neighbourhood;
+            some of these may turn out too small to count. Empty unless requested.
+        runs: pixel runs of each object; empty unless requested.
     """
 
     class_id: _Ints
@@ -50,11 +52,11 @@ class Complete(NamedTuple):
 
     @property
     def score(self) -> npt.NDArray[np.float64]:
-        """Mean score of the pixels of each, in [0, 1]."""
+        """Mean score of each object's pixels, in [0, 1]."""
         return self.score_sum / self.pixels / SCORE_UNITS
 
     def some(self, which: _Bools) -> "Complete":
-        """Return some of them."""
+        """Return the objects where ``which`` is True."""
         number = np.cumsum(which) - 1
         near = self.near[:, which[self.near].all(axis=0)]
         places = np.flatnonzero(which)

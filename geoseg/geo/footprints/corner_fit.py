@@ -1,8 +1,8 @@
-"""Corners of simplified outlines, moved to where their walls meet.
+"""Fitting the corners of simplified outlines.
 
-Simplification picks corners among the points of an outline. Those that lie farthest out
-are noise as often as corners, and a wall between two of them lies off its points. Here each
-wall is the line that fits all its points best, and a corner is where two such lines meet.
+Simplification picks corners among the points of an outline. The outermost points are noise
+as often as corners, so a wall between two of them misses the points between. Here each wall
+is the line that fits all its points best, and a corner is where two such lines meet.
 """
 
 import numpy as np
@@ -14,16 +14,16 @@ _Floats = npt.NDArray[np.float64]
 
 
 def fit_corners(rings: Rings, stays: npt.NDArray[np.bool_], reach: float) -> Rings:
-    """Fit lines to walls by least squares, and move the corners to where they meet.
+    """Fit a line to each wall by least squares; move corners to the intersections.
 
-    The distance is measured at right angles to the wall, and along the outline every
-    stretch counts by its length. A corner stays where it was if it would move farther
-    than ``reach``, such as one between walls that are almost parallel.
+    Distances are perpendicular to the wall and weighted by length along the outline. A
+    corner that would move farther than ``reach`` stays, such as one between almost
+    parallel walls.
 
     Args:
         rings: outlines on the ground.
-        stays: ``(M,)``, which of their points are corners; the first of each ring is.
-        reach: farthest move of a corner, in units of the points.
+        stays: ``(M,)``, True where a point is a corner; each ring's first point is one.
+        reach: largest move of a corner, in the units of the points.
 
     Returns:
         Rings of the corners alone.
@@ -35,17 +35,17 @@ def fit_corners(rings: Rings, stays: npt.NDArray[np.bool_], reach: float) -> Rin
         place = _cross(middle - before, along) / _cross(arriving, along)
         met = before + place[:, None] * arriving
     moved = met - corners.points
-    # Of walls that are parallel nothing is known: no comparison with NaN holds.
+    # Parallel walls have no intersection: NaN compares False, so the corner stays.
     near = (moved**2).sum(axis=1) <= reach**2
     points = np.where(near[:, None], met, corners.points)
     return Rings(points, corners.starts, corners.polygon_ends)
 
 
 def _walls(rings: Rings, stays: npt.NDArray[np.bool_]) -> tuple[_Floats, _Floats]:
-    """Return the middle and the direction of the best line from each corner on."""
+    """Return the centre and the direction of the best line from each corner to the next."""
     corner = np.flatnonzero(stays)
     count = np.diff(corner, append=len(stays))
-    # From the corner on: moments of far points would lose their digits.
+    # Relative to the corner: moments about a far origin would lose digits.
     x, y = (
         values - np.repeat(values[corner], count) for values in _columns(rings.points)
     )
@@ -58,7 +58,7 @@ def _walls(rings: Rings, stays: npt.NDArray[np.bool_]) -> tuple[_Floats, _Floats
 
     total = np.add.reduceat(length, corner)
     cx, cy = mean(mx), mean(my)
-    # A stretch of an outline has moments of its own, around its middle: 1 / 12.
+    # The second moment of an edge about its own centre is length² / 12.
     xx = mean(mx * mx + dx * dx / 12) - cx * cx
     yy = mean(my * my + dy * dy / 12) - cy * cy
     xy = mean(mx * my + dx * dy / 12) - cx * cy
@@ -69,7 +69,7 @@ def _walls(rings: Rings, stays: npt.NDArray[np.bool_]) -> tuple[_Floats, _Floats
 
 
 def _columns(points: _Floats) -> _Floats:
-    """Return x and y, each in one piece of memory: several times as fast to read."""
+    """Return x and y, each contiguous in memory, which is several times as fast to read."""
     return np.ascontiguousarray(points.T)
 
 

@@ -1,10 +1,10 @@
-"""When objects of a raster that comes in strips may be drawn, and which of them together.
+"""Neighbourhoods of objects: which are drawn together, and when they are complete.
 
-Objects near each other make up a neighbourhood, which is simplified together where that is
-needed, so it has to be complete. In a noisy map a neighbourhood has no end: of one that
-is longer than :data:`LONG` rows, each object is drawn by itself, and with it those alone
-that it shares a wall with. It waits for those near it, whose outlines decide whether its
-own stays. How long a neighbourhood is, and what is near, the strips do not change.
+Objects near each other form a neighbourhood, which is simplified together where needed, so
+it has to be complete. In a noisy map a neighbourhood may never end. In one longer than
+:data:`LONG` rows, an object is therefore drawn together only with those that it shares a
+wall with. It waits for the objects near it, whose outlines decide whether its own is kept.
+The result does not depend on the height of the strips.
 """
 
 from typing import NamedTuple
@@ -15,16 +15,16 @@ import numpy.typing as npt
 _Ints = npt.NDArray[np.int64]
 _Bools = npt.NDArray[np.bool_]
 
-#: Neighbourhoods of more rows are drawn object by object.
+#: Neighbourhoods with more rows are drawn object by object.
 LONG = 512
 
 
 class Known(NamedTuple):
-    """What is known of objects; all arrays ``(K,)``.
+    """State of the objects seen so far; all arrays ``(K,)``.
 
     Attributes:
-        large: True where one has as many pixels as counts.
-        unfinished: True where it may go on below.
+        large: True where the object has at least the minimum number of pixels.
+        unfinished: True where it may continue in the next strip.
         top: its first row.
         bottom: one past its last row so far.
         long: True where its neighbourhood is known to be long.
@@ -40,10 +40,10 @@ class Known(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Objects that are near each other; all arrays ``(Q,)``.
+    """Pairs of near objects; all arrays ``(Q,)``.
 
     Attributes:
-        first: numbers of objects.
+        first: indices of objects.
         second: likewise.
         wall: True where the two share a wall.
     """
@@ -53,26 +53,26 @@ class Links(NamedTuple):
     wall: _Bools
 
     def take(self, which: _Bools) -> "Links":
-        """Return some of them."""
+        """Return the links where ``which`` is True."""
         return Links(self.first[which], self.second[which], self.wall[which])
 
     def beside(self, these: _Bools) -> _Bools:
         """Tell which of ``(K,)`` objects are near one of these."""
-        found = np.zeros(len(these), dtype=np.bool_)
-        found[self.second[these[self.first]]] = True
-        found[self.first[these[self.second]]] = True
-        return found
+        near = np.zeros(len(these), dtype=np.bool_)
+        near[self.second[these[self.first]]] = True
+        near[self.first[these[self.second]]] = True
+        return near
 
 
 class Settled(NamedTuple):
-    """What becomes of objects; all arrays ``(K,)``.
+    """Decisions on objects; all arrays ``(K,)``.
 
     Attributes:
-        group: number of what is simplified together.
-        ready: True where one may be drawn now.
-        beside: True where one was, or will be, but its outline decides on a ready one.
+        group: number shared by objects that are simplified together.
+        ready: True where the object is drawn now.
+        beside: True where it is drawn at another time, but constrains a ready one.
         long: True where its neighbourhood is known to be long.
-        keep: True where one is still needed.
+        keep: True where it is still needed.
     """
 
     group: _Ints
@@ -83,11 +83,11 @@ class Settled(NamedTuple):
 
 
 def settle(known: Known, links: Links) -> Settled:
-    """Find which objects may be drawn, now that a strip has come, or none will.
+    """Decide which objects to draw after a strip, or after the last one.
 
     Args:
-        known: of all objects.
-        links: between those; of what is small for good they count nothing.
+        known: state of all objects.
+        links: between them; links of finished objects that are too small are ignored.
     """
     counts = known.large | known.unfinished
     links = links.take(counts[links.first] & counts[links.second])
@@ -96,39 +96,39 @@ def settle(known: Known, links: Links) -> Settled:
     wall = links.take(links.wall)
     unit = components(len(counts), wall.first, wall.second)
 
-    short = known.large & ~long & ~_spread(known.unfinished, near)
-    goes_on = _spread(known.unfinished, unit)
-    waits = _spread(goes_on | links.beside(goes_on), unit)
+    short = known.large & ~long & ~_same_label(known.unfinished, near)
+    goes_on = _same_label(known.unfinished, unit)
+    waits = _same_label(goes_on | links.beside(goes_on), unit)
     alone = known.large & long & ~waits & ~known.given
     given = known.given | alone
     left = counts & ~given & ~short
-    beside = known.large & long & ~alone & _spread(links.beside(alone), unit)
-    needed = given & _spread(links.beside(left), unit)
+    beside = known.large & long & ~alone & _same_label(links.beside(alone), unit)
+    needed = given & _same_label(links.beside(left), unit)
     group = np.where(long, unit, len(counts) + near)
     return Settled(group, short | alone, beside, long, left | needed)
 
 
 def _long(known: Known, links: Links) -> _Bools:
-    """Tell which objects are in a neighbourhood that is long already."""
-    # What is small so far may have no part in it.
+    """Tell which objects are in a neighbourhood that is already long."""
+    # Objects below the minimum so far may turn out not to count.
     links = links.take(known.large[links.first] & known.large[links.second])
     near = components(len(known.long), links.first, links.second)
     count = int(near.max(initial=-1)) + 1
     top, bottom = np.full(count, 2**62), np.zeros(count, dtype=np.int64)
     np.minimum.at(top, near, known.top)
     np.maximum.at(bottom, near, known.bottom)
-    return np.asarray(_spread(known.long, near) | (bottom - top > LONG)[near])
+    return np.asarray(_same_label(known.long, near) | (bottom - top > LONG)[near])
 
 
-def _spread(these: _Bools, label: _Ints) -> _Bools:
-    """Tell which things have the label of one of these."""
-    found = np.zeros(len(these), dtype=np.bool_)
-    found[label[these]] = True
-    return np.asarray(found[label])
+def _same_label(these: _Bools, label: _Ints) -> _Bools:
+    """Tell which objects have the same label as one of these."""
+    marked = np.zeros(len(these), dtype=np.bool_)
+    marked[label[these]] = True
+    return np.asarray(marked[label])
 
 
 def components(count: int, first: _Ints, second: _Ints) -> _Ints:
-    """Number the connected components of ``count`` things, linked in pairs."""
+    """Return the connected component of each of ``count`` nodes, linked in pairs."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

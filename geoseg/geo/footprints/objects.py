@@ -1,7 +1,7 @@
-"""Objects of class rasters, followed from strip to strip.
+"""Objects of class rasters, tracked from strip to strip.
 
-Objects are 4-connected pixels of one class. They are kept as runs of pixels until they
-are complete, and only then outlined: the same objects come out of 1 strip or of N.
+An object is a 4-connected set of pixels of one class. It is kept as runs of pixels until it
+is complete and only then outlined, so 1 strip and N strips give the same objects.
 """
 
 from typing import NamedTuple
@@ -30,41 +30,40 @@ from geoseg.geo.footprints.pixel_runs import (
 from geoseg.geo.footprints.tracing import trace
 from geoseg.geo.rasters.strips import ClassStrip
 
-#: Objects at most so many pixels apart are neighbours (2: a gap of one pixel), unless more
-#: is said.
+#: Objects at most so many pixels apart are neighbours by default (2: a gap of one pixel).
 REACH = 2
 
 _Ints = npt.NDArray[np.int64]
 _Bools = npt.NDArray[np.bool_]
 
-# How near two objects are to each other.
+# Kinds of pairs, by distance.
 _WALL, _NEAR, _AROUND = range(3)
-# Row and column of a pixel in one number, by which pixels are in order.
+# Row and column of a pixel in one number that sorts in raster order.
 _ROW = 2**32
 
 
 class _Objects(NamedTuple):
-    """What is known of objects; all arrays ``(K,)``."""
+    """Attributes of objects; all arrays ``(K,)``."""
 
     class_id: _Ints
     pixels: _Ints
     score_sum: _Ints
     first: _Ints  # pixel: row * _ROW + column
     bottom: _Ints  # one past the last row
-    piece: _Ints  # number of one of the pieces
-    long: _Ints  # 1 where the neighbourhood is known to be long
+    piece: _Ints  # number of one of its pieces
+    long: _Ints  # 1 where its neighbourhood is known to be long
     given: _Ints  # 1 where it was returned
 
 
 class _Pieces(NamedTuple):
-    """What an object has of a strip; all arrays ``(P,)``."""
+    """Parts of objects within one strip; all arrays ``(P,)``."""
 
     number: _Ints  # ascending; never changes
     owner: _Ints  # the object
 
 
 class _Pairs(NamedTuple):
-    """Pieces of objects that are not far from each other; all arrays ``(Q,)``."""
+    """Pairs of pieces that are near each other; all arrays ``(Q,)``."""
 
     first: _Ints  # numbers of pieces
     second: _Ints
@@ -79,10 +78,10 @@ def _none() -> _Ints:
 
 
 class SeamMerger:
-    """Take strips from top to bottom and give back what is complete.
+    """Merge objects across the seams of strips, and return the complete ones.
 
-    Only objects that touch the last rows seen, and those that have to be drawn together
-    with them or are needed for that, are kept.
+    Memory holds only the objects that touch the last rows seen, those to be drawn together
+    with them, and those needed for that.
     """
 
     def __init__(
@@ -96,10 +95,10 @@ class SeamMerger:
         """Start at the top.
 
         Args:
-            min_pixels: objects of fewer pixels are left out.
-            around: up to how many pixels apart objects know of each other.
-            reach: objects at most so many pixels apart are neighbours.
-            with_runs: return the pixels of objects, too, with their scores.
+            min_pixels: objects with fewer pixels are left out.
+            around: largest distance in pixels at which others are listed in ``around``.
+            reach: largest distance in pixels between neighbours.
+            with_runs: return also the pixel runs of objects, with their scores.
         """
         self._min_pixels = min_pixels
         self._near = reach
@@ -108,7 +107,7 @@ class SeamMerger:
         self._runs = PixelRuns(*(_none() for _ in PixelRuns._fields))
         self._owner = _none()  # of each run
         self._with_runs = with_runs
-        self._sums = _none()  # of the scores of each run, if they are to be returned
+        self._sums = _none()  # of the scores of each run, if runs are returned
         self._levels = np.zeros(0, dtype=np.uint8)  # of their pixels, likewise
         self._objects = _Objects(*(_none() for _ in _Objects._fields))
         self._pieces = _Pieces(_none(), _none())
@@ -118,16 +117,16 @@ class SeamMerger:
 
     @property
     def open_top(self) -> float:
-        """First row of what may go on below; infinite where nothing may."""
+        """First row of all objects not returned yet; infinite if there are none."""
         first = self._objects.first[self._objects.given == 0]
         return float(first.min() // _ROW) if len(first) else np.inf
 
     def is_open(self, number: int) -> bool:
-        """Tell whether a piece belongs to something that may go on."""
+        """Tell whether a piece belongs to an object not returned yet."""
         return number in self._open
 
     def feed(self, strip: ClassStrip) -> Complete:
-        """Take the next strip; return what it completed."""
+        """Add the next strip; return the objects that it completed."""
         end = strip.row + len(strip.classes)
         tail = np.flatnonzero(self._runs.row >= strip.row - self._reach)
         old = len(self._objects.class_id)
@@ -144,11 +143,11 @@ class SeamMerger:
         return self._close(self._objects.bottom > end - self._reach)
 
     def finish(self) -> Complete:
-        """Return what was still open: there are no more strips."""
+        """Return the remaining objects after the last strip."""
         return self._close(np.zeros(len(self._objects.class_id), dtype=np.bool_))
 
     def _extend(self, runs: PixelRuns, sums: _Ints, label: _Ints) -> None:
-        """Let new runs become parts of objects, as they are labelled after the old ones."""
+        """Add new runs to objects; ``label`` holds the old objects, then the runs."""
         old = self._objects
         fresh = label[len(old.class_id) :]
         count = int(label.max(initial=-1)) + 1
@@ -176,9 +175,9 @@ class SeamMerger:
         self._owner = np.append(label[self._owner], fresh)
 
     def _pair(self, recent: PixelRuns, owner: _Ints, tail: int, end: int) -> None:
-        """Note which objects are near each other, as far as new runs tell."""
+        """Record the pairs of near objects that the new runs show."""
         objects = self._objects
-        # What touches a seam may be part of something large.
+        # An object that touches the seam may still grow.
         counts = (objects.pixels >= self._min_pixels) | (objects.bottom == end)
         use = counts[owner]
         known = int(np.count_nonzero(use[:tail]))
@@ -191,15 +190,15 @@ class SeamMerger:
                 fresh
             ]
             low, high = np.minimum(first, second), np.maximum(first, second)
-            # Three numbers in one, which is much faster to make distinct than rows.
+            # Three numbers in one: np.unique is much faster on it than on rows.
             keys.append((low * len(counts) + high) * 3 + kind)
         pair, kind = np.divmod(np.unique(np.concatenate(keys)), 3)
         first, second = np.divmod(pair, max(len(counts), 1))
-        found = _Pairs(objects.piece[first], objects.piece[second], kind)
-        self._pairs = _Pairs(*map(np.append, self._pairs, found))
+        new = _Pairs(objects.piece[first], objects.piece[second], kind)
+        self._pairs = _Pairs(*map(np.append, self._pairs, new))
 
     def _close(self, unfinished: _Bools) -> Complete:
-        """Take out the objects that need not wait."""
+        """Remove and return the objects that are ready."""
         links = self._links()
         objects = self._objects
         known = Known(
@@ -220,7 +219,7 @@ class SeamMerger:
         return complete
 
     def _links(self) -> Links:
-        """Return which of the objects that are kept are neighbours."""
+        """Return the links between neighbours among the kept objects."""
         first, second = self._owners(self._pairs.first), self._owners(
             self._pairs.second
         )
@@ -229,7 +228,7 @@ class SeamMerger:
         return links.take(use & (first != second))
 
     def _keep(self, which: _Bools) -> None:
-        """Forget all objects but some."""
+        """Forget all objects but those where ``which`` is True."""
         number = np.cumsum(which) - 1
         keep = which[self._owner]
         if self._with_runs:
@@ -251,16 +250,16 @@ class SeamMerger:
         self._open = frozenset(waiting.tolist())
 
     def _owners(self, pieces: _Ints) -> _Ints:
-        """Return the objects of pieces; -1 where they are not open any more."""
+        """Return the objects of pieces; -1 where they are no longer kept."""
         if not len(self._pieces.number):
             return np.full(len(pieces), -1)
         place = np.searchsorted(self._pieces.number, pieces)
         place = np.minimum(place, len(self._pieces.number) - 1)
-        found = self._pieces.number[place] == pieces
-        return np.where(found, self._pieces.owner[place], -1)
+        known = self._pieces.number[place] == pieces
+        return np.where(known, self._pieces.owner[place], -1)
 
     def _complete(self, settled: Settled, links: Links) -> Complete:
-        """Outline objects that are ready, and those beside them."""
+        """Outline the ready objects and those beside them."""
         ready, group = settled.ready, settled.group
         which = np.flatnonzero(ready | settled.beside)
         order = np.lexsort((self._objects.first[which], group[which], ~ready[which]))
@@ -295,7 +294,7 @@ class SeamMerger:
     def _outlines(
         self, place: _Ints
     ) -> tuple[npt.NDArray[np.object_], list[ScoredRuns]]:
-        """Outline the objects that have a place, in the order of the places."""
+        """Outline the objects whose place is not negative, in the order of places."""
         places = place[self._owner]
         runs = np.flatnonzero(places >= 0)
         runs = runs[np.argsort(places[runs], kind="stable")]
@@ -315,7 +314,7 @@ class SeamMerger:
         ]
 
     def _surroundings(self, which: _Ints) -> tuple[list[set[int]], list[set[int]]]:
-        """Return the pieces of objects, and pieces of those around them."""
+        """Return the pieces of each object and the pieces around it."""
         if not self._all_around:
             return [], []
         pieces: dict[int, set[int]] = {owner: set() for owner in which.tolist()}
@@ -345,7 +344,7 @@ class SeamMerger:
 def _gather(
     how: np.ufunc, start: int, label: _Ints, old: _Ints, new: _Ints, count: int
 ) -> _Ints:
-    """Put values of old objects and of runs together for every new object."""
+    """Reduce the values of old objects and of runs to one value for each label."""
     result = np.full(count, start, dtype=np.int64)
     how.at(result, label, np.append(old, new))
     return result

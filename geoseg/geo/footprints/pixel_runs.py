@@ -1,6 +1,6 @@
-"""Runs: neighbouring pixels of one class in a row, of which all objects are made.
+"""Runs: adjacent pixels of one class in a row, the parts of all objects.
 
-There are a hundred times fewer of them than pixels, and NumPy handles them all at once.
+There are a hundred times fewer runs than pixels, and NumPy handles them all at once.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from geoseg.core.patches import IGNORE
 from geoseg.geo.rasters.strips import ClassStrip
 
-#: Scores are summed up as multiples of the precision of float32 below 1.
+#: Scores are summed as integers in units of float32's precision below 1.
 SCORE_UNITS = 2**24
 
-#: Scores of single pixels are kept in a byte, as multiples of one part in so many.
+#: Scores of single pixels are stored in a byte, in units of 1 / 255.
 SCORE_LEVELS = 255
 
 _Ints = npt.NDArray[np.int64]
@@ -27,7 +27,7 @@ class PixelRuns(NamedTuple):
     """Runs in the order of rows, then of columns; all arrays ``(M,)``.
 
     Attributes:
-        row: of the raster.
+        row: row in the raster.
         start: first column.
         stop: one past the last column.
         class_id: 1 to C - 1.
@@ -40,11 +40,11 @@ class PixelRuns(NamedTuple):
 
     @property
     def length(self) -> _Ints:
-        """Pixels of each."""
+        """Number of pixels of each run."""
         return self.stop - self.start
 
     def take(self, which: _Ints | _Bools) -> "PixelRuns":
-        """Return some of them."""
+        """Return the runs at ``which``."""
         return PixelRuns(*(values[which] for values in self))
 
 
@@ -53,8 +53,8 @@ class ScoredRuns(NamedTuple):
 
     Attributes:
         runs: in order.
-        score_sum: ``(M,)`` sums of their scores in parts of 1 / ``SCORE_UNITS``.
-        levels: ``(P,)`` score of each pixel, run by run, in parts of 1 / ``SCORE_LEVELS``.
+        score_sum: ``(M,)`` sums of their scores in units of 1 / ``SCORE_UNITS``.
+        levels: ``(P,)`` score of each pixel, run by run, in units of 1 / ``SCORE_LEVELS``.
     """
 
     runs: PixelRuns
@@ -63,7 +63,7 @@ class ScoredRuns(NamedTuple):
 
 
 def join_runs(above: PixelRuns, below: PixelRuns) -> PixelRuns:
-    """Put runs of further rows below others."""
+    """Append the runs of later rows."""
     return PixelRuns(*map(np.append, above, below))
 
 
@@ -71,7 +71,7 @@ def runs_of(strip: ClassStrip) -> tuple[PixelRuns, _Ints]:
     """Find the runs of a strip.
 
     Returns:
-        The runs, and the sum of the scores of each in parts of 1 / ``SCORE_UNITS``.
+        The runs, and the sum of each one's scores in units of 1 / ``SCORE_UNITS``.
     """
     classes = np.ascontiguousarray(strip.classes)
     height, width = classes.shape
@@ -90,18 +90,18 @@ def runs_of(strip: ClassStrip) -> tuple[PixelRuns, _Ints]:
 
 
 def _score_sums(strip: ClassStrip, first: _Ints, length: _Ints) -> _Ints:
-    """Sum up scores as integers, which give the same sum in whatever order."""
+    """Sum the scores of each run as integers, so that order does not change the sum."""
     if not len(first):
         return np.zeros(0, dtype=np.int64)
     inside = (strip.classes > 0) & (strip.classes < IGNORE)
     units = strip.score[inside] * np.float64(SCORE_UNITS)
     np.rint(units, out=units)
-    # Of one run there are too few for a sum that float64 does not hold exactly.
+    # A run is too short for a sum that float64 cannot hold exactly.
     return np.add.reduceat(units, np.cumsum(length) - length).astype(np.int64)
 
 
 def levels_of(strip: ClassStrip) -> _Levels:
-    """Return the scores of the pixels of a strip's runs, as :class:`ScoredRuns` has them."""
+    """Return the scores of the pixels in a strip's runs, as in :class:`ScoredRuns`."""
     inside = (strip.classes > 0) & (strip.classes < IGNORE)
     levels = strip.score[inside] * np.float32(SCORE_LEVELS)
     np.rint(levels, out=levels)
@@ -109,11 +109,11 @@ def levels_of(strip: ClassStrip) -> _Levels:
 
 
 def pixels_of(length: _Ints, which: _Ints) -> _Ints:
-    """Return the places of the pixels of some runs among those of all.
+    """Return the indices of some runs' pixels among the pixels of all runs.
 
     Args:
-        length: ``(M,)`` pixels of every run.
-        which: ``(K,)`` numbers of runs.
+        length: ``(M,)`` number of pixels of every run.
+        which: ``(K,)`` indices of runs.
     """
     ends = np.cumsum(length[which])
     shift = (np.cumsum(length) - length)[which] - (ends - length[which])
@@ -121,7 +121,7 @@ def pixels_of(length: _Ints, which: _Ints) -> _Ints:
 
 
 def meeting(runs: PixelRuns) -> tuple[_Ints, _Ints]:
-    """Return pairs of runs of one class that share an edge, upper ones first."""
+    """Return pairs of runs of the same class that share an edge, the upper run first."""
     upper, lower = _within(runs, down=1, reach=0)
     same = runs.class_id[upper] == runs.class_id[lower]
     return upper[same], lower[same]
@@ -130,16 +130,16 @@ def meeting(runs: PixelRuns) -> tuple[_Ints, _Ints]:
 def near(
     runs: PixelRuns, owner: _Ints, reach: int
 ) -> Iterator[tuple[_Ints, _Ints, _Ints]]:
-    """Yield pairs of runs of different owners that are not far apart.
+    """Yield pairs of near runs of different owners.
 
     Args:
         runs: of any rows.
-        owner: ``(M,)`` number of what each run belongs to.
-        reach: how many pixels apart at most; the larger one of the distances in rows
-            and in columns counts.
+        owner: ``(M,)`` number of the object that each run belongs to.
+        reach: largest distance in pixels; the larger of the distances in rows and in
+            columns counts.
 
     Yields:
-        First runs, second ones, and how far apart they are: 0 if they share an edge.
+        First runs, second runs, and their distance in pixels: 0 if they share an edge.
     """
     for down in range(reach + 1):
         first, second = _within(runs, down=down, reach=reach)
@@ -154,14 +154,14 @@ def near(
 
 
 def _within(runs: PixelRuns, *, down: int, reach: int) -> tuple[_Ints, _Ints]:
-    """Return pairs of runs, the second so many rows below the first.
+    """Return pairs of runs, the second ``down`` rows below the first.
 
     Their columns are at most ``reach`` apart (1: they meet at a corner; 0: they share a
-    column). In the same row the second one is to the right.
+    column). In the same row the second run is to the right.
     """
     if not len(runs.row):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    # One number for row and column; rows are so wide that none reaches into another.
+    # Row and column in one number; the width leaves room for ``reach`` between rows.
     wide = runs.stop.max() + 2 * reach + 2
     starts, stops = runs.row * wide + runs.start, runs.row * wide + runs.stop
     below = down * wide

@@ -1,4 +1,4 @@
-"""Polygons side by side that have the same corners along their shared walls."""
+"""Common corners along the walls that adjacent polygons share."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +11,11 @@ _Floats = npt.NDArray[np.float64]
 def share_corners(
     polygons: npt.NDArray[np.object_], near: float
 ) -> npt.NDArray[np.object_]:
-    """Give polygons the corners of their neighbours that lie on their walls.
+    """Insert into each polygon the corners of its neighbours that lie on its walls.
 
     Args:
-        polygons: whose interiors do not meet.
-        near: a corner so near a wall lies on it.
+        polygons: with disjoint interiors.
+        near: largest distance at which a corner lies on a wall.
 
     Returns:
         The same polygons; those that share a part of a wall share its corners.
@@ -24,14 +24,14 @@ def share_corners(
     around = shapely.bounds(polygons) + (-near, -near, near, near)
     tree = shapely.STRtree(shapely.points(points))
     polygon, point = tree.query(shapely.box(*around.T))
-    found = np.empty(len(polygons), dtype=object)
-    for i, it in enumerate(polygons):
-        found[i] = with_corners(it, points[point[polygon == i]], near)
-    return found
+    result = np.empty(len(polygons), dtype=object)
+    for i, single in enumerate(polygons):
+        result[i] = with_corners(single, points[point[polygon == i]], near)
+    return result
 
 
 def with_corners(polygon: Polygon, points: _Floats, near: float) -> Polygon:
-    """Make corners of those of ``(M, 2)`` points that are on the walls of a polygon."""
+    """Insert as corners those of ``(M, 2)`` points that lie on the polygon's walls."""
     kind, corners, (ring_ends, polygon_ends) = shapely.to_ragged_array([polygon])
     begin = np.delete(np.arange(len(corners)), ring_ends[1:] - 1)
     ring = np.searchsorted(ring_ends, begin, side="right")
@@ -39,7 +39,7 @@ def with_corners(polygon: Polygon, points: _Floats, near: float) -> Polygon:
     point, wall = shapely.STRtree(shapely.linestrings(walls)).query(
         shapely.points(points), predicate="dwithin", distance=near
     )
-    # On two walls of a ring is who is next to a corner, or is one already.
+    # A point at or near an existing corner lies on two walls of a ring: insert it once.
     known = (walls[wall] == points[point][:, None]).all(axis=2).any(axis=1)
     place = point * len(ring_ends) + ring[wall]
     there = place[known]
@@ -50,5 +50,4 @@ def with_corners(polygon: Polygon, points: _Floats, near: float) -> Polygon:
     at = begin[wall[order]] + 1
     corners = np.insert(corners, at, new[order], axis=0)
     ring_ends = ring_ends + np.searchsorted(at, ring_ends)
-    found = shapely.from_ragged_array(kind, corners, (ring_ends, polygon_ends))
-    return found[0]
+    return shapely.from_ragged_array(kind, corners, (ring_ends, polygon_ends))[0]

@@ -1,7 +1,7 @@
-"""From pixel outlines to outlines a cartographer would draw.
+"""Simplification of outlines along pixel edges.
 
-Everything happens in pixel coordinates, where shared corners are equal numbers; metres
-come in as the 2×2 matrix of the raster's centre.
+Computed in pixel coordinates, where shared corners are equal numbers; metres enter as the
+2×2 matrix of the raster's centre.
 """
 
 from typing import NamedTuple
@@ -19,14 +19,14 @@ from geoseg.geo.footprints.tracing import closing
 _Points = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
 
-#: Steps up to this length (pixels) between two opposite turns are staircase.
+#: Steps up to this length (pixels) between two opposite turns belong to a staircase.
 STEP = 1.0
 
-#: Depth of what stands for the world beyond the image (pixels): more than is ever
-#: simplified away.
+#: Depth (pixels) of the rectangles that stand for the ground beyond the image; too deep
+#: to be simplified away.
 _FAR = 1000.0
 
-#: Corners that moved lie on whole parts of a pixel: rounding errors change nothing.
+#: Moved corners are rounded to this fraction of a pixel, so rounding errors vanish.
 _PARTS = 1024
 
 
@@ -62,7 +62,7 @@ def small_holes(
 
 
 def _small_holes(rings: Rings, min_area: float) -> npt.NDArray[np.bool_]:
-    """Tell which rings are holes smaller than ``min_area``."""
+    """Tell which rings are holes smaller than ``min_area`` (square pixels)."""
     small = _areas(rings) < min_area
     small[rings.polygon_ends[:-1]] = False
     return small
@@ -71,9 +71,9 @@ def _small_holes(rings: Rings, min_area: float) -> npt.NDArray[np.bool_]:
 def soften(
     outlines: npt.NDArray[np.object_], extent: Extent
 ) -> npt.NDArray[np.object_]:
-    """Replace every step of one pixel between two opposite turns by its middle.
+    """Replace every step of one pixel between two opposite turns by its midpoint.
 
-    What a sloping wall leaves out, it takes in. Rings start at a corner.
+    A sloping wall keeps its area. Rings start at a corner.
 
     Args:
         outlines: polygons in pixel coordinates, without points within their edges.
@@ -90,12 +90,11 @@ def smooth_alone(
 ) -> npt.NDArray[np.object_]:
     """Simplify polygons one by one.
 
-    First every step of one pixel between two opposite turns gives way to its middle:
-    a sloping wall, drawn as a staircase, becomes a straight line that leaves as much
-    area out as it takes in. Corners (two turns the same way) are not touched. Then
-    points closer than the tolerance to the wall are dropped (Douglas-Peucker), and the
-    corners that are left move to where the walls meet that fit all points best. Points on
-    the image's border stay where they are: a building goes on beyond it.
+    First, every step of one pixel between two opposite turns is replaced by its midpoint:
+    a sloping wall, drawn as a staircase, becomes a straight line that keeps the area.
+    Corners (two turns the same way) stay. Then points within the tolerance of the wall
+    are dropped (Douglas-Peucker), and the remaining corners move to where the best-fitting
+    walls meet. Points on the image's border stay, as a building may continue beyond it.
 
     Args:
         outlines: polygons in pixel coordinates, without points within their edges.
@@ -104,12 +103,12 @@ def smooth_alone(
         extent: of the image.
 
     Returns:
-        Valid polygons; where smoothing would make one invalid, it is left as it was.
+        Valid polygons; one that smoothing would make invalid keeps its outline.
     """
     if tolerance_m <= 0 or not len(outlines):
         return outlines
     how = metres, tolerance_m, extent
-    return each_or_before(lambda it: _smooth(outlines[it], *how), outlines)
+    return each_or_before(lambda part: _smooth(outlines[part], *how), outlines)
 
 
 def _smooth(
@@ -127,7 +126,9 @@ def _smooth(
         border = _at_border(outlines[broken], extent)
         inside = broken[~border]
         whole = build(cut.some(np.isin(cut.polygon, inside)))
-        smooth[inside] = [_simplify_carefully(it, metres, tolerance_m) for it in whole]
+        smooth[inside] = [
+            _simplify_carefully(outline, metres, tolerance_m) for outline in whole
+        ]
         smooth[broken[border]] = outlines[broken[border]]
     return smooth
 
@@ -138,7 +139,7 @@ def smooth_together(
     tolerance_m: float,
     extent: Extent,
 ) -> npt.NDArray[np.object_]:
-    """Simplify polygons that share walls, so that they go on sharing them.
+    """Simplify polygons together, so that shared walls stay shared.
 
     Visvalingam-Whyatt on the common edges: its criterion, the area of triangles, is the
     same in pixels as in metres but for one factor. Points on the image's border stay.
@@ -147,7 +148,7 @@ def smooth_together(
         outlines: polygons in pixel coordinates, without points within their edges, that
             do not overlap.
         metres: ``(2, 2)``, metres east and north per column and row.
-        tolerance_m: square root of the area of the triangles that go.
+        tolerance_m: square root of the area of the triangles that are removed.
         extent: of the image.
 
     Returns:
@@ -168,7 +169,7 @@ def smooth_together(
 
 
 def _areas(rings: Rings) -> _Points:
-    """Areas of rings in pixel coordinates; whole numbers, so the sums are exact."""
+    """Return the areas of rings with integer coordinates; the sums are exact."""
     x, y = rings.points[:, 0], rings.points[:, 1]
     twice = np.add.reduceat(
         x * rings.leaving[:, 1] - y * rings.leaving[:, 0], rings.starts[:-1]
@@ -177,14 +178,14 @@ def _areas(rings: Rings) -> _Points:
 
 
 def _turn(rings: Rings) -> _Points:
-    """Sign of the turn at every point: 0 straight on, +1 and -1 the two sides."""
+    """Return the sign of the turn at every point: 0 straight on, +1 and -1 the sides."""
     leaving, arriving = rings.leaving, rings.before(rings.leaving)
     cross = arriving[:, 0] * leaving[:, 1] - arriving[:, 1] * leaving[:, 0]
     return np.sign(cross)
 
 
 def _cut_steps(rings: Rings, extent: Extent) -> Rings:
-    """Replace every short edge between opposite turns by its middle."""
+    """Replace every short edge between opposite turns by its midpoint."""
     turn = _turn(rings)
     short = np.abs(rings.leaving[:, 0]) + np.abs(rings.leaving[:, 1]) <= STEP
     fixed = on_border(rings.points, extent)
@@ -195,14 +196,14 @@ def _cut_steps(rings: Rings, extent: Extent) -> Rings:
 
 
 def _from_corner(rings: Rings, fixed: npt.NDArray[np.bool_] | None = None) -> Rings:
-    """Start every ring at its point farthest from the middle, surely a corner.
+    """Start every ring at its point farthest from the centroid, which is a corner.
 
     The first point of a ring is never dropped, so it should not lie within a wall. Rings
-    that have points among the ``(M,)`` fixed ones start at the first of these.
+    with points among the ``(M,)`` fixed ones start at the first of these.
     """
     starts = rings.starts[:-1]
     middle = np.add.reduceat(rings.points, starts) / rings.length[:, None]
-    # Sums of squares in whole parts of a millionth: ties (a rectangle has four) are ties.
+    # Squared distances are rounded to 1e-6, so that ties (a rectangle has four) are equal.
     x, y = (rings.points - np.take(middle, rings.ring, axis=0)).T
     distance = np.round(x * x + y * y, 6)
     if fixed is not None:
@@ -225,8 +226,8 @@ def _drop_points(
     tolerance_m: float,
     extent: Extent,
 ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
-    """Drop points of rings, fit the others; tell where that leaves a valid polygon."""
-    # Lengths are those of the ground: pixels need not be square.
+    """Drop points of rings and fit the others; tell which polygons are then valid."""
+    # Lengths are measured on the ground, as pixels need not be square.
     ground, back = rings.move(metres), np.linalg.inv(metres).astype(np.float64)
     fixed = on_border(rings.points, extent)
     stays = _far_points(ground, fixed, tolerance_m)
@@ -234,15 +235,15 @@ def _drop_points(
     stays |= flat[rings.ring]
     fitted = fit_corners(ground, stays, tolerance_m).move(back)
     before = rings.keep(stays, rings.points)
-    # Corners stay inside the image, and where they were if their walls do not move.
+    # A corner that would leave the image stays.
     points = np.round(fitted.points * _PARTS) / _PARTS
     x, y = points.T
     inside = (x > 0) & (x < extent.width) & (y > 0) & (y < extent.height)
     inside &= ~fixed[stays]
     points = np.where(inside[:, None], points, before.points)
-    found = build(Rings(points, before.starts, before.polygon_ends))
+    polygons = build(Rings(points, before.starts, before.polygon_ends))
     good = ~np.logical_or.reduceat(flat, rings.polygon_ends[:-1])
-    return found, good & shapely.is_valid(found)
+    return polygons, good & shapely.is_valid(polygons)
 
 
 def _far_points(
@@ -252,14 +253,14 @@ def _far_points(
     count = len(fixed)
     is_start = np.zeros(count + 1, dtype=np.bool_)
     is_start[rings.starts] = True
-    # Lines go from one of these to the next; the last of a ring ends at its first.
+    # Lines go from one cut to the next; the last line of a ring ends at its first point.
     cuts = np.append(np.flatnonzero(fixed | is_start[:-1]), count)
     ends = cuts[1:].copy()
     ends[is_start[cuts[1:]]] = rings.starts[:-1]
     place = closing(cuts)
     bounds = cuts + np.arange(len(cuts))
     place[bounds[1:] - 1] = ends
-    # The places travel along as heights, and tell which points stay.
+    # Indices are stored as z, so the simplified lines tell which points stay.
     points = np.empty((len(place), 3))
     points[:, :2], points[:, 2] = np.take(rings.points, place, axis=0), place
     lines = shapely.from_ragged_array(
@@ -274,7 +275,7 @@ def _far_points(
 def _simplify_carefully(
     outline: Polygon, metres: npt.NDArray[np.float64], tolerance_m: float
 ) -> Polygon:
-    """Drop points of a polygon as long as none of its walls meets another."""
+    """Drop points of a polygon, but none whose loss would make its walls cross."""
     smooth = shapely.transform(outline, lambda points: points @ metres.T)
     smooth = shapely.simplify(smooth, tolerance_m, preserve_topology=True)
     return shapely.transform(smooth, lambda points: points @ np.linalg.inv(metres).T)
@@ -298,12 +299,12 @@ def _at_border(
 def _beyond(
     outlines: npt.NDArray[np.object_], extent: Extent
 ) -> npt.NDArray[np.object_]:
-    """Return a rectangle beyond the border on every edge that lies on it."""
+    """Return a rectangle outside the image for every edge on the image's border."""
     if not len(outlines):
         return outlines
     rings = split(outlines)
     points, following = rings.points, rings.points + rings.leaving
-    found = []
+    rectangles = []
     for axis, end in enumerate(extent):
         for side, outwards in ((0, -_FAR), (end, _FAR)):
             on = (points[:, axis] == side) & (following[:, axis] == side)
@@ -311,5 +312,5 @@ def _beyond(
             away[axis] = outwards
             first, second = points[on], following[on]
             corners = (first, second, second + away, first + away)
-            found.append(shapely.polygons(np.stack(corners, axis=1)))
-    return np.concatenate(found)
+            rectangles.append(shapely.polygons(np.stack(corners, axis=1)))
+    return np.concatenate(rectangles)

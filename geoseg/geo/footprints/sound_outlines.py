@@ -1,8 +1,8 @@
-"""What becomes of an outline that a stage cannot draw: it stays as the stage before had it.
+"""Fallback to the previous stage's outline where a stage gives no valid polygon.
 
-Outlines go through stages: along the pixels, simplified, with right angles, cut apart.
-GEOS may give another type for one, nothing, a polygon that is flat or meets itself, or an
-error. Every stage comes through here, so that a footprint is always a valid polygon.
+Outlines go through stages: along the pixels, simplified, with right angles, split. GEOS may
+return another type, nothing, a flat or self-intersecting polygon, or raise. Every stage
+uses these functions, so a footprint is always a valid polygon.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ Outlines = npt.NDArray[np.object_]
 
 
 def sound(outlines: Outlines) -> npt.NDArray[np.bool_]:
-    """Tell which outlines are valid polygons with an area; None is not.
+    """Tell which outlines are valid polygons with a positive area; None is not.
 
     Example:
         >>> flat = shapely.Polygon([(0, 0), (1, 0), (0, 0)])
@@ -29,16 +29,16 @@ def sound(outlines: Outlines) -> npt.NDArray[np.bool_]:
 
 
 def each_or_before(draw: Callable[[slice], Outlines], before: Outlines) -> Outlines:
-    """Draw outlines each by itself; one that is not sound stays as before.
+    """Draw outlines one by one; an unsound one keeps its previous outline.
 
     Args:
-        draw: draws some of the outlines; what it makes of one depends on no other.
-        before: ``(N,)`` what the stage before drew.
+        draw: draws a slice of the outlines, each independent of the others.
+        before: ``(N,)`` outlines of the previous stage.
     """
     try:
         drawn = draw(slice(len(before)))
     except GEOSException:
-        # It says nothing of which one it was.
+        # GEOS does not report which outline failed, so try each.
         drawn = before.copy()
         for i in range(len(before)):
             with contextlib.suppress(GEOSException):
@@ -47,7 +47,7 @@ def each_or_before(draw: Callable[[slice], Outlines], before: Outlines) -> Outli
 
 
 def all_or_before(draw: Callable[[], Outlines], before: Outlines) -> Outlines:
-    """Draw outlines that belong together; all stay as before if one is not sound."""
+    """Draw outlines together; if one is unsound, all keep their previous outlines."""
     try:
         drawn = draw()
     except GEOSException:

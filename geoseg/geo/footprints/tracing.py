@@ -1,8 +1,8 @@
-"""Outlines of objects, traced from their runs: all corners of all objects at once.
+"""Tracing of objects' outlines from their runs, all objects at once.
 
-A ring goes from corner to corner, in turns along a row and along a column. Where two
-pixels of an object touch at a corner alone, the ring keeps to the side of what is not
-the object: 4-connected objects so get simple rings, and holes that may touch them.
+A ring goes from corner to corner, alternately along a row and along a column. Where two
+pixels of an object touch only at a corner, the ring separates them, so 4-connected objects
+get simple rings; holes may touch these at corners.
 """
 
 from typing import NamedTuple
@@ -16,28 +16,28 @@ from geoseg.geo.footprints.pixel_runs import PixelRuns
 _Ints = npt.NDArray[np.int64]
 _Bools = npt.NDArray[np.bool_]
 
-# Edges of a ring that is walked together with others.
+# Most edges of a ring that is walked together with others.
 _STEPS = 256
 
 
 def trace(runs: PixelRuns, owner: _Ints) -> npt.NDArray[np.object_]:
-    """Outline 4-connected objects.
+    """Return the outlines of 4-connected objects.
 
     Args:
         runs: of all objects, ordered by owner, then by row, then by column.
-        owner: ``(M,)`` the object of each run; numbers from 0, none left out.
+        owner: ``(M,)`` the object of each run; consecutive numbers from 0.
 
     Returns:
         A valid polygon for each object. x = column, y = row, integers, along the edges
-        of pixels; the first ring is the outer one, and no point lies within a straight
-        edge. Where a ring starts depends on nothing but the object.
+        of pixels; the first ring is the exterior, and no point lies within a straight
+        edge. Where a ring starts depends only on the object.
     """
     if not len(owner):
         return np.zeros(0, dtype=object)
     corners = _corners(runs, owner)
     order, ring_ends = _rings(_following(corners))
     rings_of = corners.owner[2 * order[ring_ends[:-1]]]
-    # Each edge along a row is passed to the right where the object lies below it.
+    # An edge along a row runs to the right where the object lies below it.
     first = 2 * order + ~corners.under[2 * order]
     ends = np.stack((first, first ^ 1), axis=1).ravel()
     ends = ends[closing(2 * ring_ends)]
@@ -53,10 +53,10 @@ def trace(runs: PixelRuns, owner: _Ints) -> npt.NDArray[np.object_]:
 
 
 def closing(starts: _Ints) -> _Ints:
-    """Return the places of the points of every ring, and of its first one again.
+    """Return the indices of every ring's points, its first one repeated at the end.
 
     Args:
-        starts: where each ring begins, and where the last one ends.
+        starts: start of each ring, then the end of the last one.
 
     Example:
         >>> closing(np.array([0, 3, 7]))
@@ -69,13 +69,14 @@ def closing(starts: _Ints) -> _Ints:
 
 
 class _Corners(NamedTuple):
-    """Corners by owner, row, and column: two by two the ends of an edge along a row.
+    """Corners by owner, row and column; each pair is an edge along a row.
 
     Attributes:
-        owner: their object.
-        x: column; ``y``: row.
-        under: of the first corner of an edge: the object lies below it.
-        across: the corner at the other end of the edge along a column.
+        owner: object of each corner.
+        x: column.
+        y: row.
+        under: at an edge's first corner, True where the object lies below the edge.
+        across: corner at the other end of the edge along the column.
     """
 
     owner: _Ints
@@ -86,11 +87,11 @@ class _Corners(NamedTuple):
 
 
 def _corners(runs: PixelRuns, owner: _Ints) -> _Corners:
-    """Find the corners: both ends of every run, above and below, but for straight walls."""
+    """Return the corners: the ends of all runs, except within straight walls."""
     line = _lines(runs, owner)
     wide = runs.stop.max() + 1
-    # starts of runs: 0, stops: 1. Ends at one place are in the order in which rings
-    # that keep to the outside pass them.
+    # Side 0: starts of runs, 1: stops. Ends at the same place sort so that rings
+    # separate pixels that touch only at a corner.
     ends = [line * wide + runs.start, line * wide + runs.stop]
     keys, places, tops = [], [], []
     for side, key in enumerate(ends):
@@ -113,7 +114,7 @@ def _corners(runs: PixelRuns, owner: _Ints) -> _Corners:
 
 
 def _lines(runs: PixelRuns, owner: _Ints) -> _Ints:
-    """Number the rows of all objects one after another, with one between objects."""
+    """Number the rows of all objects consecutively, with one unused between objects."""
     begins = np.flatnonzero(np.diff(owner, prepend=-1))
     top = runs.row[begins]
     bottom = runs.row[np.append(begins[1:], len(owner)) - 1]
@@ -124,7 +125,7 @@ def _lines(runs: PixelRuns, owner: _Ints) -> _Ints:
 
 
 def _ends_of_walls(key: _Ints, wide: int) -> tuple[_Ints, _Ints]:
-    """Return the runs where walls start and end: those with no wall to go on with."""
+    """Return the runs where walls start and those where walls end."""
     place = np.searchsorted(key, key - wide)
     goes_on = key[place] == key - wide
     starts = ~goes_on
@@ -134,8 +135,8 @@ def _ends_of_walls(key: _Ints, wide: int) -> tuple[_Ints, _Ints]:
 
 
 def _across(owner: _Ints, x: _Ints, y: _Ints, is_stop: _Bools, is_top: _Bools) -> _Ints:
-    """Return the corner at the other end of the wall of each corner."""
-    # Along a column of an object, tops and bottoms of walls of a side alternate.
+    """Return the corner at the other end of each corner's wall."""
+    # On one side of a column of an object, tops and bottoms of walls alternate.
     left = np.full(owner[-1] + 1, x.max())
     np.minimum.at(left, owner, x)
     right = np.zeros(owner[-1] + 1, dtype=np.int64)
@@ -158,11 +159,11 @@ def _following(corners: _Corners) -> _Ints:
 
 
 def _rings(following: _Ints) -> tuple[_Ints, _Ints]:
-    """Walk all rings; return their edges in order, and where each ring begins and ends."""
+    """Return the edges of all rings in order, and where each ring begins and ends."""
     first, length = _starts(following)
     ends = np.append(0, np.cumsum(length))
     order = np.empty(len(following), dtype=np.int64)
-    # Step by step along all rings at once, but for the few that are long.
+    # All short rings advance together, one edge per step; the few long ones follow alone.
     short = np.flatnonzero(length <= _STEPS)
     at, to = first[short], ends[short]
     for step in range(1, int(length[short].max(initial=0)) + 1):
@@ -177,7 +178,7 @@ def _rings(following: _Ints) -> tuple[_Ints, _Ints]:
 
 
 def _starts(following: _Ints) -> tuple[_Ints, _Ints]:
-    """Return the first edge of every ring, in the order of edges, and how many it has."""
+    """Return the first edge and the number of edges of every ring, by first edge."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
@@ -191,7 +192,7 @@ def _starts(following: _Ints) -> tuple[_Ints, _Ints]:
 
 
 def _walk(then: list[int], first: int) -> list[int]:
-    """Follow a ring from its first edge until that comes again."""
+    """Return the edges of a ring from its first edge on."""
     ring = [first]
     at = then[first]
     while at != first:

@@ -1,4 +1,7 @@
-"""Class strips to footprints: the same polygons from 1 strip or from N."""
+"""Vectorisation of class strips to footprints.
+
+1 strip and N strips give the same polygons.
+"""
 
 import heapq
 import itertools
@@ -29,7 +32,7 @@ from geoseg.geo.rasters.strips import ClassStrip
 
 _Outlines = npt.NDArray[np.object_]
 
-#: Objects farther apart (pixels) are taken to be apart, whatever the tolerance.
+#: Objects farther apart (pixels) are never neighbours, whatever the tolerance.
 _MOST = 48
 
 
@@ -46,8 +49,8 @@ class Footprint:
         area_m2: area of the polygon in the local metric CRS (the image's own, or UTM) or,
             in images too wide for one, on the ellipsoid; square metres.
         perimeter_m: length of its outlines, holes included, metres.
-        orientation: direction of its main axis, the long side of the smallest rectangle
-            around it, degrees clockwise from the north of that CRS, in [0, 180).
+        orientation: direction of its main axis, the long side of the smallest enclosing
+            rectangle, degrees clockwise from the north of that CRS, in [0, 180).
     """
 
     geometry: Polygon
@@ -70,33 +73,33 @@ def footprints(
     regularize: bool = False,
     split_touching: bool = False,
 ) -> Iterator[Footprint]:
-    """Turn class strips into footprints, ordered from the top, then from the left.
+    """Yield the footprints of class strips, ordered by row, then by column.
 
-    Objects are 4-connected; pieces are joined across the seams of strips before
-    anything else happens to them. Only what is open, or waits for something open above
-    it, is in memory.
+    Objects are 4-connected; their pieces are first joined across the seams of strips. Memory
+    holds only open objects and those that wait for an open one above.
 
     Args:
         strips: the strips of a whole raster, top to bottom.
         grid: the raster's CRS and affine (rotated ones too).
         class_names: names of the classes, background first.
-        min_area_m2: footprints of a smaller area are left out.
+        min_area_m2: smaller footprints are left out.
         min_hole_area_m2: smaller holes are filled; at most ``min_area_m2``, so that no
             footprint can lie in a filled hole.
-        tolerance_m: how far simplified outlines may lie off; by default 0.75 GSD.
-            0 keeps the outlines of the pixels.
-        regularize: draw right angles where the evidence supports them: points may lie
-            off their wall by four tolerances, see :mod:`geoseg.geo.footprints.right_angles.single`; buildings that
-            share walls together, see :mod:`geoseg.geo.footprints.right_angles.groups`.
-        split_touching: cut objects apart along valleys of their scores and at narrow
-            necks, see :mod:`geoseg.geo.footprints.splitting.valleys` and ``split_touching``.
+        tolerance_m: largest deviation of simplified outlines; by default 0.75 GSD. 0 keeps
+            the outlines of the pixels.
+        regularize: draw right angles where the pixels support them; see
+            :mod:`geoseg.geo.footprints.right_angles`.
+        split_touching: split objects along valleys of their scores and at narrow necks;
+            see :mod:`geoseg.geo.footprints.splitting`.
 
     Yields:
         Footprints in the raster's CRS.
 
     Raises:
-        RasterError: If metres are unknown, as :class:`geoseg.geo.rasters.ground.Ground`.
-        ParameterError: If an area or the tolerance makes no sense.
+        RasterError: If the size of pixels in metres is unknown, as in
+            :class:`geoseg.geo.rasters.ground.Ground`.
+        ParameterError: If an area or the tolerance is negative, or the minimum hole area
+            exceeds the minimum area.
     """
     if min(min_area_m2, min_hole_area_m2, tolerance_m or 0) < 0:
         raise ParameterError("areas and tolerance of footprints must not be negative")
@@ -110,9 +113,7 @@ def footprints(
         tolerance_m = 0.75 * float(np.sqrt(ground.pixel_area_m2))
     min_hole = min_hole_area_m2 / ground.pixel_area_m2
     rules = _Rules(
-        *(class_names, min_area_m2, min_hole, tolerance_m),
-        regularize,
-        split_touching,
+        class_names, min_area_m2, min_hole, tolerance_m, regularize, split_touching
     )
     extent = Extent(grid.width, grid.height)
     return _in_order(strips, _Finisher(ground, extent, rules))
@@ -121,24 +122,24 @@ def footprints(
 def _in_order(
     strips: Iterable[ClassStrip], finisher: "_Finisher"
 ) -> Iterator[Footprint]:
-    """Hold footprints back until nothing further up can still be completed."""
-    # Parts of one object may begin at the same place: they stay in their order.
+    """Yield footprints in order, each once no footprint above it can still be completed."""
+    # Parts of one object may begin at the same pixel: a counter keeps their order.
     number = itertools.count()
     waiting: list[tuple[float, float, int, int, Footprint]] = []
     for strip in strips:
-        for row, column, kind, found in finisher.feed(strip):
-            heapq.heappush(waiting, (row, column, kind, next(number), found))
+        for row, column, class_id, footprint in finisher.feed(strip):
+            heapq.heappush(waiting, (row, column, class_id, next(number), footprint))
         below = min(finisher.open_top, strip.row + len(strip.classes))
         while waiting and waiting[0][0] < below:
             yield heapq.heappop(waiting)[-1]
-    for row, column, kind, found in finisher.finish():
-        heapq.heappush(waiting, (row, column, kind, next(number), found))
+    for row, column, class_id, footprint in finisher.finish():
+        heapq.heappush(waiting, (row, column, class_id, next(number), footprint))
     while waiting:
         yield heapq.heappop(waiting)[-1]
 
 
 class _Rules(NamedTuple):
-    """What footprints are to be like; areas of holes in pixels."""
+    """Options of footprints; ``min_hole`` is in square pixels."""
 
     class_names: tuple[str, ...]
     min_area_m2: float
@@ -149,7 +150,7 @@ class _Rules(NamedTuple):
 
 
 class _Finisher:
-    """Make footprints of objects as soon as they are complete."""
+    """Draw footprints of objects as soon as these are complete."""
 
     def __init__(self, ground: Ground, extent: Extent, rules: _Rules) -> None:
         self._ground = ground
@@ -167,7 +168,7 @@ class _Finisher:
 
     @property
     def open_top(self) -> float:
-        """First row of what may go on, or may look different when more is known."""
+        """First row of all objects that are open or whose drawing is undecided."""
         return min(self._merger.open_top, self._clearing.open_top)
 
     def feed(self, strip: ClassStrip) -> Iterator[tuple[float, float, int, Footprint]]:
@@ -175,36 +176,40 @@ class _Finisher:
         return self._draw(self._merger.feed(strip))
 
     def finish(self) -> Iterator[tuple[float, float, int, Footprint]]:
-        """Yield what was still open: there are no more strips."""
+        """Yield the remaining footprints after the last strip."""
         return self._draw(self._merger.finish())
 
-    def _draw(self, found: Complete) -> Iterator[tuple[float, float, int, Footprint]]:
+    def _draw(self, objects: Complete) -> Iterator[tuple[float, float, int, Footprint]]:
         """Draw the outlines of objects; leave out those that are too small."""
-        found = without_filled(found, self._rules.min_hole)
-        simple = simplify_objects(found, *self._how)
-        simple, found = simple[found.fresh], found.some(found.fresh)
+        objects = without_filled(objects, self._rules.min_hole)
+        simple = simplify_objects(objects, *self._how)
+        simple, objects = simple[objects.fresh], objects.some(objects.fresh)
         if self._rules.regularize:
-            return self._cleared(found, simple)
-        first = np.stack((found.row, found.column), axis=1).astype(np.float64)
-        objects = whole(first, found.class_id, found.score, simple)
-        return self._footprints(self._split(objects, found.runs))
+            return self._cleared(objects, simple)
+        first = np.stack((objects.row, objects.column), axis=1).astype(np.float64)
+        buildings = whole(first, objects.class_id, objects.score, simple)
+        return self._footprints(self._split(buildings, objects.runs))
 
     def _cleared(
-        self, found: Complete, simple: _Outlines
+        self, objects: Complete, simple: _Outlines
     ) -> Iterator[tuple[float, float, int, Footprint]]:
-        """Draw right angles; which ones stay, the surroundings decide."""
-        for it in draw_objects(found, simple, self._split, self._how):
-            self._clearing.add(*it)
+        """Draw right angles, and keep those that overlap nothing around."""
+        for drawn, pieces, around in draw_objects(
+            objects, simple, self._split, self._how
+        ):
+            self._clearing.add(drawn, pieces, around)
         decided = list(self._clearing.decide())
         if decided:
             yield from self._footprints(join(decided))
 
     def _split(self, objects: Buildings, runs: list[ScoredRuns]) -> Buildings:
-        """Cut buildings apart that touch, if that is asked for."""
+        """Split touching buildings, if requested."""
         if not self._rules.split_touching:
             return objects
         return split_objects(
-            *(objects, runs, self._ground.metres),
+            objects,
+            runs,
+            self._ground.metres,
             min_area_m2=self._rules.min_area_m2,
             tolerance_m=self._rules.tolerance_m,
         )
@@ -218,7 +223,7 @@ class _Finisher:
         first, class_id, score, outlines, is_part = buildings
         located, metric = self._ground.place(outlines)
         area, length = shapely.area(metric), shapely.length(metric)
-        # A part left out would be a gap in what was large enough.
+        # Leaving out a part would tear a gap into an object that is large enough.
         large = np.flatnonzero((area >= self._rules.min_area_m2) | is_part)
         names = self._rules.class_names
         for (row, column), number, *values in zip(
@@ -236,7 +241,7 @@ class _Finisher:
 
 
 def _reach(metres: npt.NDArray[np.float64], tolerance_m: float) -> int:
-    """Return how many pixels apart two simplified outlines may meet."""
+    """Return the largest distance in pixels at which simplified outlines may meet."""
     narrow_m = float(np.linalg.svd(metres, compute_uv=False)[-1])
-    # Each goes out by about a tolerance.
+    # Each outline moves by about one tolerance.
     return max(REACH, min(int(np.ceil(2 * tolerance_m / narrow_m)), _MOST))

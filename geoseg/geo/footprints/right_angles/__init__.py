@@ -1,1 +1,1 @@
-"""Footprints drawn again with right angles, where the pixels support them."""
+"""Right-angled footprints, drawn where the pixels support them."""

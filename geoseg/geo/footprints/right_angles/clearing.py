@@ -1,9 +1,9 @@
-"""Which buildings may be drawn with right angles beside their neighbours.
+"""Choice between regular and simplified outlines, so that neighbours do not overlap.
 
-A regular outline reaches out a little further than the simplified one. It is kept where
-it meets neither outline of any building around; that is a question of two buildings, so
-the answer does not depend on the order in which they come. Buildings that share walls are
-drawn together, and give way together.
+A regular outline reaches out a little further than the simplified one. It is kept where it
+overlaps neither outline of any building around. The test compares two buildings at a time,
+so the result does not depend on their order. Buildings that share walls are kept or
+rejected together.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,11 +18,12 @@ from geoseg.geo.footprints.buildings import Buildings
 
 
 class Drawn(NamedTuple):
-    """Buildings that are drawn together, in pixel coordinates.
+    """Buildings drawn together, in pixel coordinates.
 
     Attributes:
-        buildings: with simplified outlines, which meet no others.
-        regular: ``(N,)`` outlines with right angles; equal where there are none.
+        buildings: with simplified outlines, which overlap no others.
+        regular: ``(N,)`` outlines with right angles; the simplified ones where there are
+            none.
     """
 
     buildings: Buildings
@@ -31,7 +32,7 @@ class Drawn(NamedTuple):
 
 @dataclass
 class _Waiting:
-    """Buildings whose surroundings may not be complete."""
+    """Buildings whose surroundings may be incomplete."""
 
     drawn: Drawn
     around: set[int]
@@ -40,28 +41,28 @@ class _Waiting:
 
 
 class Clearing:
-    """Hold buildings back until those around them are complete, then choose."""
+    """Choose each building's outline once all buildings around it are complete."""
 
     def __init__(self, is_open: Callable[[int], bool]) -> None:
-        """Start with none; ``is_open`` tells which pieces may still go on."""
+        """Start empty; ``is_open`` tells whether a piece's object is incomplete."""
         self._is_open = is_open
         self._waiting: dict[int, _Waiting] = {}  # by the number of any piece
 
     @property
     def open_top(self) -> float:
-        """First row of what is not decided; infinite where all is."""
-        rows = (it.top for it in self._waiting.values() if not it.decided)
-        return min(rows, default=np.inf)
+        """First row of all undecided buildings; infinite if there are none."""
+        waiting = self._waiting.values()
+        return min((each.top for each in waiting if not each.decided), default=np.inf)
 
     def add(self, drawn: Drawn, pieces: set[int], around: set[int]) -> None:
-        """Take what is complete, the numbers of its pieces and of those around."""
+        """Add complete buildings, with the numbers of their pieces and of those around."""
         waiting = _Waiting(drawn, around, float(drawn.buildings.first[:, 0].min()))
         for number in pieces:
             self._waiting[number] = waiting
 
     def decide(self) -> Iterator[Buildings]:
-        """Yield buildings whose surroundings are complete, as they are to be drawn."""
-        for waiting in {id(it): it for it in self._waiting.values()}.values():
+        """Yield the buildings whose surroundings are complete, with the chosen outlines."""
+        for waiting in {id(each): each for each in self._waiting.values()}.values():
             if waiting.decided or any(map(self._is_open, waiting.around)):
                 continue
             waiting.decided = True
@@ -71,14 +72,16 @@ class Clearing:
         self._forget()
 
     def _clear(self, waiting: _Waiting) -> bool:
-        """Tell whether the regular outlines meet nothing around."""
+        """Tell whether the regular outlines overlap nothing around."""
         simple, regular = waiting.drawn.buildings.outline, waiting.drawn.regular
         changed = regular[regular != simple]
-        others = {id(it): it.drawn for it in self._around(waiting)}.values()
+        others = {id(other): other.drawn for other in self._around(waiting)}.values()
         if not len(changed) or not others:
             return True
         around = [
-            outlines for it in others for outlines in (it.buildings.outline, it.regular)
+            outlines
+            for other in others
+            for outlines in (other.buildings.outline, other.regular)
         ]
         meet = shapely.relate_pattern(
             changed[:, None], np.concatenate(around), "T********"
@@ -86,17 +89,18 @@ class Clearing:
         return not bool(meet.any())
 
     def _around(self, waiting: _Waiting) -> Iterator[_Waiting]:
-        """Yield what is around; what is too small is not there."""
+        """Yield the buildings around; objects that were too small are missing."""
         for number in waiting.around:
             if number in self._waiting:
                 yield self._waiting[number]
 
     def _forget(self) -> None:
-        """Drop what is decided and around nothing that is not."""
+        """Drop decided buildings that no undecided one has around it."""
         kept = {}
-        for number, it in self._waiting.items():
-            if not it.decided or not all(other.decided for other in self._around(it)):
-                kept[number] = it
-            elif any(map(self._is_open, it.around)):
-                kept[number] = it
+        for number, waiting in self._waiting.items():
+            around = self._around(waiting)
+            if not waiting.decided or not all(other.decided for other in around):
+                kept[number] = waiting
+            elif any(map(self._is_open, waiting.around)):
+                kept[number] = waiting
         self._waiting = kept

@@ -1,4 +1,4 @@
-"""Objects drawn with right angles: each alone, or with those that share its walls."""
+"""Drawing of objects with right angles, alone or with those that share their walls."""
 
 from collections.abc import Callable, Iterator
 
@@ -23,27 +23,31 @@ How = tuple[npt.NDArray[np.float64], float, Extent]
 
 
 def draw_objects(
-    found: Complete,
+    objects: Complete,
     simple: _Outlines,
     split: Callable[[Buildings, list[ScoredRuns]], Buildings],
     how: How,
 ) -> Iterator[tuple[Drawn, set[int], set[int]]]:
-    """Draw objects with right angles where the evidence supports them.
+    """Draw objects with right angles where the pixels support them.
 
     Args:
-        found: complete objects.
-        simple: their outlines, simplified.
-        split: cuts an object apart where buildings touch.
-        how: as :func:`geoseg.geo.footprints.right_angles.single.draw_regular` takes it.
+        objects: complete objects.
+        simple: their simplified outlines.
+        split: splits an object where buildings touch.
+        how: as in :func:`geoseg.geo.footprints.right_angles.single.draw_regular`.
 
     Yields:
-        What is drawn together; the numbers of its pieces, and of those around.
+        Buildings drawn together, the numbers of their pieces, and of those around.
     """
-    outlines = found.outline
-    parts = [split(*it) for it in _one_by_one(found, simple)]
-    groups = list(_groups(found, simple))
+    outlines = objects.outline
+    parts = [split(building, runs) for building, runs in _one_by_one(objects, simple)]
+    groups = list(_groups(objects, simple))
     single = [len(group) == 1 and len(parts[group[0]].outline) == 1 for group in groups]
-    alone = [int(group[0]) for group, it in zip(groups, single, strict=True) if it]
+    alone = [
+        int(group[0])
+        for group, is_single in zip(groups, single, strict=True)
+        if is_single
+    ]
     regular = iter(draw_regular(outlines[alone], simple[alone], *how))
     for group, is_single in zip(groups, single, strict=True):
         members = [parts[i] for i in group]
@@ -51,32 +55,33 @@ def draw_objects(
         if is_single:
             drawn = np.array([next(regular)], dtype=object)
         else:
-            pixels = np.repeat(outlines[group], [len(it.outline) for it in members])
+            count = [len(member.outline) for member in members]
+            pixels = np.repeat(outlines[group], count)
             area = np.where(buildings.is_part, np.nan, shapely.area(pixels))
             soft = soften(pixels, how[-1])
             drawn = draw_group(buildings.outline, soft, area, *how)
-        pieces = set().union(*(found.pieces[i] for i in group))
-        around = set().union(*(found.around[i] for i in group))
+        pieces = set().union(*(objects.pieces[i] for i in group))
+        around = set().union(*(objects.around[i] for i in group))
         yield Drawn(buildings, drawn), pieces, around - pieces
 
 
 def _one_by_one(
-    found: Complete, simple: _Outlines
+    objects: Complete, simple: _Outlines
 ) -> Iterator[tuple[Buildings, list[ScoredRuns]]]:
-    """Yield each object as one building, and its pixels if they are kept."""
-    first = np.stack((found.row, found.column), axis=1).astype(np.float64)
-    every = whole(first, found.class_id, found.score, simple)
+    """Yield each object as one building, with its pixel runs if kept."""
+    first = np.stack((objects.row, objects.column), axis=1).astype(np.float64)
+    every = whole(first, objects.class_id, objects.score, simple)
     for i in range(len(simple)):
-        yield _take(every, i), found.runs[i : i + 1]
+        yield _take(every, i), objects.runs[i : i + 1]
 
 
-def _groups(found: Complete, simple: _Outlines) -> Iterator[_Index]:
-    """Yield the places of objects that share walls with each other, or of one alone."""
-    begins = np.flatnonzero(np.diff(found.neighbourhood, prepend=-1, append=-2))
+def _groups(objects: Complete, simple: _Outlines) -> Iterator[_Index]:
+    """Yield the indices of each group of objects linked by shared walls."""
+    begins = np.flatnonzero(np.diff(objects.neighbourhood, prepend=-1, append=-2))
     for begin, end in zip(begins[:-1], begins[1:], strict=True):
         near = np.arange(begin, end)
         group = near
-        if found.shared[begin]:
+        if objects.shared[begin]:
             group = share_walls(simple[near])
         for number in np.unique(group):
             yield near[group == number]

@@ -1,11 +1,11 @@
-"""Buildings that share walls, drawn with right angles together.
+"""Joint drawing of right angles for buildings that share walls.
 
-Each building has one direction, as in :mod:`geoseg.geo.footprints.right_angles.single`; neighbours that lie
-almost alike have one in common. The largest is drawn first, then its neighbours: what
-they share with those that are drawn stays, and their other walls begin and end there.
-Where a wall meets that of a neighbour, it may slide along it. So shared walls stay
-shared, corner by corner. A building whose right angles the pixels do not support keeps its simplified walls,
-but for those that it shares with buildings that have right angles.
+Each building has one direction, as in :mod:`geoseg.geo.footprints.right_angles.single`;
+neighbours with almost the same direction get a common one. The largest building is drawn
+first, then its neighbours: walls shared with drawn buildings stay, and their other walls
+begin and end there. Where a wall meets a neighbour's, its end may slide along it. So shared
+walls stay shared, corner by corner. A building whose right angles the pixels do not support
+keeps its simplified walls, except those shared with buildings that have right angles.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import shapely
 from shapely import Polygon
 
-from geoseg.geo.footprints.right_angles.evidence import speaks_for_right_angles
+from geoseg.geo.footprints.right_angles.evidence import supports_right_angles
 from geoseg.geo.footprints.right_angles.joint_drawing import Drawing
 from geoseg.geo.footprints.right_angles.shared_walls import (
     ON,
@@ -38,10 +38,10 @@ from geoseg.geo.footprints.sound_outlines import all_or_before, sound
 _Floats = npt.NDArray[np.float64]
 _Outlines = npt.NDArray[np.object_]
 
-#: Neighbours whose directions differ by no more (radians) lie alike.
+#: Largest difference (radians) at which neighbours get a common direction.
 _ALIKE = np.radians(5)
 
-#: Edges so far (radians) from a building's direction have it.
+#: Largest difference (radians) at which an edge has its building's direction.
 _EXACT = 1e-6
 
 
@@ -53,20 +53,20 @@ def draw_group(
     tolerance_m: float,
     extent: Extent,
 ) -> _Outlines:
-    """Draw buildings that share walls with right angles where the evidence supports them.
+    """Draw buildings that share walls with right angles where the pixels support them.
 
     Args:
-        simple: simplified polygons in pixel coordinates, whose interiors do not meet.
-        soft: the outline of the pixels around each, its steps cut; parts of an object
-            have that of the object.
-        area: of the pixels of each; NaN for parts of an object.
+        simple: simplified polygons in pixel coordinates, with disjoint interiors.
+        soft: outline of each building's pixels, its steps cut; parts of an object have
+            that of the object.
+        area: area of each building's pixels, square pixels; NaN for parts of an object.
         metres: ``(2, 2)``, metres east and north per column and row.
-        tolerance_m: that of the simplified outlines.
+        tolerance_m: tolerance of the simplified outlines.
         extent: of the image.
 
     Returns:
-        Valid polygons whose interiors do not meet, with their neighbours' corners on shared
-        walls; ``simple`` where there are no right angles.
+        Valid polygons with disjoint interiors and their neighbours' corners on shared
+        walls; ``simple`` where no building has right angles.
     """
     if tolerance_m <= 0:
         return simple
@@ -74,7 +74,7 @@ def draw_group(
     def draw() -> _Outlines:
         shared = find_walls(share_corners(simple, ON), extent)
         group = _Group(shared, soft, area, metres, tolerance_m, extent)
-        ways = [_draw(group, around_first=it) for it in (False, True)]
+        ways = [_draw(group, around_first=first) for first in (False, True)]
         able, _, result = max(ways, key=lambda way: way[:2])
         return result if able else simple
 
@@ -82,16 +82,17 @@ def draw_group(
 
 
 def _draw(group: "_Group", *, around_first: bool) -> tuple[int, float, _Outlines]:
-    """Draw what the evidence supports.
+    """Draw the right angles that the pixels support.
 
     Args:
         group: the buildings.
-        around_first: Draw what is around neighbours that lie alike before the walls
-            between them. That is better for a row with one front, and worse for houses
-            that step back.
+        around_first: Draw the outer walls of neighbours with a common direction before
+            the walls between them. This is better for a terrace with a straight front,
+            and worse for houses that are set back.
 
     Returns:
-        How many buildings have right angles, how much of their walls (pixels), and all.
+        Number of buildings with right angles, length of their regular walls (pixels), and
+        all polygons.
     """
     able = np.array([angle is not None for angle in group.angles])
     while able.any():
@@ -112,14 +113,14 @@ def _draw(group: "_Group", *, around_first: bool) -> tuple[int, float, _Outlines
 
 
 class _Group:
-    """What is known of buildings that share walls.
+    """Buildings that share walls, with their directions.
 
     Attributes:
         shared: their walls, simplified.
-        details: of each stretch the points along the pixels, in metres.
-        metres: metres per pixel.
-        tolerance_m: of simplified outlines.
-        angles: direction of each building; None for those that have none.
+        details: each stretch's points along the pixels, in metres.
+        metres: ``(2, 2)``, metres east and north per column and row.
+        tolerance_m: tolerance of simplified outlines.
+        angles: direction of each building, radians; None where it has none.
     """
 
     def __init__(
@@ -154,28 +155,28 @@ class _Group:
         self.angles = self._in_common(own)
 
     def _sound(self, polygons: _Outlines) -> _Outlines:
-        """Replace polygons that are not valid by the simplified ones."""
+        """Replace invalid polygons by the simplified ones."""
         return np.where(sound(polygons), polygons, self._simple)
 
     def alike(self, able: npt.NDArray[np.bool_]) -> Iterator[tuple[set[int], float]]:
-        """Yield neighbours that have one direction, and that, the largest first."""
+        """Yield neighbours with a common direction and that direction, largest first."""
         number = np.arange(len(able))
         for one, other in self._neighbours:
             first, second = self.angles[one], self.angles[other]
             if able[one] and able[other] and first is not None and second is not None:
                 if abs(_apart(first, second)) <= _EXACT:
                     number[number == number[other]] = number[one]
-        found = [np.flatnonzero(able & (number == n)) for n in np.unique(number[able])]
-        found.sort(key=lambda members: (-self._area[members].sum(), members[0]))
-        for members in found:
+        groups = [np.flatnonzero(able & (number == n)) for n in np.unique(number[able])]
+        groups.sort(key=lambda members: (-self._area[members].sum(), members[0]))
+        for members in groups:
             if len(members) > 1:
                 yield set(members.tolist()), self.angles[members[0]] or 0.0
 
     def in_order(self, able: npt.NDArray[np.bool_]) -> list[int]:
-        """Return buildings in the order in which they are drawn.
+        """Return buildings in drawing order.
 
-        The largest comes first, then the largest of its neighbours, and so on: a house
-        between two that are drawn has no choice left.
+        The largest comes first, then the largest neighbour of those drawn, and so on: a
+        house between two drawn ones has no freedom left.
         """
         left = set(np.flatnonzero(able).tolist())
         beside: dict[int, set[int]] = {i: set() for i in left}
@@ -193,7 +194,7 @@ class _Group:
         return order
 
     def _in_common(self, own: list[float | None]) -> list[float | None]:
-        """Let neighbours that lie almost alike have one direction."""
+        """Return directions, equal for neighbours whose own differ little."""
         group = list(range(len(own)))
         for one, other in self._neighbours:
             first, second = own[one], own[other]
@@ -201,7 +202,7 @@ class _Group:
                 continue
             if abs(_apart(first, second)) <= _ALIKE and group[one] != group[other]:
                 old, new = group[other], group[one]
-                group = [new if it == old else it for it in group]
+                group = [new if number == old else number for number in group]
         length = shapely.length(self._pixels)
         total = np.zeros(len(own), dtype=np.complex128)
         for i, angle in enumerate(own):
@@ -216,28 +217,28 @@ class _Group:
     def unsupported(
         self, result: _Outlines, regular: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.bool_]:
-        """Tell which buildings should not have been drawn with right angles."""
+        """Tell which buildings to draw again without right angles."""
         bad = np.zeros(len(result), dtype=np.bool_)
         mine = np.flatnonzero(regular)
         drawn, few, pixels = result[mine], self._few[mine], self._pixels[mine]
         good = supported(drawn, few, pixels, pixels) & ~self._off(result)[mine]
         good[good] = [
-            self._share(it, self.angles[i]) >= REGULAR_SHARE
-            for it, i in zip(drawn[good], mine[good], strict=True)
+            self._share(polygon, self.angles[i]) >= REGULAR_SHARE
+            for polygon, i in zip(drawn[good], mine[good], strict=True)
         ]
-        good[good] = speaks_for_right_angles(pixels[good], drawn[good], few[good])
+        good[good] = supports_right_angles(pixels[good], drawn[good], few[good])
         bad[mine[~good]] = True
         if bad.any():
             return self._some_of(bad)
         spoiled = self._spoiled(result)
-        # Of what a neighbour spoiled by a corner alone, nobody knows which one it was.
+        # Where a moved corner spoiled a building, its neighbours are equally suspect.
         known = spoiled & regular
         return self._some_of(known) if known.any() else regular & spoiled.any()
 
     def _some_of(self, bad: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Return the smallest of bad buildings that are neighbours.
+        """Keep of each pair of bad neighbours the smaller one.
 
-        Without it, the others may be drawn well.
+        Without it, the other may be drawn well.
         """
         some = bad.copy()
         for one, other in self._neighbours:
@@ -246,7 +247,7 @@ class _Group:
         return some
 
     def _spoiled(self, result: _Outlines) -> npt.NDArray[np.bool_]:
-        """Tell which buildings are drawn badly for one of them, or have neighbours that are."""
+        """Tell which buildings have a bad polygon or a neighbour with one."""
         valid = sound(result) & ~_repeats(result)
         bad = ~valid | (self._off(result) & (result != self._simple))
         place = np.flatnonzero(valid)
@@ -263,12 +264,12 @@ class _Group:
         return np.asarray(spoiled)
 
     def _off(self, result: _Outlines) -> npt.NDArray[np.bool_]:
-        """Tell whose area is not that of its pixels."""
+        """Tell which polygons differ too much in area from their pixels."""
         change = np.abs(shapely.area(result) - self._area)
         return np.asarray(change > AREA_CHANGE * self._area)
 
     def regular_length(self, result: _Outlines) -> float:
-        """Return how much of all outlines has its building's direction, in pixels."""
+        """Return the length of all walls in their building's direction, pixels."""
         total = 0.0
         for polygon, angle in zip(result, self.angles, strict=True):
             if angle is not None:
@@ -276,7 +277,7 @@ class _Group:
         return round(total, 6)
 
     def _share(self, polygon: Polygon, angle: float | None) -> float:
-        """Return the share of a building's outline that has its direction."""
+        """Return the share of an outline's length in the building's direction."""
         steps = np.concatenate(
             [
                 np.diff(shapely.get_coordinates(ring) @ self.metres.T, axis=0)
@@ -289,13 +290,13 @@ class _Group:
 
 
 def _apart(first: Any, second: Any) -> Any:
-    """Return by how much directions differ, in ±45°, right angles left out."""
+    """Return the difference of directions modulo a right angle, in ±45° (radians)."""
     quarter = np.pi / 2
     return (second - first + quarter / 2) % quarter - quarter / 2
 
 
 def _repeats(polygons: _Outlines) -> npt.NDArray[np.bool_]:
-    """Tell which polygons have a point twice in a row."""
+    """Tell which polygons have repeated consecutive points."""
     once = shapely.remove_repeated_points(polygons)
     return np.asarray(
         shapely.get_num_coordinates(once) < shapely.get_num_coordinates(polygons)

@@ -1,8 +1,8 @@
-"""Buildings that share walls, drawn one after the other.
+"""Sequential drawing of buildings that share walls.
 
-What a building shares with those that are drawn stays; its other walls begin and end
-there. An end that lies within a neighbour's straight wall slides along it, so that the
-wall that ends there lies where its own points say.
+Walls shared with drawn buildings stay; a building's other walls begin and end there. An end
+within a neighbour's straight wall slides along it, so that the wall ending there follows
+its own points.
 """
 
 from collections.abc import Sequence
@@ -24,19 +24,19 @@ _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
 _Outlines = npt.NDArray[np.object_]
 
-#: A corner so near (tolerances) where walls of neighbours meet becomes one with it.
-_ONE = 2.0
+#: Largest distance (tolerances) at which a node merges with a corner of its own wall.
+_MERGE = 2.0
 
-#: Points are on one line that lie off by no more (metres).
+#: Largest deviation (metres) of points on a straight line.
 _STRAIGHT = 1e-6
 
 
 class _Piece(NamedTuple):
-    """A part of a ring that is not drawn yet, or all of it.
+    """An undrawn part of a ring, or the whole ring.
 
     Attributes:
-        sides: its stretches in their order.
-        closed: True for a ring of which no node is settled.
+        sides: its stretches in order.
+        closed: True for a ring without a settled node.
     """
 
     sides: list[Side]
@@ -44,11 +44,10 @@ class _Piece(NamedTuple):
 
 
 class _Laid(NamedTuple):
-    """How a piece is drawn.
+    """Coordinates of a drawn piece.
 
     Attributes:
-        nodes: ``(2,)`` where each of its nodes comes to lie, in their order; of a closed
-            piece the first is the last again.
+        nodes: ``(2,)`` position of each node, in order; a closed piece repeats its first.
         lines: ``(M, 2)`` points between the nodes.
     """
 
@@ -57,7 +56,7 @@ class _Laid(NamedTuple):
 
 
 class Drawing:
-    """Some buildings with right angles among others that keep their walls."""
+    """Drawing in which some buildings have right angles and others keep their walls."""
 
     def __init__(
         self,
@@ -66,13 +65,13 @@ class Drawing:
         metres: _Floats,
         tolerance_m: float,
     ) -> None:
-        """Start with no building.
+        """Start with no building drawn.
 
         Args:
             shared: the walls of all buildings, simplified.
-            details: of each stretch the points along the pixels, in metres.
+            details: each stretch's points along the pixels, in metres.
             metres: ``(2, 2)``, metres east and north per column and row.
-            tolerance_m: that of simplified outlines.
+            tolerance_m: tolerance of simplified outlines.
         """
         self._shared = shared
         self._details = details
@@ -88,7 +87,7 @@ class Drawing:
                 self._stretches[node].append(stretch)
 
     def polygons(self) -> _Outlines:
-        """Return all buildings; stretches that are not drawn stay simplified."""
+        """Return all buildings; undrawn stretches stay simplified."""
         to_pixels = np.linalg.inv(self._metres).T
         moved = (self._nodes != self._before).any(axis=1)
         nodes = np.where(moved[:, None], self._nodes @ to_pixels, self._shared.nodes)
@@ -101,22 +100,22 @@ class Drawing:
         return self._shared.polygons(lines)
 
     def draw(self, rings: list[list[Side]], angle: float) -> bool:
-        """Draw rings; return False, and change nothing, where that fails.
+        """Draw rings; return False and change nothing if that fails.
 
         Args:
-            rings: of a building, or around some.
+            rings: of a building, or around several.
             angle: its direction, radians counter-clockwise from x.
         """
         pieces = [piece for ring in rings for piece in self._pieces(ring)]
         laid = self._lay(pieces, angle)
         if laid is None:
             return False
-        for piece, found in zip(pieces, laid, strict=True):
-            self._take(piece, found)
+        for piece, drawn in zip(pieces, laid, strict=True):
+            self._take(piece, drawn)
         return True
 
     def _pieces(self, ring: list[Side]) -> list[_Piece]:
-        """Cut a ring into what is not drawn, between the nodes that are settled."""
+        """Return the undrawn pieces of a ring, cut at settled nodes."""
         drawn = [self._lines[side.stretch] is not None for side in ring]
         breaks = [
             i
@@ -135,13 +134,13 @@ class Drawing:
         ]
 
     def _lay(self, pieces: list[_Piece], angle: float) -> list[_Laid] | None:
-        """Cut pieces into walls; ends slide along walls of neighbours where they can."""
+        """Cut pieces into walls; ends slide along neighbours' walls where possible."""
         prepared = [self._arc(piece, angle) for piece in pieces]
-        found = self._laid(prepared)
-        if found is None:
+        drawn = self._laid(prepared)
+        if drawn is None:
             return None
         far = False
-        for i, (piece, laid) in enumerate(zip(pieces, found, strict=True)):
+        for i, (piece, laid) in enumerate(zip(pieces, drawn, strict=True)):
             arc, nodes = prepared[i]
             slides = arc.slides.copy()
             for end in (0, 1):
@@ -150,32 +149,35 @@ class Drawing:
                     far = True
             prepared[i] = arc._replace(slides=slides), nodes
         if far:
-            found = self._laid(prepared)
-        if found is None:
+            drawn = self._laid(prepared)
+        if drawn is None:
             return None
         return [
-            _Laid(*([turn(it.reshape(-1, 2), -angle) for it in of] for of in laid))
-            for laid in found
+            _Laid(
+                [turn(node.reshape(-1, 2), -angle) for node in laid.nodes],
+                [turn(line.reshape(-1, 2), -angle) for line in laid.lines],
+            )
+            for laid in drawn
         ]
 
     def _laid(self, prepared: list[tuple[Arc, _Index]]) -> list[_Laid] | None:
         arcs = [arc for arc, _ in prepared]
         walls = cut_into_walls(arcs, WALL_TOLERANCE * self._tolerance_m)
-        found = []
+        drawn = []
         for (arc, nodes), cut in zip(prepared, walls, strict=True):
-            laid = cut and _place(arc, cut, nodes, _ONE * self._tolerance_m)
+            laid = cut and _place(arc, cut, nodes, _MERGE * self._tolerance_m)
             if laid is None:
                 return None
-            found.append(laid)
-        return found
+            drawn.append(laid)
+        return drawn
 
     def _arc(self, piece: _Piece, angle: float) -> tuple[Arc, _Index]:
-        """Return the points of a piece, turned, and which of its marks are nodes within."""
+        """Return a piece's rotated points, and which of its marks are inner nodes."""
         chains = [along(side, self._details)[:-1] for side in piece.sides]
         ends = [self._shared.nodes_of(side) for side in piece.sides]
         last = self._nodes[[ends[-1][1]]]
         points = np.concatenate((*chains, last))
-        inner = np.cumsum([len(it) for it in chains])[:-1]
+        inner = np.cumsum([len(chain) for chain in chains])[:-1]
         slides = np.zeros((2, 2))
         if piece.closed:
             free = self._shared.free[ends[0][0]]
@@ -190,7 +192,7 @@ class Drawing:
 
     def _beside(self, node: int) -> list[_Floats]:
         """Return the drawn points next to a node."""
-        found = []
+        points = []
         for stretch in self._stretches[node]:
             line = self._lines[stretch]
             if line is not None:
@@ -198,11 +200,11 @@ class Drawing:
                 chain = np.concatenate(
                     (self._nodes[[first]], line, self._nodes[[last]])
                 )
-                found.append(chain[1] if first == node else chain[-2])
-        return found
+                points.append(chain[1] if first == node else chain[-2])
+        return points
 
     def _slide(self, node: int) -> _Floats:
-        """Return the direction of the straight wall that a node lies within; else zero."""
+        """Return the direction of the straight wall around a node; zero if there is none."""
         beside = self._beside(node)
         if self._shared.held[node] or len(beside) != 2:
             return np.zeros(2)
@@ -215,14 +217,14 @@ class Drawing:
         return wall if off <= _STRAIGHT else np.zeros(2)
 
     def _may_slide(self, piece: _Piece, end: int, laid: _Laid, angle: float) -> bool:
-        """Tell whether an end that slid is still within its wall, and near."""
+        """Tell whether a slid end is still within its wall and near its old place."""
         node = self._shared.nodes_of(piece.sides[-end])[end]
         place = turn(laid.nodes[-end].reshape(1, 2), -angle)[0]
         one, other = self._beside(node)
         wall = other - one
         share = np.dot(place - one, wall) / np.dot(wall, wall)
         apart = np.hypot(*(place - self._nodes[node]))
-        margin = _ONE * self._tolerance_m / np.hypot(*wall)
+        margin = _MERGE * self._tolerance_m / np.hypot(*wall)
         if apart <= _STRAIGHT:
             return True
         return bool(
@@ -230,7 +232,7 @@ class Drawing:
         )
 
     def _take(self, piece: _Piece, laid: _Laid) -> None:
-        """Settle the nodes and stretches of a piece."""
+        """Store the nodes and stretches of a piece."""
         nodes = [node[0] for node in laid.nodes]
         for i, side in enumerate(piece.sides):
             first, last = self._shared.nodes_of(side)
@@ -241,28 +243,28 @@ class Drawing:
 
 
 def _from_corner(points: _Floats, nodes: _Index) -> tuple[_Floats, _Index]:
-    """Start a closed line at a corner; tell where its nodes are then."""
+    """Return a closed line that starts at a corner, and its nodes' new indices."""
     start = far_corner(points)
     turned = np.roll(points[:-1], -start, axis=0)
     return np.concatenate((turned, turned[:1])), (nodes - start) % len(turned)
 
 
-def _place(arc: Arc, walls: Walls, nodes: _Index, one_m: float) -> _Laid | None:
-    """Find where the nodes within an arc lie on its walls.
+def _place(arc: Arc, walls: Walls, nodes: _Index, merge_m: float) -> _Laid | None:
+    """Place an arc's inner nodes on its walls.
 
     Args:
         arc: the arc.
-        walls: of it.
-        nodes: marks that are nodes, in their order along the arc.
-        one_m: a node so near a corner takes its place.
+        walls: its walls.
+        nodes: marks that are nodes, in order along the arc.
+        merge_m: largest distance at which a node merges with a corner.
 
     Returns:
-        None where nodes would change places, or two corners are one.
+        The drawn arc; None if nodes would swap, or two corners coincide.
     """
     line, count = corners(arc, walls), len(walls.kind)
     if (np.hypot(*np.diff(line, axis=0).T) <= _STRAIGHT).any():
         return None
-    places = _places(line, arc, walls, nodes, one_m)
+    places = _places(line, arc, walls, nodes, merge_m)
     if arc.closed:
         begin = places[0] if len(places) else 0.0
         bounds = (
@@ -286,18 +288,18 @@ def _place(arc: Arc, walls: Walls, nodes: _Index, one_m: float) -> _Laid | None:
     if not arc.closed:
         wall[-1], share[-1] = count - 1, 1.0
     points = line[wall] + share[:, None] * (line[wall + 1] - line[wall])
-    return _Laid(list(points), [line[it] for it in cuts])
+    return _Laid(list(points), [line[cut] for cut in cuts])
 
 
 def _places(
-    line: _Floats, arc: Arc, walls: Walls, nodes: _Index, one_m: float
+    line: _Floats, arc: Arc, walls: Walls, nodes: _Index, merge_m: float
 ) -> _Floats:
-    """Return the place of each node: number of its wall, and share of that before it."""
+    """Return each node's place: index of its wall plus the share of the wall before it."""
     count = len(walls.kind)
     at = np.append(walls.start, walls.end[-1])
     taken = set() if arc.closed else {0, count}
     places = np.empty(len(nodes))
-    # Corners that are nodes already first: no other node takes them.
+    # Nodes that are corners already come first, so that no other node takes their corner.
     for n in sorted(range(len(nodes)), key=lambda n: nodes[n] not in at):
         corner = int(np.searchsorted(at, nodes[n]))
         place = float(corner)
@@ -309,7 +311,7 @@ def _places(
             place = corner - 1 + share
             nearest = corner - 1 + round(share)
             if nearest % count not in taken and (
-                abs(share - round(share)) * np.hypot(*wall) <= one_m
+                abs(share - round(share)) * np.hypot(*wall) <= merge_m
             ):
                 place = float(nearest)
         if place.is_integer():

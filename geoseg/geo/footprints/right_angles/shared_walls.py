@@ -1,7 +1,7 @@
-"""Polygons that share walls, as stretches of walls between the points where they meet.
+"""Topology of polygons that share walls: nodes, and stretches of wall between them.
 
-A stretch that two polygons share is kept once. Whoever moves it moves it for both: the
-polygons put together again share their walls corner by corner.
+A stretch shared by two polygons is stored once and moves for both, so the rebuilt polygons
+share their walls corner by corner.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,16 +19,16 @@ _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
 _Outlines = npt.NDArray[np.object_]
 
-#: A corner so near a neighbour's wall (pixels) lies on it.
+#: Largest distance (pixels) at which a corner lies on a neighbour's wall.
 ON = 1e-6
 
 
 class Side(NamedTuple):
-    """A stretch as a ring passes it.
+    """A stretch with the direction in which a ring passes it.
 
     Attributes:
-        stretch: its number.
-        forward: False where the ring goes from its last point to its first.
+        stretch: index of the stretch.
+        forward: False where the ring runs from its last point to its first.
     """
 
     stretch: int
@@ -36,16 +36,16 @@ class Side(NamedTuple):
 
 
 class SharedWalls(NamedTuple):
-    """The walls of some polygons.
+    """The walls of adjacent polygons.
 
     Attributes:
-        nodes: ``(K, 2)`` points where stretches end: where polygons or walls meet, on the
-            border of the image, and one on every ring that has neither.
+        nodes: ``(K, 2)`` ends of stretches: where polygons or walls meet, on the border of
+            the image, and one on every ring that has neither.
         held: ``(K,)``, True on the border of the image.
-        free: ``(K,)``, True where a ring begins that has no other node.
-        ends: ``(E, 2)`` nodes where each stretch begins and ends.
-        lines: of each stretch, ``(M, 2)`` points, both ends among them.
-        rings: of each polygon, the outer one first: its stretches in their order.
+        free: ``(K,)``, True for a ring's only node.
+        ends: ``(E, 2)`` first and last node of each stretch.
+        lines: ``(M, 2)`` points of each stretch, both ends included.
+        rings: rings of each polygon, the exterior first, as stretches in order.
     """
 
     nodes: _Floats
@@ -57,15 +57,15 @@ class SharedWalls(NamedTuple):
 
     def owners(self) -> list[set[int]]:
         """Return the polygons on the sides of each stretch."""
-        found: list[set[int]] = [set() for _ in self.lines]
+        owners: list[set[int]] = [set() for _ in self.lines]
         for polygon, rings in enumerate(self.rings):
             for ring in rings:
                 for side in ring:
-                    found[side.stretch].add(polygon)
-        return found
+                    owners[side.stretch].add(polygon)
+        return owners
 
     def around(self, members: set[int]) -> list[list[Side]]:
-        """Return the rings around some polygons, taken as one."""
+        """Return the rings around the union of some polygons."""
         owners = self.owners()
         outer = [
             side
@@ -96,35 +96,35 @@ class SharedWalls(NamedTuple):
         return (first, last) if side.forward else (last, first)
 
     def polygons(self, lines: Sequence[_Floats]) -> _Outlines:
-        """Put polygons together from lines in the place of the stretches.
+        """Build the polygons from a new line for each stretch.
 
         Args:
-            lines: one for each stretch; where some meet, their ends are equal.
+            lines: one for each stretch; lines that meet have equal ends.
 
         Returns:
             Polygons, valid or not; None where a ring has fewer than three corners.
         """
-        found = np.empty(len(self.rings), dtype=object)
+        polygons = np.empty(len(self.rings), dtype=object)
         for i, rings in enumerate(self.rings):
             points = [ring_of(ring, lines) for ring in rings]
             if min(map(len, points)) >= 3:
-                found[i] = Polygon(points[0], points[1:])
-        return found
+                polygons[i] = Polygon(points[0], points[1:])
+        return polygons
 
 
 def ring_of(ring: Sequence[Side], lines: Sequence[_Floats]) -> _Floats:
-    """Return the points along a ring, the first one not repeated."""
+    """Return the points along a ring, without repeating the first."""
     return np.concatenate([along(side, lines)[:-1] for side in ring])
 
 
 def along(side: Side, lines: Sequence[_Floats]) -> _Floats:
-    """Return the points of a stretch in the order in which a ring passes them."""
+    """Return the points of a stretch in the ring's direction."""
     line = lines[side.stretch]
     return line if side.forward else line[::-1]
 
 
 def share_walls(polygons: _Outlines) -> _Index:
-    """Return a number for each polygon, the same for those that are linked by walls."""
+    """Return a group number for each polygon, equal for those linked by shared walls."""
     first, second = shapely.STRtree(polygons).query(polygons, predicate="intersects")
     once = first < second
     first, second = first[once], second[once]
@@ -133,7 +133,7 @@ def share_walls(polygons: _Outlines) -> _Index:
 
 
 def find_walls(polygons: _Outlines, extent: Extent) -> SharedWalls:
-    """Cut the rings of polygons where they meet.
+    """Cut the rings of polygons at the points where they meet.
 
     Args:
         polygons: in pixel coordinates; shared walls have the same corners in both.
@@ -165,7 +165,7 @@ def find_walls(polygons: _Outlines, extent: Extent) -> SharedWalls:
 
 
 def _ways(rings: list[list[int]], count: int) -> _Index:
-    """Count the corners that each corner has an edge to."""
+    """Count the edges at each corner."""
     first = np.concatenate(rings)
     second = np.concatenate([np.roll(ring, -1) for ring in rings])
     edges = np.sort(np.stack((first, second), axis=1), axis=1)
@@ -177,7 +177,7 @@ def _sides(
     is_node: npt.NDArray[np.bool_],
     numbers: dict[tuple[int, ...], int],
 ) -> Iterator[Side]:
-    """Cut a ring at its nodes; number the stretches that are new."""
+    """Cut a ring at its nodes; number new stretches."""
     cuts = np.flatnonzero(is_node[ring]).tolist()
     turned = ring[cuts[0] :] + ring[: cuts[0] + 1]
     cuts = [cut - cuts[0] for cut in cuts] + [len(ring)]
@@ -188,12 +188,12 @@ def _sides(
 
 
 def follow(line: _Floats, outline: Polygon, reach: float) -> _Floats:
-    """Return the part of an outline that a simplified line stands for.
+    """Return the part of an outline that a simplified line represents.
 
     Args:
         line: ``(M, 2)``.
-        outline: polygon.
-        reach: largest distance of the two.
+        outline: the polygon.
+        reach: largest Hausdorff distance of the two.
 
     Returns:
         ``(M', 2)`` with the ends of ``line``; the line itself where the outline has no such
@@ -205,19 +205,21 @@ def follow(line: _Floats, outline: Polygon, reach: float) -> _Floats:
     ways = _ways_between(ring, *shapely.line_locate_point(ring, ends))
     if (line[0] == line[-1]).all():
         turning = shapely.is_ccw(shapely.linearrings(line))
-        ways = [it for it in ways if shapely.is_ccw(shapely.linearrings(it)) == turning]
-    found = []
+        ways = [
+            way for way in ways if shapely.is_ccw(shapely.linearrings(way)) == turning
+        ]
+    candidates = []
     for way in ways:
         way[[0, -1]] = line[[0, -1]]
         off = shapely.hausdorff_distance(*map(shapely.linestrings, (line, way)))
-        found.append((off, way))
-    # Around a ring that its steps left flat there is no way.
-    off, way = min(found, key=lambda it: it[0], default=(np.inf, line))
+        candidates.append((off, way))
+    # A ring that became flat when its steps were cut has no such part.
+    off, way = min(candidates, key=lambda pair: pair[0], default=(np.inf, line))
     return way if off <= reach else line
 
 
 def _ways_between(ring: shapely.LinearRing, begin: float, end: float) -> list[_Floats]:
-    """Return both ways along a ring from one place to another."""
+    """Return both lines along a ring between two distances from its start."""
     points = shapely.get_coordinates(ring)
     steps = np.hypot(*np.diff(points, axis=0).T)
     places = np.append(0.0, np.cumsum(steps))[:-1]

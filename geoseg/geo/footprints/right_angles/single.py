@@ -1,10 +1,10 @@
-"""Buildings with right angles, where their pixels say so.
+"""Right angles for single buildings, where their pixels support them.
 
 Each building has one direction. Its walls are drawn along it and across it, unless the
-result would say something else than the pixels (:mod:`geoseg.geo.footprints.right_angles.evidence`): then the
-simplified outline stays. Points on the image's border stay where they are, as in
-:mod:`geoseg.geo.footprints.simplify`. Buildings that share a wall are drawn together, by
-:mod:`geoseg.geo.footprints.right_angles.groups`: each would move the wall its own way.
+pixels contradict (:mod:`geoseg.geo.footprints.right_angles.evidence`): then the simplified
+outline stays. Points on the image's border stay, as in
+:mod:`geoseg.geo.footprints.simplify`. Buildings that share a wall are drawn together in
+:mod:`geoseg.geo.footprints.right_angles.groups`, as each would move the wall differently.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import shapely
 from shapely import LinearRing, Polygon
 
-from geoseg.geo.footprints.right_angles.evidence import speaks_for_right_angles
+from geoseg.geo.footprints.right_angles.evidence import supports_right_angles
 from geoseg.geo.footprints.right_angles.wall_search import cut_into_walls
 from geoseg.geo.footprints.right_angles.walls import (
     FREE,
@@ -28,31 +28,31 @@ from geoseg.geo.footprints.sound_outlines import each_or_before, sound
 _Floats = npt.NDArray[np.float64]
 _Outlines = npt.NDArray[np.object_]
 
-#: How far points may lie off their wall, in tolerances of simplified outlines.
+#: Largest deviation of points from their wall, in tolerances of simplified outlines.
 WALL_TOLERANCE = 4.0
 
-#: Least share of a building's outline that lies along its direction or across it.
+#: Smallest share of a building's outline along or across its direction.
 REGULAR_SHARE = 0.6
 
-#: Least IoU of a regular outline with the pixels' outline.
+#: Smallest IoU of a regular outline with the pixels' outline.
 LEAST_IOU = 0.8
 
-#: Largest change of area (share).
+#: Largest relative change of area.
 AREA_CHANGE = 0.05
 
-#: How many pixels an outline may reach out.
+#: Largest distance (pixels) of a regular outline beyond the pixels.
 OUTREACH = 3
 
-#: What lies up to so many pixels away may be met by an outline that reaches out.
+#: Largest distance (pixels) at which two regular outlines may overlap.
 AROUND = 2 * OUTREACH
 
-#: Edges so far apart (radians) do not speak for the same direction.
+#: Difference of angles (radians) from which an edge does not support a direction.
 _SAME = np.radians(12)
 
-# Directions are the same after a quarter of a turn.
+# Directions are equal modulo a quarter turn.
 _QUARTER = np.pi / 2
 
-#: The walls are cut, then turned to fit, then cut again.
+#: Number of rounds: walls are cut, rotated to fit, then cut again.
 _ROUNDS = 2
 
 
@@ -63,23 +63,25 @@ def draw_regular(
     tolerance_m: float,
     extent: Extent,
 ) -> _Outlines:
-    """Draw buildings with right angles where the evidence supports them.
+    """Draw buildings with right angles where the pixels support them.
 
     Args:
-        outlines: polygons in pixel coordinates, with points at corners alone.
+        outlines: polygons in pixel coordinates, with points only at corners.
         simple: the same, simplified; returned where right angles are not supported.
         metres: ``(2, 2)``, metres east and north per column and row.
-        tolerance_m: that of the simplified outlines; points may lie off their wall by
-            :data:`WALL_TOLERANCE` times as much.
+        tolerance_m: tolerance of the simplified outlines; points may deviate from their
+            wall by :data:`WALL_TOLERANCE` times as much.
         extent: of the image.
 
     Returns:
-        Valid polygons, none of them with more corners than the simplified one.
+        Valid polygons with no more corners than the simplified ones.
     """
     if tolerance_m <= 0 or not len(outlines):
         return simple
     how = metres, tolerance_m, extent
-    return each_or_before(lambda it: _draw(outlines[it], simple[it], *how), simple)
+    return each_or_before(
+        lambda part: _draw(outlines[part], simple[part], *how), simple
+    )
 
 
 def _draw(
@@ -92,7 +94,7 @@ def _draw(
     result = simple.copy()
     soft = soften(outlines, extent)
     walls_m = WALL_TOLERANCE * tolerance_m
-    buildings = [_Building(it, metres, tolerance_m, extent) for it in soft]
+    buildings = [_Building(outline, metres, tolerance_m, extent) for outline in soft]
     for building in buildings:
         building.find_direction(walls_m)
     for _ in range(_ROUNDS):
@@ -101,7 +103,7 @@ def _draw(
         if building.angle is not None:
             result[i] = building.polygon()
     good = np.flatnonzero(supported(result, simple, outlines, soft))
-    good = good[speaks_for_right_angles(soft[good], result[good], simple[good])]
+    good = good[supports_right_angles(soft[good], result[good], simple[good])]
     drawings = simple.copy()
     drawings[good] = result[good]
     return drawings
@@ -115,19 +117,20 @@ def directions(
     Args:
         outlines: of the pixels, their steps cut; in pixel coordinates.
         metres: ``(2, 2)``, metres east and north per column and row.
-        tolerance_m: that of simplified outlines.
+        tolerance_m: tolerance of simplified outlines.
         extent: of the image.
 
     Returns:
-        Radians, counter-clockwise from east; None where there is none.
+        Radians, counter-clockwise from east; None where a building has none.
     """
     turned = [
         Polygon(
-            _from_corner(it.exterior), [_from_corner(ring) for ring in it.interiors]
+            _from_corner(outline.exterior),
+            [_from_corner(ring) for ring in outline.interiors],
         )
-        for it in outlines
+        for outline in outlines
     ]
-    buildings = [_Building(it, metres, tolerance_m, extent) for it in turned]
+    buildings = [_Building(outline, metres, tolerance_m, extent) for outline in turned]
     for building in buildings:
         building.find_direction(WALL_TOLERANCE * tolerance_m)
     for _ in range(_ROUNDS):
@@ -138,11 +141,10 @@ def directions(
 def supported(
     regular: _Outlines, simple: _Outlines, outlines: _Outlines, soft: _Outlines
 ) -> npt.NDArray[np.bool_]:
-    """Tell which regular polygons say the same as the outlines of the pixels.
+    """Tell which regular polygons agree with the outlines of the pixels.
 
     Args:
-        regular: ``(N,)`` polygons in pixel coordinates, perhaps not valid; None where
-            there is none.
+        regular: ``(N,)`` polygons in pixel coordinates, possibly invalid or None.
         simple: ``(N,)`` the same, simplified.
         outlines: ``(N,)`` along the pixels.
         soft: ``(N,)`` along the pixels, their steps cut.
@@ -167,16 +169,16 @@ def supported(
 
 
 def _surely_near(soft: _Outlines) -> _Outlines:
-    """Return what is surely not further than OUTREACH from pixels, of fewer points.
+    """Return polygons with few points, surely within OUTREACH of the pixels.
 
-    A step that is cut moves an outline by half a pixel, and so does simplification.
+    Cutting a step moves an outline by half a pixel, and so does simplification.
     """
     few = shapely.simplify(soft, 0.5)
     return np.asarray(shapely.buffer(few, OUTREACH - 1, join_style="bevel"))
 
 
 def _cut(buildings: list["_Building"], tolerance_m: float) -> None:
-    """Cut buildings into walls along their directions; turn them to fit."""
+    """Cut buildings into walls along their directions; rotate these to fit."""
     cut = [building for building in buildings if building.angle is not None]
     turned = [building.turned() for building in cut]
     walls = iter(cut_into_walls([arc for arcs in turned for arc in arcs], tolerance_m))
@@ -188,7 +190,7 @@ class _Building:
     """A polygon cut at the points that must stay.
 
     Attributes:
-        angle: its direction, radians; None where it has none, or too few right angles.
+        angle: its direction, radians; None where it has none or cannot be cut.
     """
 
     def __init__(
@@ -206,32 +208,32 @@ class _Building:
         self._arcs = [arc for ring in self._rings for arc in ring]
 
     def find_direction(self, walls_m: float) -> None:
-        """Start with the direction of the outline; behind noise, of a coarser one.
+        """Set the direction from the outline; in noise, from a coarser one.
 
         Args:
-            walls_m: How far points may lie off their wall.
+            walls_m: Largest deviation of points from their wall, metres.
         """
         self.angle = main_direction(self._arcs, walls_m / 2)
         if self.angle is None:
             self.angle = main_direction(self._arcs, walls_m)
 
     def turned(self) -> list[Arc]:
-        """Return the arcs, the building's direction along x."""
+        """Return the arcs, rotated so that the building's direction is x."""
         angle = self.angle or 0.0
         return [arc._replace(points=turn(arc.points, angle)) for arc in self._arcs]
 
     def take(self, pairs: list[tuple[Arc, Walls | None]]) -> None:
-        """Take the walls of the turned arcs."""
-        found = [(arc, walls) for arc, walls in pairs if walls is not None]
-        if self.angle is None or len(found) < len(pairs):
+        """Store the walls of the rotated arcs, and adjust the direction to them."""
+        cut = [(arc, walls) for arc, walls in pairs if walls is not None]
+        if self.angle is None or len(cut) < len(pairs):
             self.angle = None
             return
-        self._pairs = found
+        self._pairs = cut
         self._before = self.angle
-        self.angle += tilt(found)
+        self.angle += tilt(cut)
 
     def polygon(self) -> Polygon | None:
-        """Return the polygon with right angles; None where it has too few."""
+        """Return the polygon with right angles; None if it has too few."""
         if _regular_share(self._pairs) < REGULAR_SHARE:
             return None
         back = -self._before
@@ -247,17 +249,17 @@ class _Building:
 
 
 def main_direction(arcs: list[Arc], tolerance_m: float) -> float | None:
-    """Return the direction that the walls of a building run along or across.
+    """Return the direction that a building's walls run along or across.
 
-    Long walls say more: a direction counts the squared lengths of those near it.
+    Walls are weighted by squared length.
 
     Args:
         arcs: the building's outline.
-        tolerance_m: points so near a wall say nothing of its direction.
+        tolerance_m: tolerance of the simplification before walls are measured.
 
     Returns:
         Radians, counter-clockwise from x; None where too little of the outline runs in
-        one direction, as that of a disc.
+        one direction, as in a disc.
     """
     lines = [shapely.linestrings(arc.points) for arc in arcs if _is_wall(arc)]
     coarse = shapely.simplify(lines, tolerance_m, preserve_topology=False)
@@ -267,9 +269,9 @@ def main_direction(arcs: list[Arc], tolerance_m: float) -> float | None:
         return None
     length = np.hypot(steps[:, 0], steps[:, 1])
     angles = np.arctan2(steps[:, 1], steps[:, 0])
-    said = support(angles, length**2)
-    # Sums differ by rounding: of walls that say as much the first.
-    best = int((said >= (1 - 1e-9) * said.max()).argmax())
+    supported = support(angles, length**2)
+    # Sums differ by rounding: among equal ones take the first.
+    best = int((supported >= (1 - 1e-9) * supported.max()).argmax())
     apart = (angles - angles[best] + _QUARTER / 2) % _QUARTER - _QUARTER / 2
     if length[np.abs(apart) < _SAME].sum() < REGULAR_SHARE * length.sum():
         return None
@@ -278,11 +280,11 @@ def main_direction(arcs: list[Arc], tolerance_m: float) -> float | None:
 
 
 def support(angles: _Floats, weight: _Floats) -> _Floats:
-    """Return how much weight is near each angle or across it.
+    """Return the weight near each angle, modulo a quarter turn.
 
-    What is ``_SAME`` apart counts nothing, and ``1 - (apart / _SAME)**2`` of what is
-    nearer. Sums of that are differences of running sums of three powers, so time and
-    memory hardly grow faster than the number of angles.
+    A weight at distance d counts ``1 - (d / _SAME)**2``, and nothing from ``_SAME`` on.
+    These sums are differences of running sums of three powers, so time and memory grow
+    hardly faster than the number of angles.
 
     Args:
         angles: ``(M,)`` radians.
@@ -300,8 +302,8 @@ def support(angles: _Floats, weight: _Floats) -> _Floats:
     begin = np.searchsorted(around, angles - _SAME)
     end = np.searchsorted(around, angles + _SAME)
     total, first, second = running[:, end] - running[:, begin]
-    spread = second - 2 * angles * first + angles**2 * total
-    return np.asarray(total - spread / _SAME**2)
+    squares = second - 2 * angles * first + angles**2 * total
+    return np.asarray(total - squares / _SAME**2)
 
 
 def _is_wall(arc: Arc) -> bool:
@@ -310,7 +312,7 @@ def _is_wall(arc: Arc) -> bool:
 
 
 def _regular_share(pairs: list[tuple[Arc, Walls]]) -> float:
-    """Return the share of the length of all walls that is not free."""
+    """Return the share of the walls' length that runs along or across the direction."""
     regular = total = 0.0
     for arc, walls in pairs:
         if not _is_wall(arc):
@@ -320,7 +322,7 @@ def _regular_share(pairs: list[tuple[Arc, Walls]]) -> float:
         length = np.hypot(step[:, 0], step[:, 1])
         total += float(length.sum())
         regular += float(length[walls.kind != FREE].sum())
-    # No walls but those on the image's border: nothing says that they are regular.
+    # Without walls off the image's border, nothing supports right angles.
     return regular / total if total else 0.0
 
 
@@ -344,7 +346,7 @@ def _arc(points: _Floats, tolerance_m: float, *, closed: bool) -> Arc:
 
 
 def kept_points(points: _Floats, tolerance_m: float) -> npt.NDArray[np.int64]:
-    """Return the places of the points that a simplified line keeps (Douglas-Peucker)."""
+    """Return the indices of the points that Douglas-Peucker keeps."""
     places = np.arange(len(points))
     line = shapely.linestrings(np.column_stack((points, places)))
     kept = shapely.simplify(line, tolerance_m, preserve_topology=False)
@@ -353,13 +355,13 @@ def kept_points(points: _Floats, tolerance_m: float) -> npt.NDArray[np.int64]:
 
 
 def far_corner(points: _Floats) -> int:
-    """Return the place of a closed line's point farthest from its middle, a corner."""
+    """Return the index of a closed line's point farthest from its centroid, a corner."""
     ring = points[:-1]
-    # Sums of squares in whole parts of a millionth: ties are ties.
+    # Squared distances are rounded to 1e-6, so that ties are equal.
     return int(np.round(((ring - ring.mean(axis=0)) ** 2).sum(axis=1), 6).argmax())
 
 
 def _from_corner(ring: LinearRing) -> _Floats:
-    """Return the points of a ring from a corner on; walls are cut at the first one."""
+    """Return the points of a ring from a corner on, as walls are cut at the first point."""
     points = shapely.get_coordinates(ring)
     return np.roll(points[:-1], -far_corner(points), axis=0)

@@ -1,9 +1,8 @@
-"""The cheapest walls of outlines, of many at a time.
+"""Search for the cheapest division of outlines into walls, in batches.
 
-An outline is cut into walls at some of its corners. Of all the ways to cut, dynamic
-programming finds the cheapest: each wall costs, and so does what it leaves out of the
-points (a description of least length). Outlines of like numbers of corners go through
-together; that changes no bit of any.
+An outline is cut into walls at some of its corners. Dynamic programming finds the cheapest
+cut: each wall has a cost, and so has its misfit to the points (minimum description length).
+Outlines with similar numbers of corners are processed together; that changes no result.
 
 References:
     J. Rissanen, "Modeling by shortest data description", Automatica 14, 1978; the search
@@ -31,31 +30,31 @@ _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
 _Mask = npt.NDArray[np.bool_]
 
-#: What a wall of each kind costs.
+#: Cost of a wall of each kind.
 _COST = np.array([1.0, 1.0, 2.0])
 
-#: Cost of a wall as long as the tolerance that lies off by the tolerance.
+#: Cost of a wall as long as the tolerance with a deviation of the tolerance.
 _MISFIT = 1.0
 
 #: Which kinds may follow which; parallel walls would have no corner.
 _FOLLOW = np.array([[np.inf, 0, 0], [0, np.inf, 0], [0, 0, 0]])
 
-#: How many pairs of marks are looked at together: what fits a processor's cache.
+#: Pairs of marks per batch, chosen to fit the processor's cache.
 _PAIRS = 20_000
 
 
 class _Batch(NamedTuple):
-    """B arcs, filled up to K marks; two axes.
+    """B arcs, padded to K marks; two axes.
 
     Attributes:
         ends: ``(B, 2, K)`` coordinates of the marks.
         sums: ``(B, 2, 5, K)`` of :func:`sums_to_marks`.
         low: ``(B, 2, K - 1)`` lowest coordinate from each mark to the next.
-        high: ``(B, 2, K - 1)`` likewise.
-        last: ``(B,)`` number of the last mark.
+        high: ``(B, 2, K - 1)`` highest coordinate likewise.
+        last: ``(B,)`` index of the last mark.
         closed: ``(B,)``.
-        held: ``(2, B, 2)``, for each axis and arc: lines pass through its first point,
-            through its last.
+        held: ``(2, B, 2)``, for each axis and arc: whether lines pass through its first
+            and its last point.
     """
 
     ends: _Floats
@@ -71,39 +70,39 @@ def cut_into_walls(arcs: Sequence[Arc], tolerance: float) -> list[Walls | None]:
     """Find the cheapest walls of arcs whose buildings lie along the axes.
 
     Args:
-        arcs: Turned, so that ALONG is x and ACROSS is y.
-        tolerance: How far a point of an arc may lie off the line of its wall.
+        arcs: Rotated so that ALONG is x and ACROSS is y.
+        tolerance: Largest distance of a point from the line of its wall.
 
     Returns:
-        The walls of each; None where there are none (a closed arc of fewer than four
-        marks).
+        The walls of each arc; None where there are none, as for a closed arc with fewer
+        than four marks.
     """
     result: list[Walls | None] = [None] * len(arcs)
     for numbers in _batches(arcs):
         batch = _pack([arcs[n] for n in numbers])
         walls = _search(*_costs(batch, tolerance), batch.last, batch.closed)
-        for n, found in zip(numbers, walls, strict=True):
-            result[n] = found if np.isfinite(found.cost) else None
+        for n, cheapest in zip(numbers, walls, strict=True):
+            result[n] = cheapest if np.isfinite(cheapest.cost) else None
     return result
 
 
 def _batches(arcs: Sequence[Arc]) -> Iterator[list[int]]:
-    """Yield the numbers of arcs of like size that go together."""
-    found: list[int] = []
+    """Yield the indices of arcs of similar size, batch by batch."""
+    batch: list[int] = []
     sizes = np.array([len(arc.marks) for arc in arcs], dtype=np.int64)
     for n in np.argsort(sizes, kind="stable").tolist():
         if arcs[n].closed and sizes[n] < 4:
             continue
-        if found and (len(found) + 1) * sizes[n] ** 2 > _PAIRS:
-            yield found
-            found = []
-        found.append(n)
-    if found:
-        yield found
+        if batch and (len(batch) + 1) * sizes[n] ** 2 > _PAIRS:
+            yield batch
+            batch = []
+        batch.append(n)
+    if batch:
+        yield batch
 
 
 def _pack(arcs: list[Arc]) -> _Batch:
-    """Fill up arcs with copies of their last mark."""
+    """Pad arcs with copies of their last mark."""
     last = np.array([len(arc.marks) - 1 for arc in arcs], dtype=np.int64)
     count = int(last.max()) + 1
     ends = np.empty((len(arcs), 2, count))
@@ -127,10 +126,10 @@ def _pack(arcs: list[Arc]) -> _Batch:
 
 
 def _costs(batch: _Batch, tolerance: float) -> tuple[_Floats, _Index]:
-    """Return cost and kind of a wall from one mark to another, FREE left out.
+    """Return cost and kind of a wall between any two marks, FREE excluded.
 
     Returns:
-        Two times ``(B, K, K)``.
+        Cost and kind, ``(B, K, K)`` each.
     """
     run = np.abs(batch.ends[:, :, None] - batch.ends[:, :, :, None])
     kind = np.where(run[:, 0] >= run[:, 1], ALONG, ACROSS)
@@ -141,7 +140,7 @@ def _costs(batch: _Batch, tolerance: float) -> tuple[_Floats, _Index]:
 
 
 def _misfit(batch: _Batch, axis: int, tolerance: float) -> _Floats:
-    """Integral of squared distances to lines of constant ``axis``, from mark to mark."""
+    """Return the integral of squared distances to lines of constant ``axis``."""
     ends, last = batch.ends[:, axis], batch.last
     number = np.arange(ends.shape[1])
     span, offset, length, first, second = (
@@ -175,10 +174,10 @@ def _reach(batch: _Batch, axis: int) -> tuple[_Floats, _Floats]:
 def _search(
     misfit: _Floats, kind: _Index, last: _Index, closed: _Mask
 ) -> Iterator[Walls]:
-    """Find the cheapest way from the first mark of each arc to its last.
+    """Yield the cheapest walls from the first mark of each arc to its last.
 
-    Of a closed arc, the last wall and the first must have a corner too: there is a best
-    way for every kind of the first wall.
+    In a closed arc the last wall and the first must meet in a corner too, so the search
+    keeps the best path for every kind of the first wall.
     """
     size, count, _ = misfit.shape
     # step[b, k, c, j, i]: a wall of kind c from mark i to mark j
@@ -189,10 +188,10 @@ def _search(
     number = np.arange(count - 1)
     free = np.where(number < last[:, None], _COST[FREE], np.inf)
     step[:, 0, FREE, number + 1, number] = free
-    # best[b, f, c, j]: of a way to mark j whose first wall is of kind f, its last of c
+    # best[b, f, c, j]: a path to mark j whose first wall is of kind f, its last of kind c
     best = np.full((size, 3, 3, count), np.inf)
     back = np.zeros((size, 3, 3, count), dtype=np.int64)
-    onward = np.full((size, 3, 3, count), np.inf)  # best, and a corner to a wall of c
+    onward = np.full((size, 3, 3, count), np.inf)  # best, then a corner to kind c
     before = np.zeros((size, 3, 3, count), dtype=np.int64)
     onward[:, [0, 1, 2], [0, 1, 2], 0] = 0.0
     for j in range(1, count):
@@ -211,12 +210,12 @@ def _search(
 
 
 def _way_back(back: _Index, before: _Index, end: int, kind: int, cost: float) -> Walls:
-    """Follow the best way from its last wall to its first."""
-    found: list[tuple[int, int, int]] = []
+    """Trace the best path back from its last wall to its first."""
+    walls: list[tuple[int, int, int]] = []
     j, c = end, kind
     while j > 0:
         i = int(back[c, j])
-        found.append((c, i, j))
+        walls.append((c, i, j))
         j, c = i, int(before[c, i])
-    kinds, starts, ends = np.array(found[::-1], dtype=np.int64).T
+    kinds, starts, ends = np.array(walls[::-1], dtype=np.int64).T
     return Walls(kinds, starts, ends, cost)

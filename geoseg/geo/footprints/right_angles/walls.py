@@ -1,7 +1,7 @@
-"""Walls at right angles along one outline: where they lie and which way they run.
+"""Position and direction of walls at right angles along one outline.
 
-A wall runs along one of the two directions of the building, or it stays what it was.
-:mod:`geoseg.geo.footprints.right_angles.wall_search` finds them. Everything is in metres.
+A wall runs along one of the building's two directions, or stays as it was.
+:mod:`geoseg.geo.footprints.right_angles.wall_search` finds them. All units are metres.
 """
 
 from typing import NamedTuple
@@ -12,23 +12,23 @@ import numpy.typing as npt
 _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
 
-#: Kinds of walls: along the first direction, along the second, as it was.
+#: Kinds of walls: along the building's direction, across it, unchanged.
 ALONG, ACROSS, FREE = 0, 1, 2
 
-#: An end slides to walls that cross its direction at no less (sine of the angle).
+#: Smallest sine of the angle between a wall and the direction in which its end slides.
 _STEEP = 0.5
 
 
 class Arc(NamedTuple):
-    """A part of an outline between two points that must stay, or all of it.
+    """A part of an outline between two fixed points, or a whole outline.
 
     Attributes:
-        points: ``(M, 2)`` metres. Of a closed outline the last is the first again.
+        points: ``(M, 2)`` metres. A closed outline repeats its first point.
         marks: ``(K,)`` ascending indices of the points where walls may meet: the first,
             the last, and some between.
-        closed: True for all of an outline, of which no point must stay.
-        slides: ``(2, 2)`` directions in which the first and the last point may move, as
-            vectors of length 1; zero where they stay.
+        closed: True for a whole outline without fixed points.
+        slides: ``(2, 2)`` unit vectors along which the first and the last point may move;
+            zero where they stay.
     """
 
     points: _Floats
@@ -39,20 +39,20 @@ class Arc(NamedTuple):
     def held(self, axis: int) -> tuple[bool, bool]:
         """Tell whether lines of constant ``axis`` must pass through the two ends.
 
-        An end slides as far as a wall wants that crosses its direction, not along it.
+        An end slides to a wall that crosses its direction, not to one along it.
         """
         first, last = np.abs(self.slides[:, axis]) < _STEEP
         return (False, False) if self.closed else (bool(first), bool(last))
 
 
 class Walls(NamedTuple):
-    """How an arc was cut.
+    """Walls of an arc.
 
     Attributes:
         kind: ``(S,)`` of :data:`ALONG`, :data:`ACROSS`, :data:`FREE`.
         start: ``(S,)`` index among the marks where each wall starts.
-        end: ``(S,)`` likewise.
-        cost: of all walls.
+        end: ``(S,)`` index where it ends.
+        cost: total cost.
     """
 
     kind: _Index
@@ -62,17 +62,16 @@ class Walls(NamedTuple):
 
 
 def turn(points: _Floats, angle: float) -> _Floats:
-    """Turn ``(M, 2)`` points by an angle in radians, clockwise."""
+    """Rotate ``(M, 2)`` points clockwise by an angle in radians."""
     cos, sin = np.cos(angle), np.sin(angle)
     x, y = points[:, 0], points[:, 1]
     return np.stack((cos * x + sin * y, cos * y - sin * x), axis=1)
 
 
 def corners(arc: Arc, walls: Walls) -> _Floats:
-    """Return the ``(S + 1, 2)`` points where walls meet, the two ends included.
+    """Return the ``(S + 1, 2)`` points where walls meet, both ends included.
 
-    Lines take in as much of the ground as they leave out. The ends of an open arc stay,
-    or slide to their walls.
+    Walls preserve the area. The ends of an open arc stay, or slide to their walls.
     """
     ends = arc.points[arc.marks]
     line = _offsets(arc, walls)
@@ -89,7 +88,7 @@ def corners(arc: Arc, walls: Walls) -> _Floats:
 
 
 def _end(arc: Arc, walls: Walls, line: _Floats, end: int) -> _Floats:
-    """Return where the first wall of an open arc begins, or its last one ends."""
+    """Return the start of an open arc's first wall, or the end of its last one."""
     place, slide, kind = arc.points[-end], arc.slides[end], walls.kind[-end]
     if kind == FREE or arc.held(1 - kind)[end]:
         return np.asarray(place)
@@ -100,10 +99,10 @@ def _end(arc: Arc, walls: Walls, line: _Floats, end: int) -> _Floats:
 
 
 def tilt(arcs: list[tuple[Arc, Walls]]) -> float:
-    """Return by how much the building should be turned to fit its walls best.
+    """Return the rotation that fits the building to its walls best.
 
-    Least squares: the principal axis of the points about the middle of their wall, walls
-    across turned by a right angle.
+    Least squares: the principal axis of the points about their wall's centre, with ACROSS
+    walls rotated by a right angle.
 
     Returns:
         Radians, counter-clockwise from the arcs' x.
@@ -119,7 +118,7 @@ def tilt(arcs: list[tuple[Arc, Walls]]) -> float:
 
 
 def _scatter(points: _Floats, starts: _Index) -> _Floats:
-    """Second moments of the parts of a line, each about its middle, by length.
+    """Return the second moments of a line's parts about their centres, by length.
 
     Returns:
         ``(3, S)``: xx, xy, yy of the part from each start to the next.
@@ -138,7 +137,7 @@ def _scatter(points: _Floats, starts: _Index) -> _Floats:
 
 
 def _offsets(arc: Arc, walls: Walls) -> _Floats:
-    """Return where the line of each wall lies; those at held ends pass through them."""
+    """Return the coordinate of each wall's line; walls at held ends pass through them."""
     result = np.full(len(walls.kind), np.nan)
     for axis in (0, 1):
         span, offset = sums_to_marks(arc, axis)[:2]
@@ -154,12 +153,11 @@ def _offsets(arc: Arc, walls: Walls) -> _Floats:
 
 
 def sums_to_marks(arc: Arc, axis: int) -> _Floats:
-    """Sum up, from the start of an arc, what lines of constant ``axis`` need.
+    """Return running sums along an arc from which lines of constant ``axis`` are fitted.
 
     Returns:
-        ``(5, K)``, over the edges before each mark: how far they run at right angles to
-        the coordinate; coordinate × that; length; coordinate × length; coordinate² ×
-        length.
+        ``(5, K)``, over the edges before each mark: extent at right angles to the
+        coordinate; coordinate × that; length; coordinate × length; coordinate² × length.
     """
     step = np.diff(arc.points, axis=0)
     length = np.hypot(step[:, 0], step[:, 1])

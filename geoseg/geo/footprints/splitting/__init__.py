@@ -1,1 +1,1 @@
-"""Footprints that touch, cut apart."""
+"""Splitting of touching buildings."""

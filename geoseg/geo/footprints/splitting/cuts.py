@@ -1,4 +1,4 @@
-"""Footprints cut along straight lines through scattered points."""
+"""Cutting of footprints along straight lines fitted to points."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +10,12 @@ from geoseg.geo.footprints.sound_outlines import sound
 
 _Floats = npt.NDArray[np.float64]
 
-# Directions that are tried, and how much a point off the line counts beside the line's
+# Number of directions tried, and the weight of the points' deviation against the cut's
 # length.
 _DIRECTIONS = 36
 _OFF = 4.0
 
-#: Points nearer to a line than that are on it, pixels: less than any coordinate tells.
+#: Largest distance (pixels) at which a point lies on a line; below coordinate precision.
 ON = 1e-9
 
 
@@ -27,27 +27,27 @@ def cut_along(
     min_area_m2: float,
     tolerance_m: float,
 ) -> list[Polygon]:
-    """Cut polygons along lines of points, one line after the other.
+    """Cut polygons along lines of points, one line after another.
 
     Args:
-        parts: valid, in pixel coordinates, side by side.
-        lines: ``(M, 2)`` points each, in no order; a line may have pieces apart.
+        parts: valid polygons in pixel coordinates, without overlaps.
+        lines: ``(M, 2)`` unordered points each; a line may consist of separate pieces.
         metres: ``(2, 2)``, metres east and north per column and row.
-        min_area_m2: no part is smaller; a cut that would make one is left out.
-        tolerance_m: cuts end at corners that are so near.
+        min_area_m2: smallest part; a cut that would make a smaller one is left out.
+        tolerance_m: largest distance at which cuts snap to corners.
 
     Returns:
-        Valid polygons that make up the same ground.
+        Valid polygons that cover the same ground.
     """
     least = min_area_m2 / abs(np.linalg.det(metres))
     for points in lines:
         shapely.prepare(parts)
         inside = shapely.covers(parts, shapely.points(points)[:, None])
         i = int(np.argmax(np.count_nonzero(inside, axis=0)))
-        # A hole in the middle of a line is none of the outline, or makes two cuts.
+        # Try one cut through all points, then one per piece, as around a courtyard.
         for pieces in ([points], _pieces(points)):
-            cuts = [_cut(parts[i], it, metres, tolerance_m) for it in pieces]
-            faces = _faces(parts[i], [it for it in cuts if it is not None])
+            cuts = [_cut(parts[i], piece, metres, tolerance_m) for piece in pieces]
+            faces = _faces(parts[i], [cut for cut in cuts if cut is not None])
             if len(faces) > 1 and min(shapely.area(faces)) >= least:
                 parts = [*parts[:i], *faces, *parts[i + 1 :]]
                 break
@@ -55,7 +55,7 @@ def cut_along(
 
 
 def _pieces(points: _Floats) -> list[_Floats]:
-    """Part points where they are apart."""
+    """Group points into connected pieces."""
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
@@ -69,7 +69,7 @@ def _pieces(points: _Floats) -> list[_Floats]:
 def _cut(
     part: Polygon, points: _Floats, metres: _Floats, tolerance_m: float
 ) -> LineString | None:
-    """Return the cut through points: short, near to all of them, from wall to wall."""
+    """Return a short cut from wall to wall near all points; None if there is none."""
     middle = points.mean(axis=0)
     if not shapely.contains_xy(part, *middle):
         middle = points[np.hypot(*((points - middle) @ metres.T).T).argmin()]
@@ -89,19 +89,19 @@ def _cut(
 
 
 def _walls_along(part: Polygon, start: _Floats, steps: _Floats) -> _Floats:
-    """Return how many steps backwards (negative) and forwards the nearest walls are.
+    """Return the distance to the nearest wall, backwards (negative) and forwards.
 
     Args:
-        part: a polygon around the start.
+        part: a polygon that contains the start.
         start: ``(2,)``.
-        steps: ``(D, 2)`` of each direction.
+        steps: ``(D, 2)`` step of each direction, the unit of its distances.
 
     Returns:
         ``(2, D)``.
     """
-    walls = [shapely.get_coordinates(it) for it in (part.exterior, *part.interiors)]
-    begin = np.concatenate([it[:-1] for it in walls]) - start
-    wall = np.concatenate([np.diff(it, axis=0) for it in walls])
+    rings = [shapely.get_coordinates(ring) for ring in (part.exterior, *part.interiors)]
+    begin = np.concatenate([ring[:-1] for ring in rings]) - start
+    wall = np.concatenate([np.diff(ring, axis=0) for ring in rings])
     turn = steps[:, :1] * wall[:, 1] - steps[:, 1:] * wall[:, 0]  # (D, walls)
     turn[turn == 0] = np.nan  # parallel
     there = (begin[:, 0] * wall[:, 1] - begin[:, 1] * wall[:, 0]) / turn
@@ -115,7 +115,7 @@ def _walls_along(part: Polygon, start: _Floats, steps: _Floats) -> _Floats:
 def _settle(
     part: Polygon, cut: LineString, metres: _Floats, tolerance_m: float
 ) -> LineString:
-    """Let a cut end at corners that are near."""
+    """Snap the ends of a cut to near corners."""
     ends = shapely.get_coordinates(cut)[[0, -1]]
     corners = shapely.get_coordinates(part)
     settled = ends.copy()
@@ -129,15 +129,15 @@ def _settle(
 
 
 def _faces(part: Polygon, cuts: list[LineString]) -> list[Polygon]:
-    """Part a polygon by cuts that end on its walls."""
+    """Divide a polygon by cuts that end on its walls."""
     if not cuts:
         return [part]
-    ends = np.concatenate([shapely.get_coordinates(it) for it in cuts])
+    ends = np.concatenate([shapely.get_coordinates(cut) for cut in cuts])
     walls = shapely.get_parts(shapely.boundary(with_corners(part, ends, ON)))
     lines = shapely.union_all([*walls, *cuts])
     faces = shapely.get_parts(shapely.polygonize([lines]))
     inside = shapely.contains(part, shapely.point_on_surface(faces))
-    found = faces[inside]
+    parts = faces[inside]
     area = shapely.area(part)
-    whole = abs(shapely.area(found).sum() - area) <= 1e-9 * area
-    return list(found) if whole and sound(found).all() else [part]
+    whole = abs(shapely.area(parts).sum() - area) <= 1e-9 * area
+    return list(parts) if whole and sound(parts).all() else [part]

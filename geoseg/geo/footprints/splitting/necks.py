@@ -1,16 +1,15 @@
-"""Touching buildings, cut apart at the necks between them.
+"""Splitting of touching buildings at the necks between them.
 
-A Delaunay triangle of the points of an outline has no other point in the circle around
-it, so the sides of triangles that are no walls, chords, measure how wide a building is
-there; where two chords meet at a wide triangle, its circle does. Chords are taken from
-the widest to the narrowest, and join what is on their two sides. Where both sides have
-already been much wider than the chord between them, it is a neck: they stay apart, and
-the chord becomes their shared wall. That is a watershed of widths, without a raster:
-memory grows with the corners of a building, not with the area around it.
+An outline is triangulated (constrained Delaunay). Sides of triangles that are not walls are
+chords; a chord measures the width of the building there, and so does the circumcircle of a
+wide triangle. Chords are processed from the widest to the narrowest and join their two
+sides. Where both sides are already much wider than the chord between them, it is a neck:
+they stay separate, and the chord becomes their shared wall. This is a watershed of widths
+without a raster: memory grows with the corners of a building, not with its area.
 
-The wings of an L, T or cross are as wide as their chords, and stay. Rows of houses are
-cut where their walls step back on both sides, not where nothing shows. Where there is a
-probability, it has to fall along a neck below that of both sides.
+The wings of an L, T or cross are as wide as their chords and stay joined. Terraces are cut
+where their walls step back on both sides. Where there is a probability, it also has to be
+lower along a neck than on both sides.
 
 References:
     Prasad, "Morphological analysis of shapes", CNLS Newsletter 139, 1997 (chords).
@@ -31,33 +30,33 @@ from geoseg.geo.footprints.splitting.valleys import DIP, Relief
 _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
 
-#: A neck is at most so wide, compared with the narrower one of the two buildings. This
-#: and the least width were chosen on footprints of Vegas and Zanzibar drawn as masks.
+#: Largest width of a neck relative to the narrower of its two buildings. This and the
+#: smallest width were chosen on footprints of Vegas and Zanzibar drawn as masks.
 NECK = 0.5
 
-#: No building is narrower, metres.
+#: Smallest width of a building, metres.
 LEAST_WIDTH_M = 2.0
 
-# Points are on one circle where angles differ by no more (radians).
+# Largest difference of angles (radians) at which points lie on one circle.
 _ANGLE = 1e-7
 
-#: Walls are cut at points so far apart, metres; pixels where they are larger.
+#: Spacing of the points along walls, metres; a pixel where pixels are larger.
 SPACING_M = 0.5
 
 
 class _Mesh(NamedTuple):
-    """The triangles of an outline.
+    """Triangulation of an outline.
 
     Attributes:
-        points: ``(M, 2)`` along the walls, in pixel coordinates, ring by ring, the last
-            point of a ring at its first.
+        points: ``(M, 2)`` along the walls, in pixel coordinates, ring by ring; each ring
+            repeats its first point.
         metric: ``(M, 2)``, the same in metres.
-        ring: ``(M,)`` number of each point's ring, ascending.
+        ring: ``(M,)`` index of each point's ring, ascending.
         corners: ``(M,)``, True where a point is a corner of the outline.
         ends: ``(E, 2)`` points of each chord.
         sides: ``(E, 2)`` triangles on its two sides.
         widths: ``(E,)`` its length, metres.
-        reach: ``(T,)`` how wide the building is at each triangle, metres.
+        reach: ``(T,)`` width of the building at each triangle, metres.
         areas: ``(T,)`` square metres.
     """
 
@@ -80,21 +79,20 @@ def split_touching(
     tolerance_m: float,
     relief: Relief | None = None,
 ) -> list[Polygon]:
-    """Cut a footprint at its necks.
+    """Split a footprint at its necks.
 
     Args:
-        outline: valid, in pixel coordinates.
+        outline: valid polygon in pixel coordinates.
         metres: ``(2, 2)``, metres east and north per column and row.
-        min_area_m2: no part is smaller.
-        tolerance_m: cuts end at corners that are so near.
-        relief: of its probability; none where that says nothing, and shape alone
-            decides. A neck over which it falls by less than ``DIP`` has to be narrower
-            in the same proportion.
+        min_area_m2: smallest part.
+        tolerance_m: largest distance at which cuts snap to corners.
+        relief: its smoothed probability; None: only the shape decides. A neck over which
+            it falls by less than ``DIP`` has to be narrower in the same proportion.
 
     Returns:
-        Valid polygons that cover the outline, share their walls corner by corner and
-        overlap nowhere, from the top, then from the left; the outline itself if it has
-        no neck, or cannot be cut.
+        Valid polygons that cover the outline, share their walls corner by corner and do
+        not overlap, ordered by row, then column; the outline itself if it has no neck or
+        cannot be cut.
     """
     if not _may_have_necks(outline, metres, min_area_m2):
         return [outline]
@@ -114,7 +112,7 @@ def split_touching(
 
 
 def _may_have_necks(outline: Polygon, metres: _Floats, min_area_m2: float) -> bool:
-    """Tell whether a building is large enough for two, and not convex."""
+    """Tell whether a building is large enough for two and not convex."""
     area = shapely.area(outline)
     if area * abs(np.linalg.det(metres)) < 2 * min_area_m2:
         return False
@@ -122,7 +120,7 @@ def _may_have_necks(outline: Polygon, metres: _Floats, min_area_m2: float) -> bo
 
 
 def _triangulate(outline: Polygon, metres: _Floats) -> _Mesh | None:
-    """Return the triangles of an outline; None where rounding makes it meet itself."""
+    """Return the triangulation of an outline; None if rounding makes it invalid."""
     pixel_m = float(np.sqrt(abs(np.linalg.det(metres))))
     dense = shapely.segmentize(outline, max(SPACING_M / pixel_m, 1.0))
     if not sound(dense):
@@ -153,13 +151,13 @@ def _triangulate(outline: Polygon, metres: _Floats) -> _Mesh | None:
 
 
 class _Edges(NamedTuple):
-    """Edges that two triangles share.
+    """Edges between two triangles.
 
     Attributes:
         ends: ``(E, 2)`` points.
         sides: ``(E, 2)`` triangles.
         apexes: ``(E, 2)`` the third point of each of the two.
-        place: ``(E,)`` of the edge among the ``3 T`` of all triangles.
+        place: ``(E,)`` index of the edge among the ``3 T`` edges of all triangles.
     """
 
     ends: _Index
@@ -180,17 +178,17 @@ def _edges(triangles: _Index) -> _Edges:
 
 
 def _delaunay(dense: Polygon, metric: _Floats) -> _Index | None:
-    """Return ``(T, 3)`` points of the Delaunay triangles of a polygon.
+    """Return the ``(T, 3)`` points of the Delaunay triangles of a polygon.
 
-    GEOS stops before all edges are flipped that should be: the rest follows here. None
-    where rounding makes it meet itself, GEOS puts in points, or edges flip to and fro.
+    GEOS stops before all edges are flipped, so the rest is flipped here. None if rounding
+    makes the polygon invalid, GEOS inserts points, or edges flip back and forth.
     """
     ground = shapely.transform(dense, lambda _: metric)
     if not sound(ground):
         return None
-    found = shapely.get_parts(shapely.constrained_delaunay_triangles(ground))
+    faces = shapely.get_parts(shapely.constrained_delaunay_triangles(ground))
     keys, first = np.unique(_keys(metric), return_index=True)
-    corners = shapely.get_coordinates(found).reshape(-1, 4, 2)[:, :3]
+    corners = shapely.get_coordinates(faces).reshape(-1, 4, 2)[:, :3]
     if not np.isin(_keys(corners), keys).all():
         return None
     triangles = first[np.searchsorted(keys, _keys(corners))]
@@ -199,7 +197,7 @@ def _delaunay(dense: Polygon, metric: _Floats) -> _Index | None:
         wrong = np.flatnonzero(_angles(metric, edges) > np.pi + _ANGLE)
         if not len(wrong):
             return np.asarray(triangles)
-        # Of each triangle one edge at a time, that of the lowest number.
+        # Flip one edge per triangle at a time, the one with the lowest index.
         lowest = np.full(len(triangles), len(edges.ends))
         np.minimum.at(lowest, edges.sides[wrong], wrong[:, None])
         wrong = wrong[(lowest[edges.sides[wrong]] == wrong[:, None]).all(axis=1)]
@@ -211,7 +209,7 @@ def _delaunay(dense: Polygon, metric: _Floats) -> _Index | None:
 
 
 def _angles(metric: _Floats, edges: _Edges) -> _Floats:
-    """Return the sum of the angles opposite to each edge; more than pi: not Delaunay."""
+    """Return the sum of the angles opposite each edge; above pi it is not Delaunay."""
     total = np.zeros(len(edges.ends))
     for apex in edges.apexes.T:
         first, second = metric[edges.ends.T] - metric[apex]
@@ -225,15 +223,15 @@ def _cross(first: _Floats, second: _Floats) -> _Floats:
 
 
 def _keys(points: _Floats) -> npt.NDArray[np.complex128]:
-    """Return one number for each point, the same for equal points alone."""
+    """Return a number for each point, equal only for equal points."""
     return np.asarray(points[..., 0] + 1j * points[..., 1])
 
 
 def _reach(lengths: _Floats, areas: _Floats) -> _Floats:
-    """Return how wide a building is at triangles with sides of these lengths.
+    """Return the width of the building at triangles, from their sides and areas.
 
-    The circle around an acute triangle has its centre inside, so it lies in the building;
-    in the others the longest side says as much.
+    The circumcircle of an acute triangle has its centre inside, so it lies in the building;
+    for others the longest side is the width.
     """
     a, b, c = np.sort(lengths, axis=1).T
     acute = c**2 < a**2 + b**2
@@ -242,7 +240,7 @@ def _reach(lengths: _Floats, areas: _Floats) -> _Floats:
 
 
 def _join(mesh: _Mesh, min_area_m2: float, relief: Relief | None) -> _Index:
-    """Return the number of each triangle's part: some triangle in it."""
+    """Return the part of each triangle, numbered by one of its triangles."""
     from scipy.cluster.hierarchy import DisjointSet
 
     sets = DisjointSet(range(len(mesh.areas)))
@@ -270,23 +268,23 @@ def _join(mesh: _Mesh, min_area_m2: float, relief: Relief | None) -> _Index:
             necks.append(chord)
         else:
             unite(one, other)
-    # Necks are in order of their width: what is too small goes where it is widest.
+    # Necks are ordered by width: a part that is too small joins at its widest neck.
     while small := [
         (root(i), chord)
         for chord in necks
         for i in sides[chord]
         if areas[root(i)] < min_area_m2
     ]:
-        smallest, chord = min(small, key=lambda it: areas[it[0]])
+        smallest, chord = min(small, key=lambda pair: areas[pair[0]])
         unite(*map(root, sides[chord]))
-        necks = [it for it in necks if len(set(map(root, sides[it]))) == 2]
+        necks = [neck for neck in necks if len(set(map(root, sides[neck]))) == 2]
     return np.array([root(i) for i in range(len(areas))], dtype=np.int64)
 
 
 def _heights(mesh: _Mesh, relief: Relief | None) -> tuple[list[float], list[float]]:
-    """Return how high chords and triangles are: as high as the highest point on them."""
+    """Return the highest probability on each chord and in each triangle."""
     if relief is None:
-        # As if there was a dip everywhere.
+        # Values that give every chord a full dip, so that only shape decides.
         return [0.0] * len(mesh.ends), [DIP] * len(mesh.areas)
     begin, end = mesh.points[mesh.ends[:, 0]], mesh.points[mesh.ends[:, 1]]
     count = np.hypot(*(end - begin).T) // relief.side + 2
@@ -305,7 +303,7 @@ def _heights(mesh: _Mesh, relief: Relief | None) -> tuple[list[float], list[floa
 def _settle(
     mesh: _Mesh, ends: _Index, metres: _Floats, tolerance_m: float
 ) -> tuple[_Floats, _Index]:
-    """Let cuts end at corners that are near, else meet a wall at a right angle."""
+    """Snap cuts to near corners, else let them meet the wall at a right angle."""
     metric, settled = mesh.metric.copy(), ends.copy()
     before, after = _corners_around(mesh)
     for cut in settled:
@@ -318,7 +316,7 @@ def _settle(
         if not mesh.corners[there]:
             wall = metric[after[there]] - metric[before[there]]
             wall /= np.hypot(*wall)
-            # No further than halfway to the next point: cuts do not overtake others.
+            # At most halfway to the next point, so that cuts do not cross.
             most = np.hypot(*(mesh.metric[there + 1] - mesh.metric[there])) / 2
             shift = np.dot(metric[here] - mesh.metric[there], wall)
             metric[there] = mesh.metric[there] + np.clip(shift, -most, most) * wall
@@ -329,9 +327,9 @@ def _settle(
 
 
 def _corners_around(mesh: _Mesh) -> tuple[_Index, _Index]:
-    """Return the last corner up to each point of a ring and the first from it on."""
+    """Return the last corner at or before each point, and the first at or after it."""
     number = np.arange(len(mesh.corners))
-    # Rings start and end with a corner, the same.
+    # Rings start and end at the same corner.
     before = np.maximum.accumulate(np.where(mesh.corners, number, 0))
     after = np.where(mesh.corners, number, len(number))
     after = np.minimum.accumulate(after[::-1])[::-1]
@@ -341,7 +339,7 @@ def _corners_around(mesh: _Mesh) -> tuple[_Index, _Index]:
 
 
 def _cut(outline: Polygon, mesh: _Mesh, points: _Floats, ends: _Index) -> list[Polygon]:
-    """Cut an outline along lines between its points, from the top, then the left."""
+    """Cut an outline along lines between its points; order parts by row, then column."""
     keep = mesh.corners.copy()
     keep[ends] = True
     walls = shapely.linestrings(points[keep], indices=mesh.ring[keep])
@@ -353,7 +351,7 @@ def _cut(outline: Polygon, mesh: _Mesh, points: _Floats, ends: _Index) -> list[P
 
 
 def _cover(parts: list[Polygon], outline: Polygon) -> bool:
-    """Tell whether parts are valid and make up an outline."""
+    """Tell whether parts are valid and cover an outline."""
     area = shapely.area(outline)
     apart = abs(shapely.area(parts).sum() - area)
     return bool(sound(np.array(parts)).all() and apart <= 1e-9 * area)

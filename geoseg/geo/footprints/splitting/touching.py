@@ -1,4 +1,4 @@
-"""Objects as buildings: those that touch one by one."""
+"""Splitting of objects into single buildings."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,11 @@ from geoseg.geo.footprints.shared_corners import share_corners
 from geoseg.geo.footprints.sound_outlines import all_or_before
 from geoseg.geo.footprints.splitting.cuts import ON, cut_along
 from geoseg.geo.footprints.splitting.necks import split_touching
-from geoseg.geo.footprints.splitting.valleys import find_valleys, relief_of, tells
+from geoseg.geo.footprints.splitting.valleys import (
+    find_valleys,
+    may_have_valley,
+    relief_of,
+)
 
 
 class _Part(NamedTuple):
@@ -30,19 +34,19 @@ def split_objects(
     min_area_m2: float,
     tolerance_m: float,
 ) -> Buildings:
-    """Cut objects apart where buildings touch.
+    """Split objects where buildings touch.
 
     Args:
-        objects: as if each was one building.
-        runs: the pixels of each; where their scores differ, they take part.
+        objects: each as one building.
+        runs: pixel runs of each; their scores are used where they differ enough.
         metres: ``(2, 2)``, metres east and north per column and row.
-        min_area_m2: no part is smaller, by the metres of the raster's centre.
-        tolerance_m: cuts end at corners that are so near.
+        min_area_m2: smallest part, measured with the pixel size at the raster's centre.
+        tolerance_m: largest distance at which cuts snap to corners.
 
     Returns:
-        Objects that are one building as they were; for the others their parts, each with
-        its own first pixel and score. A run of pixels that a cut crosses says nothing of
-        the scores on its sides, unless there is no other.
+        Single buildings unchanged, and the parts of the others, each with its own first
+        pixel and score. Runs crossed by a cut are left out of the scores unless a part has
+        no others.
     """
     rules = {"min_area_m2": min_area_m2, "tolerance_m": tolerance_m}
     parts = [
@@ -53,13 +57,13 @@ def split_objects(
     kept = count == 0
     if kept.all():
         return objects
-    found = [part for group in parts for part in group]
+    new = [part for group in parts for part in group]
     return Buildings(
-        np.concatenate((objects.first[kept], [it.first for it in found])),
+        np.concatenate((objects.first[kept], [part.first for part in new])),
         np.concatenate((objects.class_id[kept], np.repeat(objects.class_id, count))),
-        np.concatenate((objects.score[kept], [it.score for it in found])),
-        np.concatenate((objects.outline[kept], [it.outline for it in found])),
-        np.arange(kept.sum() + len(found)) >= kept.sum(),
+        np.concatenate((objects.score[kept], [part.score for part in new])),
+        np.concatenate((objects.outline[kept], [part.outline for part in new])),
+        np.arange(kept.sum() + len(new)) >= kept.sum(),
     )
 
 
@@ -69,7 +73,7 @@ def _sound_parts(
     metres: npt.NDArray[np.float64],
     **rules: float,
 ) -> list[Polygon]:
-    """Return the parts of an object; the object where one could not be drawn."""
+    """Return the parts of an object; the object itself if a part is unsound."""
     before = np.array([outline], dtype=object)
 
     def draw() -> npt.NDArray[np.object_]:
@@ -86,13 +90,13 @@ def _parts(
     min_area_m2: float,
     tolerance_m: float,
 ) -> list[Polygon]:
-    """Cut an object along valleys of its scores, then at its necks."""
+    """Split an object along valleys of its scores, then at its necks."""
     rules = {"min_area_m2": min_area_m2, "tolerance_m": tolerance_m}
     pixel_m2 = abs(np.linalg.det(metres))
     if shapely.area(outline) * pixel_m2 < 2 * min_area_m2:
         return [outline]
     sides, relief = [outline], None
-    if tells(pixels):
+    if may_have_valley(pixels):
         relief = relief_of(pixels, float(np.sqrt(pixel_m2)))
         valleys = find_valleys(relief, min_area_m2 / pixel_m2)
         sides = cut_along(sides, valleys, metres, **rules)
@@ -107,9 +111,9 @@ def _parts(
 
 
 def _scored(parts: list[Polygon], pixels: ScoredRuns) -> list[_Part]:
-    """Return the parts of an object; none if it is whole.
+    """Return the parts of an object with their scores; none if it stays whole.
 
-    It stays whole, too, where pixels are so coarse that a part has none of them.
+    It also stays whole where pixels are so coarse that a part contains none.
     """
     if len(parts) == 1:
         return []
@@ -123,21 +127,21 @@ def _scored(parts: list[Polygon], pixels: ScoredRuns) -> list[_Part]:
     if not shares.any(axis=1).all():
         return []
     whole_runs = shares * (np.count_nonzero(shares, axis=0) == 1)
-    found = []
+    scored = []
     for i, part in enumerate(parts):
         share = whole_runs[i] if whole_runs[i].any() else shares[i]
         score = (pixels.score_sum * share).sum() / (length * share).sum() / SCORE_UNITS
-        # Parts begin at different places: what they have of a run overlaps nowhere.
+        # Parts of a run do not overlap, so the parts have different first pixels.
         top = int(np.flatnonzero(shares[i])[0])
         first = float(runs.row[top]), float(shapely.bounds(inside[i, top])[0])
-        found.append(_Part(first, float(score), part))
-    return found
+        scored.append(_Part(first, float(score), part))
+    return scored
 
 
 def _inside(
     lines: npt.NDArray[np.object_], parts: npt.NDArray[np.object_]
 ) -> npt.NDArray[np.object_]:
-    """Return ``(parts, lines)``, what each part has of each line."""
+    """Return the ``(parts, lines)`` intersections of parts and lines."""
     shapely.prepare(parts)
     inside = np.where(shapely.covers(parts[:, None], lines), lines, LineString())
     part, line = shapely.STRtree(lines).query(parts, predicate="intersects")

@@ -1,13 +1,13 @@
 """Valleys of probability between touching buildings.
 
-Probability is low where a classifier doubts, and between two houses it does. The pixels
-of an object are put together to cells, their scores smoothed along the object, and
-flooded from their peaks down: where two floods meet much below the lower one of their
-peaks, the ground between them is a valley, and two buildings stand on its sides. How
-far peaks rise above their pass, their dynamics, tells valleys from noise.
+A classifier is less certain between two houses. The pixels of an object are grouped into
+cells, and their scores are smoothed within the object and flooded from the peaks down:
+where two floods meet far below the lower of their peaks, there is a valley between two
+buildings. The height of peaks above their pass, their dynamics, separates valleys from
+noise.
 
-Everything is counted on the object's own pixels: memory grows with these, and scores
-that are the same everywhere have no valley.
+Only the object's own pixels are used: memory grows with these, and constant scores have no
+valley.
 
 References:
     Grimaud, "A new measure of contrast: the dynamics", Image Algebra and Morphological
@@ -27,18 +27,18 @@ from geoseg.geo.footprints.pixel_runs import SCORE_LEVELS, ScoredRuns
 _Floats = npt.NDArray[np.float64]
 _Index = npt.NDArray[np.int64]
 
-#: How far probability falls between two buildings, at least. This and how smooth it is
-#: made were chosen on predictions of Vegas and Zanzibar.
+#: Smallest fall of the probability between two buildings. This and the smoothing were
+#: chosen on predictions of Vegas and Zanzibar.
 DIP = 0.2
 
 #: Standard deviation of the smoothing, metres; a pixel where pixels are larger.
 SMOOTH_M = 0.9
 
-#: Sides of cells, metres, at most; a pixel where pixels are larger.
+#: Largest side of a cell, metres; a pixel where pixels are larger.
 _CELL_M = 0.6
 
-# Share of the difference to each neighbour that a step of the smoothing takes over;
-# it adds twice as much to the variance.
+# Share of the difference to each neighbour that a smoothing step transfers; it adds
+# twice as much to the variance.
 _STEP = 0.2
 
 # Row and column of a cell in one number.
@@ -46,15 +46,16 @@ _ROW = 2**32
 
 
 class Relief(NamedTuple):
-    """Smoothed probability of one object, in cells: squares of its pixels.
+    """Smoothed probability of one object, in cells: squares of pixels.
 
     Attributes:
-        side: of a cell, pixels.
-        key: ``(N,)`` row and column of each in one number, ascending.
+        side: side of a cell, pixels.
+        key: ``(N,)`` row and column of each cell in one number, ascending.
         centre: ``(N, 2)`` column and row, in pixel coordinates.
-        pixels: ``(N,)`` how many of its pixels the object has.
+        pixels: ``(N,)`` number of the object's pixels in each cell.
         height: ``(N,)`` smoothed probability.
-        first: ``(E,)`` pairs of cells side by side; ``second`` likewise.
+        first: ``(E,)`` first cells of pairs that share an edge.
+        second: ``(E,)`` second cells of these.
     """
 
     side: int
@@ -66,20 +67,20 @@ class Relief(NamedTuple):
     second: _Index
 
     def at(self, points: _Floats) -> _Floats:
-        """Return the probability at ``(P, 2)`` points; 0 where the object has no pixel."""
+        """Return the probability at ``(P, 2)`` points; 0 outside the object."""
         column, row = np.floor(points / self.side).astype(np.int64).T
         key = row * _ROW + column
         place = np.minimum(np.searchsorted(self.key, key), len(self.key) - 1)
         return np.where(self.key[place] == key, self.height[place], 0.0)
 
 
-def tells(pixels: ScoredRuns) -> bool:
-    """Tell whether scores of an object differ so much that they might show a valley."""
+def may_have_valley(pixels: ScoredRuns) -> bool:
+    """Tell whether an object's scores differ enough for a valley."""
     return bool(np.ptp(pixels.levels) >= DIP * SCORE_LEVELS)
 
 
 def relief_of(pixels: ScoredRuns, pixel_m: float) -> Relief:
-    """Smooth the scores of an object's pixels; a side of a pixel has so many metres."""
+    """Return the smoothed scores of an object; ``pixel_m``: side of a pixel, metres."""
     side = max(int(_CELL_M / pixel_m), 1)
     runs = pixels.runs
     row = np.repeat(runs.row, runs.length)
@@ -101,15 +102,15 @@ def relief_of(pixels: ScoredRuns, pixel_m: float) -> Relief:
 
 
 def find_valleys(cells: Relief, min_pixels: float) -> list[_Floats]:
-    """Find where the probability of an object says that it is two or more buildings.
+    """Find the valleys that divide an object into buildings.
 
     Args:
         cells: the relief of the object.
-        min_pixels: no building is smaller.
+        min_pixels: smallest building.
 
     Returns:
-        Lines of points in pixel coordinates, ``(M, 2)`` each, in no order along the line.
-        Together they part the object; what parts the most comes first.
+        Lines of points in pixel coordinates, ``(M, 2)`` each, unordered along the line.
+        The line that divides the most comes first.
     """
     basin = _basins(cells)
     if (basin == basin[0]).all():
@@ -118,20 +119,20 @@ def find_valleys(cells: Relief, min_pixels: float) -> list[_Floats]:
 
 
 def _side_by_side(key: _Index) -> tuple[_Index, _Index]:
-    """Return pairs of neighbours among cells of ascending keys."""
+    """Return pairs of adjacent cells; ``key`` is ascending."""
     pairs = []
     for step in (1, _ROW):
         place = np.searchsorted(key, key + step)
         place = np.minimum(place, len(key) - 1)
         first = np.flatnonzero(key[place] == key + step)
         pairs.append((first, place[first]))
-    first, second = (np.concatenate(it) for it in zip(*pairs, strict=True))
+    first, second = (np.concatenate(side) for side in zip(*pairs, strict=True))
     return first, second
 
 
 def _basins(cells: Relief) -> _Index:
-    """Return for each cell the one where going up ends."""
-    # Of equally high ones the first is the higher one.
+    """Return the peak that steepest ascent reaches from each cell."""
+    # Among equally high cells the first counts as higher.
     order = np.lexsort((-np.arange(len(cells.height)), cells.height))
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))
@@ -147,11 +148,11 @@ def _basins(cells: Relief) -> _Index:
 def _flood(
     cells: Relief, basin: _Index, min_pixels: float
 ) -> tuple[_Index, list[tuple[int, int]]]:
-    """Let floods sink from their peaks, and join where no valley is between them.
+    """Flood from the peaks down, joining basins without a valley between them.
 
     Returns:
-        The building of each cell, some cell in it, and pairs of buildings with a valley
-        between them, the highest pass first.
+        The building of each cell, numbered by one of its cells, and pairs of buildings with
+        a valley between them, the highest pass first.
     """
     from scipy.cluster.hierarchy import DisjointSet
 
@@ -175,7 +176,7 @@ def _flood(
             valleys.append((one, other))
         else:
             unite(one, other)
-    # What is too small goes where the pass is highest.
+    # A building that is too small joins across its highest pass.
     while small := [
         (size[root(i)], k)
         for k, sides in enumerate(valleys)
@@ -183,9 +184,9 @@ def _flood(
         if size[root(i)] < min_pixels
     ]:
         unite(*map(root, valleys[min(small)[1]]))
-        valleys = [it for it in valleys if root(it[0]) != root(it[1])]
-    found = np.array([root(i) for i in basin.tolist()], dtype=np.int64)
-    return found, [(root(i), root(j)) for i, j in valleys]
+        valleys = [(i, j) for i, j in valleys if root(i) != root(j)]
+    building = np.array([root(i) for i in basin.tolist()], dtype=np.int64)
+    return building, [(root(i), root(j)) for i, j in valleys]
 
 
 def _passes(cells: Relief, basin: _Index) -> list[tuple[float, int, int]]:
@@ -197,20 +198,20 @@ def _passes(cells: Relief, basin: _Index) -> list[tuple[float, int, int]]:
     across = np.lexsort((high, low, -height))
     _, first = np.unique((low * len(basin) + high)[across], return_index=True)
     across = across[np.sort(first)]
-    found = height[across], low[across], high[across]
-    return list(zip(*(it.tolist() for it in found), strict=True))
+    height, low, high = height[across], low[across], high[across]
+    return list(zip(height.tolist(), low.tolist(), high.tolist(), strict=True))
 
 
 def _lines(
     cells: Relief, building: _Index, valleys: list[tuple[int, int]]
 ) -> list[_Floats]:
-    """Draw the valleys as lines of points, that of the lowest pass first."""
+    """Return the valleys as lines of points, the lowest pass first."""
     one, other = building[cells.first], building[cells.second]
     across = np.flatnonzero(one != other)
     one, other = one[across], other[across]
     points = cells.centre[cells.first[across]] + cells.centre[cells.second[across]]
     lines = []
-    # Buildings, joined in the order of passes: that undone parts the most first.
+    # Join buildings from the highest pass down; the reverse order divides the most first.
     group = {i: {i} for pair in valleys for i in pair}
     for pair in valleys:
         left, right = (group[i] for i in pair)

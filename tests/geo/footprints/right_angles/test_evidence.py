@@ -6,7 +6,7 @@ import rasterio.features
 import shapely
 from shapely import Polygon, box
 
-from geoseg.geo.footprints.right_angles.evidence import speaks_for_right_angles
+from geoseg.geo.footprints.right_angles.evidence import supports_right_angles
 from geoseg.geo.footprints.simplify import Extent, fill_holes, soften
 
 SIDE = 80
@@ -31,7 +31,7 @@ def outline(polygon: Polygon, noise: float) -> Polygon:
 
 def kept(pixels: Polygon) -> bool:
     simple = shapely.simplify(pixels, 0.75)
-    (result,) = speaks_for_right_angles(
+    (result,) = supports_right_angles(
         *(np.array([it], dtype=object) for it in (pixels, RECTANGLE, simple))
     )
     return bool(result)
@@ -52,5 +52,5 @@ def test_every_building_is_weighed_by_itself() -> None:
     outlines = np.array(pixels, dtype=object)
     simple = shapely.simplify(outlines, 0.75)
     regular = np.array([RECTANGLE] * 3, dtype=object)
-    found = speaks_for_right_angles(outlines, regular, simple)
+    found = supports_right_angles(outlines, regular, simple)
     assert found.tolist() == [False, True, True]

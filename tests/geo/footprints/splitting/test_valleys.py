@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from geoseg.geo.footprints.pixel_runs import PixelRuns, ScoredRuns, levels_of, runs_of
-from geoseg.geo.footprints.splitting.valleys import find_valleys, relief_of, tells
+from geoseg.geo.footprints.splitting.valleys import (
+    find_valleys,
+    may_have_valley,
+    relief_of,
+)
 from geoseg.geo.rasters.strips import ClassStrip
 
 
@@ -44,9 +48,9 @@ def test_scores_that_are_the_same_everywhere_or_rise_to_one_peak_have_no_valley(
     None
 ):
     flat = pixels(np.full((20, 40), 0.7))
-    assert not tells(flat) and valleys(flat, 1, min_area_m2=9) == []
+    assert not may_have_valley(flat) and valleys(flat, 1, min_area_m2=9) == []
     hill = pixels(hills((20, 40), (9, 9)))
-    assert tells(hill) and valleys(hill, 1, min_area_m2=9) == []
+    assert may_have_valley(hill) and valleys(hill, 1, min_area_m2=9) == []
 
 
 def test_noise_has_no_valley() -> None:
