@@ -52,7 +52,7 @@ def score_controls(
         drawn: Score the pixels of their footprints, as for a file of footprints.
         seconds: Time limit of each control for reading patches.
     """
-    found = []
+    entries = []
     for name, method in CONTROLS.items():
         if method == model.card.method:
             continue
@@ -65,11 +65,11 @@ def score_controls(
             continue
         clusters = control.method.heads[control.card.head]
         ways = _both_ways(control, f"{name} (K={clusters}")
-        found += [
+        entries += [
             replace(scores, role="control", clusters=clusters)
             for scores in evaluate_models(ways, test, match_tiles=match, drawn=drawn)
         ]
-    return found
+    return entries
 
 
 def _both_ways(control: Model, name: str) -> dict[str, Model]:

@@ -56,7 +56,7 @@ CASES = {
         nothing,
         "train --resume tile.tif",
         1,
-        "tile.tif has no run.json: expected the folder of a run",
+        "tile.tif has no run.json, expected the folder of a run",
     ),
     "two sources": (nothing, "train --images tiles --aoi sample", 2, r"\(not both\)"),
     "unknown area": (

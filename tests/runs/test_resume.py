@@ -142,9 +142,9 @@ def test_a_run_whose_scores_are_lost_is_not_finished(iic_run, tmp_path):
 
 
 def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path):
-    with pytest.raises(TrainingError, match="has no run.json: expected the folder"):
+    with pytest.raises(TrainingError, match="has no run.json, expected the folder"):
         runs.resume(tmp_path)
-    with pytest.raises(TrainingError, match="has no run.json: expected the folder"):
+    with pytest.raises(TrainingError, match="has no run.json, expected the folder"):
         runs.resume(tmp_path / "nowhere")
 
 

@@ -173,7 +173,7 @@ def test_tiles_of_the_test_that_the_first_model_saw_are_said(
     provenance = {k: v for k, v in card.provenance.items() if k != "tile_keys"}
     former = replace(card, provenance=provenance)
     warn_of_seen(settings, former, swapped)
-    assert "names its tiles by id alone" in caplog.messages[1]
+    assert "names its tiles only by id" in caplog.messages[1]
     assert "trained on 3 of 3 test tiles" in caplog.messages[2]
     elsewhere = replace(card, provenance={**provenance, "source": "other"})
     warn_of_seen(settings, elsewhere, swapped)

@@ -1,1 +1,1 @@
-"""Reports of runs and of maps: what the page shows is gathered here."""
+"""Gather the contents of the pages about runs and maps."""

@@ -1,4 +1,4 @@
-"""The run card and the caveats: facts of a run in words."""
+"""Facts of a run as text: the run card and the caveats."""
 
 import logging
 import math
@@ -20,17 +20,17 @@ from geoseg.scores.metrics import majority_accuracy
 
 log = logging.getLogger(__name__)
 
-#: With fewer tiles than this an interval over tiles is itself uncertain, and the
-#: choice of building clusters depends on which tiles they are.
+#: With fewer test tiles an interval over tiles is itself uncertain; with fewer matching
+#: tiles the choice of building clusters depends on the tiles.
 FEW_TEST, FEW_MATCHING = 20, 10
-#: A training that covers its tiles less often is short.
+#: A training that covers its tiles fewer times counts as short.
 FEW_TIMES = 5
 
 Rows = list[tuple[str, str]]
 
 
 def subtitle(material: Material) -> str:
-    """Say in a line what is judged."""
+    """Return one line on the map or model and its test tiles."""
     tiles = f"{len(material.test)} test {unit(material)}"
     if material.model is None:
         return f"map of unknown origin · {tiles}"
@@ -42,7 +42,7 @@ def subtitle(material: Material) -> str:
 
 
 def unit(material: Material) -> str:
-    """Return what is counted: tiles, or blocks where tiles were cut."""
+    """Return the noun for tiles: ``tiles``, or ``blocks`` if images were cut."""
     windows = [tile for tile in material.test if tile.window is not None]
     return "blocks" if windows else "tiles"
 
@@ -53,7 +53,7 @@ def _source(card: ModelCard) -> list[str]:
 
 
 def run_card(material: Material) -> dict[str, Sequence[tuple[str, str]]]:
-    """Return group → rows of what is known about the run."""
+    """Return group → rows of facts about the run."""
     groups: dict[str, Sequence[tuple[str, str]]] = {"Tiles": _tiles(material)}
     if material.model is not None:
         card = material.model.card
@@ -123,7 +123,9 @@ def _training(card: ModelCard, settings: Mapping[str, Any]) -> Rows:
         rows.append(("steps", str(card.provenance["steps"])))
     restarts = card.provenance.get("restarts", ())
     if restarts:
-        seeds = ", ".join(f"{it['seed']}: {it['matching_iou']:.3f}" for it in restarts)
+        seeds = ", ".join(
+            f"{restart['seed']}: {restart['matching_iou']:.3f}" for restart in restarts
+        )
         rows.append(("IoU on the matching tiles, by seed", seeds))
     names = ("batch_size", "device", "precision", "objective", "blocks")
     known = [(n.replace("_", " "), settings[n]) for n in names if n in settings]
@@ -131,7 +133,7 @@ def _training(card: ModelCard, settings: Mapping[str, Any]) -> Rows:
 
 
 def _settings(run: Path | None) -> Mapping[str, Any]:
-    """Return the settings of a run; nothing where it has none that can be read."""
+    """Return the settings of a run; empty if they cannot be read."""
     if run is None or not (run / SETTINGS_NAME).exists():
         return {}
     try:
@@ -147,7 +149,7 @@ def _software(card: ModelCard) -> Rows:
 
 
 def clock(seconds: float) -> str:
-    """Write a time for people.
+    """Return a time as text.
 
     Example:
         >>> clock(8.2), clock(95.0), clock(7300.0)
@@ -162,21 +164,21 @@ def clock(seconds: float) -> str:
 
 
 def caveats(material: Material) -> list[str]:
-    """Say what the scores do not show, from facts of this run alone."""
-    found = []
+    """Return sentences on the limits of the scores, from facts of this run."""
+    sentences = []
     tests = len(material.test)
     if tests < FEW_TEST:
-        found.append(
+        sentences.append(
             f"{counted(tests, 'test tile')} {'is' if tests == 1 else 'are'} few: tiles differ "
             "more than pixels do, and an interval from so few is itself uncertain."
         )
     if material.prediction is not None and material.model is None:
-        found.append(
+        sentences.append(
             "How the map was made is not known. If its model saw these tiles, the "
             "scores are those of its own material."
         )
     if material.model is not None:
-        found += _caveats_of_model(material, material.model.card)
+        sentences += _caveats_of_model(material, material.model.card)
     total = material.entries[0].confusions.sum(0)
     majority = float(majority_accuracy(total))
     if majority > 0.75:
@@ -185,80 +187,80 @@ def caveats(material: Material) -> list[str]:
         plain = f"a map of nothing but {names[commonest]}"
         if len(names) == 2 and commonest == 0:
             plain = f"a map without any {names[1]}"
-        found.append(f"Accuracy flatters here: {plain} has {majority:.2f}.")
-    found.append(
+        sentences.append(f"Accuracy flatters here: {plain} has {majority:.2f}.")
+    sentences.append(
         "Do all tiles come from one place, flight and season? Then nothing here tells "
         "how the map fares in another."
     )
-    return found
+    return sentences
 
 
 def _caveats_of_model(material: Material, card: ModelCard) -> list[str]:
-    found = []
+    sentences = []
     labelled = len(card.provenance.get("matched_on", ())) or len(material.matching)
     clusters = material.model.method.heads[card.head] if material.model else 0
     learned = material.model is not None and material.model.learned_classes
     if learned:
-        found.append(
+        sentences.append(
             f"This model itself learned from the labels of {counted(labelled, 'tile')}. "
             "Compare it with others that do."
         )
     elif card.matchings and labelled < FEW_MATCHING:
-        found.append(
+        sentences.append(
             f"{counted(labelled, 'labelled tile')} named {clusters} clusters. With so few, another "
             "choice of tiles gives another map (see the curve over labelled tiles)."
         )
     shared = {t.image for t in material.test} & {t.image for t in material.training}
     if card.provenance.get("transductive"):
-        found.append(
+        sentences.append(
             "Transductive: training saw the images of the test tiles, without labels. "
             "New tiles may score lower."
         )
     elif shared:
-        found.append(
+        sentences.append(
             f"Test and training blocks are cut from the same {counted(len(shared), 'image')}: the "
             "score is that of mapping the rest of a known scene, not a new one."
         )
     else:
-        found.append(
+        sentences.append(
             f"Training saw the images of the matching tiles, with{'' if learned else 'out'} "
             f"labels, {_others(card)}but no test image."
         )
     near = card.provenance.get("adjoining_test", {})
     words = adjoining_words(near, counts_on_card(card))
-    found += [f"{words}."] if words else []
+    sentences += [f"{words}."] if words else []
     if len(card.matchings) > 1:
-        found.append(
+        sentences.append(
             f"{len(card.matchings)} heads are tabulated. Choosing the best of them after "
             "the fact would be optimistic; the first row was fixed before the test."
         )
-    found += _short_training(material, card)
+    sentences += _short_training(material, card)
     logs = card.provenance.get("logs", {})
     if logs.get("entropy", 1.0) < 0.3:
-        found.append(
+        sentences.append(
             f"The clusters are very unequal (entropy {logs['entropy']:.2f} of 1): "
             "training is close to collapse."
         )
-    found.append(f"One seed ({card.seed}): other seeds score differently.")
-    return found
+    sentences.append(f"One seed ({card.seed}): other seeds score differently.")
+    return sentences
 
 
 def _others(card: ModelCard) -> str:
-    """Name the images that training saw beside those of the matching tiles."""
+    """Return the words for images that training saw beside those of matching tiles."""
     hidden = counts_on_card(card).get("hidden", 0)
     return f"{counted(hidden, 'tile')} with labels hidden, " if hidden else ""
 
 
 def _short_training(material: Material, card: ModelCard) -> list[str]:
-    """Say whether training saw too little, or ended before its time."""
+    """Return sentences if training was short or stopped early."""
     settings, steps = _settings(material.run), card.provenance.get("steps")
     if not steps or "batch_size" not in settings or not material.training:
         return []
-    found = []
-    wanted = settings.get("max_steps")
-    if wanted and steps < wanted:
-        found.append(
-            f"Training stopped early, after {steps} of {counted(wanted, 'step')}."
+    sentences = []
+    planned = settings.get("max_steps")
+    if planned and steps < planned:
+        sentences.append(
+            f"Training stopped early, after {steps} of {counted(planned, 'step')}."
         )
     extents = [t.extent(raster.describe(t.image)) for t in material.training]
     pixels = sum(extent.height * extent.width for extent in extents)
@@ -267,8 +269,8 @@ def _short_training(material: Material, card: ModelCard) -> list[str]:
     )
     times = patches * card.patch_size**2 / pixels
     if times < FEW_TIMES:
-        found.append(
+        sentences.append(
             f"Training was short: {counted(steps, 'step')} cover the training {unit(material)} "
             f"{times:.2g} times. More steps (--max-steps) may score better."
         )
-    return found
+    return sentences

@@ -1,4 +1,4 @@
-"""The curves of a report: training, number of clusters, number of labelled tiles."""
+"""Curves of a report over steps, numbers of clusters and numbers of labelled tiles."""
 
 import math
 from collections.abc import Sequence
@@ -18,30 +18,30 @@ from geoseg.scores.comparison import main_key
 from geoseg.scores.metrics import PIXEL_METRICS
 from geoseg.training.step_tables import WORDS, read_step_table
 
-#: Logged numbers in the order of a reader's interest; others follow.
+#: Logged numbers that are shown first.
 FIRST = ("loss", "entropy", "confidence", "lr")
 #: Random draws of matching tiles per number of tiles.
 DRAWS = 100
 
 
 def training_curves(material: Material, absent: dict[str, str]) -> list[Curve]:
-    """Read ``metrics.csv`` of a run: a curve for each number that was logged."""
-    found = series(_rows(material.run, METRICS_NAME), "step")
+    """Return a curve for each logged number in a run's ``metrics.csv``."""
+    logged = series(_rows(material.run, METRICS_NAME), "step")
     model = material.model
-    if not found and model is not None and model.method.gradient:
+    if not logged and model is not None and model.method.gradient:
         absent["training"] = (
             "There is no training log, as the model lies outside its run folder."
         )
-    if found.get("loss_at_one") == found.get("loss"):
-        found.pop("loss_at_one", None)
-    if len(set(found.get("lr", ([], []))[1])) == 1:
-        found.pop("lr")  # a rate that never changes is in the run card
-    names = [*(n for n in FIRST if n in found), *(n for n in found if n not in FIRST)]
-    return [Curve(name, *found[name]) for name in names]
+    if logged.get("loss_at_one") == logged.get("loss"):
+        logged.pop("loss_at_one", None)
+    if len(set(logged.get("lr", ([], []))[1])) == 1:
+        logged.pop("lr")  # a rate that never changes is in the run card
+    names = [*(n for n in FIRST if n in logged), *(n for n in logged if n not in FIRST)]
+    return [Curve(name, *logged[name]) for name in names]
 
 
 def training_note(run: Path | None, areas: Sequence[Areas]) -> str:
-    """Say how the curves of a training are to be read."""
+    """Return a note on how to read the curves of a training."""
     notes = []
     if "loss_at_one" in series(_rows(run, METRICS_NAME), "step"):
         notes.append(
@@ -56,24 +56,24 @@ def training_note(run: Path | None, areas: Sequence[Areas]) -> str:
 
 
 def area_curves(run: Path | None, absent: dict[str, str]) -> list[Areas]:
-    """Read ``areas.csv`` of a run: the shares of each head's clusters by step."""
+    """Return the shares of each head's clusters by step, from a run's ``areas.csv``."""
     by_head: dict[str, list[tuple[float, list[float]]]] = {}
     for row in _rows(run, AREAS_NAME, WORDS):
         shares = [float(v) for k, v in row.items() if k.startswith("area_") and v]
         if shares and row.get("step") and row.get("head"):
             by_head.setdefault(row["head"], []).append((float(row["step"]), shares))
-    found = []
+    curves = []
     for head, rows in by_head.items():
         clusters = len(rows[0][1])
         whole = [(step, _unit(s)) for step, s in rows if len(s) == clusters]
-        found.append(Areas(head, [step for step, _ in whole], [s for _, s in whole]))
-    if not found:
+        curves.append(Areas(head, [step for step, _ in whole], [s for _, s in whole]))
+    if not curves:
         absent["areas"] = "The areas of the clusters were not logged."
-    return found
+    return curves
 
 
 def in_turn(areas: Sequence[Areas]) -> bool:
-    """Tell whether several heads were trained, each in steps of its own."""
+    """Return whether several heads were trained in alternating steps."""
     steps = [step for one in areas for step in one.steps]
     return len(areas) > 1 and len(set(steps)) == len(steps)
 
@@ -90,7 +90,7 @@ def _rows(
 
 
 def k_section(material: Material, absent: dict[str, str]) -> tuple[list[Curve], str]:
-    """Return the scores against K: the entries as points, k-means as curves."""
+    """Return the curves of k-means over K, and the note below them."""
     seed, curves = material.seed, list[Curve]()
     judged = main_key(material.entries[0].class_names)
     measure = PIXEL_METRICS[judged]
@@ -144,18 +144,18 @@ def label_section(
     test: NDArray[Any] | None,
     absent: dict[str, str],
 ) -> tuple[Curve | None, str]:
-    """Return the score against the number of labelled tiles, and how it was made."""
+    """Return the score by number of labelled tiles, and the note below it."""
     model = material.model
     if model is not None and model.learned_classes:
-        return None, ""  # every number of labelled tiles takes a training of its own
+        return None, ""  # each number of labelled tiles would need its own training
     reason = None
     if model is None:
         reason = "The model that made this map is not known: name it with --model."
     elif matching is None or test is None or len(matching) < 2:
         reason = "There are fewer than two matching tiles here to draw from."
     elif not test[..., 1:].sum():
-        found = "building" if test.shape[-1] == 2 else "class but the background"
-        reason = f"The test tiles hold no {found}."
+        absent_class = "building" if test.shape[-1] == 2 else "class but the background"
+        reason = f"The test tiles hold no {absent_class}."
     if reason is not None or model is None or matching is None or test is None:
         absent["labels"] = reason or ""
         return None, ""

@@ -1,4 +1,4 @@
-"""From a run or a map to the contents of its page."""
+"""Gather the contents of the page about a run or a map."""
 
 import logging
 import time
@@ -51,21 +51,21 @@ from geoseg.scores.metrics import PIXEL_METRICS
 
 log = logging.getLogger(__name__)
 
-#: Tiles shown in panels, as worst, and with footprints.
+#: Numbers of tiles shown at random, as worst, and with footprints.
 RANDOM, WORST, LARGE = 3, 3, 4
-#: Share of a tile without a building that must be called building to be a failure.
+#: A tile without a building is a failure if a larger share of it is predicted building.
 LEAST_INVENTED = 0.01
-#: Share of a tile that must be called building to be worth a large picture.
+#: A tile gets a large picture if at least this share of it is predicted building.
 LEAST_OUTLINED = 0.005
-#: Tiles that are looked at: matching and test tiles with the default head, and all
-#: with another head. They bound the time a report takes.
+#: Most tiles that are predicted for a report: matching and test tiles with the default
+#: head, and tiles with another head. They limit the time of a report.
 MOST_MATCHING, MOST_TEST, MOST_OTHER = 50, 24, 6
 
 
 def write_report_page(
     path: Path, material: Material, *, overwrite: bool = False
 ) -> Path:
-    """Gather and write a page.
+    """Gather the contents of a page and write it.
 
     Raises:
         OutputExistsError: If it exists and ``overwrite`` is False.
@@ -80,7 +80,7 @@ def write_report_page(
 
 
 def gather(material: Material) -> Contents:
-    """Look at the tiles, and gather all that the page shows."""
+    """Predict tiles and return the contents of the page."""
     absent: dict[str, str] = {}
     chosen = _choose(material)
     shown = [*dict.fromkeys([*chosen.random, *chosen.worst, *chosen.large])]
@@ -131,9 +131,9 @@ class _Chosen:
 
 
 def _choose(material: Material) -> _Chosen:
-    """Choose the tiles to show: by their score, by the seed, each once if possible.
+    """Choose the tiles to show by score and by seed, each once if possible.
 
-    Large are those that have something to outline, as long as there are some.
+    Tiles with footprints are preferred for large pictures.
     """
     test = list(material.test)
     worst = _worst(material)[: max(0, min(WORST, len(test) - RANDOM))]
@@ -147,18 +147,18 @@ def _choose(material: Material) -> _Chosen:
 
 
 def _outlined(material: Material) -> set[str]:
-    """Name the tiles with the target class in the reference, or in more than specks."""
+    """Return ids of tiles with the target class in the reference or in the map."""
     first = material.entries[0]
-    found = set()
+    outlined = set()
     for counts in first.tiles:
         real, called = (counts.confusion.sum(axis)[first.target] for axis in (1, 0))
         if real or called >= LEAST_OUTLINED * counts.confusion.sum() > 0:
-            found.add(counts.tile)
-    return found & {tile.id for tile in material.test}
+            outlined.add(counts.tile)
+    return outlined & {tile.id for tile in material.test}
 
 
 def _how_chosen(material: Material, large: Sequence[Tile]) -> str:
-    """Say which tiles have their footprints shown, and of how many."""
+    """Return a sentence on the choice of tiles with large pictures."""
     outlined = _outlined(material)
     of = counted(len(outlined), "test tile")
     name = material.entries[0].class_names[material.entries[0].target]
@@ -176,16 +176,16 @@ def _how_chosen(material: Material, large: Sequence[Tile]) -> str:
 
 
 def _in_order(tiles: Sequence[Tile], seed: int) -> list[Tile]:
-    """Return tiles in the order in which they are chosen."""
+    """Return tiles in a random order fixed by the seed."""
     generator = torch.Generator().manual_seed(seed)
     return [tiles[int(n)] for n in torch.randperm(len(tiles), generator=generator)]
 
 
 def _worst(material: Material) -> list[Tile]:
-    """Return the test tiles with the lowest score first.
+    """Return the test tiles by ascending score.
 
-    A tile without a building has no IoU worth the name: it counts as a failure where
-    buildings were invented on it.
+    The IoU of a tile without buildings is not meaningful: the tile counts as a failure
+    if buildings were predicted on it.
     """
     by_id = {tile.id: tile for tile in material.test}
     first = material.entries[0]
@@ -202,16 +202,16 @@ def _worst(material: Material) -> list[Tile]:
     return [by_id[name] for _, _, name in sorted(scored)]
 
 
-#: Head → tile id → what it says there.
+#: Head → tile id → survey of the tile.
 Surveys = dict[str, dict[str, Survey]]
 
 
 def _survey(material: Material, shown: Sequence[Tile]) -> Surveys:
-    """Predict every tile that is needed once, for all heads that look at it."""
+    """Predict each needed tile once for all its heads, and return the surveys."""
     model = material.model
     if model is None:
         return {}
-    wanted: dict[Tile, list[str]] = {}
+    needed: dict[Tile, list[str]] = {}
     matching = evenly(material.matching, MOST_MATCHING)
     for head in heads_of(model):
         if head == model.card.head:
@@ -220,48 +220,50 @@ def _survey(material: Material, shown: Sequence[Tile]) -> Surveys:
             rest = max(0, MOST_OTHER - len(shown))
             tiles = [*shown, *evenly(matching, rest)]
         for tile in dict.fromkeys(tiles):
-            wanted.setdefault(tile, []).append(head)
-    found: Surveys = {head: {} for head in heads_of(model)}
-    places = max(1, -(-MOST_PLACES // max(1, len(wanted))))
-    for tile, heads in track(wanted.items(), "report, tiles", len(wanted)):
-        said = _noted(material, tile, heads, keep=tile in shown)
-        if said is None:
-            said = survey_tile(model, tile, heads, keep=tile in shown)
+            needed.setdefault(tile, []).append(head)
+    surveys: Surveys = {head: {} for head in heads_of(model)}
+    places = max(1, -(-MOST_PLACES // max(1, len(needed))))
+    for tile, heads in track(needed.items(), "report, tiles", len(needed)):
+        by_head = _noted(material, tile, heads, keep=tile in shown)
+        if by_head is None:
+            by_head = survey_tile(model, tile, heads, keep=tile in shown)
         for head in heads:
-            best = [spots[:places] for spots in said[head].places]
-            found[head][tile.id] = said[head]._replace(places=best)
-    return found
+            best = [spots[:places] for spots in by_head[head].places]
+            surveys[head][tile.id] = by_head[head]._replace(places=best)
+    return surveys
 
 
 def _noted(
     material: Material, tile: Tile, heads: Sequence[str], *, keep: bool
 ) -> Mapping[str, Survey] | None:
-    """Return what was seen of a tile before, if that is all that is wanted."""
-    said = material.surveys.get(tile, {})
-    if any(head not in said or keep and said[head].clusters is None for head in heads):
+    """Return the surveys of a tile from an earlier prediction, if they are complete."""
+    surveys = material.surveys.get(tile, {})
+    if any(
+        head not in surveys or keep and surveys[head].clusters is None for head in heads
+    ):
         return None
-    return said
+    return surveys
 
 
 def surveyor(
     model: Model, tiles: Sequence[Tile], *, test: bool, seed: int = 0
 ) -> Surveyor:
-    """Return what notes all that a page will show of tiles while they are predicted.
+    """Return a surveyor that collects the page's contents while tiles are predicted.
 
     Args:
-        model: Whose heads; matched, if it is to be tested.
+        model: The predicting model; matched if ``test`` is set.
         tiles: To match or to test on.
-        test: Whether to test on them: their maps may be shown.
+        test: Whether they are test tiles, whose maps may be shown.
         seed: Of the choice of tiles.
     """
-    wanted = evenly(tiles, MOST_TEST if test else MOST_MATCHING)
+    chosen = evenly(tiles, MOST_TEST if test else MOST_MATCHING)
     if test:
-        wanted += _in_order(tiles, seed)[: RANDOM + WORST + LARGE]
-    return Surveyor(model, wanted, keep=test)
+        chosen += _in_order(tiles, seed)[: RANDOM + WORST + LARGE]
+    return Surveyor(model, chosen, keep=test)
 
 
 def heads_of(model: Model) -> list[str]:
-    """Return the matched heads, the default one first."""
+    """Return the names of the matched heads, the default one first."""
     return sorted(model.card.matchings, key=lambda head: head != model.card.head)
 
 
@@ -274,11 +276,11 @@ def _look(material: Material, tile: Tile, surveys: Surveys) -> TileLook:
     names = material.entries[0].class_names
     heads = []
     for head, by_tile in surveys.items():
-        said = by_tile[tile.id]
-        if model and said.clusters is not None and said.classes is not None:
-            strip, own = said.classes, model.card.class_names
+        survey = by_tile[tile.id]
+        if model and survey.clusters is not None and survey.classes is not None:
+            strip, own = survey.classes, model.card.class_names
             strip = strip._replace(classes=renamed(strip.classes, own, names))
-            heads.append(HeadLook(head, said.clusters, strip))
+            heads.append(HeadLook(head, survey.clusters, strip))
     mapped = None
     if material.prediction is not None:
         mapped = judged_map(material.prediction, part, valid)
@@ -292,10 +294,10 @@ def _footprints(material: Material, look: TileLook) -> Picture:
 
 
 def _tables(tiles: Sequence[Tile], surveys: Surveys) -> np.ndarray[Any, Any] | None:
-    """Return ``(tiles, K, C)`` counts of the default head on tiles that were looked at."""
+    """Return ``(tiles, K, C)`` counts of the default head on the surveyed tiles."""
     by_tile = next(iter(surveys.values()), {})
-    found = [by_tile[tile.id].table for tile in tiles if tile.id in by_tile]
-    return np.stack(found) if found else None
+    tables = [by_tile[tile.id].table for tile in tiles if tile.id in by_tile]
+    return np.stack(tables) if tables else None
 
 
 def _heads(

@@ -1,4 +1,4 @@
-"""Score against the number of clusters: k-means of features beside that of colours."""
+"""Curves of score over number of clusters, for k-means of features and of colours."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ from geoseg.report.contents import Curve
 from geoseg.runs.reporting.survey import evenly
 from geoseg.scores.metrics import Metric, bootstrap_interval, iou
 
-#: Numbers of clusters tried.
+#: Numbers of clusters of the curves.
 CLUSTERS = (3, 6, 12, 24, 48, 96)
-#: Feature vectors that k-means sees at most, and tiles that are counted per role.
+#: Most feature vectors for k-means, and most tiles per role.
 SAMPLE, MOST_TILES = 65536, 40
-#: Side of the cells that a tile is cut into, and the context around each, in pixels.
+#: Side of the cells of a tile, and width of the context around each, in pixels.
 CELL, MARGIN = 224, 16
 
 Space = Callable[[Tensor, Tensor], Tensor]
@@ -38,7 +38,7 @@ Space = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class _Clusterings:
-    """k-means of one feature space, for every K."""
+    """Centroids of k-means in one feature space, for every K."""
 
     name: str
     space: Space
@@ -48,16 +48,17 @@ class _Clusterings:
         """Return ``(H, W)`` nearest centroids for every K, from one set of features."""
         features = self.space(image, valid)
         size = (image.shape[2], image.shape[3])
-        found = []
+        nearest = []
         for centroids in self.centroids:
-            # Nearest in the space is largest here; linear, so it may be upsampled.
+            # the nearest centroid has the largest score; scores are linear in the
+            # features, so they can be upsampled
             scores = F.conv2d(
                 features,
                 centroids[:, :, None, None],
                 bias=-centroids.square().sum(1) / 2,
             )
-            found.append(upsample(scores, size).argmax(1)[0])
-        return found
+            nearest.append(upsample(scores, size).argmax(1)[0])
+        return nearest
 
 
 @torch.no_grad()
@@ -72,18 +73,18 @@ def k_curves(
     clusters: Sequence[int] = CLUSTERS,
     metric: Metric = iou,
 ) -> list[Curve]:
-    """Fit, match and score k-means with several numbers of clusters.
+    """Return curves of k-means, fitted, matched and scored for several K.
 
-    Every tile is read, and goes through the trunk, once for all of them.
+    Every tile is read and passed through the trunk only once.
 
     Args:
-        model: Its trunk gives the features, where its method has one.
+        model: Its trunk gives the features, if it has one.
         matching: Labelled tiles to match on.
         test: Labelled tiles to score on.
         batches: Patches of the training tiles.
         objective: Of the matching.
         seed: Of k-means and of the bootstrap.
-        clusters: The numbers.
+        clusters: Numbers of clusters.
         metric: Of confusions ``(..., C, C)``.
 
     Returns:
@@ -168,7 +169,7 @@ def _tables(
 def _cells(
     model: Model, reader: TileReader, number: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield cells with context as image, valid and mask; context is IGNORE there."""
+    """Yield cells with context as image, valid and mask; context has mask IGNORE."""
     row, col, height, width = reader.extents[number]
     divisor = model.method.divisor
     side = CELL + 2 * MARGIN

@@ -1,4 +1,4 @@
-"""How good a map is with fewer labelled tiles: from counts made once, no prediction."""
+"""Score maps with fewer labelled tiles, from stored counts without prediction."""
 
 import math
 from collections.abc import Sequence
@@ -12,19 +12,19 @@ from geoseg.core.errors import MatchingError, ParameterError
 from geoseg.model.matching import Objective, match_clusters
 from geoseg.scores.metrics import Metric, iou
 
-#: Numbers of labelled tiles that the literature compares.
+#: Numbers of labelled tiles that are common in the literature.
 SIZES = (1, 5, 10, 50)
 
 
 class LabelPoint(NamedTuple):
-    """The score with so many labelled tiles.
+    """The score with a number of labelled tiles.
 
     Attributes:
-        tiles: Matching tiles in each draw.
+        tiles: Number of matching tiles in each draw.
         mean: Over the draws.
         low: 5 % of the draws score less; ``high``: 5 % score more.
-        draws: How many there were; one where all tiles are taken.
-        blind: Share of the draws without a building: their maps are empty.
+        draws: Number of draws; one if all tiles are taken.
+        blind: Share of the draws without buildings, whose maps are empty.
     """
 
     tiles: int
@@ -47,21 +47,21 @@ def label_efficiency(
 ) -> list[LabelPoint]:
     """Score the test tiles after matching on random subsets of the matching tiles.
 
-    A draw whose tiles show no building names no cluster: its map is all background, and
-    its score counts.
+    Without a building in a draw, no cluster becomes building: the map is all
+    background, and its score counts.
 
     Args:
         matching: ``(T, K, C)`` counts, one contingency table per matching tile.
         test: ``(S, K, C)`` counts of the test tiles.
         objective: Of the matching.
-        sizes: Numbers of tiles to draw; those of T and more give way to T itself.
+        sizes: Numbers of tiles to draw; numbers of T or more are replaced by T.
         draws: Random subsets per number.
         seed: Of the draws.
         metric: Of the summed confusion ``(..., C, C)``.
 
     Returns:
-        Ascending numbers of tiles, the last one T; scores are those of the draws where
-        the metric is defined, ``nan`` where it is in none.
+        Points in ascending order of tiles, the last one for T; scores are of the draws
+        with a defined metric, or ``nan`` if there are none.
 
     Raises:
         ParameterError: If there is no tile or no draw.
@@ -91,7 +91,7 @@ def label_efficiency(
 
 
 def _point(size: int, scores: Sequence[float], blind: float) -> LabelPoint:
-    # where the test tiles hold no building, a map without one has no IoU
+    # without buildings on the test tiles, an empty map has no IoU
     known = [score for score in scores if not math.isnan(score)]
     if not known:
         return LabelPoint(size, math.nan, math.nan, math.nan, len(scores), blind)
@@ -101,7 +101,7 @@ def _point(size: int, scores: Sequence[float], blind: float) -> LabelPoint:
 
 
 def _fold(tables: NDArray[Any], objective: Objective) -> NDArray[np.int64] | None:
-    """Return ``(K,)`` class ids, or None where the tiles cannot tell."""
+    """Return ``(K,)`` class ids, or None if the tiles show only one class."""
     try:
         matching = match_clusters(tables, objective=objective)
     except MatchingError:

@@ -1,4 +1,4 @@
-"""Tiles in pictures: what is there, what the model says, what went wrong."""
+"""Pictures of tiles: image, reference, prediction and errors."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,13 +32,13 @@ from geoseg.runs.reporting.pictures import read_colours
 
 Pixels = NDArray[Any]
 
-#: Percent of a class that must be wrong on a tile to be told.
+#: Errors of less than this percentage of a class on a tile are not mentioned.
 LEAST_WRONG = 5
 
 
 @dataclass(frozen=True, eq=False)
 class HeadLook:
-    """What one head says about the shown part of a tile.
+    """The prediction of one head for the shown part of a tile.
 
     Attributes:
         name: Of the head.
@@ -57,10 +57,10 @@ class TileLook:
 
     Attributes:
         tile: With the shown part as its window.
-        image: ``(H, W, 3)`` in [0, 1], stretched for the eye.
+        image: ``(H, W, 3)`` in [0, 1], stretched for display.
         truth: ``(H, W)`` reference classes, IGNORE where unknown.
         heads: The default head first; empty without a model.
-        mapped: ``(H, W)`` classes of a map that is judged, or None.
+        mapped: ``(H, W)`` classes of the judged map, or None.
         names: Of the class ids.
     """
 
@@ -80,17 +80,17 @@ class TileLook:
 def shown_image(
     tile: Tile, nodata: str, *, bands: Sequence[str] | None = None
 ) -> tuple[Pixels, Pixels]:
-    """Read and stretch: ``(H, W, 3)`` in [0, 1] and ``(H, W)`` valid."""
+    """Return the stretched image, ``(H, W, 3)`` in [0, 1], and ``(H, W)`` valid."""
     pixels, valid = read_colours(tile, nodata, bands=bands)
     return stretch_image(pixels, valid), valid
 
 
 def story(look: TileLook, *, explain: bool) -> TileStory:
-    """Return a tile's pictures: image, reference, then clusters and classes by head.
+    """Return a tile's pictures: image, reference, clusters and classes of each head.
 
     Args:
         look: The tile.
-        explain: Whether to say in words what went wrong.
+        explain: Whether to describe the errors in words.
     """
     name = look.tile.id
     pictures = [
@@ -147,7 +147,7 @@ def _judged(look: TileLook, name: str, classes: Pixels) -> Picture:
 
 
 def explanation(look: TileLook) -> tuple[str, ...]:
-    """Say what share is missed and invented, and which clusters are to blame."""
+    """Return sentences on missed and invented pixels, with the clusters behind them."""
     classes, clusters = look.mapped, None
     if classes is None:
         head = look.heads[0]
@@ -156,29 +156,29 @@ def explanation(look: TileLook) -> tuple[str, ...]:
     if look.many:
         return _confused(look, classes, known, clusters)
     real, called = known & (look.truth == BUILDING), known & (classes == BUILDING)
-    found = []
+    sentences = []
     missed, invented = real & ~called, called & ~real
     if real.any():
         share = 100 * missed.sum() / real.sum()
         text = f"{share:.0f} % of the building pixels are missed"
-        found.append(text + _blame(missed, clusters) + ".")
+        sentences.append(text + _blame(missed, clusters) + ".")
     if called.any():
         share = 100 * invented.sum() / called.sum()
         text = f"{share:.0f} % of the pixels called building are not"
-        found.append(text + _blame(invented, clusters) + ".")
+        sentences.append(text + _blame(invented, clusters) + ".")
     else:
-        found.append("Nothing is called building.")
-    return tuple(found)
+        sentences.append("Nothing is called building.")
+    return tuple(sentences)
 
 
 def _confused(
     look: TileLook, classes: Pixels, known: Pixels, clusters: Pixels | None
 ) -> tuple[str, ...]:
-    """Say of every class of the reference how much is called something else.
+    """Return a sentence for each reference class on its share of wrong pixels.
 
-    The worst class comes first; those that are (nearly) all right are not worth a word.
+    The worst class comes first; classes with few errors are left out.
     """
-    found = []
+    sentences = []
     for class_id in np.unique(look.truth[known]).tolist():
         real = known & (look.truth == class_id)
         wrong = real & (classes != class_id) & (classes != IGNORE)
@@ -190,8 +190,8 @@ def _confused(
             f"{share:.0f} % of {look.names[class_id]} is called something else, mostly "
             f"{most}{_blame(wrong, clusters)}."
         )
-        found.append((share, text))
-    return tuple(text for _, text in sorted(found, key=lambda pair: -pair[0]))
+        sentences.append((share, text))
+    return tuple(text for _, text in sorted(sentences, key=lambda pair: -pair[0]))
 
 
 def _blame(wrong: Pixels, clusters: Pixels | None) -> str:
@@ -207,11 +207,11 @@ def _blame(wrong: Pixels, clusters: Pixels | None) -> str:
 def footprint_picture(
     look: TileLook, source: Path | None, target: int = BUILDING
 ) -> Picture:
-    """Return the image with footprints and, dashed, the reference.
+    """Return the image with footprints, and the reference as dashed lines.
 
     Args:
         look: The tile.
-        source: A vector file or class raster that is judged; None: the default head.
+        source: The judged vector file or class raster; None: the default head.
         target: Class whose footprints are shown.
     """
     grid = raster.describe(look.tile.image)
@@ -255,9 +255,9 @@ def _coordinates(polygon: Any) -> Iterable[list[tuple[float, float]]]:
 
 
 def judged_map(source: Path, tile: Tile, valid: Pixels) -> Pixels:
-    """Return ``(H, W)`` classes of a map over a tile, as it is scored.
+    """Return the ``(H, W)`` classes of a map over a tile, as they are scored.
 
-    Where the image has no data there is nothing to show; where the map has none, it is
+    Pixels without data in the image are IGNORE; pixels without data in the map only are
     background.
     """
     classes = JudgedMap(source).classes(tile, raster.describe(tile.image))

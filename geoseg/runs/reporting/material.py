@@ -1,4 +1,4 @@
-"""What a report is made of."""
+"""The material of a report: scores, tiles, model, map and run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ def page_title(class_names: Sequence[str], source: str) -> str:
 
     Args:
         class_names: Of the map, background first.
-        source: Where its tiles are from.
+        source: Short name of where its tiles come from.
 
     Example:
         >>> page_title(("other", "building", "road"), "Rio")
@@ -37,22 +37,22 @@ def page_title(class_names: Sequence[str], source: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Material:
-    """What a report is made of.
+    """The material of a report.
 
     Attributes:
         title: Of the page.
-        entries: Scores of the result, of other heads, of controls.
+        entries: Scores of the result, of other heads and of controls.
         test: The tiles that were scored.
         matching: The tiles that the clusters were matched on.
-        training: The tiles that the network saw.
+        training: The training tiles.
         model: The matched model, or None for a map of unknown origin.
-        prediction: The map that is judged; None: the model itself.
-        batches: Patches of the training tiles; they make the curves over K.
-        run: Folder of the run that made the model, or None: its settings, logs, times.
-        command: The command line that makes it again.
+        prediction: The judged map; None: the model itself.
+        batches: Patches of the training tiles, for the curves over K.
+        run: Folder of the model's run, for settings, logs and times; or None.
+        command: The command line that repeats the result.
         seed: Of the choice of tiles and of the bootstrap.
-        surveys: What was seen of tiles, by head, when the model matched and was scored;
-            other tiles are predicted.
+        surveys: Surveys of tiles, by head, from matching and scoring; other tiles are
+            predicted when needed.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Pictures of a model at work: the panel of some tiles, footprints over an image."""
+"""Draw pictures of predictions: the panel of some tiles, footprints over an image."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,13 +25,13 @@ from geoseg.report.painting import PanelHead, PanelRow, Pixels
 def draw_panel(
     path: Path, model: Model, tiles: Sequence[Tile], *, count: int = 3, seed: int = 0
 ) -> Path:
-    """Draw the panel of some tiles taken at random: image, clusters, truth, classes.
+    """Draw a panel of random tiles: image, clusters, reference, classes.
 
     Args:
         path: PNG to write.
         model: A matched model.
         tiles: Labelled tiles to choose from.
-        count: How many to draw at most.
+        count: Most tiles to draw.
         seed: Of the choice.
 
     Raises:
@@ -67,24 +67,24 @@ def _maps(model: Model, tile: Tile) -> dict[str, tuple[Pixels, Pixels]]:
     heads = list(model.card.matchings)
     view = ClusterView(model, *heads)
     extent = tile.extent(raster.describe(tile.image))
-    found: dict[str, list[tuple[Pixels, Pixels]]] = {head: [] for head in heads}
+    strips: dict[str, list[tuple[Pixels, Pixels]]] = {head: [] for head in heads}
     for strip in predict_strips(view, tile.image, region=extent):
         for head, part in view.split(strip).items():
             clusters = np.where(part.valid, part.probability.argmax(axis=0), -1)
-            found[head].append((clusters, fold_strip(model, head, part).classes))
+            strips[head].append((clusters, fold_strip(model, head, part).classes))
     return {
         head: (
             np.concatenate([clusters for clusters, _ in parts]),
             np.concatenate([classes for _, classes in parts]),
         )
-        for head, parts in found.items()
+        for head, parts in strips.items()
     }
 
 
 def read_colours(
     tile: Tile, nodata: str, *, bands: Sequence[str] | None = None
 ) -> tuple[Pixels, Pixels]:
-    """Read what people look at.
+    """Read the bands of an image for display.
 
     Args:
         tile: Its window is read.
@@ -101,7 +101,7 @@ def read_colours(
 
 
 def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
-    """Choose red, green, blue where there are such; else the first three, or one."""
+    """Return red, green and blue if they exist, else the first three bands or one."""
     natural = ("red", "green", "blue")
     if set(natural) <= set(bands):
         return natural
@@ -113,9 +113,9 @@ def draw_overlay(path: Path, model: Model, tile: Tile, footprints: Path) -> Path
 
     Args:
         path: PNG to write.
-        model: Tells bands and nodata.
-        tile: What is shown.
-        footprints: A vector file; what lies outside the tile is left out.
+        model: Its card gives bands and nodata rule.
+        tile: The tile to show.
+        footprints: A vector file; parts outside the tile are left out.
     """
     grid = raster.describe(tile.image)
     image, valid = read_colours(
@@ -123,23 +123,23 @@ def draw_overlay(path: Path, model: Model, tile: Tile, footprints: Path) -> Path
     )
     called = Tile(tile.id, tile.image, str(footprints), tile.window)
     extent = tile.extent(grid)
-    found, reference = (
+    drawn, reference = (
         [_moved(polygon, -extent.col, -extent.row) for polygon in polygons]
         for polygons in (
             read_footprints(called, grid, pixels=True),
             read_footprints(tile, grid, pixels=True) if tile.labels else [],
         )
     )
-    title = f"{tile.id}: {counted(len(found), 'footprint')}"
+    title = f"{tile.id}: {counted(len(drawn), 'footprint')}"
     if reference:
         title += f", {len(reference)} in the reference (dashed)"
     return overlay_figure(
-        path, image, found, reference=reference, valid=valid, title=title
+        path, image, drawn, reference=reference, valid=valid, title=title
     )
 
 
 def _moved(polygon: Any, right: int, down: int) -> dict[str, Any]:
-    """Return a polygon's rings, shifted, as the geo interface has them."""
+    """Return a polygon's shifted rings in the form of the geo interface."""
     rings = polygon.__geo_interface__["coordinates"]
     moved = [[(x + right, y + down) for x, y, *_ in ring] for ring in rings]
     return {"type": "Polygon", "coordinates": moved}

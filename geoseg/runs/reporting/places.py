@@ -1,4 +1,4 @@
-"""Cluster tables with pictures of the places that are most typical of each cluster."""
+"""Tables of clusters with pictures of the most typical places of each."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,25 +12,25 @@ from geoseg.report.images import PLACE_SIDE, picture
 from geoseg.runs.reporting.pictures import read_colours, shown_bands
 from geoseg.runs.reporting.survey import Place, spread
 
-#: Pictures per cluster, and clusters in a table at most.
+#: Most pictures per cluster, and most clusters in a table.
 PLACES, MOST_ROWS = 6, 48
-#: Lightens the pictures, which are stretched for a network and not for the eye.
+#: Lightens the pictures, which are stretched for a network, not for display.
 GAMMA = 0.65
-#: A cluster that nowhere fills so much of a window has no typical place.
+#: A typical place of a cluster is filled by it to at least this share.
 LEAST_SHARE = 0.25
-#: Smaller clusters are not worth a row, unless there are few.
+#: Clusters with a smaller share get no row, unless there are few clusters.
 LEAST_ROW, FEW_ROWS = 0.0005, 6
 
 
 def head_table(
-    model: Model, head: str, found: Sequence[Sequence[Sequence[Place]]]
+    model: Model, head: str, places: Sequence[Sequence[Sequence[Place]]]
 ) -> HeadTable:
-    """Tabulate the clusters of a head, those of the largest share first.
+    """Return a table of a head's clusters, the largest first.
 
     Args:
         model: Matched for ``head``.
         head: One of its heads.
-        found: Per tile and cluster, windows that the cluster fills.
+        places: Per tile and cluster, windows that the cluster fills.
     """
     matching = model.card.matchings[head]
     classes = len(model.card.class_names)
@@ -44,7 +44,7 @@ def head_table(
         class_id = matching.cluster_to_class[cluster]
         candidates = [
             place
-            for tile in found
+            for tile in places
             for place in tile[cluster]
             if place.share >= LEAST_SHARE
         ]
@@ -76,7 +76,7 @@ def head_table(
 
 
 def _thumbnail(model: Model, place: Place, cluster: int) -> Picture:
-    """Show a window in the stretch of the training, the same for all places."""
+    """Return the picture of a window, with the training's stretch for all places."""
     normalization = model.card.normalization
     tile = replace(place.tile, window=place.window)
     pixels, valid = read_colours(tile, model.card.nodata, bands=normalization.bands)

@@ -1,4 +1,4 @@
-"""One prediction pass over a tile that serves everything a report says about it."""
+"""Collect everything that a report shows of a tile in one prediction pass."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +20,9 @@ from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.file import Model
 from geoseg.model.matching import contingency_table
 
-#: Tiles are shown up to this size in pixels, of larger ones the middle.
+#: Largest side of a shown tile in pixels; of larger tiles the middle is shown.
 SHOWN_SIDE = 1024
-#: Side of a typical place in pixels, and how many are noted per tile and cluster.
+#: Side of a typical place in pixels, and most places per tile and cluster.
 PLACE, MOST_PLACES = 64, 6
 
 
@@ -41,11 +41,11 @@ class Place(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What a head says about a tile.
+    """The prediction of a head for a tile, summarised.
 
     Attributes:
         table: ``(K, C)`` pixels of each cluster on each class; zeros without labels.
-        places: Per cluster, the windows it fills most, the best first.
+        places: Per cluster, the windows it fills most, the fullest first.
         clusters: ``(h, w)`` ids of the shown part, ``-1`` without data; or None.
         classes: Classes and scores of the shown part after matching; or None.
     """
@@ -57,7 +57,7 @@ class Survey(NamedTuple):
 
 
 def shown_part(tile: Tile, grid: RasterDescription) -> Tile:
-    """Return the tile, or its middle if it is too large to be shown."""
+    """Return the tile, or its middle if it is too large to show."""
     row, col, height, width = tile.extent(grid)
     h, w = min(height, SHOWN_SIDE), min(width, SHOWN_SIDE)
     middle = PixelWindow(row + (height - h) // 2, col + (width - w) // 2, h, w)
@@ -67,12 +67,12 @@ def shown_part(tile: Tile, grid: RasterDescription) -> Tile:
 def survey_tile(
     model: Model, tile: Tile, heads: Sequence[str], *, keep: bool
 ) -> dict[str, Survey]:
-    """Predict a tile to survey it.
+    """Predict a tile and return its surveys by head.
 
     Args:
         model: Matched for these heads.
         tile: Any tile; one without labels gives a table of zeros.
-        heads: Some of the method's heads; one pass serves all.
+        heads: Heads of the method, predicted in one pass.
         keep: Whether to return the maps of the shown part.
     """
     surveyor = Surveyor(model, [tile], keep=keep)
@@ -83,26 +83,25 @@ def survey_tile(
 
 
 class Surveyor:
-    """Surveys tiles while they are predicted, for whatever purpose: an onlooker.
+    """Surveys tiles while they are predicted for another purpose (an onlooker).
 
-    It counts, looks for typical places and, if wanted, keeps the maps.
+    It counts, finds typical places and, if ``keep`` is set, keeps the maps.
 
     Args:
-        model: Whose heads are heard.
-        tiles: That are of interest; others pass by.
-        keep: Whether to keep the maps of the shown part, for which the model has to be
-            matched.
+        model: The predicting model.
+        tiles: Tiles to survey; others are ignored.
+        keep: Whether to keep the maps of the shown part; the model must be matched.
     """
 
     def __init__(self, model: Model, tiles: Sequence[Tile], *, keep: bool) -> None:
         self._model, self._keep = model, keep
-        self._wanted = set(tiles)
-        self._labels: Any = None  # of the tile that is predicted now
+        self._chosen = set(tiles)
+        self._labels: Any = None  # of the current tile
         self._notes: dict[Tile, dict[str, _Notes]] = {}
 
     def __call__(self, tile: Tile, parts: Mapping[str, Strip]) -> None:
-        """Take the next strip of a tile; the tiles come one after another."""
-        if tile not in self._wanted:
+        """Add the next strip of a tile; tiles must come one after another."""
+        if tile not in self._chosen:
             return
         if tile not in self._notes:
             grid = raster.describe(tile.image)
@@ -114,7 +113,7 @@ class Surveyor:
             self._notes[tile][head].take(part, self._labels, keep=self._keep)
 
     def surveys(self) -> dict[Tile, dict[str, Survey]]:
-        """Return what was seen of each tile, by head."""
+        """Return the surveys of each tile by head."""
         return {
             tile: {head: note.survey() for head, note in notes.items()}
             for tile, notes in self._notes.items()
@@ -122,13 +121,13 @@ class Surveyor:
 
 
 def surveys_of(*surveyors: Surveyor | None) -> dict[Tile, dict[str, Survey]]:
-    """Return what several have seen, each of tiles of its own."""
+    """Return the surveys of several surveyors, which have different tiles."""
     there = [surveyor for surveyor in surveyors if surveyor is not None]
-    return {tile: said for one in there for tile, said in one.surveys().items()}
+    return {tile: surveys for one in there for tile, surveys in one.surveys().items()}
 
 
 class _Notes:
-    """What is seen of a head, strip by strip."""
+    """Collects the survey of a head strip by strip."""
 
     def __init__(
         self, model: Model, head: str, tile: Tile, grid: RasterDescription
@@ -137,25 +136,25 @@ class _Notes:
         self.tile, self.extent = tile, tile.extent(grid)
         self.part = shown_part(tile, grid).extent(grid)
         clusters = model.method.heads[head]
-        # before it is matched a model does not know the classes of the labels
+        # an unmatched model does not know the classes of the labels
         known = head in model.card.matchings
         names = model.card.class_names if known else tile.classes.names
         shape = (clusters, len(names))
         self.table = np.zeros(shape, dtype=np.int64)
-        self.found: list[list[Place]] = [[] for _ in range(clusters)]
+        self.places: list[list[Place]] = [[] for _ in range(clusters)]
         self.clusters: list[NDArray[np.int32]] = []
         self.classes: list[ClassStrip] = []
 
     def take(self, strip: Strip, labels: Any, *, keep: bool) -> None:
-        """Count, look for places, and keep what lies in the shown part."""
+        """Count a strip, find places, and keep its part of the shown map."""
         ids = np.where(strip.valid, strip.probability.argmax(0), -1)
         if labels is not None:
             here = slice(strip.row, strip.row + len(strip.valid))
             self.table += _count(ids, labels[here], self.table.shape)
         row, col, height, width = self.extent
         typical = _typical(strip, min(height, width))
-        for spots, found in zip(typical, self.found, strict=True):
-            found += [
+        for spots, places in zip(typical, self.places, strict=True):
+            places += [
                 Place(share, self.tile, PixelWindow(row + y, col + x, s, s))
                 for share, y, x, s in spots
             ]
@@ -167,8 +166,8 @@ class _Notes:
             self.classes.append(ClassStrip(0, folded.classes[cut], folded.score[cut]))
 
     def survey(self) -> Survey:
-        """Put the strips together."""
-        best = [sorted(spots, key=_order)[:MOST_PLACES] for spots in self.found]
+        """Return the survey of all strips."""
+        best = [sorted(spots, key=_order)[:MOST_PLACES] for spots in self.places]
         if not self.classes:
             return Survey(self.table, best, None, None)
         whole = ClassStrip(
@@ -184,7 +183,7 @@ def _order(place: Place) -> tuple[float, int, int]:
 
 
 def _rows(part: PixelWindow, extent: PixelWindow, row: int) -> slice:
-    """Return which rows of a strip that starts at a row are in the shown part."""
+    """Return the rows in the shown part of a strip that starts at ``row``."""
     top = part.row - extent.row - row
     return slice(max(0, top), max(0, top + part.height))
 
@@ -220,9 +219,9 @@ def _typical(strip: Strip, shortest: int) -> list[list[tuple[float, int, int, in
     if min(height, width) < side:
         return [[] for _ in range(clusters)]
     step = side // 4
-    # Invalid pixels have no probability: a window over them is filled less.
+    # invalid pixels have probability 0, so windows over them have lower shares
     shares = F.avg_pool2d(torch.from_numpy(strip.probability)[None], side, step)[0]
-    found = []
+    typical = []
     for plane in shares:  # (rows, columns) of windows
         spots = []
         for _ in range(MOST_PLACES):
@@ -233,12 +232,12 @@ def _typical(strip: Strip, shortest: int) -> list[list[tuple[float, int, int, in
             spots.append((share, strip.row + row * step, col * step, side))
             near = slice(max(0, row - 3), row + 4), slice(max(0, col - 3), col + 4)
             plane[near] = 0
-        found.append(spots)
-    return found
+        typical.append(spots)
+    return typical
 
 
 def spread(places: Sequence[Place], count: int) -> list[Place]:
-    """Choose the fullest windows, but from as many tiles as there are.
+    """Choose the fullest windows from many different tiles.
 
     A window counts half as much for every window already chosen from its tile.
     """
@@ -262,7 +261,7 @@ def truth_of(tile: Tile, valid: NDArray[Any]) -> NDArray[Any]:
 
 
 def evenly(tiles: Sequence[Tile], most: int) -> list[Tile]:
-    """Return all tiles, or so many evenly spaced ones."""
+    """Return at most ``most`` tiles, evenly spaced."""
     if len(tiles) <= most:
         return list(tiles)
     return [tiles[number * len(tiles) // most] for number in range(most)]

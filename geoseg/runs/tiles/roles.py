@@ -1,7 +1,7 @@
-"""The roles of a run's tiles as ``run.json`` has them.
+"""The roles of a run's tiles, as stored in ``run.json``.
 
-They decide what a run goes on with, whatever has become of the rule that dealt them out,
-or of labels that came or went meanwhile.
+A resumed run uses the stored roles, even if the rule that assigned them, or the labels,
+have changed since.
 """
 
 import logging
@@ -26,7 +26,7 @@ from geoseg.runs.tiles.run_tiles import label_order, say_split, split_seed
 
 log = logging.getLogger(__name__)
 
-#: What a card says of roles: what tiles are known by, how many adjoin test tiles.
+#: Facts of roles on a model's card: keys of tiles, and how many adjoin test tiles.
 ROLE_FACTS = ("tile_keys", "adjoining_test")
 #: Roles whose labels a run reads.
 LABELLED_ROLES = ("match", "select", "test")
@@ -38,9 +38,9 @@ class TileRole(NamedTuple):
     Attributes:
         role: One of :data:`geoseg.geo.tiles.roles.ROLES`.
         source: Short name of where the tile comes from.
-        image: Where its image was when the run began, without secrets.
+        image: Path of its image when the run began, without secrets.
         tile: Its id.
-        key: What it is known by, its window included.
+        key: Identifies it by its image and window.
     """
 
     role: str
@@ -58,12 +58,12 @@ class TileRole(NamedTuple):
 
     @classmethod
     def from_json(cls, values: Any) -> "TileRole":
-        """Rebuild a role.
+        """Rebuild a role from the values of :meth:`to_json`.
 
         Raises:
             KeyError: If a value is missing.
-            TypeError: If one is of another kind.
-            ValueError: If there is no such role.
+            TypeError: If a value has another type.
+            ValueError: If the role is unknown.
         """
         names = ("role", "source", "image", "tile")
         role, source, image, tile = texts = [values[name] for name in names]
@@ -76,7 +76,7 @@ class TileRole(NamedTuple):
 
 
 def roles_of(split: Split, source: str) -> list[TileRole]:
-    """Return the role of each tile, role by role.
+    """Return the role of each tile, ordered by role.
 
     Args:
         split: The roles.
@@ -91,7 +91,7 @@ def roles_of(split: Split, source: str) -> list[TileRole]:
 
 
 def read_roles(values: Mapping[str, Any]) -> list[TileRole] | None:
-    """Read the roles in ``run.json``; None of a run that a former version began.
+    """Read the roles in ``run.json``; None if a former version began the run.
 
     Raises:
         TrainingError: If they are damaged.
@@ -111,10 +111,10 @@ def read_roles(values: Mapping[str, Any]) -> list[TileRole] | None:
 
 
 def read_adjoining(values: Mapping[str, Any]) -> dict[str, int]:
-    """Read from ``run.json`` how many tiles of a role adjoin test tiles.
+    """Read from ``run.json`` how many tiles of each role adjoin test tiles.
 
     Raises:
-        TrainingError: If that is damaged.
+        TrainingError: If these values are damaged.
     """
     stored = values.get("adjoining_test", {})
     whole = isinstance(stored, dict) and all(type(n) is int for n in stored.values())
@@ -129,12 +129,12 @@ def read_adjoining(values: Mapping[str, Any]) -> dict[str, int]:
 def role_facts(
     roles: Sequence[TileRole] | None, adjoining: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Return what a model's card says of the roles of its tiles, beside their ids.
+    """Return the facts of the roles of tiles for a model's card, beside their ids.
 
     Args:
-        roles: Of the tiles; None where a former version began the run: its card says
-            nothing more.
-        adjoining: Role → tiles that adjoin test tiles.
+        roles: Of the tiles; None if a former version began the run, whose card has no
+            such facts.
+        adjoining: Role → number of its tiles that adjoin test tiles.
     """
     if roles is None:
         return {}
@@ -145,7 +145,7 @@ def role_facts(
 
 
 def warn_of_adjoining(adjoining: Mapping[str, int], split: Split) -> None:
-    """Warn in one line of tiles that train beside test tiles."""
+    """Warn in one line if training tiles adjoin test tiles."""
     words = adjoining_words(adjoining, tiles_by_role(split))
     if words:
         log.warning("%s", words)
@@ -154,15 +154,15 @@ def warn_of_adjoining(adjoining: Mapping[str, int], split: Split) -> None:
 def split_of_run(
     roles: Sequence[TileRole] | None, settings: RunSettings, tiles: Sequence[Tile]
 ) -> Split:
-    """Return the split that a run was begun with.
+    """Return the split with which a run was begun.
 
     Args:
-        roles: Those in ``run.json``; None: by the rule of the former version.
-        settings: Of the run, with the places where its tiles are now.
-        tiles: Those that its fingerprint is of.
+        roles: Those in ``run.json``; None: assign them by the former version's rule.
+        settings: Of the run, with the present paths of its tiles.
+        tiles: All tiles of the run.
 
     Raises:
-        TrainingError: If a tile has no role there, or has lost its labels since.
+        TrainingError: If a tile has no stored role, or has lost its labels since.
     """
     if roles is None:
         return _former(settings, tiles)
@@ -194,10 +194,10 @@ def split_of_run(
 
 
 def _former(settings: RunSettings, tiles: Sequence[Tile]) -> Split:
-    """Return the roles of a run that did not write them down, by the rule of its time.
+    """Return the split of a run without stored roles, by the rule of its version.
 
-    Then what lost its labels, and test tiles of transductive runs, were among the
-    unlabelled ones.
+    That rule counted tiles that lost their labels, and the test tiles of transductive
+    runs, as unlabelled.
     """
     labelled = sum(tile.labels is not None for tile in tiles)
     split = former_split(

@@ -1,4 +1,4 @@
-"""The tiles of a run, their roles, and the patches that training sees of them."""
+"""The tiles of a run, their roles, and the patches for training."""
 
 import hashlib
 import logging
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Pixels left out between blocks of one image.
+#: Width in pixels of the gap between blocks of one image.
 BLOCK_GAP = 16
 
 
 def tiles_of(settings: RunSettings) -> "list[Tile]":
-    """Find the tiles that the settings name."""
+    """Return the tiles that the settings name."""
     return load_tiles(
         images=settings.images,
         labels=settings.labels,
@@ -50,14 +50,14 @@ def load_tiles(
     nodata: str = "auto",
     classes: "LabelClasses | None" = None,
 ) -> "list[Tile]":
-    """Find tiles by folder or AOI name, cut into blocks where asked; check them.
+    """Find tiles by folder or AOI name, check them, and cut them into blocks if set.
 
-    Labels without ``classes`` are building or not.
+    Without ``classes``, labels mean building or not.
 
     Raises:
-        DatasetError: If there are none, or their values cannot mean the same.
-        LabelError: If the labels are elsewhere, or do not say of most tiles whether they
-            hold there.
+        DatasetError: If there are no tiles, or their values are not comparable.
+        LabelError: If the labels lie outside the images, or do not tell for most tiles
+            whether they are labelled.
     """
     from geoseg.core.classes import TWO_CLASSES
     from geoseg.geo.labels.labelled_tiles import keep_labelled
@@ -75,7 +75,7 @@ def load_tiles(
     check_mixture(tiles, nodata)
     tiles = [replace(tile, classes=classes or TWO_CLASSES) for tile in tiles]
     check_labels(tiles)
-    # A file in a folder is of one image, as is the only file of the only image.
+    # a file in a folder belongs to one image, as the only file does to the only image
     one_file = len({tile.image for tile in tiles}) > 1 or labels == tiles[0].labels
     one_file = one_file and len({tile.labels for tile in tiles}) == 1
     if blocks > 1:
@@ -84,12 +84,12 @@ def load_tiles(
 
 
 def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
-    """Give every tile its role by the rule of this version.
+    """Assign a role to every tile by the rule of this version.
 
-    Matching tiles that are to lose their labels become hidden.
+    Matching tiles beyond ``label_tiles`` become hidden.
 
     Raises:
-        ParameterError: If the numbers of tiles do not fit together.
+        ParameterError: If the requested numbers of tiles are too large together.
     """
     from geoseg.geo.tiles.roles import split_tiles
 
@@ -118,7 +118,7 @@ def split_seed(settings: RunSettings) -> int:
 
 
 def say_split(settings: RunSettings, split: "Split") -> None:
-    """Say in one line how many labelled tiles have which role, and how many train."""
+    """Log in one line the numbers of labelled tiles by role and of training tiles."""
     labelled = (*split.match, *split.select, *split.test, *split.hidden)
     if not labelled:
         return
@@ -147,7 +147,7 @@ def label_order(split: "Split", seed: int) -> "list[Tile]":
 
 
 def _fewer_labels(split: "Split", count: int, seed: int) -> "Split":
-    """Leave so many matching tiles their labels; fewer are always some of more."""
+    """Keep the labels of some matching tiles; a smaller choice is part of a larger."""
     from geoseg.geo.tiles.roles import without_labels
 
     kept = {tile.id for tile in label_order(split, seed)[:count]}
@@ -160,9 +160,9 @@ def _fewer_labels(split: "Split", count: int, seed: int) -> "Split":
 
 
 def training_tiles(split: "Split") -> "tuple[Tile, ...]":
-    """Return the tiles that unsupervised training sees.
+    """Return the tiles whose images training uses.
 
-    All but the test tiles; of a transductive run those too, without their labels.
+    They are all but the test tiles; a transductive run uses those too, without labels.
     """
     from geoseg.geo.tiles.roles import without_labels
 
@@ -171,19 +171,18 @@ def training_tiles(split: "Split") -> "tuple[Tile, ...]":
 
 
 def ids_by_role(split: "Split") -> dict[str, list[str]]:
-    """Return the ids of the tiles of each role, as a model's card has them."""
+    """Return the ids of the tiles of each role, for a model's card."""
     from geoseg.geo.tiles.roles import ROLES
 
     ids = {role: [tile.id for tile in getattr(split, role)] for role in ROLES}
-    # as the cards of former versions where there are none
+    # without hidden tiles, the card is as in former versions
     return {role: own for role, own in ids.items() if own or role != "hidden"}
 
 
 def patch_tiles(settings: RunSettings, split: "Split") -> "tuple[Tile, ...]":
-    """Return the training tiles as the method may see them.
+    """Return the training tiles with the labels that the method may use.
 
-    Labels stay with the matching tiles alone, and with those only where the method
-    learns from labels.
+    Only matching tiles keep their labels, and only if the method learns from labels.
     """
     from geoseg.geo.tiles.roles import without_labels
 
@@ -195,10 +194,10 @@ def patch_tiles(settings: RunSettings, split: "Split") -> "tuple[Tile, ...]":
 
 
 def check_labelled(settings: RunSettings, split: "Split") -> None:
-    """Refuse a method that learns from labels where there are none.
+    """Raise if the method learns from labels and there are none.
 
     Raises:
-        LabelError: If it does, and no tile has labels.
+        LabelError: If the method learns from labels and no tile has labels.
     """
     if method_class(settings.method).uses_labels and not split.match:
         raise LabelError(
@@ -208,7 +207,7 @@ def check_labelled(settings: RunSettings, split: "Split") -> None:
 
 
 def normalization_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Normalization":
-    """Choose the bands and measure them over the training tiles."""
+    """Return the normalisation of the bands, measured over the training tiles."""
     from geoseg.geo.patches.statistics import fit_normalization
     from geoseg.geo.rasters import raster
     from geoseg.geo.rasters.bands import choose_bands
@@ -226,13 +225,13 @@ def loader_of(
     rank: int = 0,
     world_size: int = 1,
 ) -> "PatchLoader":
-    """Return the loader of training patches: those of one step in each batch.
+    """Return the loader of training patches, with one batch per step.
 
     Args:
         settings: Of the run.
         tiles: To train on.
         normalization: Of their values.
-        rank: Number of the device that the patches are for.
+        rank: Number of the device.
         world_size: Number of devices.
     """
     from geoseg.geo.patches.dataset import PatchLoader  # torchgeo: only to train
@@ -256,7 +255,7 @@ def loader_of(
 
 
 def fingerprint(tiles: "Sequence[Tile]") -> str:
-    """Hash what identifies the tiles: ids, windows, grids, file sizes."""
+    """Return a hash of the tiles: their ids, windows, grids and file sizes."""
     from geoseg.geo.rasters import raster
 
     digest = hashlib.sha256()

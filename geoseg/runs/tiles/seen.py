@@ -1,4 +1,4 @@
-"""Which tiles a model has seen, by its card: as images, or with their labels."""
+"""Find the tiles that a model has seen, as images or with labels, by its card."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,20 +12,20 @@ from geoseg.model.card import ModelCard
 
 log = logging.getLogger(__name__)
 
-#: Roles whose images a training sees.
+#: Roles whose images training uses.
 TRAINING_ROLES = ("match", "select", "hidden", "unlabelled")
-#: Of the tiles that a model was matched on after its training.
+#: Role of tiles that a model was matched on after its training.
 MATCHED = "matched"
 
 
 class SeenTiles(NamedTuple):
-    """What a model has seen of some tiles, by their ids.
+    """Ids of tiles that a model has seen.
 
     Attributes:
-        images: Those that it was trained or matched on.
-        labels: Those whose labels named its clusters, chose its head, or taught it.
-        matched: Those whose labels its classes follow from now.
-        test: Those that its scores are from.
+        images: Tiles that it was trained or matched on.
+        labels: Tiles whose labels were used for training, matching or the head.
+        matched: Tiles whose labels its present classes come from.
+        test: Tiles that its scores come from.
     """
 
     images: set[str]
@@ -35,16 +35,16 @@ class SeenTiles(NamedTuple):
 
 
 def counts_on_card(card: ModelCard) -> dict[str, int]:
-    """Return how many tiles of each role a model's card names, in the order of roles."""
+    """Return the number of tiles of each role on a model's card, in fixed order."""
     named = card.provenance.get("tiles", {})
     return {role: len(named[role]) for role in ROLES if role in named}
 
 
 def seen_tiles(card: ModelCard, tiles: Sequence[Tile]) -> SeenTiles:
-    """Find among tiles those that a model has seen.
+    """Return the tiles that a model has seen.
 
-    A tile is known by its image, wherever that lies now, and its window. Cards of former
-    versions name ids alone, which other images may have too; that is said.
+    A tile is identified by its image, even if that was moved, and its window. Cards of
+    former versions hold only ids, which other images may share: this logs a warning.
 
     Raises:
         ModelFileError: If the card is damaged.
@@ -69,15 +69,15 @@ def seen_tiles(card: ModelCard, tiles: Sequence[Tile]) -> SeenTiles:
 
 
 def _roles_of(card: ModelCard, tiles: Sequence[Tile]) -> dict[str, set[str]]:
-    """Return the roles that each tile id has had for a model."""
+    """Return tile id → roles of the tile for a model."""
     named, keyed = _named_tiles(card), _keyed_tiles(card)
     roles: dict[str, set[str]] = {tile.id: set() for tile in tiles}
     by_id = {role: set(ids) for role, ids in named.items() if role not in keyed}
     known = [tile.id for tile in tiles if any(tile.id in ids for ids in by_id.values())]
     if known:
         log.warning(
-            "the model's card is of a former version and names its tiles by id alone: "
-            "%s and others of the same ids count as seen, also in other images",
+            "the model's card is of a former version and names its tiles only by id: "
+            "%s and others with the same ids count as seen, even in other images",
             known[0],
         )
     for role, ids in by_id.items():
@@ -93,7 +93,7 @@ def _add_keyed(
     tiles: Sequence[Tile],
     keyed: Mapping[str, Sequence[TileKey]],
 ) -> None:
-    """Add the roles of the tiles whose images the card knows."""
+    """Add the roles of the tiles whose images are on the card."""
     by_image: dict[str, list[tuple[str, TileKey]]] = {}
     for role, keys in keyed.items():
         for key in keys:
@@ -106,14 +106,14 @@ def _add_keyed(
 
 
 def _named_tiles(card: ModelCard) -> dict[str, Sequence[str]]:
-    """Return role → ids, as cards of all versions have them."""
+    """Return role → ids, from a card of any version."""
     named = dict(card.provenance.get("tiles", {}))
     matched = card.provenance.get("matched_on", ())
     return {**named, **({MATCHED: matched} if matched else {})}
 
 
 def _keyed_tiles(card: ModelCard) -> dict[str, list[TileKey]]:
-    """Return role → what its tiles are known by; nothing of a former version's card."""
+    """Return role → keys of its tiles; empty for a former version's card."""
     stored: dict[str, Any] = dict(card.provenance.get("tile_keys", {}))
     try:
         return {

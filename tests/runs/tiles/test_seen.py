@@ -122,7 +122,7 @@ def test_cards_of_former_versions_know_ids_alone_and_it_is_said(
     former = replace(card, provenance=provenance)
     seen = seen_tiles(former, find_tiles(town.images))
     assert seen == seen_tiles(card, find_tiles(town.images))
-    assert "names its tiles by id alone: tile" in caplog.messages[0]
+    assert "names its tiles only by id: tile" in caplog.messages[0]
     assert len(caplog.messages) == 1
 
 
