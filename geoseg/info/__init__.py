@@ -1,4 +1,4 @@
-"""What geoseg sees in a file or folder, and what it would do with it."""
+"""Describe a file or folder, and what geoseg would do with it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from geoseg.core.addresses import is_remote
 from geoseg.core.errors import DatasetError
 
-# A module, for its rasters() would be hidden by the module of that name beside this one.
+# imported as a module, because its rasters() would clash with geoseg.info.rasters
 from geoseg.geo.tiles import layouts
 from geoseg.geo.tiles.layouts import IMAGE_SUFFIXES, TABLE_SUFFIXES, VECTOR_SUFFIXES
 from geoseg.info.choices import Choices
@@ -17,32 +17,32 @@ if TYPE_CHECKING:
     from geoseg.model.card import ModelCard
 
 _EXPECTED = "an image, a folder of images, a vector file, a model or a run"
-#: Archives that GDAL reads without unpacking → what it calls their insides.
+#: Archives that GDAL reads without unpacking → GDAL's prefix for their contents.
 _ARCHIVES = {
     ".zip": "/vsizip/",
     ".tar": "/vsitar/",
     ".gz": "/vsitar/",
     ".tgz": "/vsitar/",
 }
-#: How TIFF and BigTIFF begin, in either byte order.
+#: First bytes of TIFF and BigTIFF files, in either byte order.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def inspect(
     path: str, choices: Choices = Choices(), card: "ModelCard | None" = None
 ) -> Sheet:
-    """Look at an image, a folder of images, a vector file, a model, a run or runs.
+    """Describe an image, a folder of images, a vector file, a model, a run or runs.
 
-    What each kind needs is imported for that kind alone: a path that is none is told
-    at once.
+    Modules are imported only for the kind that needs them, so that a wrong path is
+    reported at once.
 
     Args:
-        path: A path, or the name of a remote image or folder.
-        choices: What ``geoseg train`` would be told.
-        card: Of the model that images are to fit.
+        path: A path, or the URL of a remote image or folder.
+        choices: Options of ``geoseg train``.
+        card: Of a model to compare the images with.
 
     Raises:
-        GeosegError: If it cannot be read, or is none of these.
+        GeosegError: If the path cannot be read, or is none of these.
     """
     local, suffix = Path(path), Path(path).suffix.lower()
     if is_remote(path):
@@ -78,7 +78,7 @@ def inspect(
         )
     if suffix not in IMAGE_SUFFIXES and not _is_tiff(local):
         raise DatasetError(
-            f"{path} is no image that geoseg reads, expected {_EXPECTED}"
+            f"{path} is not an image that geoseg reads, expected {_EXPECTED}"
         )
     return _image(path, choices, card)
 

@@ -1,4 +1,4 @@
-"""What a training would be told about the things that are looked at."""
+"""Options of a training that matter for a description."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choices:
-    """What ``geoseg train`` would be told, where it matters here.
+    """Options of ``geoseg train`` that matter for a description.
 
     Attributes:
         labels: Folder or file of labels, or None for those of the layout.
-        classes: Of the labels, as ``--classes`` has them; None: building or not.
+        classes: Of the labels, in the form of ``--classes``; None: building or not.
         class_field: Attribute of label polygons that holds the class.
         label_layer: Layer of label files that have several.
         labelled_area: Vector file of the area that is labelled, ``all`` or ``touched``.
-        sparse: Only what the labels' features touch is labelled.
+        sparse: Only pixels that a feature touches are labelled.
         point_radius: Of sparse points, in metres.
         bands: Preset, names or numbers, or None for the usual ones.
         nodata: The nodata rule.
@@ -36,7 +36,7 @@ class Choices:
     nodata: str = "auto"
 
     def settings(self, images: str) -> "RunSettings":
-        """Return the settings of a training on some images, defaults for the rest."""
+        """Return the settings of a training on some images, else with defaults."""
         from geoseg.runs.settings import RunSettings  # heavy: not for vector files
 
         return RunSettings(images=images, **vars(self))

@@ -1,4 +1,4 @@
-"""What a model would make of images."""
+"""Check whether a model fits images."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from geoseg.model.card import ModelCard
 
 
 def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -> None:
-    """Say whether a model can map images; of a folder's values, some are looked at."""
+    """Add whether a model fits images; the values of a folder are sampled."""
     bands = card.normalization.bands
     refusals = [
         [refusal(partial(Ground, grid)) for grid in grids],
@@ -25,7 +25,7 @@ def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -
         refusals.append(
             [refusal(partial(check_scaling, grid, bands, scaling)) for grid in grids]
         )
-    problems = [_first_of(found) for found in refusals if any(found)]
+    problems = [_first_of(texts) for texts in refusals if any(texts)]
     unlike: list[list[str]] = []
     near = grids[:: -(-len(grids) // LOOKED_AT)]
     if card.head not in card.matchings:
@@ -46,53 +46,53 @@ def say_fit(sheet: Sheet, grids: Sequence[RasterDescription], card: ModelCard) -
 
 
 def _assumption(grids: Sequence[RasterDescription], bands: Sequence[str]) -> str | None:
-    """Say which bands are taken by their place alone: those of files that name none."""
-    found = [text for grid in grids if (text := assumed_bands(grid, bands))]
-    return _with_count(found, len(grids), "images") if found else None
+    """Return a sentence on bands that are chosen only by position, or None."""
+    texts = [text for grid in grids if (text := assumed_bands(grid, bands))]
+    return _with_count(texts, len(grids), "images") if texts else None
 
 
 def say_problem(sheet: Sheet, error: GeosegError) -> None:
-    """Say why a training would be refused."""
+    """Add the error with which training would fail."""
     sheet.facts["problem"] = str(error)
     sheet.say("training", f"refused: {error}")
 
 
 def _first_of(refusals: Sequence[str | None]) -> str:
-    found = [text for text in refusals if text is not None]
-    return _with_count(found, len(refusals), "images")
+    texts = [text for text in refusals if text is not None]
+    return _with_count(texts, len(refusals), "images")
 
 
-def _with_count(found: Sequence[str], total: int, what: str) -> str:
-    """Return the first of some sentences, and how many images have one like it."""
-    return found[0] + (f" ({len(found)} of {total} {what})" if total > 1 else "")
+def _with_count(texts: Sequence[str], total: int, what: str) -> str:
+    """Return the first of some sentences, with the number of images that have one."""
+    return texts[0] + (f" ({len(texts)} of {total} {what})" if total > 1 else "")
 
 
 def _by_kind(grids: Sequence[RasterDescription], card: ModelCard) -> list[list[str]]:
-    """Return sentences on images unlike those of a training, a list for each kind."""
-    found: dict[str, list[str]] = {}
+    """Return sentences on images unlike the training images, one list for each kind."""
+    by_kind: dict[str, list[str]] = {}
     for grid in grids:
         for kind, sentence in _unlike(grid, card).items():
-            found.setdefault(kind, []).append(f"{grid.path}: {sentence}")
-    return list(found.values())
+            by_kind.setdefault(kind, []).append(f"{grid.path}: {sentence}")
+    return list(by_kind.values())
 
 
 def _unlike(grid: RasterDescription, card: ModelCard) -> dict[str, str]:
-    """Say what is unlike the images that a model was trained on: kind → sentence."""
-    found = {}
+    """Return differences from the training images: kind → sentence."""
+    differences = {}
     if card.gsd_m and grid.gsd_m and not 2 / 3 < grid.gsd_m / card.gsd_m < 3 / 2:
-        found["pixels"] = (
+        differences["pixels"] = (
             f"pixels of {grid.gsd_m:.3g} m, trained at {card.gsd_m:.3g} m: expect a "
             "poor map"
         )
     pixels, valid = sample(grid, nodata=card.nodata)
     if not valid.any():
-        return found | {"data": "no valid pixel: nothing would be mapped"}
+        return differences | {"data": "no valid pixel: nothing would be mapped"}
     mismatch = stretch_mismatch(pixels, valid, grid.band_names, card.normalization)
-    return found | ({"values": mismatch} if mismatch else {})
+    return differences | ({"values": mismatch} if mismatch else {})
 
 
 def refusal(check: Callable[[], object]) -> str | None:
-    """Return what a check says no with, or None where it says nothing."""
+    """Return the error message of a check, or None if it passes."""
     try:
         check()
     except GeosegError as error:

@@ -1,4 +1,4 @@
-"""What geoseg sees in folders of images."""
+"""Describe folders of images."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -31,16 +31,16 @@ from geoseg.info.training import LOOKED_AT, say_training
 from geoseg.model.card import ModelCard
 from geoseg.runs.tiles.run_tiles import split_of, tiles_of, training_tiles
 
-#: Folders that are named.
+#: Most folders that are listed.
 _SHOWN = 12
 
 
 def folder_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> Sheet:
-    """Look at a folder of images and their labels, or at what folders it holds.
+    """Describe a folder of images and their labels, or list its folders of images.
 
     Raises:
         DatasetError: If there are no images, or they cannot be used together.
-        LabelError: If there are no such labels.
+        LabelError: If the labels do not exist.
     """
     below = {} if is_remote(path) else _image_folders(Path(path))
     if below and Path(path) not in below:
@@ -50,15 +50,15 @@ def folder_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> 
             return _listing(path, below, error)
     nodata = choices.nodata if card is None else card.nodata
     settings = replace(choices.settings(path), nodata=nodata)
-    found = find_tiles(path, choices.labels)
-    grids = [describe(tile.image) for tile in found]
+    tiles = find_tiles(path, choices.labels)
+    grids = [describe(tile.image) for tile in tiles]
     sheet = Sheet(path, "folder")
-    _say_images(sheet, found, grids)
-    _say_others(sheet, found, below)
+    _say_images(sheet, tiles, grids)
+    _say_others(sheet, tiles, below)
     if card is None and choices.bands is None and _say_no_images(sheet, grids):
         return sheet
     try:
-        # the very checks that a training begins with
+        # the same checks as at the start of a training
         checked = tiles_of(settings)
         sheet.facts["labelled"] = sum(tile.labels is not None for tile in checked)
         say_labels(sheet, checked, nodata)
@@ -82,7 +82,7 @@ def _image_folders(folder: Path) -> dict[Path, int]:
 
 
 def _listing(path: str, below: dict[Path, int], error: DatasetError) -> Sheet:
-    """Show a folder of folders, none of which geoseg would take by itself."""
+    """Return the sheet of a folder whose folders of images need a choice."""
     sheet = Sheet(path, "folder", {"problem": str(error), "others": _json(below)})
     sheet.say("folders", *_folder_words(below, path))
     sheet.say("training", "wants one folder of images", *_how_to_take(below))
@@ -90,7 +90,7 @@ def _listing(path: str, below: dict[Path, int], error: DatasetError) -> Sheet:
 
 
 def _folder_words(folders: dict[Path, int], root: str) -> list[str]:
-    """Write what folders hold, and what labels lie beside SpaceNet's products."""
+    """Return lines with the contents of folders and SpaceNet's labels beside them."""
     rows = []
     for folder, count in folders.items():
         labels = labels_of_product(folder)
@@ -103,7 +103,7 @@ def _folder_words(folders: dict[Path, int], root: str) -> list[str]:
 
 
 def _how_to_take(folders: Iterable[Path]) -> list[str]:
-    """Say how to take one of the folders that hold no labels, if there are some."""
+    """Return a line with the option that takes one of the folders, if there is one."""
     first = next((folder for folder in folders if not is_label_folder(folder)), None)
     return [] if first is None else [f"to take one: --images {shlex.quote(str(first))}"]
 
@@ -134,7 +134,7 @@ def _say_images(
 
 
 def _say_others(sheet: Sheet, tiles: Sequence[Tile], below: dict[Path, int]) -> None:
-    """Say which folder the images are of, and which are passed over."""
+    """Add the folder of the images, and the folders that are ignored."""
     taken = Path(tiles[0].image).parent
     if taken not in below:  # remote, or a list
         return
@@ -149,7 +149,7 @@ def _say_others(sheet: Sheet, tiles: Sequence[Tile], below: dict[Path, int]) -> 
 
 
 def _say_no_images(sheet: Sheet, grids: Sequence[RasterDescription]) -> bool:
-    """Say it where a folder holds masks or maps; False where it holds images."""
+    """Add the use of a folder of masks or maps; return False for one of images."""
     looked = [
         inspect_image(grid.path) for grid in grids[:: -(-len(grids) // LOOKED_AT)]
     ]

@@ -1,4 +1,4 @@
-"""Grids of images in words."""
+"""Describe the grids of images as text."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from geoseg.geo.rasters.description import RasterDescription
 
 
 def band_words(grid: RasterDescription) -> str:
-    """Write how many bands there are, and their names."""
+    """Return the number of bands and their names."""
     return f"{counted(grid.count, 'band')}: {' '.join(grid.band_names)}"
 
 
 def crs_words(grid: RasterDescription) -> str:
-    """Write the CRS, or what there is instead."""
+    """Return the CRS, or other georeference if there is none."""
     if grid.crs is not None:
         return str(grid.crs.to_string())
     located = {
@@ -24,18 +24,18 @@ def crs_words(grid: RasterDescription) -> str:
 
 
 def size_words(size: float | None) -> str:
-    """Write the side of a pixel in metres."""
+    """Return the side of a pixel in metres as text."""
     return f"{size:.3g} m a side" if size else "of unknown size"
 
 
 def span(values: Sequence[int]) -> str:
-    """Write the least and the most of whole numbers."""
+    """Return the range of whole numbers as text."""
     low, high = min(values), max(values)
     return str(low) if low == high else f"{low}–{high}"
 
 
 def span_m(sizes: Sequence[float]) -> str:
-    """Write the least and the most side of a pixel in metres."""
+    """Return the range of pixel sides in metres as text."""
     if not sizes:
         return "of unknown size"
     low, high = f"{min(sizes):.3g}", f"{max(sizes):.3g}"

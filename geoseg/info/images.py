@@ -1,4 +1,4 @@
-"""What geoseg sees in an image."""
+"""Describe an image."""
 
 from dataclasses import asdict
 from typing import Any
@@ -31,11 +31,11 @@ _NAMED_BY = {
 
 
 def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> Sheet:
-    """Look at an image.
+    """Describe an image.
 
     Raises:
         RasterError: If it cannot be read.
-        ParameterError: If the bands or the nodata rule make no sense.
+        ParameterError: If the bands or the nodata rule are invalid.
     """
     nodata = choices.nodata if card is None else card.nodata
     facts = inspect_image(path, nodata=nodata)
@@ -91,7 +91,7 @@ def _say_bands(sheet: Sheet, facts: ImageFacts) -> None:
 
 
 def _say_labels(sheet: Sheet, choices: Choices, nodata: str) -> bool:
-    """Say what the labels hold where the image lies; False where training says no."""
+    """Add the contents of the labels; return False if training would fail."""
     try:
         say_labels(sheet, tiles_of(choices.settings(sheet.path)), nodata)
     except GeosegError as error:

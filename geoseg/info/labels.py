@@ -1,4 +1,4 @@
-"""What labels would say of images to a training."""
+"""Describe labels as a training would use them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -11,16 +11,16 @@ from geoseg.geo.tiles.tiles import Tile
 from geoseg.info.sheet import Sheet, percent, wrapped
 from geoseg.info.vectors import field_words
 
-#: Values that are named in a row.
+#: Most values that are listed.
 _SHOWN = 10
 
 
 def say_labels(sheet: Sheet, tiles: Sequence[Tile], nodata: str) -> None:
-    """Say what the labels of tiles hold, and what they leave open.
+    """Add the contents of the labels of tiles, and their gaps.
 
     Args:
-        sheet: Takes it.
-        tiles: Of an image or a folder, checked; those without labels are passed over.
+        sheet: To add to.
+        tiles: Of an image or a folder, checked; those without labels are ignored.
         nodata: The nodata rule of the images.
 
     Raises:
@@ -49,7 +49,7 @@ def say_labels(sheet: Sheet, tiles: Sequence[Tile], nodata: str) -> None:
 
 
 def _source(tiles: Sequence[Tile]) -> str:
-    """The file of the labels, or their folder."""
+    """Return the file of the labels, or their folder."""
     files = {str(tile.labels) for tile in tiles}
     return files.pop() if len(files) == 1 else str(PurePath(files.pop()).parent)
 
@@ -64,14 +64,14 @@ def _kind(facts: LabelFacts, noun: str, tiles: int) -> str:
 
 
 def share_words(shares: Mapping[str, float]) -> str:
-    """Write shares by name; of many the first."""
+    """Return shares by name as text, at most :data:`_SHOWN` of them."""
     named = [f"{name} ({percent(share)})" for name, share in shares.items()]
     more = len(named) - _SHOWN
     return ", ".join(named[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _class_words(facts: LabelFacts) -> str:
-    """Say what share the classes have, and how that varies from tile to tile."""
+    """Return the shares of the classes, and their range over tiles."""
     (_, background), *others = facts.classes.items()
     words = ", ".join(f"{name} {percent(share)}" for name, share in others)
     words += " of the labelled pixels"
@@ -95,7 +95,7 @@ def _grid_words(facts: LabelFacts) -> str:
 
 
 def _hints(facts: LabelFacts, classes: LabelClasses) -> list[str]:
-    """Say how to tell apart what counts as one class because nobody named classes."""
+    """Return hints on options that tell classes apart, if no classes are given."""
     if not classes.any_building or classes.field is not None:
         return []
     if facts.polygons is not None:
@@ -104,7 +104,7 @@ def _hints(facts: LabelFacts, classes: LabelClasses) -> list[str]:
 
 
 def value_hints(values: Iterable[str]) -> list[str]:
-    """Say how to name the values of a mask, where there are several."""
+    """Return hints on how to name the values of a mask, if it has several."""
     named = sorted(set(values) - {"0", "255", "no data"}, key=lambda v: (len(v), v))
     colours = [value for value in named if value.startswith("#")]
     if colours:

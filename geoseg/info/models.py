@@ -1,4 +1,4 @@
-"""What geoseg sees in a model file."""
+"""Describe a model file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +17,11 @@ from geoseg.scores.tables import OVERALL_COLUMNS, TABLE_COLUMNS
 
 
 def model_sheet(path: Path) -> Sheet:
-    """Look at the card of a model file.
+    """Describe a model file by its card.
 
     Raises:
-        ModelFileError: If it is no model.
-        TrainingError: If it lies in the folder of a run whose settings are damaged.
+        ModelFileError: If it is not a model.
+        TrainingError: If it lies in the folder of a run with damaged settings.
     """
     card = load_card(path)
     facts = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
@@ -39,7 +39,7 @@ def model_sheet(path: Path) -> Sheet:
 
 
 def _why_no_scores(card: ModelCard, run: RunState) -> str:
-    """Say why a card has no scores: train writes them last, and match removes them."""
+    """Return why a card has no scores: train adds them last, and match removes them."""
     origin = card.provenance
     if "matched_on" in origin:
         return "none: matched again since, and not scored with this matching"
@@ -113,7 +113,7 @@ def _learns(card: ModelCard) -> bool:
 def _cluster_words(
     matching: Matching, chosen: Sequence[int], class_id: int, name: str
 ) -> str:
-    """Name clusters, with the share of each that the labels call so."""
+    """Return the clusters of a class, with the share of each that has this label."""
     if not chosen:
         return "no cluster"
     shares = [percent(matching.scores[k][class_id]) for k in chosen]
@@ -123,7 +123,7 @@ def _cluster_words(
 
 
 def _say_scores(sheet: Sheet, card: ModelCard) -> None:
-    """Say the scores of the tables in their order, then the others."""
+    """Add the scores, first those of the tables in their order."""
     metrics = card.metrics
     tables = [TABLE_COLUMNS, OVERALL_COLUMNS]
     if len(card.class_names) > 2:
@@ -148,7 +148,7 @@ def _say_scores(sheet: Sheet, card: ModelCard) -> None:
 
 
 def _refit_tiles(card: ModelCard) -> tuple[int, int]:
-    """Return how many matching and test tiles a model was refitted on."""
+    """Return the numbers of matching and test tiles of the refit."""
     refit = card.provenance["refit"]
     return refit["match_tiles"], refit["test_tiles"]
 

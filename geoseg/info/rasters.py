@@ -1,4 +1,4 @@
-"""What rasters that are no images are good for: masks, and geoseg's own."""
+"""Describe rasters other than images: masks, and maps of geoseg."""
 
 import shlex
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from geoseg.info.sheet import Sheet, wrapped
 
 
 def say_values(sheet: Sheet, facts: ImageFacts) -> None:
-    """Say which values there are, by name where the file names them."""
+    """Add the values of a raster, with their names if the file has them."""
     if facts.kind == "probability raster":
         sheet.say("values", "percent, 0 to 100: a band for each class but background")
     elif facts.values:
@@ -26,7 +26,7 @@ def _named(value: str, facts: ImageFacts) -> str:
 
 
 def say_use(sheet: Sheet, kind: RasterKind, values: Mapping[str, float]) -> None:
-    """Say that something is no image to train on, and what it is for."""
+    """Add the use of a raster that is not an image to train on."""
     path = shlex.quote(sheet.path)
     if kind == "mask":
         sheet.say("use", "labels, not an image to train on:")

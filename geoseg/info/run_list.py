@@ -1,4 +1,4 @@
-"""What geoseg sees in a folder of runs."""
+"""List the runs in a folder."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ Facts = dict[str, str | float | None]
 def runs_sheet(folder: Path) -> Sheet:
     """List the runs in a folder: name, method, state, and IoU on the test tiles.
 
-    Runs that are damaged are listed with what is wrong.
+    Damaged runs are listed with their error.
     """
     runs = [_facts(run) for run in sorted(folder.iterdir()) if is_run(run)]
     sheet = Sheet(str(folder), "runs", {"runs": runs})
@@ -28,7 +28,7 @@ def runs_sheet(folder: Path) -> Sheet:
 
 
 def _facts(folder: Path) -> Facts:
-    """Plain values of a run; IoU is from 0 to 1, None where nothing was scored."""
+    """Return plain values of a run; IoU is in [0, 1], or None without scores."""
     facts: Facts = {
         **{"name": folder.name, "method": "?", "state": "damaged"},
         **{"iou": None, "problem": None},
@@ -49,7 +49,7 @@ def _read(run: RunState) -> Facts:
     state: str = run.name
     whole = run.planned is None or run.steps >= run.planned
     if state == "stopped" and card is not None and whole:
-        state = "trained"  # without test tiles a run is never called finished
+        state = "trained"  # a run without test tiles never counts as finished
     return {"method": method, "state": state, "iou": score.get("value")}
 
 

@@ -1,4 +1,4 @@
-"""How far a run is: from the files in its folder and its lock."""
+"""Read the state of a run from its files and its lock."""
 
 import shlex
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from geoseg.training.step_tables import read_step_table
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is.
+    """The state of a run.
 
     Attributes:
         folder: Of the run.
-        settings: None where the folder holds none, so that it is no run.
-        steps: That were made and noted.
-        planned: The step that training ends at; None where epochs or time may end it.
-        running: Whether a process works on it right now.
-        finished: Whether it has all that it was begun for.
+        settings: None if the folder has none, so that it is not a run.
+        steps: Steps in the table of numbers.
+        planned: Last step of the training; None if epochs or time may end it.
+        running: Whether a process works on it now.
+        finished: Whether it is complete.
     """
 
     folder: Path
@@ -36,30 +36,30 @@ class RunState:
 
     @property
     def name(self) -> Literal["running", "finished", "stopped"]:
-        """The state in a word."""
+        """The state in one word."""
         if self.running:
             return "running"
         return "finished" if self.finished else "stopped"
 
     @property
     def stepless(self) -> str | None:
-        """Name of its method if that makes no optimiser steps."""
+        """The name of the method if it makes no optimiser steps, else None."""
         if self.settings is None or method_class(self.settings.method).gradient:
             return None
         return self.settings.method
 
     @property
     def go_on(self) -> str:
-        """How to go on."""
+        """The command that resumes the run."""
         return f"go on with: geoseg train --resume {shlex.quote(str(self.folder))}"
 
     def of(self, steps: int) -> str:
-        """Write some steps, of all where the settings tell how many those are."""
+        """Return a number of steps as text, with the planned number if known."""
         return str(steps) if self.planned is None else f"{steps} of {self.planned}"
 
 
 def run_state(folder: Path) -> RunState:
-    """Look how far a run is.
+    """Read the state of a run.
 
     Raises:
         TrainingError: If its settings or its table of numbers are damaged.
@@ -76,12 +76,12 @@ def run_state(folder: Path) -> RunState:
 
 
 def _settings(folder: Path) -> RunSettings | None:
-    """The settings of a run, or None where the folder holds none."""
+    """Return the settings of a run, or None if the folder has none."""
     return read_settings(folder) if (folder / SETTINGS_NAME).exists() else None
 
 
 def _planned(settings: RunSettings) -> int | None:
-    """The step that a training ends at; None where epochs or time may end it."""
+    """Return the last step of a training; None if epochs or time may end it."""
     if settings.max_epochs is not None or settings.max_seconds is not None:
         return None
     if not method_class(settings.method).gradient:

@@ -1,4 +1,4 @@
-"""What geoseg sees in the folder of a run."""
+"""Describe the folder of a run."""
 
 import shlex
 from collections import Counter
@@ -16,11 +16,11 @@ from geoseg.runs.tiles.roles import read_adjoining, read_roles
 
 
 def run_sheet(folder: Path) -> Sheet:
-    """Look at a run: its settings, how far it is, and its model.
+    """Describe a run: its settings, its state and its model.
 
     Raises:
         ModelFileError: If its model is damaged.
-        TrainingError: If its settings are.
+        TrainingError: If its settings are damaged.
     """
     model, run = folder / MODEL_NAME, run_state(folder)
     sheet = Sheet(str(folder), "run")
@@ -42,7 +42,7 @@ def run_sheet(folder: Path) -> Sheet:
 
 
 def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
-    """Say how far a run is; why a model has no scores is said with the model."""
+    """Add the state of a run; missing scores are explained with the model."""
     table = curves_of(run.folder)
     none = run.stepless
     made = f"{_steps(run)} made" if none is None else f"{none} makes no steps"
@@ -62,7 +62,7 @@ def _say_state(sheet: Sheet, run: RunState, *, has_model: bool) -> None:
 
 
 def _say_roles(sheet: Sheet, folder: Path) -> None:
-    """Say how many tiles have which role; a former version did not write that down."""
+    """Add the number of tiles of each role, if the run's version stored it."""
     values = stored_values(folder)
     roles = read_roles(values)
     if roles is None:
@@ -87,7 +87,7 @@ def _steps(run: RunState) -> str:
 
 
 def _output_option(folder: Path, settings: RunSettings) -> str:
-    """``-o FOLDER`` where the folder is not one that train names by itself."""
+    """Return ``-o FOLDER`` unless train would name the folder so by default."""
     usual = f"{settings.source}-{settings.method}-"
     if folder.name.removeprefix(usual).isdigit():
         return ""

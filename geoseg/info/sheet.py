@@ -1,4 +1,4 @@
-"""A sheet of facts: rows for people, plain values for scripts."""
+"""A sheet of facts: text rows for people, plain values for scripts."""
 
 import textwrap
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ class Sheet:
 
     Attributes:
         path: Of the thing.
-        kind: ``folder``, ``vector``, ``model``, ``run``, ``runs``, or what a raster is:
-            ``image``, ``mask``, ``class raster`` and so on.
+        kind: ``folder``, ``vector``, ``model``, ``run``, ``runs``, or the kind of
+            raster: ``image``, ``mask``, ``class raster`` and so on.
         facts: Plain JSON values.
         rows: (label, text) pairs.
     """
@@ -29,7 +29,7 @@ class Sheet:
     rows: list[tuple[str, str]] = field(default_factory=list)
 
     def say(self, label: str, *lines: str) -> None:
-        """Add lines; the label stands before the first."""
+        """Add lines, with the label before the first."""
         for number, line in enumerate(lines):
             self.rows.append(("" if number else label, line))
 
@@ -44,7 +44,7 @@ class Sheet:
 
 
 def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Align the cells of rows under one another.
+    """Return rows as lines with aligned cells.
 
     Example:
         >>> columns([("1", "red"), ("12", "nir")])
@@ -61,7 +61,7 @@ def columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def wrapped(text: str, width: int = 74) -> list[str]:
-    """Break text into lines between words; no text makes no line.
+    """Break text into lines between words; empty text gives no line.
 
     Example:
         >>> wrapped("a=1 b=2 c=3", width=8)
@@ -71,12 +71,12 @@ def wrapped(text: str, width: int = 74) -> list[str]:
 
 
 def number(value: float | None) -> str:
-    """Write a number of any size in few digits."""
+    """Return a number as text with four significant digits."""
     return "–" if value is None else f"{value:.4g}"
 
 
 def percent(share: float) -> str:
-    """Write a share; neither all nor nothing is rounded to."""
+    """Return a share as percent, never rounded to 0 or 100 %."""
     if 0 < share < 0.001 or 0.999 < share < 1:
         return "under 0.1 %" if share < 0.5 else "over 99.9 %"
     return f"{100 * share:.3g} %"

@@ -1,4 +1,4 @@
-"""What a training would take of images."""
+"""Describe what a training would use of images."""
 
 import math
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from geoseg.info.choices import Choices
 from geoseg.info.sheet import Sheet, columns, number
 from geoseg.runs.settings import RunSettings
 
-#: Images of a folder whose pixels are looked at.
+#: Most images of a folder whose pixels are read.
 LOOKED_AT = 8
 
 
 def say_training(
     sheet: Sheet, grids: Sequence[RasterDescription], choices: Choices, area: int
 ) -> None:
-    """Say what a training would take of images, by default settings."""
+    """Add what a training with default settings would use of images."""
     try:
         chosen = choose_bands(grids[0], choices.bands)
         stretches = _stretches(grids, chosen, choices.nodata)
@@ -51,10 +51,10 @@ def say_training(
 def _stretches(
     grids: Sequence[RasterDescription], bands: Sequence[str], nodata: str
 ) -> dict[str, tuple[float | None, float | None]]:
-    """Percentiles 1 and 99 of each band over a sample of some images.
+    """Return percentiles 1 and 99 of each band over a sample of some images.
 
     Raises:
-        BandMismatchError: If an image, of all, lacks a band.
+        BandMismatchError: If any of the images lacks a band.
     """
     numbers = [band_numbers(grid, bands) for grid in grids]
     values: dict[str, list[np.ndarray[Any, Any]]] = {band: [] for band in bands}
@@ -63,8 +63,10 @@ def _stretches(
         pixels, valid = sample(grid, nodata=nodata)
         for band, index in zip(bands, own, strict=True):
             values[band].append(pixels[grid.band_indexes.index(index)][valid])
-    found = {band: percentiles(np.concatenate(parts)) for band, parts in values.items()}
-    return {band: (low, high) for band, (low, _, high) in found.items()}
+    limits = {
+        band: percentiles(np.concatenate(parts)) for band, parts in values.items()
+    }
+    return {band: (low, high) for band, (low, _, high) in limits.items()}
 
 
 def _why(grid: RasterDescription, chosen: tuple[str, ...]) -> str:

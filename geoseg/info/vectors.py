@@ -1,4 +1,4 @@
-"""What geoseg sees in a vector file: labels, or footprints of its own."""
+"""Describe a vector file: labels, or footprints by geoseg."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,12 +13,12 @@ from geoseg.geo.labels.vector_inspection import (
 )
 from geoseg.info.sheet import Sheet, wrapped
 
-#: Values of an attribute that are named.
+#: Most values of an attribute that are listed.
 SHOWN = 4
 
 
 def vector_sheet(path: Path) -> Sheet:
-    """Look at a vector file.
+    """Describe a vector file.
 
     Raises:
         LabelError: If it cannot be read.
@@ -65,7 +65,7 @@ def _say(sheet: Sheet, layer: LayerFacts) -> None:
 
 
 def field_words(fields: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Name the attributes that may tell classes apart, or nothing."""
+    """Return lines on the attributes that may tell classes apart, if any."""
     named = [
         f"{name} ({_counts(values)})"
         for name, values in fields.items()

@@ -1,1 +1,1 @@
-"""Methods × seeds × splits on the same tiles, and the leaderboard that they make."""
+"""Compare methods over seeds and splits on the same tiles, in a leaderboard."""

@@ -1,4 +1,4 @@
-"""Carry out a benchmark, run by run, and rewrite the leaderboard after each."""
+"""Carry out a benchmark run by run, and update the leaderboard after each."""
 
 import json
 import logging
@@ -42,30 +42,30 @@ from geoseg.runs.tiles.run_tiles import fingerprint, split_of, tiles_of, trainin
 
 log = logging.getLogger(__name__)
 
-#: What the benchmark was begun with, and the leaderboard.
+#: File with the benchmark's settings.
 BENCH_NAME = "benchmark.json"
 PAGE_NAME = "leaderboard.html"
 BOARD_NAMES = ("leaderboard.md", "leaderboard.csv", "leaderboard.json")
 
 
 def run_benchmark(plan: Plan, folder: Path, command: str) -> Board:
-    """Train and score all that is not there yet; return the leaderboard.
+    """Carry out all missing runs and return the leaderboard.
 
-    A run that fails does not stop the others; it is tried again the next time.
+    A failed run does not stop the others; the next call tries it again.
 
     Args:
-        plan: The benchmark. One that goes on may have other rows, seeds and splits than
-            the one before; what is there stays in the table.
-        folder: Of the benchmark, new or one that was begun with the same settings.
-        command: The command line, for the table's head.
+        plan: The benchmark. When resumed, it may have other rows, seeds and splits than
+            before; finished runs stay in the table.
+        folder: Of the benchmark, new or begun with the same settings.
+        command: The command line, for the head of the table.
 
     Raises:
-        ParameterError: If parameters or settings say no, or are not those that the
-            benchmark was begun with.
-        OutputExistsError: If the folder holds something else.
+        ParameterError: If parameters or settings are wrong, or differ from those that
+            the benchmark was begun with.
+        OutputExistsError: If the folder holds other files.
         OutputError: If another process works in the folder.
         DatasetError: If there are no tiles to test on.
-        TrainingError: At the end, if some run failed.
+        TrainingError: At the end, if a run failed.
     """
     plan.check(_former_rows(folder))
     check_device(plan.base.device)
@@ -93,7 +93,7 @@ def run_benchmark(plan: Plan, folder: Path, command: str) -> Board:
 
 
 def _next_step(plan: Plan, folder: Path, board: Board) -> str:
-    """Say how to train the best method that is no control."""
+    """Return a line with the command that trains the best method except controls."""
     rows = [line.row for line in board.lines if line.row in plan.rows]
     best = next((row for row in rows if row.family != "control"), None) or rows[0]
     settings = plan.settings(Job(best, 0, plan.base.seed), folder)
@@ -103,7 +103,7 @@ def _next_step(plan: Plan, folder: Path, board: Board) -> str:
 
 @contextmanager
 def _going_on(command: str) -> Iterator[None]:
-    """Note on whatever stops this process at once how to go on."""
+    """Add the command that resumes to any exception that ends the process."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -112,7 +112,7 @@ def _going_on(command: str) -> Iterator[None]:
 
 
 def _check_split(plan: Plan, tiles: list[Tile]) -> Split:
-    """Return the first split, if all of them can be matched and tested on."""
+    """Return the first split, after checking that all have matching and test tiles."""
     splits = [
         split_of(replace(plan.base, split_seed=number), tiles)
         for number in range(plan.splits)
@@ -129,13 +129,13 @@ def _check_split(plan: Plan, tiles: list[Tile]) -> Split:
 
 
 def _begin(plan: Plan, folder: Path, tiles: str) -> tuple[Row, ...]:
-    """Note what the benchmark is begun with, or compare; return the rows of its table."""
+    """Store or compare the benchmark's settings; return the rows of its table."""
     path = folder / BENCH_NAME
-    wanted, rows = plan.common(), plan.rows
+    planned, rows = plan.common(), plan.rows
     if path.exists():
         stored = _read(path)
         _refuse_former(stored["settings"], folder)
-        _refuse_changed(stored["settings"], wanted, folder)
+        _refuse_changed(stored["settings"], planned, folder)
         if stored["fingerprint"] != tiles:
             raise ParameterError(
                 f"the tiles have changed since {folder} was begun: put them back as they "
@@ -144,13 +144,13 @@ def _begin(plan: Plan, folder: Path, tiles: str) -> tuple[Row, ...]:
         rows = tuple(dict.fromkeys((*_former_rows(folder), *rows)))
     elif any(entry.name != ".lock" for entry in folder.iterdir()):
         raise OutputExistsError(
-            f"{folder} is not empty and no benchmark: give another folder"
+            f"{folder} is not empty and not a benchmark: give another folder"
         )
     write_json(
         path,
         {
             "geoseg_version": geoseg.__version__,
-            "settings": wanted,
+            "settings": planned,
             "fingerprint": tiles,
             "rows": [row.name for row in rows],
         },
@@ -159,7 +159,7 @@ def _begin(plan: Plan, folder: Path, tiles: str) -> tuple[Row, ...]:
 
 
 def _former_rows(folder: Path) -> tuple[Row, ...]:
-    """Return the rows of a benchmark that was begun; none of a new one."""
+    """Return the rows of an existing benchmark; none for a new one."""
     path = folder / BENCH_NAME
     return parse_rows(",".join(_read(path)["rows"])) if path.exists() else ()
 
@@ -180,21 +180,21 @@ def _read(path: Path) -> _Begun:
 
 
 def _refuse_former(stored: Mapping[str, Any], folder: Path) -> None:
-    """Refuse a benchmark of a version that shared tiles out by another rule."""
+    """Raise if a former version began the benchmark with another rule of roles."""
     if "test_tiles" not in stored:
         raise ParameterError(
             f"{folder} was begun by a former version, which tested on all labelled "
-            "tiles that it did not match on: new runs could not be compared with its; "
-            "give another folder"
+            "tiles that it did not match on: new runs could not be compared with the "
+            "old ones; give another folder"
         )
 
 
 def _refuse_changed(
-    stored: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path
+    stored: Mapping[str, Any], planned: Mapping[str, Any], folder: Path
 ) -> None:
-    # Settings that a later version added have their defaults.
+    # settings that a later version added have their defaults
     former = {**RunSettings().to_json(), **stored}
-    for name, value in json.loads(json.dumps(wanted)).items():
+    for name, value in json.loads(json.dumps(planned)).items():
         if former.get(name) != value:
             raise ParameterError(
                 f"{folder} was begun with {name.replace('_', ' ')} "
@@ -204,25 +204,25 @@ def _refuse_changed(
 
 
 def _check_same(plan: Plan, job: Job, folder: Path) -> None:
-    """Refuse to go on with a run that was begun with other settings."""
+    """Raise if a run was begun with other settings."""
     path = run_folder(folder, job) / SETTINGS_NAME
     if not path.exists():
         return
     stored = read_settings(path.parent)
-    wanted = plan.settings(job, folder)
-    found, given = stored.to_json(), wanted.to_json()
-    changed = [name for name in given if name != "init" and found[name] != given[name]]
+    planned = plan.settings(job, folder)
+    former, given = stored.to_json(), planned.to_json()
+    changed = [name for name in given if name != "init" and former[name] != given[name]]
     if changed:
         name = changed[0]
         raise ParameterError(
             f"the run of {job} in {folder} was begun with {name.replace('_', ' ')} "
-            f"{found[name]!r}, found {given[name]!r}: give the same settings, or another "
-            "folder"
+            f"{former[name]!r}, found {given[name]!r}: give the same settings, or "
+            "another folder"
         )
 
 
 class _Progress:
-    """The runs of a benchmark on their way."""
+    """Carries out the runs of a benchmark and counts failures."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class _Progress:
         self.gallery = Gallery(split.test, plan.base.nodata)
 
     def carry_out(self) -> None:
-        """Do every run that is not done, and write the leaderboard after each."""
+        """Carry out every missing run, and write the leaderboard after each."""
         own_folder(self.folder / "logs")
         done = [job for job in self.jobs if self._finished(job)]
         if done:
@@ -281,7 +281,7 @@ class _Progress:
             self._fail(job, str(error))
 
     def _say(self, job: Job) -> None:
-        """Say how a run did."""
+        """Log the result of a run."""
         for trial in read_trials(self.folder, job.row, self._fail_damaged):
             if trial.job == job:
                 line = Line(job.row, [trial])
@@ -294,14 +294,14 @@ class _Progress:
                 )
 
     def _blind(self, settings: RunSettings, folder: Path) -> bool:
-        """Note a run whose few labelled tiles show one class: its map says nothing."""
+        """Record and skip a run whose labelled tiles show only one class."""
         split = split_of(settings, tiles_of(settings))
         try:
             check_two_classes(split.match)
         except LabelError:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / BLIND_NAME, {"labelled": len(split.match)})
-            log.info("its labels show one class alone: an empty map, no training")
+            log.info("its labels show only one class: an empty map, no training")
             return True
         return False
 
@@ -318,7 +318,7 @@ class _Progress:
         return any((folder / name).exists() for name in (TRIAL_NAME, BLIND_NAME))
 
     def write(self) -> Board:
-        """Write the leaderboard of what there is, and return it."""
+        """Write the leaderboard of the finished runs, and return it."""
         left = sum(not self._finished(job) for job in self.jobs)
         board = Board(
             title=f"Leaderboard of {self.plan.base.source}",
@@ -393,6 +393,6 @@ def _json(board: Board) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file aside, and rename it."""
+    """Write a text file, complete or not at all."""
     with write_aside(path, verify=lambda _: None, overwrite=True) as temporary:
         temporary.write_text(text, encoding="utf-8")

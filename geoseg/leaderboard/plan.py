@@ -1,4 +1,4 @@
-"""What a benchmark trains: rows × splits × seeds, each an ordinary run."""
+"""Plan a benchmark: rows × splits × seeds, each an ordinary run."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
-    """A line of the leaderboard: a method, and the one whose trunk it starts from."""
+    """A row of the leaderboard: a method, and the one whose trunk it starts from."""
 
     method: str
     source: str | None = None
 
     @property
     def name(self) -> str:
-        """As it was asked for: ``probe:iic``."""
+        """The name as given: ``probe:iic``."""
         return self.method if self.source is None else f"{self.method}:{self.source}"
 
     @property
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
     @property
     def family(self) -> Family:
-        """Of the method; a constant map that is no method is a control."""
+        """The family of the method; constant maps are controls."""
         if self.method == EVERYTHING_NAME:
             return "control"
         return METHODS[self.method].family
@@ -55,11 +55,11 @@ class Row(NamedTuple):
 
 
 def parse_rows(names: str) -> tuple[Row, ...]:
-    """Read the rows of ``iic,probe:iic``.
+    """Parse rows such as ``iic,probe:iic``.
 
     Raises:
-        ParameterError: If a method is unknown, a row is named twice or not at all, or a
-            method has no model to start from though it must, or one though it cannot.
+        ParameterError: If a method is unknown, there are no or equal rows, or a method
+            lacks the model that it starts from or has one without need.
     """
     rows = tuple(_row(name.strip()) for name in names.split(",") if name.strip())
     if not rows:
@@ -102,7 +102,7 @@ class Job(NamedTuple):
     """One run of a row.
 
     Attributes:
-        row: Whose.
+        row: The row.
         split: Seed of the split.
         seed: Of the training.
         label_tiles: Matching tiles that keep their labels; None for all.
@@ -115,7 +115,7 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """In paths below the benchmark's folder."""
+        """The path below the benchmark's folder of runs."""
         few = "" if self.label_tiles is None else f"-tiles{self.label_tiles}"
         return f"{self.row.folder}/split{self.split}-seed{self.seed}{few}"
 
@@ -126,17 +126,17 @@ class Job(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A benchmark as it was asked for.
+    """The rows, seeds, splits and settings of a benchmark.
 
     Attributes:
-        base: What all runs share: tiles, patches, steps, matching, device.
+        base: Settings of all runs: tiles, patches, steps, matching, device.
         rows: Of the leaderboard.
-        seeds: Trainings of each row on each split.
-        splits: Splits of the tiles into matching and test.
+        seeds: Number of trainings of each row on each split.
+        splits: Number of splits of the tiles into matching and test tiles.
         shared: Parameters of every method that has them.
-        own: Method → parameters of that one alone.
+        own: Method → parameters of this method only.
         label_tiles: Numbers of labelled tiles to score with: rows that learn from labels
-            train again with as many, those of the others name the clusters anew.
+            are trained again with each number, the others are matched again.
         clusters: Numbers of clusters for k-means of the rows' features.
         threads: CPU threads of each run; None for all cores.
     """
@@ -153,14 +153,14 @@ class Plan:
 
     @cached_property
     def sources(self) -> tuple[Row, ...]:
-        """Rows that others start from and that are not asked for themselves."""
-        wanted = dict.fromkeys(Row(row.source) for row in self.rows if row.source)
-        return tuple(row for row in wanted if row not in self.rows)
+        """Rows that others start from and that are not among the rows."""
+        sources = dict.fromkeys(Row(row.source) for row in self.rows if row.source)
+        return tuple(row for row in sources if row not in self.rows)
 
     def jobs(self, matching: int) -> Iterator[Job]:
         """Yield every run, each after the one that it starts from.
 
-        A first run of every row comes before the second of any.
+        The first runs of all rows come before their second runs.
 
         Args:
             matching: Number of matching tiles of a split.
@@ -195,7 +195,7 @@ class Plan:
         if job.row.source is None:
             return settings
         source = Job(Row(job.row.source), job.split, job.seed)
-        # Bands and their normalisation are those of the model that it starts from.
+        # bands and normalisation are those of the model that it starts from
         return replace(
             settings,
             init=str(run_folder(folder, source)),
@@ -204,7 +204,7 @@ class Plan:
         )
 
     def parameters(self, row: Row) -> dict[str, str]:
-        """Return the parameters given for a row; the trunk of its source is its own."""
+        """Return the parameters given for a row, without those of the trunk."""
         known = method_defaults(row.method)
         given = {name: self.shared[name] for name in self.shared if name in known}
         given |= self.own.get(row.method, {})
@@ -213,19 +213,19 @@ class Plan:
         return {k: v for k, v in given.items() if k not in TRUNK_PARAMETERS}
 
     def common(self) -> dict[str, Any]:
-        """Return what runs of one benchmark must agree in, as plain JSON values."""
+        """Return the settings shared by all runs of a benchmark, as JSON values."""
         return {**self.base.to_json(), "parameters": dict(self.shared)}
 
     def check(self, former: Sequence[Row] = ()) -> None:
-        """Refuse what no run could be begun with; warn of what none will take.
+        """Raise if a parameter is wrong; warn if no row uses it.
 
-        A table grows over several commands: parameters may be for rows to come.
+        A table grows over several commands, so parameters may be for later rows.
 
         Args:
-            former: Rows that the benchmark has already; they share the parameters.
+            former: Existing rows of the benchmark, which share the parameters.
 
         Raises:
-            ParameterError: If a parameter is one of no method, or has no meaning.
+            ParameterError: If no method has a parameter, or its value is invalid.
         """
         methods = {row.method for row in (*self.sources, *self.rows, *former)}
         known = {name for method in methods for name in method_defaults(method)}
@@ -242,7 +242,7 @@ class Plan:
 
 
 def _check_others(names: Sequence[str], methods: Collection[str]) -> None:
-    """Warn of parameters of other methods alone; refuse those of none that there is."""
+    """Warn of parameters of other methods; raise if no method has the parameter."""
     everywhere = {name for method in METHODS for name in method_defaults(method)}
     for name in names:
         if name not in everywhere:
@@ -254,7 +254,7 @@ def _check_others(names: Sequence[str], methods: Collection[str]) -> None:
 
 def _warn_of_unused(parameter: str, methods: Collection[str]) -> None:
     log.warning(
-        "-p %s is for none of the methods here: %s",
+        "-p %s is not for any of the methods here: %s",
         parameter,
         ", ".join(sorted(methods)),
     )
@@ -268,14 +268,14 @@ def run_folder(bench: Path, job: Job) -> Path:
 def split_parameters(
     pairs: Mapping[str, str], methods: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Tell parameters of all methods from those of one, which are ``METHOD.NAME``.
+    """Split parameters into those of all methods and those of one, ``METHOD.NAME``.
 
     Args:
         pairs: Name → value as given.
         methods: Known names, for the message.
 
     Raises:
-        ParameterError: If the method of one is unknown.
+        ParameterError: If the method of a parameter is unknown.
     """
     shared: dict[str, str] = {}
     own: dict[str, dict[str, str]] = {}

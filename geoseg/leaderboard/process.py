@@ -1,4 +1,4 @@
-"""A process for every run: its memory is its own, and so are its threads and its end."""
+"""Carry out each run in its own process, with its own memory and threads."""
 
 import logging
 import multiprocessing
@@ -14,21 +14,21 @@ from geoseg.core.words import PlainFormatter
 from geoseg.leaderboard.trial import Order, carry_out
 from geoseg.training.spawned import end_with_leader
 
-#: How long a run may take to end its step and save its state when it is stopped.
+#: Seconds for a stopped run to end its step and save its state.
 GRACE_SECONDS = 120
 
 
 def run_apart(order: Order, log_path: Path) -> None:
     """Carry out a run in a process of its own, which ends with this one.
 
-    Scripts that call this need ``if __name__ == "__main__":``, as all that spawn.
+    Scripts that call this need ``if __name__ == "__main__":``, because it spawns.
 
     Args:
         order: The run.
-        log_path: Where it says how far it is; appended to.
+        log_path: File to which its log is appended.
 
     Raises:
-        TrainingError: If it fails; with what it said.
+        TrainingError: If it fails, with its message.
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -37,13 +37,13 @@ def run_apart(order: Order, log_path: Path) -> None:
     theirs.close()
     try:
         try:
-            said: str = ours.recv()
+            message: str = ours.recv()
         except EOFError:
             process.join()
             raise TrainingError(_death(process.exitcode, log_path)) from None
         process.join()
-        if said:
-            raise TrainingError(said)
+        if message:
+            raise TrainingError(message)
     finally:
         # SIGTERM: the training saves its state after the current step.
         process.terminate()
@@ -55,14 +55,14 @@ def run_apart(order: Order, log_path: Path) -> None:
 
 def _death(code: int | None, log_path: Path) -> str:
     how = signal.Signals(-code).name if code and code < 0 else f"exit code {code}"
-    return f"its process died ({how}); {log_path} has its last words"
+    return f"its process died ({how}); see its log {log_path}"
 
 
 def _work(order: Order, log_path: Path, connection: Connection) -> None:
-    """Carry out the run; the body of a spawned process."""
+    """Carry out the run; the target of a spawned process."""
     end_with_leader()
     if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C goes to the leader alone, which hands it on
+        os.setpgrp()  # Ctrl-C goes only to the leader, which passes it on
     with open_in_place(log_path, "a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 2)
     logger = logging.getLogger("geoseg")
@@ -78,7 +78,7 @@ def _work(order: Order, log_path: Path, connection: Connection) -> None:
         connection.send(str(error))
     except Exception as error:
         logger.exception("%s", error)
-        said = " ".join(str(error).split())
-        connection.send(f"{type(error).__name__}: {said}; see {log_path}")
+        message = " ".join(str(error).split())
+        connection.send(f"{type(error).__name__}: {message}; see {log_path}")
     else:
         connection.send("")

@@ -1,4 +1,4 @@
-"""What the finished runs of a benchmark found, row by row."""
+"""Summarise the finished runs of a benchmark by row."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -30,16 +30,16 @@ from geoseg.scores.metrics import (
 )
 from geoseg.scores.scores import EVERYTHING_NAME, constant_scores
 
-#: The row that is always there: all is one cluster, which the matching tiles name.
+#: Row of the map that is everywhere the commonest class of the matching tiles.
 MAJORITY = Row("majority")
-#: Of two classes, this one too.
+#: With two classes, also the row of the map that is building everywhere.
 EVERYTHING = Row(EVERYTHING_NAME)
 
 
 def majority_trials(trials: Iterable[Trial]) -> list[Trial]:
-    """Return what the commonest class of the matching tiles scores on each split.
+    """Return trials of the commonest class of the matching tiles on each split.
 
-    Nothing is run for it; it is one cluster of all pixels.
+    Nothing is run for it: all pixels are one cluster.
     """
     return [
         _constant(trial, MAJORITY, int(trial.matched.argmax()))
@@ -48,7 +48,7 @@ def majority_trials(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def everything_trials(trials: Iterable[Trial]) -> list[Trial]:
-    """Return what a map scores on each split that calls every pixel building."""
+    """Return trials of a map that is building everywhere, on each split."""
     return [_constant(trial, EVERYTHING, BUILDING) for trial in _one_a_split(trials)]
 
 
@@ -73,8 +73,8 @@ class Summary(NamedTuple):
     """A score over the runs of a row.
 
     Attributes:
-        mean: Over the runs where it is defined.
-        spread: Standard deviation over the runs; ``nan`` of one.
+        mean: Over the runs with a defined score.
+        spread: Standard deviation over the runs; ``nan`` for one run.
         low: Lower end of the 95 % interval of the mean on other test tiles.
         high: Upper end.
         values: Of each run.
@@ -93,11 +93,11 @@ class Line:
 
     Attributes:
         row: The row.
-        trials: With all matching tiles; one at least.
-        fewer: With fewer labelled tiles.
-        blind: Splits of such runs that had nothing to learn from, by number of tiles.
-        missing: Number of splits and seeds that other rows have and this one has not:
-            its mean is not to be compared with theirs.
+        trials: Runs with all matching tiles; at least one.
+        fewer: Runs with fewer labelled tiles.
+        blind: Number of tiles and split of such runs whose labels show one class.
+        missing: Number of splits and seeds that other rows have and this one lacks: its
+            mean cannot be compared with theirs.
     """
 
     row: Row
@@ -108,35 +108,35 @@ class Line:
 
     @property
     def learns_from_labels(self) -> bool:
-        """Whether labels took part in the training."""
+        """Whether the training used labels."""
         return bool(self.trials[0].numbers["learns_from_labels"])
 
     @property
     def is_run(self) -> bool:
-        """Whether something was run for it: not for the row of the commonest class."""
+        """Whether it has runs: constant maps have none."""
         return "steps" in self.trials[0].numbers
 
     @property
     def main(self) -> str:
-        """Name of the score that rows are ordered by."""
+        """The name of the score by which rows are ordered."""
         two = len(self.trials[0].scores.class_names) == 2
         return "iou" if two else "mean_iou"
 
     @cached_property
     def summaries(self) -> dict[str, Summary]:
-        """Every score by name: those of pixels, of footprints, and ``ami``."""
+        """All scores by name: of pixels, of footprints, and ``ami``."""
         names = [*PIXEL_METRICS, "ami"]
         if all(trial.scores.polygons is not None for trial in self.trials):
             names += POLYGON_METRICS
         return {name: self._summary(name) for name in names}
 
     def mean_of(self, name: str) -> float:
-        """Return the mean over the runs of a number in ``trial.json``; ``nan`` if none."""
+        """Return the mean of a number in ``trial.json`` over runs; ``nan`` if none."""
         values = [trial.numbers.get(name) for trial in self.trials]
         return _mean([value for value in values if value is not None])
 
     def seconds(self, *stages: str) -> float:
-        """Return the mean over the runs of the time of stages; ``nan`` if there is none."""
+        """Return the mean seconds of stages over runs; ``nan`` if there are none."""
         return _mean(
             [
                 sum(trial.seconds.get(stage, 0.0) for stage in stages)
@@ -156,7 +156,7 @@ class Line:
                 score = float(_values([trial], self.main)[0])
                 points.append((trial.numbers["labelled"], score))
         for tiles, split in self.blind:
-            # As where clusters cannot be named: the map is empty, and its score counts.
+            # as when clusters cannot be matched: the map is empty, and its score counts
             trials = [trial for trial in self.trials if trial.job.split == split]
             empty = _values(majority_trials(trials), self.main)
             points += [(tiles, float(score)) for score in empty]
@@ -175,7 +175,7 @@ class Line:
         drawn = []
         for split in sorted({trial.job.split for trial in self.trials}):
             own = [trial for trial in self.trials if trial.job.split == split]
-            # Splits have tiles of their own, and so draws of their own.
+            # splits have different tiles and so different resamples
             drawn.append(len(own) * _resampled(own, name, split))
         known = all(len(scores) for scores in drawn)
         mean = sum(drawn) / len(self.trials) if known else np.empty(0)
@@ -188,7 +188,7 @@ class Line:
 
 
 def _by_number(points: Iterable[tuple[int, float | None]]) -> list[tuple[int, Floats]]:
-    """Gather the scores that are defined, by number in ascending order."""
+    """Return the defined scores by number, in ascending order."""
     gathered: dict[int, list[float]] = {}
     for number, score in points:
         if score is not None and not math.isnan(score):
@@ -197,7 +197,7 @@ def _by_number(points: Iterable[tuple[int, float | None]]) -> list[tuple[int, Fl
 
 
 def _resampled(trials: Sequence[Trial], name: str, seed: int) -> Floats:
-    """Return the mean score of runs on the same tiles, for tiles drawn again."""
+    """Return the mean score of runs on the same tiles, for resampled tiles."""
     counts, metric = _counts(trials, name)
     return bootstrap_scores(counts, lambda sums: metric(sums).mean(-1), seed=seed)
 
@@ -209,7 +209,7 @@ def _mean(values: Sequence[float]) -> float:
 def _counts(
     trials: Sequence[Trial], name: str
 ) -> tuple[NDArray[Any], Callable[[NDArray[Any]], Floats]]:
-    """Return ``(T, runs, …)`` counts of runs on the same tiles, and their measure."""
+    """Return ``(T, runs, …)`` counts of runs on the same tiles, and their metric."""
     if name == "ami":
         expected = np.array([trial.expected for trial in trials])
         tables = np.stack([trial.tables for trial in trials], axis=1)
@@ -237,11 +237,10 @@ def _values(trials: Sequence[Trial], name: str) -> Floats:
 def read_lines(
     bench: Path, rows: Iterable[Row], on_damage: OnDamage = refuse_damaged
 ) -> list[Line]:
-    """Return the rows that have a finished run, the best first.
+    """Return the rows with finished runs, the best first.
 
-    Rows that miss runs of the others come after those that do not. The constant maps are
-    always among them, once there is any. Runs whose files are damaged are left out, and
-    ``on_damage`` is told.
+    Rows that lack runs of the others come last. The constant maps are added once there
+    is a run. Runs with damaged files are left out, and ``on_damage`` is called.
     """
     lines = []
     for row in rows:
@@ -259,7 +258,7 @@ def read_lines(
 
 
 def compared(lines: Sequence[Line]) -> list[Line]:
-    """Return rows that know how many of the others' runs they miss."""
+    """Return the rows with the number of others' runs that they lack."""
     own = [{trial.job[1:3] for trial in line.trials} for line in lines]
     every = set().union(
         *(jobs for line, jobs in zip(lines, own, strict=True) if line.is_run)

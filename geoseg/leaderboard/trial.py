@@ -1,4 +1,4 @@
-"""One run of a benchmark, in a process of its own, and what is measured of it."""
+"""Carry out one run of a benchmark and measure it."""
 
 import os
 import sys
@@ -35,18 +35,18 @@ from geoseg.runs.tiles.roles import split_of_run
 from geoseg.runs.tiles.run_tiles import loader_of, patch_tiles, tiles_of
 from geoseg.scores.metrics import Metric, iou, mean_iou, to_json
 
-#: Files of a run beside those of any run: numbers, counts by tile, maps of some tiles.
+#: Additional files of a run: numbers, counts by tile, maps of some tiles.
 TRIAL_NAME, COUNTS_NAME, MAPS_NAME = "trial.json", "counts.npz", "maps.npz"
-#: In place of a run whose labelled tiles show one class alone: nothing to learn from.
+#: File in place of a run whose labelled tiles show only one class.
 BLIND_NAME = "blind.json"
-#: Test tiles that are shown.
+#: Most test tiles that are shown.
 SHOWN = 4
 #: Random draws of matching tiles for each number of them.
 DRAWS = 100
 
 
 class Order(NamedTuple):
-    """What a process is to do: a run, and what to measure of it."""
+    """The task of a process: a run and its measurements."""
 
     settings: RunSettings
     folder: Path
@@ -56,7 +56,7 @@ class Order(NamedTuple):
 
 
 def carry_out(order: Order) -> None:
-    """Train, match, score and measure a run, from wherever it stands.
+    """Train, match, score and measure a run, or resume it.
 
     Raises:
         TrainingError: If a signal ended the training early.
@@ -70,7 +70,7 @@ def carry_out(order: Order) -> None:
         result = runs.resume(folder, images=here.images, labels=here.labels)
     else:
         own_folder(folder.parent)
-        for left in own_folder(folder).glob(".*"):  # of a process killed at once
+        for left in own_folder(folder).glob(".*"):  # left by a killed process
             if left.name == ".lock" or left.suffix == ".aside":
                 left.unlink()
         result = runs.start(order.settings, folder)
@@ -125,7 +125,7 @@ def _measure(
 def _label_points(
     order: Order, model: Model, matching: NDArray[Any], test: NDArray[Any]
 ) -> list[dict[str, Any]]:
-    """Score with fewer labelled tiles, where labels do no more than name clusters."""
+    """Return scores with fewer labelled tiles, if labels are only used to match."""
     if model.method.uses_labels or not len(matching):
         return []
     points = label_efficiency(
@@ -148,7 +148,7 @@ def _measure_of(model: Model) -> Metric:
 
 
 def _k_points(order: Order, model: Model, split: Split) -> list[dict[str, Any]]:
-    """Score k-means of the features for several K, if that is asked for."""
+    """Return scores of k-means of the features for several K, if requested."""
     if not order.clusters or not model.method.has_features:
         return []
     settings, normalization = order.settings, model.card.normalization
@@ -170,7 +170,7 @@ def _k_points(order: Order, model: Model, split: Split) -> list[dict[str, Any]]:
 
 
 def draw_maps(path: Path, model: Model, split: Split, test: NDArray[Any]) -> None:
-    """Keep the maps of some test tiles, the same for every run of a split."""
+    """Store the maps of some test tiles, the same for every run of a split."""
     maps: dict[str, Any] = {}
     for tile in shown_tiles(split.test, test):
         grid = raster.describe(tile.image)
@@ -182,7 +182,7 @@ def draw_maps(path: Path, model: Model, split: Split, test: NDArray[Any]) -> Non
 
 
 def shown_tiles(test: Sequence[Tile], tables: NDArray[Any]) -> list[Tile]:
-    """Choose test tiles, evenly among those that hold more than background.
+    """Return evenly chosen test tiles that hold more than background.
 
     Args:
         test: The tiles.
@@ -200,10 +200,10 @@ def _readable(path: Path) -> None:
 
 
 def peak_memory() -> int | None:
-    """Return the most memory in bytes that this process has held, where known.
+    """Return the peak memory of this process in bytes, or None if unknown.
 
-    Linux counts it anew for every program; ``ru_maxrss`` would not do there, for a child
-    begins with its parent's.
+    It comes from ``/proc``: on Linux ``ru_maxrss`` of a child starts with its parent's
+    value.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -218,14 +218,14 @@ def peak_memory() -> int | None:
 
 
 def peak_gpu_memory() -> int | None:
-    """Return the most GPU memory in bytes that torch has held, or None without a GPU."""
+    """Return torch's peak GPU memory in bytes, or None without a GPU."""
     if not torch.cuda.is_available():
         return None
     return int(torch.cuda.max_memory_allocated()) or None
 
 
 def device_name(device: str) -> str:
-    """Say in words where the network ran."""
+    """Return the name of the GPU, or the CPU with its number of cores."""
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"CPU, {os.cpu_count()} cores"

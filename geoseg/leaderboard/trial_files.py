@@ -1,4 +1,4 @@
-"""The files of a benchmark's finished runs, read and checked for type."""
+"""Read and check the files of a benchmark's finished runs."""
 
 import math
 import re
@@ -25,19 +25,19 @@ from geoseg.scores.scores import Scores
 _NAME = re.compile(r"split(\d{1,9})-seed(\d{1,10})(?:-tiles(\d{1,9}))?")
 _Count = Annotated[int, Range(0)]
 
-#: Told of a run whose files are damaged.
+#: Called with a run whose files are damaged.
 OnDamage = Callable[[Job, TrainingError], None]
 
 
 class LabelScore(TypedDict):
-    """The score with so many labelled tiles; null where it is undefined."""
+    """The score with a number of labelled tiles; null if undefined."""
 
     tiles: _Count
     mean: float | None
 
 
 class ClusterScore(TypedDict):
-    """The score of k-means with so many clusters."""
+    """The score of k-means with a number of clusters."""
 
     clusters: _Count
     value: float | None
@@ -49,7 +49,7 @@ class _TrialNumbers(TypedDict):
 
 
 class TrialNumbers(_TrialNumbers, total=False):
-    """What ``trial.json`` holds."""
+    """The contents of ``trial.json``."""
 
     steps: _Count
     memory: _Count | None
@@ -74,12 +74,12 @@ class Trial:
     """A finished run.
 
     Attributes:
-        job: What it was.
-        folder: Where it lies.
+        job: Its row, split and seed.
+        folder: Its folder.
         scores: Of the default head on the test tiles.
         tables: ``(T, K, C)`` counts of its clusters on the classes of the test tiles.
         matched: ``(C,)`` labelled pixels of each class on the matching tiles.
-        numbers: What else was measured, as ``trial.json`` has it.
+        numbers: Other measurements, from ``trial.json``.
         seconds: By stage.
     """
 
@@ -93,12 +93,12 @@ class Trial:
 
     @cached_property
     def expected(self) -> float:
-        """The mutual information that chance would give its clusters, in nats."""
+        """The expected mutual information of random clusters, in nats."""
         return expected_mutual_information(self.tables.sum(0).astype(np.float64))
 
 
 def refuse_damaged(job: Job, error: TrainingError) -> None:
-    """Raise what is wrong with a run."""
+    """Raise the error of a damaged run."""
     raise error
 
 
@@ -113,32 +113,32 @@ def read_trials(
         on_damage: Called for each run whose files are damaged; it is left out.
 
     Raises:
-        TrainingError: If there is one, unless ``on_damage`` does something else.
+        TrainingError: If there is one, unless ``on_damage`` handles it.
     """
-    found = []
+    trials = []
     for job, folder in _jobs(bench, row, TRIAL_NAME):
         try:
-            found.append(_read(job, folder))
+            trials.append(_read(job, folder))
         except (StoredError, *_DAMAGED) as error:
             on_damage(job, _damaged(folder, error))
-    return sorted(found, key=lambda trial: (trial.job[1:3], trial.job[3] or math.inf))
+    return sorted(trials, key=lambda trial: (trial.job[1:3], trial.job[3] or math.inf))
 
 
 def read_blind(
     bench: Path, row: Row, on_damage: OnDamage = refuse_damaged
 ) -> list[tuple[int, int]]:
-    """Return number of tiles and split of the runs that had nothing to learn from.
+    """Return number of tiles and split of the runs whose labels show one class.
 
     Arguments and errors as :func:`read_trials`.
     """
-    found = []
+    blind = []
     for job, folder in _jobs(bench, row, BLIND_NAME):
         try:
             values = typed(read_json(folder / BLIND_NAME), dict[str, _Count])
-            found.append((values["labelled"], job.split))
+            blind.append((values["labelled"], job.split))
         except (StoredError, KeyError) as error:
             on_damage(job, _damaged(folder, error))
-    return found
+    return blind
 
 
 def read_maps(folder: Path, name: str) -> dict[str, NDArray[np.uint8]]:
@@ -154,11 +154,11 @@ def read_maps(folder: Path, name: str) -> dict[str, NDArray[np.uint8]]:
         raise _damaged(folder, error) from error
     for tile, classes in maps.items():
         if classes.ndim != 2 or classes.dtype != np.uint8:
-            raise _damaged(folder, f"{tile} in {name} is no map of classes")
+            raise _damaged(folder, f"{tile} in {name} is not a map of classes")
     return maps
 
 
-#: What numpy raises of damaged archives.
+#: Exceptions that numpy raises for damaged archives.
 _DAMAGED = (
     *(ValueError, KeyError, EOFError, OverflowError, MemoryError),
     *(BadZipFile, ZlibError, NotImplementedError),
@@ -166,7 +166,7 @@ _DAMAGED = (
 
 
 def _jobs(bench: Path, row: Row, name: str) -> Iterator[tuple[Job, Path]]:
-    """Yield the runs of a row that have a file, and their folders."""
+    """Yield the runs of a row that have a file, with their folders."""
     for path in sorted((bench / "runs" / row.folder).glob(f"*/{name}")):
         named = _NAME.fullmatch(path.parent.name)
         if named is not None:
@@ -204,6 +204,6 @@ def _read_counts(folder: Path, classes: int) -> list[NDArray[np.int64]]:
 
 def _damaged(folder: Path, reason: object) -> TrainingError:
     return TrainingError(
-        f"the files of {folder} are damaged ({reason}), expected what geoseg benchmark "
-        "wrote: remove that folder to train it again"
+        f"the files of {folder} are damaged ({reason}), expected those of geoseg "
+        "benchmark: remove that folder to train it again"
     )

@@ -1,4 +1,4 @@
-"""The leaderboard in words: who won each family, and whether by more than chance."""
+"""Sentences on the leaderboard: the best method of each family, and by how much."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from geoseg.leaderboard.trial_files import Trial
 from geoseg.report.verdict import CHANCE, clause, comparison, is_open
 from geoseg.scores.comparison import SCORE_NAMES, Gain, Runs, gains
 
-#: Family → what a sentence calls it, in the order of the sentences.
+#: Family → its name in sentences, in the order of the sentences.
 FAMILY_NAMES = {
     "unsupervised": "methods that learn without labels",
     "reference": "references, which learn from labels",
@@ -17,7 +17,7 @@ FAMILY_NAMES = {
 
 
 def winners(lines: Sequence[Line]) -> list[Line]:
-    """Return the best row of each family, of those that have a score for every run."""
+    """Return the best row of each family, of those with a score for every run."""
     best: dict[str, Line] = {}
     for line in _comparable(lines):
         family = line.row.family
@@ -27,20 +27,20 @@ def winners(lines: Sequence[Line]) -> list[Line]:
 
 
 def _comparable(lines: Sequence[Line]) -> list[Line]:
-    """Return the rows with a score over the same runs; none misses what others have."""
+    """Return the rows with a score that lack no run of the others."""
     return [line for line in lines if not line.missing and not math.isnan(_score(line))]
 
 
 def sentences(lines: Sequence[Line]) -> list[str]:
-    """Say of each family who won, by how much, and how that stands to the controls.
+    """Return a text for each family on its best row compared with others and controls.
 
-    Differences are judged as by :func:`geoseg.report.verdict.verdict`, over the tiles of
-    all runs; with several runs they must exceed their spread, too.
+    Differences are judged as in :func:`geoseg.report.verdict.verdict`, over the tiles
+    of all runs; with several runs they must also exceed their spread.
     """
     known = _comparable(lines)
     if lines and not any(line.is_run for line in known):
         return ["The test tiles hold no building, and none was found: there is no IoU."]
-    said = []
+    texts = []
     for family, name in FAMILY_NAMES.items():
         own = sorted(
             (line for line in known if line.row.family == family),
@@ -48,17 +48,17 @@ def sentences(lines: Sequence[Line]) -> list[str]:
             reverse=True,
         )
         if own:
-            said.append(_of_family(own, name, known))
-    return said
+            texts.append(_of_family(own, name, known))
+    return texts
 
 
 def sentence(lines: Sequence[Line]) -> str:
-    """Return the sentences of all families as one text; nothing of no rows."""
+    """Return the sentences of all families as one text; empty without rows."""
     return " ".join(sentences(lines))
 
 
 def _of_family(own: Sequence[Line], name: str, known: Sequence[Line]) -> str:
-    """Say who won a family; the rows are in the order of their scores."""
+    """Return the text of a family, whose rows are in the order of their scores."""
     first = own[0]
     if len(own) == 1:
         text = f"Of the {name}, {first.row.name} alone was run, with {_worth(first)}"
@@ -76,9 +76,9 @@ def _of_family(own: Sequence[Line], name: str, known: Sequence[Line]) -> str:
 
 
 def _controls(first: Line, known: Sequence[Line]) -> list[Line]:
-    """Return the controls that a row competes with: none has seen labels that it has not.
+    """Return the controls to compare a row with, which use no more labels than it.
 
-    A control competes with no other but in its own family.
+    A control is compared only with its own family.
     """
     if first.row.family == "control":
         return []
@@ -91,7 +91,7 @@ def _controls(first: Line, known: Sequence[Line]) -> list[Line]:
 
 
 def _compared(first: Line, rivals: Sequence[Line]) -> list[Gain]:
-    """Compare the runs of a row with those of its rivals, run by run."""
+    """Return the gains of a row over its rivals, run by run."""
     lines = (first, *rivals)
     jobs = {_job(trial) for line in lines if line.is_run for trial in line.trials}
     keys = sorted(jobs or map(_job, first.trials))
@@ -99,7 +99,7 @@ def _compared(first: Line, rivals: Sequence[Line]) -> list[Gain]:
 
 
 def _runs(line: Line, keys: Sequence[tuple[int, int]]) -> Runs:
-    """Return the scores of a row's runs by split and seed; some have one for all seeds."""
+    """Return the scores of a row's runs; a row with one run per split repeats it."""
     by_key = {_job(trial): trial.scores for trial in line.trials}
     by_split = {trial.job.split: trial.scores for trial in line.trials}
     return [by_key.get(key, by_split[key[0]]) for key in keys]

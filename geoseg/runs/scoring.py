@@ -232,11 +232,9 @@ def _judge_unseen(
     training = without_labels([tile for tile in tiles if tile.id in seen.images])
     log.info(
         "scoring %d of %s; left out are the %d that the model was trained or matched on",
-        *(
-            len(test),
-            counted(len(labelled), "labelled tile"),
-            len(labelled) - len(test),
-        ),
+        len(test),
+        counted(len(labelled), "labelled tile"),
+        len(labelled) - len(test),
     )
     entries, batches = [output(test)], None
     if match:
@@ -304,10 +302,10 @@ def _labels_as_matched(settings: RunSettings, model: Model | None) -> RunSetting
     return replace(settings, **options)  # type: ignore[arg-type]
 
 
-def _one_class(tiles: Sequence[Tile], wanted: Sequence[str]) -> list[Tile]:
+def _one_class(tiles: Sequence[Tile], class_names: Sequence[str]) -> list[Tile]:
     """Return the tiles with two classes: the class of the footprints and all others."""
     names = tiles[0].classes.names
-    ids = footprint_ids(names, wanted)
+    ids = footprint_ids(names, class_names)
     if len(ids) > 1:
         raise ParameterError(
             f"footprints are scored as one class, found "

@@ -266,7 +266,10 @@ def _score(plan: Plan, result: RunResult, matched: "Surveyor | None") -> RunResu
     if settings.controls:
         with timed(folder / TIMES_NAME, "controls"):
             entries += score_controls(
-                *(model, split.test, split.match, batches),
+                model,
+                split.test,
+                split.match,
+                batches,
                 objective=settings.objective,
                 seconds=limits_of(settings).seconds,
             )

@@ -88,7 +88,7 @@ class CollapseStop(StepCallback):
         stop: Whether to stop it; if not, the head is only tracked for a later resume.
 
     Attributes:
-        said: Message with the cause and the advice, or None.
+        message: Message with the cause and the advice, or None.
     """
 
     def __init__(self, state: Adapter, *, stop: bool) -> None:
@@ -97,7 +97,7 @@ class CollapseStop(StepCallback):
         self.head = state.method.default_head
         self.learns_classes = self.head == state.method.class_head
         self.watch = CollapseWatch(state.method.heads[self.head])
-        self.said: str | None = None
+        self.message: str | None = None
 
     def on_step(self, trainer: L.Trainer) -> None:
         if self.learns_classes:
@@ -109,7 +109,7 @@ class CollapseStop(StepCallback):
         wrong = self.watch.see(numbers["entropy"], numbers["confidence"])
         if self.stop and any_rank(trainer, wrong is not None):
             advice = self.state.method.advice_on_collapse(self.head)
-            self.said = (
+            self.message = (
                 f"stopped at step {self.state.steps_made}, for head {self.head} has "
                 f"collapsed: {wrong}; try {advice}"
             )

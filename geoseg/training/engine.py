@@ -114,7 +114,7 @@ def fit(
         adapter.steps_made,
         adapter.numbers(),
         signal=interrupt.signals.received,
-        collapse=collapse.said,
+        collapse=collapse.message,
         seconds=spent,
     )
 

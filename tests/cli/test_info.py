@@ -365,7 +365,7 @@ def test_archives_and_other_files_say_what_to_do(tmp_path, geoseg):
     done = geoseg("info", archive)
     assert done.exit_code == 1
     assert f"look into it with geoseg info /vsizip/{archive}" in done.stderr
-    assert "notes.md is no image that geoseg reads" in geoseg("info", text).stderr
+    assert "notes.md is not an image that geoseg reads" in geoseg("info", text).stderr
 
 
 def test_an_image_needs_no_suffix_and_a_list_is_a_folder(there, tmp_path, info):

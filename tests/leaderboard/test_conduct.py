@@ -233,7 +233,7 @@ def test_another_benchmark_in_the_folder_is_refused(town, tmp_path, here):
 
 def test_a_folder_with_something_else_is_refused(town, tmp_path, here):
     (tmp_path / "mine.txt").touch()
-    with pytest.raises(OutputExistsError, match="no benchmark"):
+    with pytest.raises(OutputExistsError, match="not a benchmark"):
         run_benchmark(plan_of(town), tmp_path, "c")
 
 

@@ -82,7 +82,7 @@ def test_parameters_for_rows_to_come_are_warned_of(name, caplog):
     plan = plan_of("color_kmeans", shared=shared, own=own)
     with caplog.at_level("WARNING"):
         plan.check(parse_rows("forest"))
-    expected = f"-p {name} is for none of the methods here: color_kmeans, forest"
+    expected = f"-p {name} is not for any of the methods here: color_kmeans, forest"
     assert caplog.messages == [expected]
     assert plan.parameters(Row("color_kmeans")) == {}
 

@@ -95,8 +95,8 @@ def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
 
     labelled = sum(tile.labels is not None for tile in tiles)
     match, test = (
-        None if wanted is None else count_of(wanted, labelled)
-        for wanted in (settings.match_tiles, settings.test_tiles)
+        None if number is None else count_of(number, labelled)
+        for number in (settings.match_tiles, settings.test_tiles)
     )
     split = split_tiles(
         tiles,

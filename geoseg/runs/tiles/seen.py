@@ -56,8 +56,8 @@ def seen_tiles(card: ModelCard, tiles: Sequence[Tile]) -> SeenTiles:
     }
 
     def having(some: Iterable[str]) -> set[str]:
-        wanted = set(some)
-        return {tile_id for tile_id, own in roles.items() if own & wanted}
+        chosen = set(some)
+        return {tile_id for tile_id, own in roles.items() if own & chosen}
 
     now = MATCHED if "matched_on" in card.provenance else "match"
     return SeenTiles(
