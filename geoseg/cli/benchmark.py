@@ -9,6 +9,7 @@ import click
 from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.cli.sections import SectionedCommand
+from geoseg.cli.setting_options import setting_opt
 from geoseg.geo.tiles.presence import need_tiles
 
 #: Heading in the help → options below it.
@@ -131,33 +132,17 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     help="Parameter of every method that has it, or of METHOD alone; may be given "
     "several times.",
 )
-@click.option("-b", "--bands", help="As for geoseg train.")
-@click.option(
-    "--whiten",
-    type=click.Choice(["none", "zca"]),
-    default="none",
-    show_default=True,
-    help="Decorrelate the bands by the covariance of the training tiles.",
+@setting_opt("bands", "-b", help="As for geoseg train.")
+@setting_opt(
+    "whiten", help="Decorrelate the bands by the covariance of the training tiles."
 )
-@click.option(
-    "--nodata", default="auto", show_default=True, help="As for geoseg train."
-)
-@click.option(
-    "--patch-size", metavar="N", type=click.IntRange(16), default=128, show_default=True
-)
-@click.option(
-    "--batch-size",
-    metavar="N",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
-    help="Patches in each step.",
-)
+@setting_opt("nodata", help="As for geoseg train.")
+@setting_opt("patch_size", metavar="N", least=16)
+@setting_opt("batch_size", metavar="N", help="Patches in each step.")
 @options.match_tiles_opt
 @options.test_tiles_opt
-@click.option(
-    "--transductive",
-    is_flag=True,
+@setting_opt(
+    "transductive",
     help="Let training see the images of the test tiles too, without labels; every "
     "table says so.",
 )
@@ -165,20 +150,12 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
 @options.objective_opt
 @options.threads_opt
 @options.device_opt
-@click.option(
-    "--loader-workers",
+@setting_opt(
+    "loader_workers",
     metavar="N",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
     help="Processes that read patches while the network computes.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["32-true", "bf16-mixed"]),
-    default="32-true",
-    show_default=True,
-)
+@setting_opt("precision")
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from geoseg.cli.setting_options import setting_opt
 from geoseg.core.addresses import redact
-from geoseg.runs.settings import FIT_PATCHES, POINT_RADIUS_M, RunSettings
+from geoseg.runs.settings import POINT_RADIUS_M, RunSettings
 
 if TYPE_CHECKING:
     from geoseg.model.file import Model
@@ -33,43 +34,44 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-images_opt = click.option(
-    "--images",
+images_opt = setting_opt(
+    "images",
     metavar="DIR",
     help="Folder of GeoTIFF tiles, a SpaceNet folder, one file or URL, s3://bucket/"
     "prefix, or a .txt list of files and URLs.",
 )
-labels_opt = click.option(
-    "--labels",
+labels_opt = setting_opt(
+    "labels",
     metavar="PATH",
     help="Folder (or s3:// prefix) of vectors or masks paired by name, or one file "
     "for all tiles.",
 )
-classes_opt = click.option(
-    "--classes",
+classes_opt = setting_opt(
+    "classes",
     metavar="NAMES",
     help="Classes of the labels, background first: names of the values 0, 1, 2 … such as "
     "background,building,road, or pairs such as building=2,building=4,road=#ff0000,"
     "background=*; default: all values but 0 are building.",
 )
-class_field_opt = click.option(
-    "--class-field",
+class_field_opt = setting_opt(
+    "class_field",
     metavar="NAME",
     help="Attribute of label polygons that holds the class.",
 )
-label_layer_opt = click.option(
-    "--label-layer", metavar="NAME", help="Layer of label files that have several."
+label_layer_opt = setting_opt(
+    "label_layer",
+    metavar="NAME",
+    help="Layer of label files that have several.",
 )
-labelled_area_opt = click.option(
-    "--labelled-area",
+labelled_area_opt = setting_opt(
+    "labelled_area",
     metavar="PATH|touched|all",
     help="Where the labels hold; outside, nothing is labelled: a vector file of polygons, "
     "the tiles that labels touch, or everywhere; default: the polygons of the layer "
     "labelled in the labels' own file, if it has one, else everywhere.",
 )
-sparse_opt = click.option(
-    "--sparse",
-    is_flag=True,
+sparse_opt = setting_opt(
+    "sparse",
     help="Labels are points, lines and polygons with a class each (--class-field, by "
     "default class), background among them; what they do not touch is unlabelled.",
 )
@@ -88,8 +90,8 @@ footprint_class_opt = click.option(
     help="Class whose polygons count, may be given several times; default: building if "
     "there is one, else all but the first.",
 )
-aoi_opt = click.option(
-    "--aoi",
+aoi_opt = setting_opt(
+    "aoi",
     metavar="NAME",
     help="las_vegas, paris, shanghai, khartoum, rio or sample, instead of --images.",
 )
@@ -100,31 +102,23 @@ data_opt = click.option(
     show_envvar=True,
     help="Folder in which AOIs live.",
 )
-blocks_opt = click.option(
-    "--blocks",
+blocks_opt = setting_opt(
+    "blocks",
     metavar="N",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
     help="Cut every image into N×N blocks, to split few large images into roles.",
 )
 overwrite_opt = click.option(
     "--overwrite", is_flag=True, help="Replace outputs that exist."
 )
-fit_patches_opt = click.option(
-    "--fit-patches",
+fit_patches_opt = setting_opt(
+    "fit_patches",
     metavar="N",
-    type=click.IntRange(1),
-    default=FIT_PATCHES,
-    show_default=True,
     help="Patches that a fit without steps reads at most, spread evenly over all "
     "training tiles: k-means, forest, controls.",
+    least=1,
 )
-seed_opt = click.option(
-    "--seed",
-    type=click.IntRange(0, 2**32 - 1),
-    default=0,
-    show_default=True,
+seed_opt = setting_opt(
+    "seed",
     help="Of all chance.",
 )
 threads_opt = click.option(
@@ -156,11 +150,8 @@ device_opt = click.option(
     show_default=True,
     help="Where the network runs; auto takes a GPU if there is one, and says so.",
 )
-objective_opt = click.option(
-    "--objective",
-    type=click.Choice(["accuracy", "f1"]),
-    default="f1",
-    show_default=True,
+objective_opt = setting_opt(
+    "objective",
     help="What the choice of building clusters, or the threshold of a method that "
     "learns from labels, maximises on the matching tiles.",
 )

@@ -12,6 +12,7 @@ import geoseg
 from geoseg.cli import options
 from geoseg.cli.printing import echo
 from geoseg.cli.sections import SectionedCommand
+from geoseg.cli.setting_options import setting_opt
 from geoseg.runs.folders import need_run
 from geoseg.runs.settings import BESIDE_TRAINING
 
@@ -65,16 +66,19 @@ SECTIONS = {
 @options.label_options
 @options.aoi_opt
 @options.data_opt
-@click.option(
-    "--preset",
+@setting_opt(
+    "preset",
     metavar="NAME",
     help="A method with settings that were measured, such as unsupervised, labels, "
     "colors or forest: see geoseg methods. Whatever else is given wins over its own.",
 )
-@click.option("--method", default="iic", show_default=True, help="See geoseg methods.")
+@setting_opt(
+    "method",
+    help="See geoseg methods.",
+)
 @options.parameter_opt
-@click.option(
-    "--init",
+@setting_opt(
+    "init",
     metavar="RUN",
     help="Run or model file whose trunk to start from, with its bands and their "
     "normalisation.",
@@ -93,14 +97,15 @@ SECTIONS = {
     "--labels may say where its tiles are now; --report, --controls, --refit, --loader-workers "
     "and --checkpoint-steps may differ.",
 )
-@click.option(
-    "--max-steps",
+@setting_opt(
+    "max_steps",
     metavar="N",
-    type=click.IntRange(1),
     help="Optimiser steps; 600 if no limit is given.",
 )
-@click.option(
-    "--max-epochs", metavar="N", type=click.IntRange(1), help="Passes over the patches."
+@setting_opt(
+    "max_epochs",
+    metavar="N",
+    help="Passes over the patches.",
 )
 @click.option(
     "--max-time",
@@ -108,9 +113,9 @@ SECTIONS = {
     help="Training time, such as 00:20:00, with what begins epochs and the last fit; the "
     "fit of each control has as much.",
 )
-@click.option(
+@setting_opt(
+    "bands",
     "-b",
-    "--bands",
     help="rgb, rgbi, irrg, all, names or 1-based numbers such as 5,3,2,7; "
     "default: red, green, blue and near infrared where present.",
 )
@@ -119,140 +124,103 @@ SECTIONS = {
     type=click.Choice(["none", "append", "only"]),
     help="Gradient channels beside or instead of the bands; as -p sobel=…",
 )
-@click.option(
-    "--whiten",
-    type=click.Choice(["none", "zca"]),
-    default="none",
-    show_default=True,
+@setting_opt(
+    "whiten",
     help="Decorrelate the bands by the covariance of the training tiles.",
 )
-@click.option(
-    "--nodata",
-    default="auto",
-    show_default=True,
+@setting_opt(
+    "nodata",
     help="auto, none, or the value that marks nodata in all bands.",
 )
-@click.option(
-    "--patch-size", metavar="N", type=click.IntRange(16), default=128, show_default=True
-)
-@click.option(
-    "--batch-size",
+@setting_opt(
+    "patch_size",
     metavar="N",
-    type=click.IntRange(1),
-    default=8,
-    show_default=True,
+    least=16,
+)
+@setting_opt(
+    "batch_size",
+    metavar="N",
     help="Patches that go through the network at once, on each device.",
 )
-@click.option(
-    "--accumulate",
+@setting_opt(
+    "accumulate",
     metavar="N",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
     help="Add up the gradients of so many batches for a step; for methods whose loss "
     "is a mean over patches.",
 )
-@click.option(
-    "--patches-per-epoch",
+@setting_opt(
+    "patches_per_epoch",
     metavar="N",
-    type=click.IntRange(1),
     help="Default: as many as cover the tiles once; for picie and mdc, which read an "
     "epoch before its steps, --fit-patches at most.",
 )
 @options.fit_patches_opt
 @options.match_tiles_opt
 @options.test_tiles_opt
-@click.option(
-    "--select-tiles",
+@setting_opt(
+    "select_tiles",
     metavar="N",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
     help="Labelled tiles that choose the head; 0: the method's default head.",
 )
-@click.option(
-    "--label-tiles",
+@setting_opt(
+    "label_tiles",
     metavar="N",
-    type=click.IntRange(1),
     help="Of the matching tiles, so many keep their labels, those of the others are "
     "hidden; default: all. The test tiles stay the same.",
 )
-@click.option(
-    "--split-seed",
+@setting_opt(
+    "split_seed",
     metavar="N",
-    type=click.IntRange(0, 2**32 - 1),
     help="Which tiles are for the test; default: as --seed.",
 )
-@click.option(
-    "--transductive",
-    is_flag=True,
+@setting_opt(
+    "transductive",
     help="Let training see the images of the test tiles too, without labels.",
 )
 @options.blocks_opt
 @options.objective_opt
 @options.seed_opt
-@click.option(
-    "--restarts",
+@setting_opt(
+    "restarts",
     metavar="N",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
     help="Train so many times, from other random weights, and keep the network that "
     "matches the matching tiles best. Each training has all the steps or time.",
 )
 @options.threads_opt
 @options.device_opt
-@click.option(
-    "--devices",
+@setting_opt(
+    "devices",
     metavar="N",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
     help="Train on so many GPUs, or CPU processes of one thread each; a step sees "
     "--batch-size patches on each.",
 )
-@click.option(
-    "--loader-workers",
+@setting_opt(
+    "loader_workers",
     metavar="N",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
     help="Processes that read patches while the network computes, for each device.",
 )
-@click.option(
-    "--lr-schedule",
-    type=click.Choice(["constant", "cosine", "linear", "step"]),
-    default="constant",
-    show_default=True,
+@setting_opt(
+    "lr_schedule",
     help="Of the method's learning rate: cosine and linear end at zero, step is a "
     "tenth after half and a hundredth after three quarters of the steps.",
 )
-@click.option(
-    "--warmup-steps",
+@setting_opt(
+    "warmup_steps",
     metavar="N",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
     help="Steps in which the learning rate rises to its full.",
 )
-@click.option(
-    "--checkpoint-steps",
+@setting_opt(
+    "checkpoint_steps",
     metavar="N",
-    type=click.IntRange(1),
     help="Save a checkpoint every so many steps, beside one a minute.",
 )
-@click.option(
-    "--precision",
-    type=click.Choice(["32-true", "bf16-mixed"]),
-    default="32-true",
-    show_default=True,
+@setting_opt(
+    "precision",
     help="bf16-mixed: layers compute in bfloat16; losses, weights and the model file "
     "stay float32.",
 )
-@click.option(
-    "--stop-on-collapse/--no-stop-on-collapse",
-    default=True,
-    show_default=True,
+@setting_opt(
+    "stop_on_collapse",
     help="Stop when nearly all pixels fall into one cluster, and say what to try.",
 )
 @click.option(
@@ -261,31 +229,25 @@ SECTIONS = {
     help="Measure some of the first steps, log what takes most time, and write "
     "RUN/trace.json.gz for chrome://tracing.",
 )
-@click.option(
-    "--tensorboard",
-    is_flag=True,
+@setting_opt(
+    "tensorboard",
     help="Write RUN/tensorboard too, for: tensorboard --logdir runs",
 )
-@click.option(
-    "--controls/--no-controls",
-    default=True,
-    show_default=True,
+@setting_opt(
+    "controls",
     help="Score colour k-means and an untrained network on the test tiles too; majority "
     "always stands there.",
 )
-@click.option(
-    "--refit/--no-refit",
-    default=False,
+@setting_opt(
+    "refit",
     help="After the scoring, learn once more from the matching and the test tiles "
     "together: model.safetensors is then that model, scored.safetensors the one that the "
     "scores are of. Where labels only name clusters, these are named again, without "
     "another training. Default: as the preset; without one, no refit.",
+    show_default=False,
 )
-@click.option(
-    "--report",
-    type=click.Choice(["none", "quick", "full"]),
-    default="quick",
-    show_default=True,
+@setting_opt(
+    "report",
     help="report.html of the test tiles; full adds k-means of the features by K.",
 )
 @click.pass_context

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 #: Ranges of settings that are counts.
 Count = Annotated[int, Range(0, 2**31)]
 Positive = Annotated[int, Range(1, 2**31)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]
 #: Settings that say what labels mean.
 LABEL_OPTIONS = ("classes", "class_field", "label_layer")
 #: Metres around a point of sparse labels.
@@ -126,11 +127,11 @@ class RunSettings:
     select_tiles: Count = 0
     test_tiles: int | str | None = None
     label_tiles: Positive | None = None
-    split_seed: Count | None = None
+    split_seed: Seed | None = None
     transductive: bool = False
     blocks: Annotated[int, Range(1, 4096)] = 1
     objective: Literal["accuracy", "f1"] = "f1"
-    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    seed: Seed = 0
     restarts: Annotated[int, Range(1, 4096)] = 1
     device: str = "cpu"
     devices: Annotated[int, Range(1, 1024)] = 1
