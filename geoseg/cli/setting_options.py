@@ -20,7 +20,7 @@ def setting_opt(
     *flags: str,
     least: int | None = None,
     show_default: bool = True,
-    **words: str | None,
+    **words: Any,
 ) -> Callable[[F], F]:
     """Make the option that gives a field of ``RunSettings``.
 
