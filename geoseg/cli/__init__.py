@@ -1,4 +1,4 @@
-"""The command line: one file per command, each a few lines over a library function."""
+"""The command line: one module per command, a few lines over a library function."""
 
 import importlib
 import io
@@ -23,18 +23,18 @@ COMMANDS = {
     "sample": "Write the synthetic sample tiles.",
     "download": "Download a SpaceNet area with its labels.",
     "train": "Train a model on unlabelled tiles.",
-    "match": "Say which clusters of a model are buildings.",
+    "match": "Match the clusters of a model to classes with labelled tiles.",
     "predict": "Map the buildings of images.",
     "evaluate": "Score a map against reference labels.",
-    "export": "Write a model as ONNX, for QGIS's Deepness plugin and others.",
-    "benchmark": "Compare methods on the same tiles: a leaderboard.",
-    "info": "Say what geoseg sees in images, labels and models.",
+    "export": "Export a model as ONNX, for QGIS's Deepness plugin and others.",
+    "benchmark": "Compare methods on the same tiles in a leaderboard.",
+    "info": "Describe images, labels, models and runs.",
     "methods": "List the methods and their parameters.",
 }
 
 
 class _Commands(click.Group):
-    """Imports commands when called, and turns expected errors into one line."""
+    """Imports commands when they are called, and prints expected errors on one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -74,12 +74,12 @@ class _Commands(click.Group):
             if not _is_expected(error):
                 error.add_note(_REPORT)
                 raise
-            # The frames hold readers in threads, which cannot be closed at the exit.
+            # frames in the traceback hold readers in threads, which block the exit
             logging.getLogger("geoseg").debug("the error in full:", exc_info=error)
             traceback.clear_frames(error.__traceback__)
             known = (click.ClickException, click.exceptions.Exit, click.Abort)
             if isinstance(error, (*known, BrokenPipeError)):
-                raise  # who reads our output has seen enough: click ends in silence
+                raise  # the reader of the output has ended: click exits silently
             raise _OneLine(_text(error), getattr(error, "exit_code", 1)) from error
         except (KeyboardInterrupt, _Terminated) as stop:
             traceback.clear_frames(stop.__traceback__)
@@ -89,7 +89,7 @@ class _Commands(click.Group):
             ctx.exit(128 + number)
 
 
-#: Packages whose errors come from what they are given: files, CRSs, geometries.
+#: Packages whose errors are caused by their inputs: files, CRSs, geometries.
 _LIBRARIES = {
     *("rasterio", "fiona", "pyogrio", "pyproj", "shapely", "geopandas", "pyarrow"),
     *("safetensors", "safetensors_rust", "obstore", "distributed", "onnxruntime"),
@@ -101,9 +101,9 @@ _REPORT = (
 
 
 def _is_expected(error: Exception) -> bool:
-    """Tell whether the input of a command, or its machine, can cause an error.
+    """Return whether a command's input, or the machine, can cause an error.
 
-    Others (a ``KeyError`` in our own code, say) are bugs, and keep their traceback.
+    Other errors (such as a ``KeyError`` in geoseg) are bugs, and keep their traceback.
     """
     if isinstance(error, click.ClickException | click.exceptions.Exit | click.Abort):
         return True
@@ -113,7 +113,7 @@ def _is_expected(error: Exception) -> bool:
 
 
 def _text(error: Exception) -> str:
-    """Say what was found and what to do, where an error does not do so itself."""
+    """Return the message of an error; for others' errors, add what to do."""
     if isinstance(error, GeosegError):
         return str(error)
     if isinstance(error, MemoryError):
@@ -126,8 +126,8 @@ def _text(error: Exception) -> str:
         return f"{place}{error.strerror}: {remedy(error)}"
     library = type(error).__module__.partition(".")[0]
     return (
-        f"{library} says: {str(error) or type(error).__name__}; check the files that "
-        "were given, or ask with the output of the same command after geoseg -v"
+        f"{library} says: {str(error) or type(error).__name__}; check the given files, "
+        "or ask for help with the output of the same command after geoseg -v"
     )
 
 
@@ -139,13 +139,13 @@ class _OneLine(click.ClickException):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="geoseg")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on standard error.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more to standard error.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def cli(verbose: bool, quiet: bool) -> None:
     """Map buildings in overhead imagery without training labels.
 
-    A network learns on unlabelled GeoTIFF tiles to sort pixels into clusters; some
-    labelled tiles then say which clusters are buildings.
+    A network learns from unlabelled GeoTIFF tiles to group pixels into clusters; some
+    labelled tiles then show which clusters are buildings.
 
     \b
         geoseg train --images tiles/ --labels labels/
@@ -158,14 +158,14 @@ def cli(verbose: bool, quiet: bool) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
-    # what GDAL warns of becomes an error or does not matter
+    # GDAL's warnings become errors in geoseg, or do not matter
     others = handler if verbose else logging.NullHandler()
     for name in ("rasterio", "fiona"):
         logging.getLogger(name).handlers[:] = [others]
 
 
 class _Terminated(SystemExit):
-    """A scheduler ends this process."""
+    """Raised when a scheduler ends this process by SIGTERM."""
 
     number = signal.SIGTERM
 
@@ -176,21 +176,19 @@ def _terminate(number: int, _: object) -> None:
 
 def main() -> None:
     """Run the command line."""
-    # Idle threads of libgomp spin and starve whatever else runs, unless told not to
-    # before torch is imported.
+    # By default idle threads of libgomp spin and slow down other processes; this must
+    # be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
-        # Pipes and files of Windows, and of the C locale, lack letters such as κ.
+        # on Windows and in the C locale, pipes and files cannot encode letters like κ
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # A scheduler's stop unwinds like Ctrl-C, so that nothing half-written stays.
+    # a scheduler's stop raises like Ctrl-C, so that no incomplete file stays
     signal.signal(signal.SIGTERM, _terminate)
     try:
         os.getcwd()
     except FileNotFoundError:
-        # torch's libraries would not even load
-        _OneLine(
-            "the current folder does not exist any more: change to another", 1
-        ).show()
+        # torch's libraries would not load
+        _OneLine("the current folder no longer exists: change to another one", 1).show()
         sys.exit(1)
     cli.main(args=sys.argv[1:], prog_name="geoseg")

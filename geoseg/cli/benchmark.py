@@ -1,4 +1,4 @@
-"""``geoseg benchmark``."""
+"""The command ``geoseg benchmark``."""
 
 import sys
 from pathlib import Path
@@ -40,7 +40,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     """Whole numbers separated by commas.
 
     Args:
-        least: The smallest that is allowed.
+        least: Smallest allowed number.
     """
 
     name = "N,N,…"
@@ -85,7 +85,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     "--output",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the benchmark; one that was begun goes on.",
+    help="Folder of the benchmark; an existing benchmark is resumed.",
 )
 @click.option(
     "--seeds",
@@ -93,7 +93,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     type=click.IntRange(1),
     default=3,
     show_default=True,
-    help="Trainings of each row on each split.",
+    help="Number of trainings of each row on each split.",
 )
 @click.option(
     "--splits",
@@ -101,20 +101,21 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Splits of the tiles into matching and test, the same for all rows.",
+    help="Number of splits of the tiles into matching and test tiles, the same for all "
+    "rows.",
 )
 @click.option(
     "--label-tiles",
     type=Numbers(1),
     default=(),
-    help="Score with so many labelled tiles too, such as 1,5,10,50: what learns from "
-    "labels trains again for each number.",
+    help="Also score with these numbers of labelled tiles, such as 1,5,10,50; methods "
+    "that learn from labels are trained again for each number.",
 )
 @click.option(
     "--clusters",
     type=Numbers(2),
     default=(),
-    help="Score k-means of the trained features for several K too, such as 3,6,12,24.",
+    help="Also score k-means of the trained features for several K, such as 3,6,12,24.",
 )
 @click.option(
     "--max-steps",
@@ -129,8 +130,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
     "parameters",
     multiple=True,
     metavar="[METHOD.]NAME=VALUE",
-    help="Parameter of every method that has it, or of METHOD alone; may be given "
-    "several times.",
+    help="Parameter of every method that has it, or of METHOD only; may be repeated.",
 )
 @setting_opt("bands", "-b", help="As for geoseg train.")
 @setting_opt(
@@ -173,9 +173,10 @@ def command(
 ) -> None:
     """Compare methods on the same tiles, with the same budget.
 
-    Every row is trained --seeds times on each of --splits splits, matched on the same
-    tiles, and scored on the same others. Each run is a process and a run folder of its
-    own; the same command goes on where it was stopped, and a further method adds a row.
+    Every row is trained --seeds times on each of --splits splits. All rows are matched
+    on the same tiles and scored on the same test tiles. Each run has its own process
+    and run folder. The same command resumes a stopped benchmark; a further method adds
+    a row.
 
     The leaderboard is rewritten after every run: leaderboard.md, .csv, .json and .html.
 

@@ -1,4 +1,4 @@
-"""``geoseg demo``."""
+"""The command ``geoseg demo``."""
 
 import sys
 from pathlib import Path
@@ -17,16 +17,16 @@ from geoseg.core.outputs import refuse_existing
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("demo"),
     show_default=True,
-    help="Folder for everything that the demo makes.",
+    help="Folder for all outputs.",
 )
 @options.threads_opt
 @options.overwrite_opt
 def command(output: Path, threads: int | None, overwrite: bool) -> None:
     """Train, match, predict and score on the sample tiles.
 
-    Takes a few minutes on two CPU cores. The result is a folder with a trained model,
-    the buildings of the tiles that training did not see, pictures of both, and scores
-    beside their controls. The tiles are synthetic.
+    It takes a few minutes on two CPU cores. The result is a folder with a trained
+    model, the buildings of the tiles that training did not use, pictures of both, and
+    scores with those of the controls. The tiles are synthetic.
     """
     refuse_existing(output, overwrite)
     options.say_first("the sample tiles")

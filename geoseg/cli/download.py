@@ -1,4 +1,4 @@
-"""``geoseg download``."""
+"""The command ``geoseg download``."""
 
 import logging
 from pathlib import Path
@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
     "--tiles",
     metavar="N",
     type=click.IntRange(1),
-    help="Only so many tiles, as single files; a larger number later adds to them.",
+    help="Number of tiles to download, as single files; a larger number later adds to "
+    "them.",
 )
 @click.option(
     "--products",
@@ -38,10 +39,8 @@ log = logging.getLogger(__name__)
     show_envvar=True,
     help="An S3-compatible server with a copy of the bucket; default: AWS.",
 )
-@click.option("--keep-archive", is_flag=True, help="Leave the tarball on disk.")
-@click.option(
-    "--overwrite", is_flag=True, help="Download and replace what is there already."
-)
+@click.option("--keep-archive", is_flag=True, help="Keep the tarball on disk.")
+@click.option("--overwrite", is_flag=True, help="Download and replace existing files.")
 def command(
     *,
     aoi: str,
@@ -54,21 +53,21 @@ def command(
 ) -> None:
     """Download a SpaceNet area: images with building labels.
 
-    No account is needed. The result lies below the data folder, where train --aoi finds
-    it. Without --tiles and --products it is the whole labelled part (las_vegas and
-    shanghai 23 GB, paris and khartoum 5 GB, rio 3 GB, and once to twice as much when
-    unpacked). A download that was cut goes on where it ended when the same command is
-    given again; what is there already is not fetched again.
+    No account is needed. The files are stored below the data folder, where train --aoi
+    finds them. Without --tiles and --products the whole labelled part is downloaded
+    (las_vegas and shanghai 23 GB, paris and khartoum 5 GB, rio 3 GB, and once to twice
+    as much when unpacked). The same command resumes an interrupted download; existing
+    files are not downloaded again.
 
     \b
         geoseg download --aoi las_vegas --data data/ --tiles 50
         geoseg train    --aoi las_vegas --data data/
     """
     if data is None:
-        raise click.UsageError("say where to: give --data DIR or set GEOSEG_DATA")
+        raise click.UsageError("no data folder: give --data DIR or set GEOSEG_DATA")
     if endpoint is not None and not endpoint.startswith(("https://", "http://")):
         raise click.BadParameter(
-            f"{endpoint!r} is no https:// or http:// address", param_hint="--endpoint"
+            f"{endpoint!r} is not an https:// or http:// URL", param_hint="--endpoint"
         )
     names = [name.strip() for name in (products or "").split(",") if name.strip()]
     if products is not None and not names:

@@ -1,4 +1,4 @@
-"""``geoseg evaluate``."""
+"""The command ``geoseg evaluate``."""
 
 import sys
 from pathlib import Path
@@ -25,7 +25,7 @@ from geoseg.runs.folders import newest_model
     "--model",
     type=click.Path(path_type=Path),
     help="Model file or run folder that made the map: leave out the tiles that it was "
-    "matched on or trained on, and score the controls beside it.",
+    "trained or matched on, and score the controls too.",
 )
 @options.footprint_class_opt
 @options.blocks_opt
@@ -62,8 +62,8 @@ def command(
 
     PREDICTION is a vector file of footprints, a class raster, or a folder of class
     rasters. The result is a table of pixel and footprint scores with 95 % intervals
-    over tiles; beside it stands what a constant map scores and, with --model, what
-    colour k-means and an untrained network score.
+    over tiles. It also has the scores of constant maps and, with --model, of colour
+    k-means and an untrained network.
 
     \b
         geoseg evaluate buildings.geojson --images tiles/ --labels labels/

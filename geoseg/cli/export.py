@@ -1,4 +1,4 @@
-"""``geoseg export``."""
+"""The command ``geoseg export``."""
 
 import logging
 from pathlib import Path
@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 @click.option(
     "--head",
     metavar="NAME",
-    help="Head of the network whose clusters count (geoseg info MODEL lists them); "
-    "default: that of the model.",
+    help="Head of the network to export (geoseg info MODEL lists them); default: that "
+    "of the model.",
 )
 @click.option(
     "--tile-size",
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
     type=click.IntRange(32, 2048),
     default=512,
     show_default=True,
-    help="Side in pixels of the images that the graph takes.",
+    help="Side in pixels of the images that the graph accepts.",
 )
 @click.option(
     "--overlap",
@@ -43,18 +43,18 @@ log = logging.getLogger(__name__)
     type=click.IntRange(0, 90),
     default=15,
     show_default=True,
-    help="Overlap of neighbouring tiles that Deepness proposes.",
+    help="Overlap of neighbouring tiles in Deepness, in percent.",
 )
 @click.option(
     "--any-size",
     is_flag=True,
-    help="Take images of any height and width; Deepness needs one size.",
+    help="Accept images of any height and width; Deepness needs a fixed size.",
 )
 @click.option(
     "--nodata",
     metavar="VALUE|none",
     default="auto",
-    help="Value of pixels without data; default: that of the model, if it names one.",
+    help="Value of pixels without data; default: that of the model, if it has one.",
 )
 @options.overwrite_opt
 def command(
@@ -65,10 +65,10 @@ def command(
     overwrite: bool,
     **given: Any,
 ) -> None:
-    """Write MODEL as an ONNX graph, from raw pixels to class probabilities.
+    """Export MODEL as an ONNX graph, from raw pixels to class probabilities.
 
-    MODEL is a model file or a run folder; without it the newest run in ./runs is taken.
-    Normalisation and the classes of clusters are part of the graph, and so are the
+    MODEL is a model file or a run folder; the default is the newest run in ./runs. The
+    graph includes the normalisation and the classes of clusters, and its metadata the
     settings of QGIS's Deepness plugin. See docs/onnx.md.
 
     \b
@@ -83,24 +83,26 @@ def command(
     from geoseg.model.file import file_sha256  # heavy: after the checks
 
     loaded = options.load_head(file, model, head)
-    wanted = ExportOptions(**given)
-    apart = []
+    graph_options = ExportOptions(**given)
+    differences = []
 
     def verify(path: Path) -> None:
-        apart.append(check_onnx(path, loaded, wanted))
+        differences.append(check_onnx(path, loaded, graph_options))
 
     with write_aside(output, verify=verify, overwrite=overwrite) as aside:
-        write_onnx(aside, loaded, wanted, sha256=file_sha256(file))
+        write_onnx(aside, loaded, graph_options, sha256=file_sha256(file))
     log.info(
-        "%s says what the model says: its probabilities differ by %.1g at most",
-        *(output, apart[0]),
+        "%s agrees with the model: its probabilities differ by %.1g at most",
+        output,
+        differences[0],
     )
     if loaded.card.nodata == given["nodata"] == "auto":
         log.info(
-            "what an image's file declares as nodata does not reach a graph: give "
-            "--nodata VALUE if images have some"
+            "a graph does not know the nodata value that an image's file declares: "
+            "give --nodata VALUE if images have one"
         )
     if loaded.card.gsd_m is None:
         log.warning(
-            "the model knows no pixel size: give Deepness the resolution by hand"
+            "the pixel size of the model is unknown: set the resolution in Deepness by "
+            "hand"
         )

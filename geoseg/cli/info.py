@@ -1,4 +1,4 @@
-"""``geoseg info``."""
+"""The command ``geoseg info``."""
 
 import logging
 from pathlib import Path
@@ -18,7 +18,7 @@ from geoseg.runs.folders import newest_model
 @click.option(
     "--model",
     type=click.Path(path_type=Path),
-    help="Model file or run folder: say whether the images fit it.",
+    help="Model file or run folder: check whether the images fit it.",
 )
 @options.label_options
 @options.aoi_opt
@@ -37,11 +37,12 @@ def command(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Say what geoseg sees in files and folders, and what it would do with them.
+    """Describe files and folders, and what geoseg would do with them.
 
-    Images (also by URL), folders of tiles, vector files, models and runs. Values are
-    percentiles 1 to 99 of a sample: this is quick for images of any size. What cannot be
-    read is named, the rest is shown; then the exit status is 1.
+    They can be images (also URLs), folders of tiles, vector files, models or runs.
+    Values are percentiles 1 to 99 of a sample, so images of any size are quick. If a
+    path cannot be read, its error is printed and the others are shown; the exit status
+    is 1.
 
     \b
         geoseg info tile.tif
@@ -55,7 +56,7 @@ def command(
     from geoseg.core.errors import GeosegError
     from geoseg.info.choices import Choices
 
-    # the sheets say all that is said on the way, but for warnings
+    # the sheets hold everything that would be logged, except warnings
     logger = logging.getLogger("geoseg")
     if logger.level == logging.INFO:
         logger.setLevel(logging.WARNING)
@@ -79,8 +80,7 @@ def command(
             failed.append(error)
             click.echo(f"Error: {one_line(error)}", err=True)
     if as_json:
-        found = [sheet.to_json() for sheet in sheets]
-        echo_json(found)
+        echo_json([sheet.to_json() for sheet in sheets])
     elif sheets:
         echo("\n\n".join(sheet.text() for sheet in sheets))
     if failed:
@@ -88,9 +88,9 @@ def command(
 
 
 def _need_one_kind(paths: tuple[str, ...], aoi: str | None, labels: str | None) -> None:
-    """Refuse nothing to look at, and an AOI beside paths or labels."""
+    """Raise if there is neither a path nor an AOI, or an AOI beside paths or labels."""
     if not paths and aoi is None:
-        raise click.UsageError("name what to look at: geoseg info FILE, or --aoi NAME")
+        raise click.UsageError("no path is given: geoseg info PATH, or --aoi NAME")
     if paths and aoi is not None:
         raise click.UsageError("name either files and folders or --aoi NAME (not both)")
     if aoi is not None:
@@ -98,7 +98,7 @@ def _need_one_kind(paths: tuple[str, ...], aoi: str | None, labels: str | None) 
 
 
 def _folders_of(aoi: str, data: Path | None) -> tuple[str, str | None]:
-    """Where the images and the labels of an AOI lie."""
+    """Return the folders of the images and the labels of an AOI."""
     need_aoi(aoi)
     from geoseg.geo.tiles.tiles import aoi_folders  # heavy: after the check
 

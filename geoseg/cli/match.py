@@ -1,4 +1,4 @@
-"""``geoseg match``."""
+"""The command ``geoseg match``."""
 
 import logging
 import sys
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
     "--model",
     "named",
     type=click.Path(path_type=Path),
-    help="Another way to name MODEL, that of the other commands.",
+    help="The same as MODEL, as in the other commands.",
 )
 @options.images_opt
 @options.label_options
@@ -59,9 +59,9 @@ def command(
     overwrite: bool,
     **labelled: Any,
 ) -> None:
-    """Say which clusters of MODEL are buildings, from labelled tiles.
+    """Match the clusters of MODEL to classes with labelled tiles.
 
-    MODEL is a model file or a run folder. The result is the model with the matching of
+    MODEL is a model file or a run folder. The result is the model with a matching of
     every head; the table of clusters and classes is printed.
     """
     if (model is None) == (named is None):
@@ -86,6 +86,6 @@ def command(
     log.info("the matched model is in %s", output or path)
     if output is None and (path.parent / SCORES_NAME).exists():
         log.warning(
-            "the scores and the report in %s are those of the matching before",
+            "the scores and the report in %s are those of the former matching",
             path.parent,
         )

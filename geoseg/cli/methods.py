@@ -1,4 +1,4 @@
-"""``geoseg methods``."""
+"""The command ``geoseg methods``."""
 
 import click
 
@@ -8,7 +8,7 @@ from geoseg.cli.printing import echo, echo_json
 FAMILIES = {
     "unsupervised": "Unsupervised, learn from tiles without labels",
     "reference": "References, learn from the labels of the matching tiles",
-    "control": "Controls, show what is to be had for little",
+    "control": "Controls, simple methods that others have to beat",
 }
 PRESETS_HEADING = "Presets, measured settings of methods, for train --preset NAME"
 
@@ -19,16 +19,16 @@ PRESETS_HEADING = "Presets, measured settings of methods, for train --preset NAM
 def command(names: tuple[str, ...], as_json: bool) -> None:
     """List the methods by what they learn from, or the parameters of the methods NAMES.
 
-    Any of the parameters can be given to train as -p NAME=VALUE. After them stands how
-    the method chooses what predicts without a look at labels. The presets of the methods
-    come last, with the options that they stand for if NAMES are given.
+    Any parameter can be given to train as -p NAME=VALUE. A line below the parameters
+    says how the checkpoint and the head are chosen without labels. The presets of the
+    methods come last, with their options if NAMES are given.
     """
     from geoseg.methods import METHODS, method_defaults, method_help
     from geoseg.methods.presets import PRESETS, need_method
 
     chosen = names or tuple(METHODS)
     for name in names:
-        need_method(name)  # an unknown one is refused before anything is printed
+        need_method(name)  # raises for an unknown one before anything is printed
     presets = {name: row for name, row in PRESETS.items() if row.method in chosen}
     if as_json:
         table = {

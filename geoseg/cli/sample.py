@@ -1,4 +1,4 @@
-"""``geoseg sample``."""
+"""The command ``geoseg sample``."""
 
 from pathlib import Path
 
@@ -29,8 +29,8 @@ def command(output: Path, tiles: int, size: int, seed: int, overwrite: bool) -> 
     """Write synthetic tiles of a desert suburb, in the layout of SpaceNet 2.
 
     The result is a folder of 8-band images with building footprints and class masks.
-    The same seed gives the same pixels on every machine. They are for trying things
-    out: real imagery is harder in other ways.
+    The same seed gives the same pixels on every machine. The tiles are for trying out
+    geoseg: real imagery is harder in other ways.
     """
     from geoseg.geo.sample.write import write_sample  # heavy: after the checks
 

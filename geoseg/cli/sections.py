@@ -1,4 +1,4 @@
-"""Help texts whose options stand under headings."""
+"""Commands whose help lists the options under headings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,8 +10,8 @@ class SectionedCommand(click.Command):
     """A command whose help lists its options in sections.
 
     Args:
-        sections: Heading → names of the parameters below it, in this order. What is in
-            none of them stands last, below "Options".
+        sections: Heading → names of the parameters below it, in this order. Other
+            parameters come last, below "Options".
     """
 
     def __init__(

@@ -44,7 +44,11 @@ def test_errors_of_libraries_are_one_line(monkeypatch, error):
     result = run_raising(monkeypatch, error)
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ") and "says: " in line and "check the files" in line
+    assert (
+        line.startswith("Error: ")
+        and "says: " in line
+        and "check the given files" in line
+    )
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_no_network_is_one_line(geoseg, tmp_path):
     [
         (("--aoi", "rio"), "give --data DIR or set GEOSEG_DATA"),
         (("--aoi", "oz", "--data", "d"), "AOI 'oz' is unknown"),
-        (("--aoi", "rio", "--data", "d", "--endpoint", "s3://x"), "is no https://"),
+        (("--aoi", "rio", "--data", "d", "--endpoint", "s3://x"), "is not an https://"),
         (("--aoi", "rio", "--data", "d", "--products", ","), "names no product"),
         (("--aoi", "rio", "--data", "d", "--products", "PAN"), "unknown for rio"),
     ],

@@ -65,7 +65,7 @@ AT_ONCE = {
     "evaluate m --images tiles --labels none": "labels none do not exist",
     "evaluate m --images /vsizip/none --model none": "there is no model file none",
     "benchmark --images none --methods iic -o b": "none does not exist, expected a folder",
-    "info": "name what to look at",
+    "info": "no path is given",
     "info x.tif --aoi sample": "(not both)",
     "info --aoi sample --labels tiles": "an AOI brings its own labels",
     "info --aoi smaple": "(did you mean sample?)",

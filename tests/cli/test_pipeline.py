@@ -181,7 +181,7 @@ def test_match_prints_its_table_and_writes_the_model(geoseg, there, tmp_path):
     if len(seen) < 24:
         assert f"(nearly) never seen: {24 - len(seen)} cluster" in result.stdout
     assert f"the matched model is in {output}" in result.stderr
-    assert "those of the matching before" not in result.stderr
+    assert "those of the former matching" not in result.stderr
 
 
 @pytest.mark.slow

@@ -216,7 +216,7 @@ def test_an_output_stream_that_is_full(desk):
 def test_a_current_folder_that_is_gone(desk):
     code = "import os; os.mkdir('x'); os.chdir('x'); os.rmdir('../x')\n" + COMMAND[2]
     found = line(run("train", "--aoi", "sample", code=code))
-    assert "the current folder does not exist any more: change to another" in found
+    assert "the current folder no longer exists: change to another one" in found
 
 
 def test_no_home(desk):

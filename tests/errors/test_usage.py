@@ -348,7 +348,7 @@ CASES = {
         nothing,
         "download --aoi paris --data new --endpoint here",
         2,
-        "'here' is no https:// or http:// address",
+        "'here' is not an https:// or http:// URL",
     ),
     "download from nobody": (
         nothing,
