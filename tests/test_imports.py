@@ -50,6 +50,7 @@ FOLDERS = {
     *("methods/views", "runs/reporting", "runs/tiles"),
 }
 MOST_FILES, MOST_LINES, MOST_LINES_OF_FUNCTION = 15, 400, 60
+SHARED_LINES = 6
 
 
 @cache
@@ -269,3 +270,28 @@ def test_help_imports_no_torch():
         "assert not {'torch', 'rasterio', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+def test_no_two_places_share_six_lines_of_statements():
+    """Statements as ``ast`` writes them: comments and imports do not count."""
+    places: dict[tuple[str, ...], str] = {}
+    for path in sources():
+        for name, lines in _statements(tree_of(path)):
+            for start in range(len(lines) - SHARED_LINES + 1):
+                six = tuple(lines[start : start + SHARED_LINES])
+                place = f"{path.relative_to(ROOT)}, {name}"
+                assert (
+                    places.setdefault(six, place) == place
+                ), f"{place} and {places[six]} share: " + "\n".join(six)
+
+
+def _statements(tree: ast.Module) -> Iterator[tuple[str, list[str]]]:
+    """Yield the lines of each body, without what is defined or imported within."""
+    own = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+            docstring = ast.get_docstring(node) is not None
+            body = [part for part in node.body[docstring:] if not isinstance(part, own)]
+            lines = "\n".join(ast.unparse(part) for part in body).splitlines()
+            name = getattr(node, "name", "the module")
+            yield name, [line.strip() for line in lines]

@@ -54,7 +54,7 @@ def command(
     _need_one_kind(paths, aoi, chosen["labels"])
     from geoseg import info
     from geoseg.core.errors import GeosegError
-    from geoseg.info.choices import Choices
+    from geoseg.runs.settings import RunSettings
 
     # the sheets hold everything that would be logged, except warnings
     logger = logging.getLogger("geoseg")
@@ -69,11 +69,11 @@ def command(
     if aoi is not None:
         folder, chosen["labels"] = _folders_of(aoi, data)
         paths = (folder,)
-    choices = Choices(**chosen)
+    settings = RunSettings(**chosen)
     sheets, failed = [], []
     for path in paths:
         try:
-            sheets.append(info.inspect(path, choices, card))
+            sheets.append(info.inspect(path, settings, card))
         except GeosegError as error:
             if len(paths) == 1:
                 raise

@@ -9,9 +9,9 @@ from geoseg.core.errors import DatasetError
 # imported as a module, because its rasters() would clash with geoseg.info.rasters
 from geoseg.geo.tiles import layouts
 from geoseg.geo.tiles.layouts import IMAGE_SUFFIXES, TABLE_SUFFIXES, VECTOR_SUFFIXES
-from geoseg.info.choices import Choices
 from geoseg.info.sheet import Sheet
 from geoseg.runs.folders import is_run
+from geoseg.runs.settings import RunSettings
 
 if TYPE_CHECKING:
     from geoseg.model.card import ModelCard
@@ -29,7 +29,7 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def inspect(
-    path: str, choices: Choices = Choices(), card: "ModelCard | None" = None
+    path: str, settings: RunSettings = RunSettings(), card: "ModelCard | None" = None
 ) -> Sheet:
     """Describe an image, a folder of images, a vector file, a model, a run or runs.
 
@@ -38,7 +38,7 @@ def inspect(
 
     Args:
         path: A path, or the URL of a remote image or folder.
-        choices: Options of ``geoseg train``.
+        settings: Options of ``geoseg train``.
         card: Of a model to compare the images with.
 
     Raises:
@@ -47,8 +47,8 @@ def inspect(
     local, suffix = Path(path), Path(path).suffix.lower()
     if is_remote(path):
         if suffix in IMAGE_SUFFIXES:
-            return _image(path, choices, card)
-        return _folder(path, choices, card)
+            return _image(path, settings, card)
+        return _folder(path, settings, card)
     if not local.exists():
         raise DatasetError(f"{path} does not exist, expected {_EXPECTED}")
     if local.is_dir():
@@ -60,7 +60,7 @@ def inspect(
             from geoseg.info.run_list import runs_sheet
 
             return runs_sheet(local)
-        return _folder(path, choices, card)
+        return _folder(path, settings, card)
     if suffix == ".safetensors":
         from geoseg.info.models import model_sheet
 
@@ -70,7 +70,7 @@ def inspect(
 
         return vector_sheet(local)
     if suffix == ".txt":  # a list of images
-        return _folder(path, choices, card)
+        return _folder(path, settings, card)
     if suffix in _ARCHIVES:
         raise DatasetError(
             f"{path} is an archive, expected {_EXPECTED}: unpack it, or look into it "
@@ -80,7 +80,7 @@ def inspect(
         raise DatasetError(
             f"{path} is not an image that geoseg reads, expected {_EXPECTED}"
         )
-    return _image(path, choices, card)
+    return _image(path, settings, card)
 
 
 def _is_tiff(path: Path) -> bool:
@@ -88,13 +88,13 @@ def _is_tiff(path: Path) -> bool:
         return file.read(4) in _TIFF
 
 
-def _image(path: str, choices: Choices, card: "ModelCard | None") -> Sheet:
+def _image(path: str, settings: RunSettings, card: "ModelCard | None") -> Sheet:
     from geoseg.info.images import image_sheet
 
-    return image_sheet(path, choices, card)
+    return image_sheet(path, settings, card)
 
 
-def _folder(path: str, choices: Choices, card: "ModelCard | None") -> Sheet:
+def _folder(path: str, settings: RunSettings, card: "ModelCard | None") -> Sheet:
     from geoseg.info.folders import folder_sheet
 
-    return folder_sheet(path, choices, card)
+    return folder_sheet(path, settings, card)

@@ -21,7 +21,6 @@ from geoseg.geo.tiles.layouts import (
 from geoseg.geo.tiles.mixture import mixture
 from geoseg.geo.tiles.roles import Split, tiles_by_role
 from geoseg.geo.tiles.tiles import Tile, find_tiles
-from geoseg.info.choices import Choices
 from geoseg.info.fit import say_fit, say_problem
 from geoseg.info.grids import band_words, crs_words, span, span_m
 from geoseg.info.labels import say_labels
@@ -29,13 +28,16 @@ from geoseg.info.rasters import say_use
 from geoseg.info.sheet import Sheet, columns, wrapped
 from geoseg.info.training import LOOKED_AT, say_training
 from geoseg.model.card import ModelCard
+from geoseg.runs.settings import RunSettings
 from geoseg.runs.tiles.run_tiles import split_of, tiles_of, training_tiles
 
 #: Most folders that are listed.
 _SHOWN = 12
 
 
-def folder_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> Sheet:
+def folder_sheet(
+    path: str, settings: RunSettings, card: ModelCard | None = None
+) -> Sheet:
     """Describe a folder of images and their labels, or list its folders of images.
 
     Raises:
@@ -48,14 +50,14 @@ def folder_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> 
             single_layout(Path(path))
         except DatasetError as error:
             return _listing(path, below, error)
-    nodata = choices.nodata if card is None else card.nodata
-    settings = replace(choices.settings(path), nodata=nodata)
-    tiles = find_tiles(path, choices.labels)
+    nodata = settings.nodata if card is None else card.nodata
+    settings = replace(settings, images=path, nodata=nodata)
+    tiles = find_tiles(path, settings.labels)
     grids = [describe(tile.image) for tile in tiles]
     sheet = Sheet(path, "folder")
     _say_images(sheet, tiles, grids)
     _say_others(sheet, tiles, below)
-    if card is None and choices.bands is None and _say_no_images(sheet, grids):
+    if card is None and settings.bands is None and _say_no_images(sheet, grids):
         return sheet
     try:
         # the same checks as at the start of a training
@@ -71,7 +73,7 @@ def folder_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> 
     used = [grid for grid in grids if grid.path in seen] or grids
     if card is None:
         area = sum(grid.height * grid.width for grid in used)
-        say_training(sheet, used, choices, area)
+        say_training(sheet, used, settings, area)
     else:
         say_fit(sheet, grids, card)
     return sheet

@@ -1,6 +1,6 @@
 """Describe an image."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from geoseg.core.errors import GeosegError
@@ -12,7 +12,6 @@ from geoseg.geo.rasters.inspection import (
     inspect_image,
     pages_in_words,
 )
-from geoseg.info.choices import Choices
 from geoseg.info.fit import refusal, say_fit, say_problem
 from geoseg.info.grids import crs_words, size_words
 from geoseg.info.labels import say_labels
@@ -20,6 +19,7 @@ from geoseg.info.rasters import say_use, say_values
 from geoseg.info.sheet import Sheet, columns, number, percent, wrapped
 from geoseg.info.training import say_training
 from geoseg.model.card import ModelCard
+from geoseg.runs.settings import RunSettings
 from geoseg.runs.tiles.run_tiles import tiles_of
 
 _NAMED_BY = {
@@ -30,14 +30,16 @@ _NAMED_BY = {
 }
 
 
-def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> Sheet:
+def image_sheet(
+    path: str, settings: RunSettings, card: ModelCard | None = None
+) -> Sheet:
     """Describe an image.
 
     Raises:
         RasterError: If it cannot be read.
         ParameterError: If the bands or the nodata rule are invalid.
     """
-    nodata = choices.nodata if card is None else card.nodata
+    nodata = settings.nodata if card is None else card.nodata
     facts = inspect_image(path, nodata=nodata)
     grid = facts.grid
     sheet = Sheet(path, facts.kind, _image_json(facts))
@@ -68,14 +70,14 @@ def image_sheet(path: str, choices: Choices, card: ModelCard | None = None) -> S
         sheet.say("written by", f"{name.removeprefix('GEOSEG_').lower()} {value}")
     if facts.kind != "image":
         say_values(sheet, facts)
-        if card is None and choices.bands is None:
+        if card is None and settings.bands is None:
             say_use(sheet, facts.kind, facts.values)
             return sheet
     sheet.say("map", refusal(lambda: Ground(grid)) or f"in {crs_words(grid)}")
-    if choices.labels is not None and not _say_labels(sheet, choices, nodata):
+    if settings.labels is not None and not _say_labels(sheet, settings, nodata):
         return sheet
     if card is None:
-        say_training(sheet, [grid], choices, grid.height * grid.width)
+        say_training(sheet, [grid], settings, grid.height * grid.width)
     else:
         say_fit(sheet, [grid], card)
     return sheet
@@ -90,10 +92,10 @@ def _say_bands(sheet: Sheet, facts: ImageFacts) -> None:
     sheet.say("bands", *columns(rows), f"({_NAMED_BY[facts.grid.named_by]})")
 
 
-def _say_labels(sheet: Sheet, choices: Choices, nodata: str) -> bool:
+def _say_labels(sheet: Sheet, settings: RunSettings, nodata: str) -> bool:
     """Add the contents of the labels; return False if training would fail."""
     try:
-        say_labels(sheet, tiles_of(choices.settings(sheet.path)), nodata)
+        say_labels(sheet, tiles_of(replace(settings, images=sheet.path)), nodata)
     except GeosegError as error:
         say_problem(sheet, error)
         return False

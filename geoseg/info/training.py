@@ -11,7 +11,6 @@ from geoseg.core.words import counted
 from geoseg.geo.rasters.bands import band_numbers, choose_bands
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.inspection import percentiles, sample
-from geoseg.info.choices import Choices
 from geoseg.info.sheet import Sheet, columns, number
 from geoseg.runs.settings import RunSettings
 
@@ -20,12 +19,12 @@ LOOKED_AT = 8
 
 
 def say_training(
-    sheet: Sheet, grids: Sequence[RasterDescription], choices: Choices, area: int
+    sheet: Sheet, grids: Sequence[RasterDescription], settings: RunSettings, area: int
 ) -> None:
     """Add what a training with default settings would use of images."""
     try:
-        chosen = choose_bands(grids[0], choices.bands)
-        stretches = _stretches(grids, chosen, choices.nodata)
+        chosen = choose_bands(grids[0], settings.bands)
+        stretches = _stretches(grids, chosen, settings.nodata)
     except BandMismatchError as error:
         sheet.facts["training"] = {"problem": str(error)}
         sheet.say("training", f"refused: {error}")
@@ -37,7 +36,7 @@ def say_training(
         "patch_size": defaults.patch_size,
         "patches_per_epoch": patches,
     }
-    why = "as asked for" if choices.bands else _why(grids[0], chosen)
+    why = "as asked for" if settings.bands else _why(grids[0], chosen)
     sheet.say("training", f"on {' '.join(chosen)}: {why}")
     rows = [(k, f"{number(a)} to {number(b)}") for k, (a, b) in stretches.items()]
     sheet.say("", *columns(rows))
