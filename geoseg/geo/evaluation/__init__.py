@@ -1,1 +1,1 @@
-"""Maps compared with labels: the scores of a prediction."""
+"""Scoring of maps against reference labels."""

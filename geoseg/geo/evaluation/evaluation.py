@@ -1,7 +1,7 @@
-"""Predictions against reference labels, tile by tile.
+"""Evaluation of predictions against reference labels, tile by tile.
 
-A tile gives a confusion matrix of its labelled pixels and the counts of its footprints;
-:mod:`geoseg.scores.scores` makes scores of them.
+Each tile yields a confusion matrix of its labelled pixels and the counts of its footprints;
+:mod:`geoseg.scores.scores` computes scores from them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,14 +36,14 @@ from geoseg.scores.scores import Scores, TileCounts
 
 
 class _Place(NamedTuple):
-    """A tile with what its labels say."""
+    """A tile with its reference labels."""
 
     tile: Tile
     grid: RasterDescription
     extent: PixelWindow
     reference: Classes
     drawn: tuple[int, ...]  # classes that become footprints
-    footprints: Mapping[int, list[Polygon]]  # of the labels; none where not counted
+    footprints: Mapping[int, list[Polygon]]  # of the labels; empty if not counted
 
 
 def evaluate_model(
@@ -59,25 +59,24 @@ def evaluate_model(
     footprint_classes: Sequence[str] = (),
     drawn: bool = False,
 ) -> Scores:
-    """Score the very maps that prediction would write, one tile in memory at a time.
+    """Score the maps that prediction would write, with one tile in memory at a time.
 
     Args:
         model: A matched model. For another head than its card's, pass
             ``model.with_card(head=…)``; for several at once, see
             :func:`evaluate_models`.
         tiles: Labelled tiles.
-        name: Of the scores in tables.
-        match_tiles: The tiles that the clusters were matched on: refused among
-            ``tiles``.
+        name: Name of the scores in tables.
+        match_tiles: Tiles that the clusters were matched on; none may be in ``tiles``.
         window: Side of the predictor's windows in pixels.
-        overlap: Least overlap of windows in pixels.
+        overlap: Smallest overlap of windows in pixels.
         batch_size: Windows per call of the network.
         polygons: Count footprints too: those that prediction would write by default,
             simplified, without small ones.
-        footprint_classes: Whose; the first is the scores' target. None: ``building`` if
-            there is one, else all but background.
-        drawn: Score the pixels in the footprints, not those of the classes: what stands
-            beside a file of footprints.
+        footprint_classes: Classes whose footprints are counted; the first is the scores'
+            target. Empty: ``building`` if there is one, else all but background.
+        drawn: Score the pixels inside the footprints instead of the class map, to compare
+            with a file of footprints.
 
     Raises:
         DatasetError: If there is no tile, or one was used for matching.
@@ -109,18 +108,20 @@ def evaluate_models(
     drawn: bool = False,
     onlooker: Onlooker | None = None,
 ) -> list[Scores]:
-    """Score models of the same weights, other heads or matchings, in one prediction.
+    """Score models with the same weights but other heads or matchings in one prediction.
+
+    Scores equal those of :func:`evaluate_model` for each model.
 
     Args:
         models: Name in tables → matched model. All have the same method and classes.
         tiles: Labelled tiles.
-        match_tiles: As :func:`evaluate_model`, of which every score is that.
+        match_tiles: As in :func:`evaluate_model`.
         polygons: Count footprints too.
-        drawn: As :func:`evaluate_model`.
-        onlooker: Sees what all matched heads of the first model say.
+        drawn: As in :func:`evaluate_model`.
+        onlooker: Receives the outputs of all matched heads of the first model.
 
     Raises:
-        DatasetError, LabelError, RasterError: As :func:`evaluate_model`.
+        DatasetError, LabelError, RasterError: As in :func:`evaluate_model`.
     """
     if not models:
         return []
@@ -158,7 +159,7 @@ def _evaluate(
     drawn: bool = False,
     predictor: Mapping[str, Any] | None = None,
 ) -> list[Scores]:
-    """Score the parts of each predicted strip by the names in tables."""
+    """Return the scores of each of ``names``; ``split`` yields a strip for each."""
     _check_apart(tiles, match_tiles)
     targets = _targets(class_names, footprint_classes)
     places = _labelled(tiles, class_names, targets if polygons or drawn else ())
@@ -171,22 +172,22 @@ def _evaluate(
             [classify(part).classes for part in split(place.tile, strip)]
             for strip in strips
         ]
-        for found, parts in zip(counted, zip(*called, strict=True), strict=True):
+        for counts, parts in zip(counted, zip(*called, strict=True), strict=True):
             predicted = np.concatenate(parts)
             known = np.where(predicted == IGNORE, np.uint8(IGNORE), place.reference)
             mapped = _mapped(place, predicted)
             if drawn:
                 predicted = draw_classes(mapped, place.extent)
-            found.append(_counts(place, predicted, known, targets[0], mapped))
+            counts.append(_counts(place, predicted, known, targets[0], mapped))
     return [
         Scores(
             name,
             class_names,
-            tuple(found),
+            tuple(counts),
             target=targets[0],
             sparse=_are_sparse(tiles),
         )
-        for name, found in zip(names, counted, strict=True)
+        for name, counts in zip(names, counted, strict=True)
     ]
 
 
@@ -201,30 +202,30 @@ def evaluate_output(
 ) -> Scores:
     """Score class rasters or footprints against the labels of tiles.
 
-    Pixels where the image has no data or the labels have none are left out, and so are
-    footprints of which half lies there. Sparse labels have no footprints. Labelled
-    pixels where a class raster has no data count as background: nothing was predicted.
+    Pixels without image data or labels are left out, and so are footprints with half of
+    their area there. Sparse labels have no footprints. Labelled pixels where a class raster
+    has no data count as background, as nothing was predicted.
 
     Args:
         prediction: A class raster, a folder of them, or a vector file of footprints. A
             class raster has the tile's grid, shifted by whole pixels at most, and covers
-            the tile; of a folder's, the one named like the tile's image is taken, else
-            one that covers it. Its values are the ids that it names itself (geoseg's do)
-            or else the values that the labels' classes name. Footprints are rasterised
-            on the tile's grid: a pixel is building if its centre is inside one, whatever
-            its attributes (of another class: if ``class`` says so); for their own count
-            they are clipped to the tile and choose in the file's order.
-        tiles: Labelled tiles, all of the same classes.
-        name: Of the scores in tables; the file's name by default.
-        nodata: The nodata rule of the images.
+            the tile; in a folder, the one named like the tile's image is used, else one
+            that covers it. Its values are the class ids named in its tags (as geoseg
+            writes them), else the values that the labels' classes name. Footprints are
+            rasterised on the tile's grid: a pixel is building if its centre is inside one,
+            whatever its attributes (of another class: if attribute ``class`` names it).
+            To be counted, they are clipped to the tile and matched in the file's order.
+        tiles: Labelled tiles, all with the same classes.
+        name: Name of the scores in tables; the file's name by default.
+        nodata: Nodata rule of the images.
         polygons: Count footprints too.
-        footprint_classes: As :func:`evaluate_model`.
+        footprint_classes: As in :func:`evaluate_model`.
 
     Raises:
         DatasetError: If there is no tile.
         LabelError: If a tile has no labels, or a vector file cannot be read.
         RasterError: If no class raster covers a tile on its grid.
-        ParameterError: If footprints are to be scored as more than two classes.
+        ParameterError: If footprints are scored against more than two classes.
     """
     judged = JudgedMap(prediction)
     classes = tiles[0].classes if tiles else TWO_CLASSES
@@ -243,15 +244,16 @@ def evaluate_output(
         sparse=classes.sparse,
     )
     if judged.vector:
-        there, found = scores.confusions[:, 1].sum(1), scores.confusions[:, :, 1].sum(1)
-        warn_of_unmapped(prediction, found[there > 0] == 0)
+        buildings = scores.confusions[:, 1].sum(1)
+        predicted = scores.confusions[:, :, 1].sum(1)
+        warn_of_unmapped(prediction, predicted[buildings > 0] == 0)
     return scores
 
 
 def _count_output(
     judged: JudgedMap, place: _Place, target: int, nodata: str
 ) -> TileCounts:
-    """Count what a map says of one tile, where its image has data."""
+    """Count pixels and footprints of a map on one tile, where its image has data."""
     with open_raster(place.tile.image) as image:
         _, valid = read_window(
             image, place.grid.band_indexes, place.extent, nodata=nodata
@@ -275,7 +277,7 @@ def _check_one_class(prediction: Path, names: Sequence[str]) -> None:
 
 
 def _targets(class_names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
-    """Return the ids of the footprint classes, the first that was asked for first."""
+    """Return the ids of the footprint classes, the first requested one first."""
     ids = footprint_ids(tuple(class_names), wanted)
     first = class_names.index(wanted[0]) if wanted else ids[0]
     return (first, *(k for k in ids if k != first))
@@ -313,12 +315,12 @@ def _labelled(
 ) -> Iterator[_Place]:
     """Yield each tile with its labels, and the footprints of some classes."""
     if not tiles:
-        raise DatasetError("there is no tile to score on, expected one at least")
+        raise DatasetError("there are no tiles to score, expected at least one")
     without = [tile.id for tile in tiles if tile.labels is None]
     if without:
         raise LabelError(
-            f"{len(without)} of {counted(len(tiles), 'tile')} without labels ({without[0]} for "
-            "one), expected labels for all that are scored"
+            f"{len(without)} of {counted(len(tiles), 'tile')} without labels (such as "
+            f"{without[0]}), expected labels for all scored tiles"
         )
     for tile in tiles:
         if tile.classes.names != class_names:
@@ -328,7 +330,7 @@ def _labelled(
                 "give --classes"
             )
         grid = describe(tile.image)
-        # What is sparse does not say where a building ends.
+        # Sparse labels do not show where a building ends.
         footprints = {
             k: read_footprints(tile, grid, pixels=True, class_id=k)
             for k in (() if tile.classes.sparse else targets)
@@ -343,7 +345,7 @@ def _are_sparse(tiles: Sequence[Tile]) -> bool:
 
 
 def _mapped(place: _Place, predicted: Classes) -> Mapping[int, list[Polygon]]:
-    """Return the footprints of what is predicted, IGNORE where there is no data."""
+    """Return the footprints of predicted classes, IGNORE where there is no data."""
     if not place.drawn:
         return {}
     return tile_footprints(predicted, place.grid, place.extent, place.drawn)
@@ -356,7 +358,7 @@ def _counts(
     target: int,
     mapped: Mapping[int, list[Polygon]],
 ) -> TileCounts:
-    """Count pixels, and the footprints whose ground is labelled for the most part."""
+    """Count pixels, and the footprints with most of their area labelled."""
     confusion = count_classes(
         predicted, known, num_classes=len(place.tile.classes.names)
     )

@@ -1,7 +1,7 @@
-"""Footprints against reference footprints: which were found, invented, missed.
+"""Counts of footprints that are found, invented and missed.
 
-Everything happens in pixel coordinates (x = column, y = row), where SpaceNet's least
-area of 20 pixels means what it says. IoU does not depend on the unit.
+Computed in pixel coordinates (x = column, y = row), as SpaceNet's smallest area is 20
+pixels. IoU does not depend on the unit.
 """
 
 import math
@@ -19,7 +19,7 @@ from shapely.geometry import shape
 from geoseg.core.errors import ParameterError
 from geoseg.scores.metrics import PolygonCounts
 
-#: SpaceNet's: footprints of fewer pixels are not scored.
+#: SpaceNet's limit: smaller footprints are not scored.
 MIN_AREA_PX = 20.0
 
 
@@ -31,24 +31,23 @@ def polygon_counts(
     iou: float = 0.5,
     min_area: float = MIN_AREA_PX,
 ) -> PolygonCounts:
-    """Count footprints found, invented and missed, as the SpaceNet challenges do.
+    """Count footprints found, invented and missed, as in the SpaceNet challenges.
 
-    Proposals come one after the other. Each looks at the reference footprints that are
-    not taken yet and takes the one with which it has the largest IoU, if that is at
-    least ``iou``. Proposals that take none are invented, references that are not taken
-    are missed. Small ones are left out before: references below ``min_area``,
-    proposals up to and including ``min_area``.
+    Proposals are matched one after another. Each takes the unmatched reference footprint
+    with the largest IoU, if that is at least ``iou``. Proposals without a match are
+    invented, references without one are missed. Small ones are left out first: references
+    below ``min_area``, proposals up to and including ``min_area``.
 
     Args:
-        predicted: Proposals, in the order in which they choose.
+        predicted: Proposals, in the order of matching.
         reference: Reference footprints of the same tile.
-        scores: Confidence of each proposal; given, the surest choose first (equals keep
-            their order).
-        iou: Least IoU of a match, in (0, 1].
+        scores: Confidence of each proposal; if given, the most confident are matched first
+            (equal ones keep their order).
+        iou: Smallest IoU of a match, in (0, 1].
         min_area: In squared units of the coordinates; pixels on a tile.
 
     Returns:
-        The counts. Sum those of all tiles of an AOI, then score the sum.
+        The counts. Sum them over all tiles of an AOI before scoring.
 
     Raises:
         ParameterError: If ``iou`` is out of range or scores and proposals differ in
@@ -80,7 +79,7 @@ def polygon_counts(
 def _greedy_matches(
     proposals: npt.NDArray[Any], references: npt.NDArray[Any], least: float
 ) -> int:
-    """Count one-to-one matches; proposals choose in their order."""
+    """Count one-to-one matches; proposals are matched in order."""
     tree = shapely.STRtree(references)
     left, right = tree.query(proposals, predicate="intersects")
     shared = shapely.area(shapely.intersection(proposals[left], references[right]))
@@ -106,16 +105,16 @@ def mostly_inside(
     row: int = 0,
     col: int = 0,
 ) -> list[Polygon]:
-    """Return the polygons more than half of whose area lies where a mask is true.
+    """Return the polygons with more than half of their area inside a mask.
 
-    Areas are counted in pixels whose centres are in the polygon; of one without any, in
-    those that it meets.
+    Area is the number of pixels whose centres are in the polygon, or, if there are none,
+    of those that it touches.
 
     Args:
         polygons: In pixel coordinates of an image.
         inside: ``(H, W)``, the mask.
-        row: Of the mask's first pixel in the image.
-        col: Likewise.
+        row: Row of the mask's first pixel in the image.
+        col: Column of that pixel.
     """
     if inside.all():
         return list(polygons)
@@ -138,7 +137,7 @@ def mostly_inside(
 
 
 def _pixel_range(low: float, high: float, size: int) -> tuple[int, int]:
-    """Return the pixels that a range of coordinates meets, one at least."""
+    """Return the range of pixels that overlap a range of coordinates, at least one."""
     first = min(max(math.floor(low), 0), size - 1)
     return first, min(max(math.ceil(high), first + 1), size)
 
@@ -161,8 +160,8 @@ def mask_polygons(
 
     Args:
         mask: The objects.
-        row: Of the mask's first pixel in the image whose pixel coordinates come back.
-        col: Likewise.
+        row: Row of the mask's first pixel in the image, whose coordinates are returned.
+        col: Column of that pixel.
     """
     outlines = rasterio.features.shapes(
         mask.astype(np.uint8),

@@ -1,4 +1,4 @@
-"""Maps on disk, read as they are scored: class rasters and files of footprints."""
+"""Reading of maps to be scored: class rasters and files of footprints."""
 
 import logging
 import re
@@ -39,13 +39,13 @@ _DIGITS = 8
 
 
 class JudgedMap:
-    """A map that lies on disk.
+    """A map on disk.
 
     Args:
         source: A class raster, a folder of them, or a vector file of footprints.
 
     Attributes:
-        vector: Whether it is one of footprints.
+        vector: Whether it is a vector file of footprints.
 
     Raises:
         RasterError: If there is no class raster.
@@ -61,7 +61,7 @@ class JudgedMap:
 
         Args:
             tile: Its window is read; its classes name the map's values.
-            grid: Of the tile's image.
+            grid: Grid of the tile's image.
 
         Raises:
             LabelError: If a vector file cannot be read.
@@ -72,18 +72,19 @@ class JudgedMap:
         return _read_classes(self._rasters, tile, grid, tile.extent(grid))
 
     def footprints(self, tile: Tile, grid: RasterDescription) -> list[Polygon]:
-        """Return the footprints of a vector file on a tile, in the image's pixels."""
+        """Return the footprints of a vector file on a tile, in pixel coordinates."""
         return read_footprints(self._as_labels(tile), grid, pixels=True)
 
     def _as_labels(self, tile: Tile) -> Tile:
-        # Footprints are read as labels are: same CRS rules, same pixel-centre rule.
+        # Read as labels, so that the same CRS and pixel-centre rules apply.
         return replace(tile, labels=str(self.source), classes=_called(tile.classes))
 
 
 def warn_of_other_model(source: Path, model: Path) -> None:
-    """Warn of a map that says that it was not made by the model that is named beside it.
+    """Warn if a map's metadata names another model than the given one.
 
-    What geoseg predict wrote says it, but for GeoJSON; a map that does not passes.
+    ``geoseg predict`` writes the model's digest into all formats but GeoJSON; a map
+    without it passes.
 
     Args:
         source: A class raster, a folder of them, or a vector file of footprints.
@@ -99,43 +100,47 @@ def warn_of_other_model(source: Path, model: Path) -> None:
             "%s was made by another model (SHA-256 %s…) than %s (%s…), or before that was "
             "matched or trained again: the tiles left out and the controls are those of "
             "the latter",
-            *(source, "…, ".join(name[:_DIGITS] for name in sorted(others))),
-            *(model, own[:_DIGITS]),
+            source,
+            "…, ".join(name[:_DIGITS] for name in sorted(others)),
+            model,
+            own[:_DIGITS],
         )
 
 
 def _model_digests(source: Path) -> set[str]:
-    """Return the SHA-256 of the models that a map says it was made by."""
+    """Return the SHA-256 digests of models in a map's metadata."""
     if source.suffix.lower() in VECTOR_SUFFIXES:
         digest = read_provenance(source).get("GEOSEG_MODEL_SHA256")
         return set() if digest is None else {digest}
-    found = set()
+    digests = set()
     for raster in _class_rasters(source):
         with open_raster(raster.path) as dataset:
-            found.add(dataset.tags().get("GEOSEG_MODEL_SHA256"))
-    return {digest for digest in found if digest is not None}
+            digests.add(dataset.tags().get("GEOSEG_MODEL_SHA256"))
+    return {digest for digest in digests if digest is not None}
 
 
 def warn_of_unmapped(source: Path, missed: npt.NDArray[np.bool_]) -> None:
-    """Warn of footprints that hardly lie on the tiles: of other images, perhaps.
+    """Warn if half of the tiles with buildings have no footprint.
 
-    A file of footprints does not say which images were mapped: a tile without any may
-    be one that was not.
+    A file of footprints does not name the mapped images, so such tiles may not have been
+    mapped at all.
 
     Args:
         source: The file of footprints.
-        missed: ``(T,)``, of the tiles that have buildings those without a footprint.
+        missed: ``(T,)`` for the tiles with buildings: True where there is no footprint.
     """
     if missed.sum() > 1 and 2 * missed.sum() >= len(missed):
         log.warning(
             "%s has no footprint on %d of %d tiles that have buildings: if it is a map of "
             "other images, score it on its own ones (--images), or map all of them",
-            *(source, missed.sum(), len(missed)),
+            source,
+            missed.sum(),
+            len(missed),
         )
 
 
 def _called(classes: LabelClasses) -> LabelClasses:
-    """Say what footprints on disk mean: building, or what ``class`` says."""
+    """Return the classes of footprints on disk: building, or those of ``class``."""
     if classes.names == TWO_CLASSES.names:
         return TWO_CLASSES
     named = tuple((value_key(n), i) for i, n in enumerate(classes.names) if i)
@@ -143,7 +148,7 @@ def _called(classes: LabelClasses) -> LabelClasses:
 
 
 def _class_rasters(prediction: Path) -> list[RasterDescription]:
-    """Describe the class raster, or those of a folder."""
+    """Describe a class raster, or all in a folder."""
     if prediction.is_dir():
         paths = sorted(
             path
@@ -171,21 +176,21 @@ def _read_classes(
     grid: RasterDescription,
     extent: PixelWindow,
 ) -> Classes:
-    """Read the tile's part of the class raster that covers it."""
+    """Read a tile's window from the class raster that covers it."""
     stem = re.escape(Path(tile.image).stem)
     named = [
         r for r in rasters if re.match(rf"{stem}(?![0-9A-Za-z])", Path(r.path).stem)
     ]
-    # Without a CRS every image lies at the same place: only names tell them apart.
+    # Without a CRS all images lie at the same place, so only names identify them.
     candidates = named or (rasters if grid.crs or len(rasters) == 1 else [])
     for raster in candidates:
         area = _shared_window(raster, grid, extent)
         if area is not None:
             return _checked_classes(raster, area, tile.classes)
-    what = (candidates or rasters)[0].path
+    first = (candidates or rasters)[0].path
     raise RasterError(
-        f"no class raster covers tile {tile.id} on the grid of {tile.image} (looked at "
-        f"{len(candidates)}, {what} first); expected the same CRS and pixels, as geoseg "
+        f"no class raster covers tile {tile.id} on the grid of {tile.image} (checked "
+        f"{len(candidates)}, {first} first); expected the same CRS and pixels, as geoseg "
         "predict --raster writes"
     )
 
@@ -193,7 +198,7 @@ def _read_classes(
 def _shared_window(
     raster: RasterDescription, grid: RasterDescription, extent: PixelWindow
 ) -> PixelWindow | None:
-    """Return where the tile lies in the raster; None if off its grid or outside."""
+    """Return the tile's window in a raster; None if off its grid or outside."""
     if not same_crs(raster.crs, grid.crs):
         return None
     row, col, height, width = extent
@@ -209,11 +214,11 @@ def _shared_window(
 def _checked_classes(
     raster: RasterDescription, area: PixelWindow, classes: LabelClasses
 ) -> Classes:
-    """Read class ids from a class raster's values."""
+    """Read class ids from the values of a class raster."""
     if raster.count != 1 or not np.issubdtype(np.dtype(raster.dtypes[0]), np.integer):
         raise RasterError(
             f"{raster.path} has {raster.count} bands of {raster.dtypes[0]}, expected a "
-            "class raster: one band of whole numbers"
+            "class raster: one band of integers"
         )
     with open_raster(raster.path) as dataset:
         pixels, valid = read_window(dataset, raster.band_indexes, area)
@@ -221,40 +226,40 @@ def _checked_classes(
     values = pixels[0]
     if raster.nodata != IGNORE and IGNORE not in ids:
         _check_not_255(raster, values)
-    found = np.full(values.shape, IGNORE, np.uint8)
+    classes_read = np.full(values.shape, IGNORE, np.uint8)
     known = ~valid | (values == IGNORE)
     for value, class_id in ids.items():
-        found[valid & (values == value)] = class_id
+        classes_read[valid & (values == value)] = class_id
         known |= values == value
     if not known.all():
         expected = ", ".join(f"{v} ({classes.names[c]})" for v, c in ids.items())
         raise RasterError(
-            f"{raster.path} holds value {values[~known][0]}, expected class ids {expected} and "
-            f"{IGNORE} for nodata: name the classes with --classes"
+            f"{raster.path} holds value {values[~known][0]}, expected class ids {expected} "
+            f"and {IGNORE} for nodata: name the classes with --classes"
         )
-    return found
+    return classes_read
 
 
 def _check_not_255(raster: RasterDescription, values: npt.NDArray[np.generic]) -> None:
-    """Refuse a map of 0 and 255, as other tools write them, for which 255 is nodata."""
+    """Raise if a map holds only 0 and 255, which other tools write for building."""
     if only_0_and_255(raster.path, values):
         raise RasterError(
-            f"{raster.path} holds 0 and 255 alone and does not say that 255 is nodata, "
-            f"expected {BUILDING} for buildings: if 255 is building, write "
-            f"{BUILDING} in its place (gdal_translate -ot Byte -scale 0 255 0 1), else "
-            "declare it (gdal_edit.py -a_nodata 255)"
+            f"{raster.path} holds only 0 and 255 and does not declare 255 as nodata, "
+            f"expected {BUILDING} for buildings: if 255 is building, replace it by "
+            f"{BUILDING} (gdal_translate -ot Byte -scale 0 255 0 1), else declare it as "
+            "nodata (gdal_edit.py -a_nodata 255)"
         )
 
 
 def _meanings(tags: Mapping[str, str], classes: LabelClasses) -> dict[int, int]:
-    """Return the class id of each value: by the names in geoseg's tags, else as labels."""
+    """Return the class id of each value, by geoseg's tags, else as in labels."""
     named = {
         int(key.removeprefix("CLASS_")): name
         for key, name in tags.items()
         if re.fullmatch(r"CLASS_\d+", key)
     }
     if named:
-        named[BACKGROUND] = classes.names[BACKGROUND]  # whatever it is called
+        named[BACKGROUND] = classes.names[BACKGROUND]  # whatever its name in the tags
         return {
             value: classes.names.index(name)
             for value, name in sorted(named.items())

@@ -1,4 +1,4 @@
-"""What labelled tiles say about a model's clusters."""
+"""Matching of a model's clusters to classes on labelled tiles."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -23,16 +23,16 @@ from geoseg.model.thresholds import GRADES, class_matching, grade, graded_matchi
 
 log = logging.getLogger(__name__)
 
-#: Share of the labelled pixels in one cluster beyond which a head tells nothing apart.
+#: Share of the labelled pixels in one cluster above which a head separates nothing.
 ALL_ALIKE = 0.99
 
 
 def cluster_map(model: Model, tile: Tile, head: str, **options: Any) -> Tensor:
-    """Return the most probable cluster of every pixel of a tile, of one head.
+    """Return one head's most probable cluster of every pixel of a tile.
 
     Args:
-        model: Need not be matched.
-        tile: The part of its image that is predicted.
+        model: Matched or not.
+        tile: The tile to predict.
         head: One of the method's heads.
         options: Window, overlap and batch size of the predictor.
 
@@ -51,26 +51,26 @@ def cluster_maps(
     onlooker: Onlooker | None = None,
     **options: Any,
 ) -> dict[str, Tensor]:
-    """Return the :func:`cluster_map` of each of several heads, from one pass.
+    """Return the :func:`cluster_map` of several heads from one pass.
 
-    Of the head ``graded``, which tells two classes, it is the grade of every pixel
+    For the head ``graded``, which predicts two classes, it is the grade of every pixel
     (:func:`geoseg.model.thresholds.grade`).
     """
     extent = tile.extent(raster.describe(tile.image))
     view = ClusterView(model, *heads)
     rows: dict[str, list[NDArray[np.int64]]] = {head: [] for head in heads}
     for strip in predict_strips(view, tile.image, region=extent, **options):
-        said = view.split(strip)
+        outputs = view.split(strip)
         if onlooker is not None:
-            onlooker(tile, said)
-        for head, part in said.items():
+            onlooker(tile, outputs)
+        for head, part in outputs.items():
             if head == graded:
                 ids = grade(torch.from_numpy(part.probability[BUILDING])).numpy()
             else:
                 ids = part.probability.argmax(axis=0)
             rows[head].append(np.where(part.valid, ids, -1))
     return {
-        head: torch.from_numpy(np.concatenate(found)) for head, found in rows.items()
+        head: torch.from_numpy(np.concatenate(parts)) for head, parts in rows.items()
     }
 
 
@@ -84,21 +84,21 @@ def contingency_tables(
     onlooker: Onlooker | None = None,
     **options: Any,
 ) -> dict[str, Tensor]:
-    """Count, tile by tile, how often each cluster falls on each class.
+    """Count the pixels of each cluster in each class, tile by tile.
 
     Pixels without data or without a label do not count.
 
     Args:
-        model: Need not be matched.
+        model: Matched or not.
         tiles: Labelled tiles.
         heads: Some of the method's heads; one pass counts for all.
-        graded: The one of them whose grades are counted, and not its classes.
+        graded: The head whose grades are counted instead of its classes.
         on_tile: Called after each tile.
-        onlooker: Sees what the heads say.
+        onlooker: Receives the outputs of the heads.
         options: Window, overlap and batch size of the predictor.
 
     Returns:
-        Head → ``(tiles, K, C)`` long; ``(tiles, GRADES, C)`` of the graded one.
+        Head → ``(tiles, K, C)`` long; ``(tiles, GRADES, C)`` for the graded one.
     """
     tables: dict[str, list[Tensor]] = {head: [] for head in heads}
     for tile in tiles:
@@ -118,7 +118,7 @@ def contingency_tables(
             )
             tables[head].append(table)
         on_tile()
-    return {head: torch.stack(found) for head, found in tables.items()}
+    return {head: torch.stack(parts) for head, parts in tables.items()}
 
 
 def match_model(
@@ -132,15 +132,15 @@ def match_model(
     """Return the model with a matching for every head, fitted on labelled tiles.
 
     The model's classes become those of the tiles' labels. With more than two, clusters
-    are matched for accuracy whatever the objective: F1 is that of one class. A head that
-    was trained to tell classes keeps them, with the threshold that the objective asks
-    for. Warns of heads that put nearly all pixels into one cluster.
+    are matched for accuracy whatever the objective, as F1 is defined for one class. A head
+    that was trained on classes keeps them, with the threshold that is best for the
+    objective. Warns of heads that put nearly all pixels into one cluster.
 
     Args:
-        model: Need not be matched.
+        model: Matched or not.
         tiles: Labelled tiles.
         objective: Of the matching.
-        onlooker: Sees what the heads say, before any is matched.
+        onlooker: Receives the outputs of the heads before any is matched.
         options: Window, overlap and batch size of the predictor.
 
     Raises:
@@ -157,7 +157,9 @@ def match_model(
         objective = "accuracy"
     heads, learned = list(model.method.heads), model.method.class_head
     graded = learned if objective == "f1" else None
-    plain = model.with_card(matchings={})  # an earlier threshold would be in the way
+    plain = model.with_card(
+        matchings={}
+    )  # an earlier threshold would shift the outputs
     doing = "checking" if model.learned_classes else "matching"
     with bar(f"{doing} {model.card.method}", len(tiles)) as advance:
         tables = contingency_tables(
@@ -172,18 +174,18 @@ def match_model(
     match_learned = graded_matching if graded else class_matching
     matchings = {
         head: (
-            match_learned(found)
+            match_learned(table)
             if head == learned
-            else match_clusters(found, objective=objective)
+            else match_clusters(table, objective=objective)
         )
-        for head, found in tables.items()
+        for head, table in tables.items()
     }
     _warn_of_alike(model, matchings, names)
     return model.with_card(matchings=matchings, class_names=names)
 
 
 def largest_cluster(matching: Matching) -> tuple[int, float]:
-    """Return the cluster with most of the labelled pixels, and its share of them."""
+    """Return the cluster with the most labelled pixels, and its share of them."""
     pixels = [sum(row) for row in matching.counts]
     cluster = int(np.argmax(pixels))
     return cluster, pixels[cluster] / sum(pixels)
@@ -192,7 +194,7 @@ def largest_cluster(matching: Matching) -> tuple[int, float]:
 def _warn_of_alike(
     model: Model, matchings: Mapping[str, Matching], names: Sequence[str]
 ) -> None:
-    """Warn in one line of heads whose pixels are nearly all of one cluster."""
+    """Warn in one line of heads with nearly all pixels in one cluster."""
     alike = []
     for head, matching in matchings.items():
         cluster, share = largest_cluster(matching)
@@ -205,7 +207,8 @@ def _warn_of_alike(
     if alike:
         log.warning(
             "%s does not tell pixels apart on the matching tiles with head %s: its map "
-            "says nothing there; check that the images are like the training's%s",
-            *(model.card.method, ", ".join(alike)),
+            "is useless there; check that the images are like the training's%s",
+            model.card.method,
+            ", ".join(alike),
             ", or train longer" if model.method.gradient else "",
         )

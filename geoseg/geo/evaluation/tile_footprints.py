@@ -1,4 +1,4 @@
-"""The footprints of one tile, as prediction would write them, in the image's pixels."""
+"""Footprints of one tile, as prediction would write them, in pixel coordinates."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -24,18 +24,18 @@ def tile_footprints(
     extent: PixelWindow,
     class_ids: Collection[int],
 ) -> Mapping[int, list[Polygon]]:
-    """Make footprints of a tile's classes by the rules of prediction's defaults.
+    """Return the footprints of a tile's classes with prediction's default options.
 
     Args:
         classes: ``(H, W)`` class ids, IGNORE where there is no data.
-        grid: Of the tile's image. Without a CRS nobody knows how large a pixel is, and
-            prediction makes no footprints: then these are the outlines of the pixels.
-        extent: Of the tile in its image.
+        grid: Grid of the tile's image. Without a CRS the size of a pixel is unknown and
+            prediction writes no footprints; then the outlines along pixels are returned.
+        extent: Extent of the tile in its image.
         class_ids: Classes that become footprints.
 
     Returns:
-        Class id → footprints in pixels (column, row) of the whole image, from the top,
-        then from the left.
+        Class id → footprints in pixels (column, row) of the whole image, ordered by row,
+        then column.
     """
     if grid.crs is None:
         row, col, _, _ = extent
@@ -50,10 +50,10 @@ def tile_footprints(
     )
     strip = ClassStrip(0, classes, np.zeros(classes.shape, np.float32))
     names = tuple(str(k) for k in range(max(class_ids, default=0) + 1))
-    found: dict[int, list[Polygon]] = {k: [] for k in sorted(class_ids)}
+    by_class: dict[int, list[Polygon]] = {k: [] for k in sorted(class_ids)}
     kept = keep_classes([strip], sorted(class_ids))
     for footprint in footprints(kept, own, class_names=names):
-        found[footprint.class_id].append(footprint.geometry)
+        by_class[footprint.class_id].append(footprint.geometry)
     a, b, c, d, e, f = (~grid.transform)[:6]
 
     def to_pixels(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -62,19 +62,19 @@ def tile_footprints(
 
     return {
         k: list(shapely.transform(np.array(group, dtype=object), to_pixels))
-        for k, group in found.items()
+        for k, group in by_class.items()
     }
 
 
 def draw_classes(
     mapped: Mapping[int, Sequence[Polygon]], extent: PixelWindow
 ) -> npt.NDArray[np.uint8]:
-    """Draw footprints as ``(H, W)`` class ids; what is in none is background.
+    """Rasterise footprints as ``(H, W)`` class ids, background elsewhere.
 
     Args:
         mapped: Class id → footprints, as :func:`tile_footprints` returns them. A pixel
-            is inside where its centre is.
-        extent: Of the tile in its image.
+            is inside if its centre is.
+        extent: Extent of the tile in its image.
     """
     shapes = [(polygon, k) for k, polygons in mapped.items() for polygon in polygons]
     classes = np.full((extent.height, extent.width), BACKGROUND, np.uint8)

@@ -1,1 +1,1 @@
-"""Maps: from images to files, journal and mosaic included."""
+"""Mapping of images to files of footprints and rasters, with journal and mosaic."""

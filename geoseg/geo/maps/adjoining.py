@@ -1,4 +1,4 @@
-"""Several images of one map: what keeps them, or their footprints, from being joined."""
+"""Checks on the images of one map: common CRS, and adjoining images."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def adjoining(grids: Sequence[RasterDescription]) -> list[RasterDescription]:
     """Return the images that touch or overlap another one.
 
     Args:
-        grids: Of one CRS. Gaps of up to half a pixel are none.
+        grids: Grids in the same CRS. Gaps of up to half a pixel count as touching.
     """
     if len(grids) < 2:
         return []
@@ -32,15 +32,16 @@ def adjoining(grids: Sequence[RasterDescription]) -> list[RasterDescription]:
 
 
 def warn_of_adjoining(grids: Sequence[RasterDescription]) -> None:
-    """Warn of footprints that will end where one image does and go on in the next."""
-    found = adjoining(grids)
-    if not found:
+    """Warn if buildings across the borders of images will become several footprints."""
+    together = adjoining(grids)
+    if not together:
         return
-    fit = all(misfit(found[0], grid) is None for grid in found[1:])
+    fit = all(misfit(together[0], grid) is None for grid in together[1:])
     log.warning(
         "%d of %d images adjoin or overlap others: a building across their borders "
         "becomes several footprints; for whole ones %s",
-        *(len(found), len(grids)),
+        len(together),
+        len(grids),
         (
             "map them as one, with --mosaic"
             if fit
@@ -50,7 +51,7 @@ def warn_of_adjoining(grids: Sequence[RasterDescription]) -> None:
 
 
 def require_one_crs(grids: Sequence[RasterDescription]) -> None:
-    """Refuse images whose footprints have no CRS in common.
+    """Raise if the images do not have the same CRS.
 
     Raises:
         RasterError: If two CRSs differ.

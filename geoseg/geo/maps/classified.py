@@ -1,4 +1,4 @@
-"""Footprints of a class raster that already exists, whoever made it."""
+"""Footprints of an existing class raster, whatever tool wrote it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +24,7 @@ from geoseg.geo.rasters.raster import (
 )
 from geoseg.geo.rasters.strips import ClassStrip, keep_classes
 
-#: Pixels that are read at a time.
+#: Number of pixels read at a time.
 _STRIP_PIXELS = 2**24
 
 
@@ -78,7 +78,7 @@ def _row(
 def _class_strips(
     grid: RasterDescription, class_count: int, probability: str | Path | None
 ) -> Iterator[ClassStrip]:
-    """Read a class raster from the top, some rows at a time."""
+    """Yield the strips of a class raster, top to bottom."""
     if probability is not None and not same_grid(grid, describe(probability)):
         raise RasterError(
             f"{probability} is not on the grid of {grid.path}, expected the same CRS "
@@ -110,7 +110,7 @@ def _class_ids(
 def _scores(
     probability: str | Path | None, window: PixelWindow
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return probabilities of a window, from 0 to 1; zeros without a raster of them."""
+    """Return the probabilities of a window, in [0, 1]; zeros without a raster."""
     if probability is None:
         return np.zeros((window.height, window.width), np.float32)
     with open_raster(probability) as dataset:

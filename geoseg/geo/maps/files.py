@@ -1,4 +1,4 @@
-"""Which files a map consists of: named, and refused where they clash, beforehand."""
+"""Names of a map's files, checked for clashes before any is written."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from geoseg.model.file import Model
 
 @dataclass(frozen=True)
 class RasterOutputs:
-    """Where the rasters of one image go; None: not wanted."""
+    """Paths of one image's rasters; None: not written."""
 
     classes: Path | None
     probability: Path | None
@@ -29,17 +29,17 @@ class RasterOutputs:
 
     @property
     def paths(self) -> list[Path]:
-        """Those that are wanted."""
+        """Paths that are not None."""
         return [path for path in vars(self).values() if path is not None]
 
 
 @dataclass(frozen=True)
 class MapFiles:
-    """All that will be written.
+    """All files of a map.
 
     Attributes:
-        places: Of the rasters of each image.
-        styles: Beside the outputs.
+        places: Rasters of each image.
+        styles: Style files beside the outputs, with their elements.
         all: Every file, the footprints first.
     """
 
@@ -60,22 +60,22 @@ def plan_files(
     beside: Sequence[Path] = (),
     own: Container[Path] = (),
 ) -> MapFiles:
-    """Name every file; refuse those that exist, and those that clash.
+    """Return all files of a map; raise if one exists or two clash.
 
     Args:
         model: Names the classes and clusters of the rasters.
         images: Paths or URLs.
-        output: Of the footprints.
-        asked: Where the rasters go; folders if the images are mapped one by one.
-        legend: Of the footprints; None: no styles.
-        overwrite: Replace files that exist.
-        one: The images are mapped as one, or there is but one.
-        beside: What else will be written.
-        own: Files that a stopped run of this map has finished; not refused.
+        output: File of the footprints.
+        asked: Paths of the rasters; folders if the images are mapped one by one.
+        legend: Legend of the footprints; None: no styles.
+        overwrite: Replace existing files.
+        one: Whether the images are mapped as one, or there is only one.
+        beside: Other files that will be written.
+        own: Files that an interrupted run of this map has finished; they may exist.
 
     Raises:
         OutputExistsError: If a file exists and ``overwrite`` is False.
-        ParameterError: If an image is given twice, or two files have one name.
+        ParameterError: If an image is given twice, or two files have the same name.
     """
     places = _places(images[:1] if one else images, asked)
     styles = {} if legend is None else _styles(model, output, places, legend)
@@ -91,7 +91,7 @@ def plan_files(
 def _styles(
     model: Model, output: Path, places: Sequence[RasterOutputs], legend: Legend
 ) -> dict[Path, list[Element]]:
-    """Plan the styles beside the outputs."""
+    """Return the style files beside the outputs."""
     outputs = styled_outputs(legend, footprints=output)
     classes = class_legend(model.card.class_names)
     clusters = cluster_legend(model.method.heads[model.card.head])
@@ -104,7 +104,7 @@ def _styles(
 
 
 def _places(images: Sequence[str], asked: RasterOutputs) -> list[RasterOutputs]:
-    """Name the rasters of every image; below a folder if there are several images."""
+    """Return the rasters of every image, in a folder if there are several images."""
     for path in asked.paths:
         check_raster_format(path)
         check_one_file(path, len(images))
@@ -114,15 +114,15 @@ def _places(images: Sequence[str], asked: RasterOutputs) -> list[RasterOutputs]:
     double = {name for name in names if names.count(name) > 1}
     if double and asked.paths:
         raise ParameterError(
-            f"several images are called {min(double)}: predict them one by one, or "
-            "without rasters"
+            f"several images are called {min(double)}, expected different names: predict "
+            "them one by one, or without rasters"
         )
     wanted = vars(asked).values()
     return [RasterOutputs(*(p / name if p else None for p in wanted)) for name in names]
 
 
 def _refuse_clashes(paths: Sequence[Path], images: Sequence[str]) -> None:
-    """Refuse an image given twice, and an output that would replace another or one."""
+    """Raise if an image is given twice, or an output would replace another or an image."""
     taken: set[Path] = set()
     for image in images:
         if Path(image).resolve() in taken:
@@ -134,7 +134,7 @@ def _refuse_clashes(paths: Sequence[Path], images: Sequence[str]) -> None:
     for path in paths:
         if path.resolve() in taken:
             raise ParameterError(
-                f"{path} is an image or another output too: give every output a name "
-                "of its own"
+                f"{path} is an image or another output too: give every output its own "
+                "name"
             )
         taken.add(path.resolve())

@@ -1,4 +1,4 @@
-"""The images of a map, described and held against the training's."""
+"""Checks of a map's images against the model's training images."""
 
 import logging
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def describe_images(model: Model, images: Sequence[str]) -> list[RasterDescription]:
-    """Describe images that the model can map; warn of what is unlike the training's.
+    """Describe the images to map; warn where they differ from the training images.
 
     Raises:
         RasterError: If an image cannot be opened, or has no CRS.
@@ -23,7 +23,7 @@ def describe_images(model: Model, images: Sequence[str]) -> list[RasterDescripti
     grids = [raster.describe(image) for image in images]
     bands = model.card.normalization.bands
     for grid in grids:
-        Ground(grid)  # says what keeps footprints from being measured
+        Ground(grid)  # raises if footprints could not be measured
         band_numbers(grid, bands)
         check_scaling(grid, bands, model.card.provenance.get("image_scaling"))
         warn_of_pages(grid)

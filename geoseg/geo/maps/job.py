@@ -1,4 +1,4 @@
-"""One image after another on its way to the map: predicted, kept, written as rasters."""
+"""Prediction of a map's images: kept in the journal, written as rasters."""
 
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -27,18 +27,18 @@ def _nothing(_: object = None, /) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class MapJob:
-    """What is the same for all images.
+    """Settings shared by all images of a map.
 
     Attributes:
-        model: Matched.
+        model: Matched model.
         tags: Provenance for the rasters.
-        parts: What is done.
+        parts: Journal of finished blocks.
         window: Side of a window in pixels.
-        overlap: Least overlap of neighbouring windows in pixels.
+        overlap: Smallest overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.
-        overwrite: Replace rasters that exist.
-        advance: Moves a bar on by rows.
-        ready: Waits for a block that others predict.
+        overwrite: Replace existing rasters.
+        advance: Advances a progress bar by a number of rows.
+        ready: Waits for a block that other processes predict.
     """
 
     model: Model
@@ -61,7 +61,7 @@ class MapJob:
     def predict(
         self, image: int, grid: RasterDescription, place: RasterOutputs
     ) -> Generator[ClassStrip]:
-        """Predict an image, write its rasters on the way; move the bar on."""
+        """Predict an image, write its rasters, and yield its class strips."""
         strips = (
             self._strips(self.model, image, grid)
             if place.clusters is None
@@ -104,7 +104,7 @@ class MapJob:
     def _write_clusters(
         self, image: int, grid: RasterDescription, path: Path
     ) -> Generator[Strip]:
-        """Yield the class probabilities of an image; write the clusters beside them."""
+        """Yield the class probabilities of an image, and write its cluster raster."""
         head = self.model.card.head
         view = ClassView([self.model], [head])
         with (

@@ -1,8 +1,8 @@
-"""Images that share one pixel grid, laid out as one raster that is mapped as a whole.
+"""Mosaic of images on one pixel grid, mapped as one raster.
 
-Nothing is resampled: an image takes whole pixels of the mosaic, and a later image lies
-over the earlier ones wherever it has valid pixels. As with gdalbuildvrt, a nodata value
-clears band by band: where a valid pixel has it in one band, that band shows what is below.
+Nothing is resampled: images occupy whole pixels of the mosaic, and later images cover
+earlier ones where they have valid pixels. As in gdalbuildvrt, nodata applies band by band:
+where a valid pixel has the nodata value in one band, that band shows the image below.
 """
 
 import hashlib
@@ -34,20 +34,20 @@ from geoseg.geo.rasters.nodata import NodataRule
 from geoseg.geo.rasters.raster import describe
 from geoseg.geo.sources.remote import on_network, vrt_name
 
-#: Pixels that an image's corners may lie off the grid of the first one. Georeferencing
-#: rounds: SpaceNet's tiles, cut from one mosaic, lie up to 0.0013 pixels off.
+#: Largest offset (pixels) of an image's corners from the first one's grid. Georeferencing
+#: is rounded: SpaceNet's tiles, cut from one mosaic, are up to 0.0013 pixels off.
 TOLERANCE = 0.05
-#: Pixels of a mosaic for each pixel of its images from which it is refused: passing over
-#: a hundred without data takes about as long as the network of a small model on one.
+#: Largest ratio of a mosaic's pixels to those of its images: skipping a hundred pixels
+#: without data takes about as long as a small network takes for one.
 SPARSEST = 100
-#: Columns from which a tenth of that is refused: one takes some 10 KiB of memory.
+#: Columns above which only a tenth of that ratio is allowed: each takes 10 KiB of memory.
 WIDE = 400_000
 
 Pixels = npt.NDArray[np.float64]
 
 
 class _Box(NamedTuple):
-    """Pixels of the first image's grid: columns to ``right``, rows to ``bottom``."""
+    """Bounds in pixels of the first image's grid; ``right`` and ``bottom`` exclusive."""
 
     left: int
     top: int
@@ -57,13 +57,13 @@ class _Box(NamedTuple):
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Images as one raster.
+    """Several images as one raster.
 
     Attributes:
-        file: A VRT, once :meth:`write` has been called.
-        parts: The images and where they lie; later ones over earlier ones.
-        grid: Of all of them, read from the file.
-        validity: How the file says where it has data.
+        file: Path of the VRT that :meth:`write` writes.
+        parts: Images with their positions; later ones cover earlier ones.
+        grid: Grid of the mosaic, read from the file.
+        validity: How the file marks pixels without data.
     """
 
     file: Path
@@ -73,40 +73,41 @@ class Mosaic:
 
     @property
     def name(self) -> str:
-        """What it is called where a person reads of it."""
+        """Name in messages."""
         return f"the mosaic of {counted(len(self.parts), 'image')}"
 
     @property
     def order(self) -> str:
-        """A hash of which image lies over which."""
+        """Hash of the order of the images."""
         places = [place_of(part.image.path) for part in self.parts]
         return hashlib.sha256("\n".join(places).encode()).hexdigest()
 
     def write(self) -> None:
-        """Write the file that GDAL reads the mosaic from.
+        """Write the VRT of the mosaic, and check that GDAL reads it as expected.
 
         Raises:
             OutputError: If it cannot be written.
-            RasterError: If GDAL reads something else from it.
+            RasterError: If GDAL reads another size, other bands or another CRS.
         """
         parts = [
             part._replace(image=self._with_mask(part.image, number))
             for number, part in enumerate(self.parts)
         ]
         write_mosaic(self.file, self.grid, parts, self.validity)
-        found = describe(self.grid.path)
-        if (found.width, found.height, found.band_names) != (
-            *(self.grid.width, self.grid.height),
+        written = describe(self.grid.path)
+        if (written.width, written.height, written.band_names) != (
+            self.grid.width,
+            self.grid.height,
             self.grid.band_names,
-        ) or not same_crs(found.crs, self.grid.crs):
+        ) or not same_crs(written.crs, self.grid.crs):
             raise RasterError(
-                f"{self.file} reads as {found.width} x {found.height} pixels of "
-                f"{', '.join(found.band_names)} in {crs_name(found.crs)}, expected "
+                f"{self.file} reads as {written.width} x {written.height} pixels of "
+                f"{', '.join(written.band_names)} in {crs_name(written.crs)}, expected "
                 f"{self.name}: map the images one by one, without --mosaic"
             )
 
     def _with_mask(self, image: RasterDescription, number: int) -> RasterDescription:
-        """Show an alpha band as a mask where GDAL itself makes none of it."""
+        """Wrap an image whose alpha band GDAL does not use as a mask by itself."""
         if not self.validity.mask or not hides_alpha(image):
             return image
         file = self.file.with_name(f"{self.file.stem}-{number}.vrt")
@@ -120,16 +121,16 @@ class Mosaic:
 def lay_out(
     images: Sequence[RasterDescription], folder: Path, *, nodata: NodataRule
 ) -> Mosaic:
-    """Lay out images that share a pixel grid.
+    """Return the mosaic of images that share a pixel grid.
 
     Args:
-        images: One or more; later ones lie over earlier ones.
-        folder: Where the mosaic's file will be written.
-        nodata: The model's rule.
+        images: One or more; later ones cover earlier ones.
+        folder: Folder where the mosaic's file will be written.
+        nodata: Nodata rule of the model.
 
     Raises:
-        RasterError: If an image does not fit the first one, says how; or if gaps take
-            nearly all of the mosaic, or cannot be told from data.
+        RasterError: If an image does not fit the first one, or if gaps fill nearly all of
+            the mosaic or cannot be distinguished from data.
     """
     first = images[0]
     for image in images[1:]:
@@ -163,18 +164,18 @@ def lay_out(
 
 
 def _file_name(images: Sequence[RasterDescription]) -> str:
-    """Name the file after where its sources lie; they are opened one way or the other."""
+    """Return the file's name, which tells whether GDAL reads the sources by network."""
     far = {on_network(image.path): image.path for image in images}
     if len(far) == 2:
         raise RasterError(
-            f"{far[True]} lies on a network and {far[False]} on this disk, expected one "
-            "of the two for all images of a mosaic: copy or download some"
+            f"{far[True]} is on a network and {far[False]} on this disk, expected all "
+            "images of a mosaic on one of the two: copy or download some"
         )
     return "network.vrt" if True in far else "mosaic.vrt"
 
 
 def misfit(first: RasterDescription, other: RasterDescription) -> str | None:
-    """Say what keeps two images from one mosaic, and what to do; None if nothing does."""
+    """Return why two images do not fit one mosaic and what to do; None if they fit."""
     if not same_crs(first.crs, other.crs):
         names = crs_name(other.crs), crs_name(first.crs)
         return f"CRS {names[0]}, expected {names[1]}; {_warp(first)}"
@@ -202,11 +203,12 @@ def misfit(first: RasterDescription, other: RasterDescription) -> str | None:
 
 
 def _grid_misfit(first: RasterDescription, other: RasterDescription) -> str | None:
-    """Say how the pixels of one image lie on those of another, unless one on one."""
+    """Return how the pixel grids of two images differ; None if they agree."""
     moved = _moved(first.transform, other)
     if np.ptp(moved, axis=0).max() > TOLERANCE:
         sizes = [
-            " x ".join(f"{side:.9g}" for side in _sides(it)) for it in (other, first)
+            " x ".join(f"{side:.9g}" for side in _sides(image))
+            for image in (other, first)
         ]
         turned = " (turned)" * (sizes[0] == sizes[1])
         return f"pixels of {sizes[0]}{turned}, expected {sizes[1]}; {_warp(first)}"
@@ -217,9 +219,9 @@ def _grid_misfit(first: RasterDescription, other: RasterDescription) -> str | No
 
 
 def _moved(transform: Affine, image: RasterDescription) -> Pixels:
-    """Return how many columns and rows each corner of an image lies off a grid's.
+    """Return the offset of an image's corners from a grid, columns and rows ``(4, 2)``.
 
-    All four the same, ``(4, 2)``, if the pixels are as large and lie alike.
+    All four are equal if the pixels have the same size and direction.
     """
     height, width = image.height, image.width
     corners = ((0, 0), (width, 0), (0, height), (width, height))
@@ -230,8 +232,8 @@ def _moved(transform: Affine, image: RasterDescription) -> Pixels:
 
 def _sides(image: RasterDescription) -> tuple[float, float]:
     """Return width and height of a pixel in units of the CRS."""
-    it = image.transform
-    return math.hypot(it.a, it.d), math.hypot(it.b, it.e)
+    affine = image.transform
+    return math.hypot(affine.a, affine.d), math.hypot(affine.b, affine.e)
 
 
 def _box(transform: Affine, image: RasterDescription) -> _Box:
@@ -245,15 +247,15 @@ def _warp(first: RasterDescription) -> str:
 
 
 def _check_density(boxes: Sequence[_Box], width: int, height: int) -> None:
-    """Refuse images so far apart that their mosaic would take time and memory to pass."""
-    covered = sum((it.right - it.left) * (it.bottom - it.top) for it in boxes)
+    """Raise if gaps fill so much of the mosaic that it costs too much time and memory."""
+    covered = sum((box.right - box.left) * (box.bottom - box.top) for box in boxes)
     share = covered / (width * height)
     least = (10 if width > WIDE else 1) / SPARSEST
     if share < least:
         raise RasterError(
             f"the images cover {100 * share:.1g} % of their mosaic of {width} x {height} "
-            f"pixels, expected {100 * least:g} % at least: map places far apart into an "
-            "output each, or leave --mosaic out"
+            f"pixels, expected at least {100 * least:g} %: map distant places into "
+            "separate outputs, or leave out --mosaic"
         )
 
 
@@ -263,6 +265,6 @@ def _have_gaps(boxes: Sequence[_Box], width: int, height: int) -> bool:
 
 
 def _spoken(values: Sequence[object]) -> str:
-    """Write values, or the one that all of them are."""
+    """Return the distinct values as text."""
     different = dict.fromkeys(map(str, values))
     return ", ".join(different).replace("None", "none")

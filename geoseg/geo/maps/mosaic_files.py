@@ -1,9 +1,8 @@
-"""The virtual raster of a mosaic: which image is where, and where it has data.
+"""The VRT of a mosaic, with the nodata handling of its images.
 
-Where the images have data must come out as if each were read by itself, so the file uses
-the images' own way to say it: a nodata value, zeros in files of more than 8 bit that name
-none, or a mask for all bands where the images have masks or alpha bands, or 8 bit and
-nothing.
+Valid pixels must be the same as if each image were read alone, so the file uses the images'
+own convention: a nodata value; zeros, in files of more than 8 bit without one; or a mask for
+all bands, if the images have masks or alpha bands, or are 8 bit without a nodata value.
 """
 
 import math
@@ -20,7 +19,7 @@ from geoseg.core.errors import OutputError, RasterError
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.nodata import NodataRule, check_nodata, holds
 
-#: numpy's names of pixel types → GDAL's; the others differ in capitals alone.
+#: numpy's names of pixel types → GDAL's; the others differ only in capitals.
 _TYPES = {"uint8": "Byte", "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64"}
 
 
@@ -28,8 +27,9 @@ class Part(NamedTuple):
     """An image in a mosaic.
 
     Attributes:
-        image: With its size and where its file keeps what.
-        col: Column of the mosaic where it begins; ``row`` likewise.
+        image: The image.
+        col: First column in the mosaic.
+        row: First row in the mosaic.
     """
 
     image: RasterDescription
@@ -38,11 +38,11 @@ class Part(NamedTuple):
 
 
 class Validity(NamedTuple):
-    """How a mosaic says where it has data.
+    """How a mosaic marks pixels without data.
 
     Attributes:
-        fill: Value of each band where there is none; None: 0.
-        clear: Value in each band of an image that covers nothing; None: all cover.
+        fill: Value of each band where there is no data; None: 0.
+        clear: Value of each band of an image that is transparent; None: no value is.
         mask: Whether there is a mask for all bands.
     """
 
@@ -54,16 +54,16 @@ class Validity(NamedTuple):
 def validity_of(
     images: Sequence[RasterDescription], rule: NodataRule, *, gaps: bool
 ) -> Validity:
-    """Choose how a mosaic says where it has data.
+    """Choose how a mosaic marks pixels without data.
 
     Args:
-        images: That fit each other.
-        rule: The nodata rule under which it will be read.
+        images: Images that fit each other.
+        rule: Nodata rule with which the mosaic will be read.
         gaps: Whether there are places without an image.
 
     Raises:
-        RasterError: If gaps would pass for data, or some images name what has no data
-            and others leave it to a guess.
+        RasterError: If gaps could not be distinguished from data, or some images have
+            masks and others declare nothing.
     """
     first = images[0]
     dtype = np.dtype(first.dtypes[0])
@@ -73,14 +73,14 @@ def validity_of(
     values = first.nodata_values
     silent = all(value is None for value in values)
     named = all(value is not None and holds(dtype, value) for value in values)
-    masked = [image for image in images if has_mask(image)]
+    masked = [image for image in images if has_mask_or_alpha(image)]
     if silent and dtype.itemsize > 1:
         if masked and len(masked) < len(images):
-            other = next(image for image in images if not has_mask(image))
+            other = next(image for image in images if not has_mask_or_alpha(image))
             raise RasterError(
-                f"{masked[0].path} has a mask, {other.path} says nothing of nodata, "
-                "expected one of the two in all images of a mosaic: give all one nodata "
-                "value (gdal_edit.py -a_nodata, gdalwarp -dstnodata)"
+                f"{masked[0].path} has a mask, {other.path} declares no nodata, expected "
+                "the same in all images of a mosaic: give all one nodata value "
+                "(gdal_edit.py -a_nodata, gdalwarp -dstnodata)"
             )
         zeros = (None if masked else 0.0,) * len(values)
         return Validity(values, zeros, mask=bool(masked))
@@ -88,28 +88,28 @@ def validity_of(
 
 
 def _by_rule(first: RasterDescription, rule: str, *, gaps: bool) -> Validity:
-    """Choose for a model that knows the nodata value itself, or none."""
+    """Choose for a model whose rule is a nodata value, or none."""
     dtype = np.dtype(first.dtypes[0])
     value = math.nan if rule == "none" else float(rule)
     if holds(dtype, value):
         return Validity((value,) * first.count, (value,) * first.count)
     if gaps:
         raise RasterError(
-            f"the mosaic has gaps, which pixels of {dtype} cannot show to a model of "
-            f"nodata {rule}: map the images one by one, or train with --nodata auto"
+            f"the mosaic has gaps, which {dtype} cannot represent for a model with nodata "
+            f"{rule}: map the images one by one, or train with --nodata auto"
         )
     return Validity((None,) * first.count, (None,) * first.count)
 
 
-def has_mask(image: RasterDescription) -> bool:
-    """Tell whether a mask or an alpha band says where an image has data."""
+def has_mask_or_alpha(image: RasterDescription) -> bool:
+    """Tell whether an image has a mask or an alpha band."""
     return image.masked or image.alpha is not None
 
 
 def hides_alpha(image: RasterDescription) -> bool:
-    """Tell whether an image has an alpha band that GDAL makes no mask of by itself.
+    """Tell whether an image has an alpha band that GDAL does not use as a mask.
 
-    It does so in two bands or four without a nodata value, if alpha is the last.
+    GDAL does for two or four bands without a nodata value, if alpha is the last.
     """
     if image.alpha is None:
         return False
@@ -120,7 +120,7 @@ def hides_alpha(image: RasterDescription) -> bool:
 def write_mosaic(
     path: Path, grid: RasterDescription, parts: Sequence[Part], validity: Validity
 ) -> None:
-    """Write the file; a text that holds secrets of signed addresses for our eyes alone.
+    """Write the VRT, readable only by its owner if it contains signed addresses.
 
     Raises:
         OutputError: If it cannot be written.
@@ -142,7 +142,7 @@ def write_mosaic(
 def _lines(
     grid: RasterDescription, parts: Sequence[Part], validity: Validity
 ) -> Iterator[str]:
-    """Yield the XML that GDAL's VRT driver documents."""
+    """Yield the XML of GDAL's VRT format."""
     crs = "" if grid.crs is None else escape(grid.crs.to_wkt())
     place = ", ".join(map(repr, grid.transform.to_gdal()))
     yield f'<VRTDataset rasterXSize="{grid.width}" rasterYSize="{grid.height}">\n'
@@ -168,14 +168,14 @@ def _band(
     kind = _gdal_type(grid.dtypes[band])
     yield f'<VRTRasterBand dataType="{kind}" band="{band + 1}">\n'
     yield f"<Description>{escape(grid.band_names[band])}</Description>\n"
-    # fourth bands that GDAL takes for alpha and that are named otherwise are none
+    # without it GDAL would treat a fourth band with another meaning as alpha
     if grid.colours[band] != "alpha":
         yield f"<ColorInterp>{escape(grid.colours[band])}</ColorInterp>\n"
     if (fill := validity.fill[band]) is not None:
         yield f"<NoDataValue>{fill!r}</NoDataValue>\n"
     clear = validity.clear[band]
     for part, name in zip(parts, names, strict=True):
-        if validity.mask and has_mask(part.image):
+        if validity.mask and has_mask_or_alpha(part.image):
             how = "<UseMaskBand>true</UseMaskBand>"
         else:
             how = "" if clear is None else f"<NODATA>{clear!r}</NODATA>"
@@ -196,7 +196,7 @@ def _source(part: Part, name: str, band: str, how: str) -> str:
     image = part.image
     size = f'xSize="{image.width}" ySize="{image.height}"'
     kind = "ComplexSource" if how else "SimpleSource"
-    # without its properties GDAL opens every source at once, and keeps it open
+    # without SourceProperties GDAL opens every source at once, and keeps it open
     return (
         f'<{kind}><SourceFilename relativeToVRT="0">{name}</SourceFilename>'
         f"<SourceBand>{band}</SourceBand>"

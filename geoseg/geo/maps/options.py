@@ -1,4 +1,4 @@
-"""What a user may choose of a map."""
+"""Options of mapping."""
 
 from dataclasses import dataclass
 
@@ -7,28 +7,28 @@ from geoseg.model.inference import Precision
 
 @dataclass(frozen=True, kw_only=True)
 class MapOptions:
-    """How a map is made.
+    """Options of a map.
 
     Attributes:
         min_area_m2: Smaller footprints are left out.
         min_hole_area_m2: Smaller holes are filled; None for 10, or ``min_area_m2`` if
             that is smaller.
-        tolerance_m: How far simplified outlines may lie off; None for 0.75 GSD.
-        regularize: Draw right angles where the evidence supports them.
-        split_touching: Cut buildings apart that touch, by probability and shape.
+        tolerance_m: Largest deviation of simplified outlines; None for 0.75 GSD.
+        regularize: Draw right angles where the pixels support them.
+        split_touching: Split touching buildings by probability and shape.
         window: Side of a window in pixels.
-        overlap: Least overlap of neighbouring windows in pixels.
+        overlap: Smallest overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.
-        symmetries: Average the network over the turns and mirrors of every window.
+        symmetries: Average the network over the eight symmetries of every window.
         precision: ``32-true``, or on a GPU ``bf16-mixed``.
-        footprint_classes: Whose polygons are written; none: ``building`` if there is
-            one, else all but background.
-        overwrite: Replace outputs that exist.
-        style: Make QGIS show the outputs in the colours of their classes.
+        footprint_classes: Classes whose polygons are written; empty: ``building`` if there
+            is one, else all but background.
+        overwrite: Replace existing outputs.
+        style: Write styles, so that QGIS shows the outputs in the colours of the classes.
         stac: Describe the outputs in a STAC item beside the footprints.
         mosaic: Map the images as one raster, later ones over earlier ones.
-        workers: Processes that predict, of a cluster on this machine, each with as many
-            threads as torch has here; None: this process.
+        workers: Number of local processes that predict, each with as many threads as torch
+            has here; None: this process.
         scheduler: Address of a running Dask cluster that predicts instead.
     """
 
@@ -51,7 +51,7 @@ class MapOptions:
     scheduler: str | None = None
 
 
-#: Options of what is made of predictions.
+#: Options that do not change predictions, only what is made of them.
 AFTERWARDS = {
     *("min_area_m2", "min_hole_area_m2", "tolerance_m", "footprint_classes"),
     *("regularize", "split_touching", "overwrite", "style", "stac"),

@@ -1,4 +1,4 @@
-"""Class and probability rasters, written while the strips of a prediction go by."""
+"""Writing of class and probability rasters while predicting."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,10 +28,10 @@ def predict_raster(
     overlap: int = 32,
     batch_size: int = 8,
 ) -> Generator[ClassStrip]:
-    """Predict a raster and write what is asked for on the way, in one pass.
+    """Predict a raster, write the requested rasters, and yield the class strips.
 
-    The strips that come out feed :func:`geoseg.geo.footprints.vectorize.footprints`; the rasters
-    are complete (verified and renamed) once the last strip has been taken. If the
+    The strips are input for :func:`geoseg.geo.footprints.vectorize.footprints`. The rasters
+    are complete (verified and renamed) once the last strip has been consumed. If the
     consumer stops early or fails, nothing is left behind.
 
     Args:
@@ -42,7 +42,7 @@ def predict_raster(
         overwrite: replace existing outputs.
         tags: provenance for the rasters' metadata.
         window: side of a window, pixels.
-        overlap: least overlap of neighbouring windows, pixels.
+        overlap: smallest overlap of neighbouring windows, pixels.
         batch_size: windows per call of the network.
 
     Yields:
@@ -51,7 +51,7 @@ def predict_raster(
     Raises:
         OutputExistsError: If an output exists and ``overwrite`` is False.
         OutputError: If an output cannot be written or does not verify.
-        RasterError: As :func:`predict_strips`.
+        RasterError: As in :func:`predict_strips`.
     """
     strips = predict_strips(
         model, path, window=window, overlap=overlap, batch_size=batch_size
@@ -77,7 +77,7 @@ def write_strips(
     overwrite: bool,
     tags: RasterTags,
 ) -> Generator[ClassStrip]:
-    """Write the strips of a raster on the way; see :func:`predict_raster`."""
+    """Write rasters from strips and yield the class strips; see :func:`predict_raster`."""
     with _rasters(
         card, path, classes, probability, tags=tags, overwrite=overwrite
     ) as write:
@@ -97,7 +97,7 @@ def _rasters(
     tags: RasterTags,
     overwrite: bool,
 ) -> Iterator[Callable[[Strip, ClassStrip], None]]:
-    """Open the rasters that are wanted; yield what writes a strip to each of them."""
+    """Open the requested rasters; yield a function that writes a strip to each."""
     names = card.class_names
     grid = raster.describe(path)
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What a map holds in one line, and whether it can be right."""
+"""Summary of a map's contents, with a check of its plausibility."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from geoseg.geo.footprints.vectorize import Footprint
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.strips import ClassStrip, byte_histogram
 
-#: Dense old towns are built over to some 60 %: a larger share is hardly a map.
+#: Largest plausible share of buildings; dense old towns reach some 60 %.
 MOST_BUILDING = 0.8
-#: One footprint over more of its image than this is ground, not a building.
+#: Largest plausible share of an image under a single footprint.
 MOST_FOOTPRINT = 0.5
 
 
 @dataclass(frozen=True)
 class ClassSummary:
-    """How much of an image, or of several, is of one class.
+    """Area and footprints of one class in one or several images.
 
     Attributes:
-        name: Of the class.
-        footprints: Polygons, at least as large as was asked for.
-        area_m2: Pixels of the class, those of no footprint included, square metres.
+        name: Name of the class.
+        footprints: Number of polygons that are large enough.
+        area_m2: Area of the class's pixels, with or without a footprint, square metres.
         largest_m2: Area of the largest footprint; 0 if there is none.
     """
 
@@ -38,12 +38,12 @@ class ClassSummary:
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """What was mapped of one image.
+    """Summary of one mapped image.
 
     Attributes:
-        path: As given, or what a mosaic is called.
-        valid_m2: Where it has data, square metres.
-        classes: Those that become footprints, in the order of their ids.
+        path: Path as given, or the name of a mosaic.
+        valid_m2: Area with data, square metres.
+        classes: Classes that become footprints, in the order of their ids.
     """
 
     path: str
@@ -52,28 +52,29 @@ class ImageSummary:
 
     @property
     def footprints(self) -> int:
-        """Polygons of all classes."""
-        return sum(it.footprints for it in self.classes)
+        """Number of polygons of all classes."""
+        return sum(summary.footprints for summary in self.classes)
 
     @property
     def swallowed(self) -> bool:
-        """Whether a single footprint covers most of it, where none can."""
-        largest = max((it.largest_m2 for it in _judged(self.classes)), default=0.0)
+        """Whether a single footprint implausibly covers most of the image."""
+        classes = _limited(self.classes)
+        largest = max((summary.largest_m2 for summary in classes), default=0.0)
         return 0 < MOST_FOOTPRINT * self.valid_m2 < largest
 
     def __str__(self) -> str:
-        """``3 footprints: building covers 8.1 % of the valid area; the largest …``."""
+        """Return ``3 footprints: building covers 8.1 % of the valid area; …``."""
         areas = describe_areas(self.classes, self.valid_m2)
         return f"{counted(self.footprints, 'footprint')}: {areas}"
 
 
 @dataclass(frozen=True)
 class MapSummary:
-    """What a map holds.
+    """Summary of a map.
 
     Attributes:
-        footprints: Polygons in the file.
-        images: What was mapped of each image.
+        footprints: Number of polygons in the file.
+        images: Summary of each image.
     """
 
     footprints: int
@@ -81,18 +82,18 @@ class MapSummary:
 
     @property
     def valid_m2(self) -> float:
-        """Where the images have data, square metres; overlaps count twice."""
+        """Area where the images have data, square metres; overlaps count twice."""
         return sum(image.valid_m2 for image in self.images)
 
     @cached_property
     def classes(self) -> tuple[ClassSummary, ...]:
-        """Every class over all images."""
+        """Summary of every class over all images."""
         by_class = zip(*(image.classes for image in self.images), strict=True)
         return tuple(_together(parts) for parts in by_class)
 
     @property
     def areas(self) -> str:
-        """Which share of the area every class covers, and its largest footprint."""
+        """Text with each class's share of the area and its largest footprint."""
         return describe_areas(self.classes, self.valid_m2)
 
     @property
@@ -102,18 +103,18 @@ class MapSummary:
 
     @property
     def doubt(self) -> str | None:
-        """What makes it absurd as a map of buildings; None if nothing does."""
+        """Reason why the map of buildings is implausible; None if there is none."""
         if not self.valid_m2:
             return None
-        names = " or ".join(it.name for it in self.classes)
-        if not self.footprints and any(it.area_m2 for it in self.classes):
-            return f"all places of {names} are smaller than the least area"
+        names = " or ".join(summary.name for summary in self.classes)
+        if not self.footprints and any(summary.area_m2 for summary in self.classes):
+            return f"all areas of {names} are smaller than the minimum area"
         if not self.footprints:
             return f"no {names} was found"
-        for it in _judged(self.classes):
-            share = it.area_m2 / self.valid_m2
+        for summary in _limited(self.classes):
+            share = summary.area_m2 / self.valid_m2
             if share > MOST_BUILDING:
-                return f"{_percent(share)} of the valid area is {it.name}"
+                return f"{_percent(share)} of the valid area is {summary.name}"
         with_data = len(self.images) - len(self.blank)
         swallowed = [image.path for image in self.images if image.swallowed]
         if 2 * len(swallowed) > with_data:
@@ -123,7 +124,7 @@ class MapSummary:
 
 
 def describe_areas(classes: Sequence[ClassSummary], valid_m2: float) -> str:
-    """Say which share of an area every class covers, and its largest footprint.
+    """Return text with each class's share of the area and its largest footprint.
 
     Example:
         >>> describe_areas([ClassSummary("building", 3, 250.0, 120.4)], 1000.0)
@@ -136,49 +137,55 @@ def describe_areas(classes: Sequence[ClassSummary], valid_m2: float) -> str:
         share = f"{only.name} covers {_percent(only.area_m2 / valid_m2)}"
         largest = f"; the largest footprint has {only.largest_m2:.0f} m²"
         return f"{share} of the valid area{largest if only.footprints else ''}"
-    said = []
-    for it in classes:
-        detail = counted(it.footprints, "footprint")
-        if it.footprints:
-            detail += f", the largest {it.largest_m2:.0f} m²"
-        said.append(f"{it.name} {_percent(it.area_m2 / valid_m2)} ({detail})")
-    return f"of the valid area {', '.join(said)}"
+    parts = []
+    for summary in classes:
+        detail = counted(summary.footprints, "footprint")
+        if summary.footprints:
+            detail += f", the largest {summary.largest_m2:.0f} m²"
+        parts.append(
+            f"{summary.name} {_percent(summary.area_m2 / valid_m2)} ({detail})"
+        )
+    return f"of the valid area {', '.join(parts)}"
 
 
 def _together(parts: Sequence[ClassSummary]) -> ClassSummary:
-    """Add up what several images have of one class."""
+    """Add up the summaries of one class in several images."""
     return ClassSummary(
         parts[0].name,
-        sum(it.footprints for it in parts),
-        sum(it.area_m2 for it in parts),
-        max(it.largest_m2 for it in parts),
+        sum(part.footprints for part in parts),
+        sum(part.area_m2 for part in parts),
+        max(part.largest_m2 for part in parts),
     )
 
 
-def _judged(classes: Sequence[ClassSummary]) -> Sequence[ClassSummary]:
-    """Choose the classes that cannot cover nearly everything: water and trees can."""
+def _limited(classes: Sequence[ClassSummary]) -> Sequence[ClassSummary]:
+    """Return the classes that cannot cover nearly everything, as water and trees can."""
     if len(classes) == 1:
         return classes
-    return [it for it in classes if it.name.casefold().removesuffix("s") in BUILDINGS]
+    return [
+        summary
+        for summary in classes
+        if summary.name.casefold().removesuffix("s") in BUILDINGS
+    ]
 
 
 def _percent(share: float) -> str:
-    """Write a share; a little is not nothing."""
+    """Return a share as text in percent, ``<0.1 %`` if small but not 0."""
     return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 class Tally:
-    """Measure one image on its way to the map."""
+    """Count pixels and footprints of one image while it is mapped."""
 
     def __init__(
         self, grid: RasterDescription, classes: dict[int, str], name: str | None = None
     ) -> None:
-        """Begin at nothing.
+        """Start at zero.
 
         Args:
-            grid: Of an image with a CRS.
+            grid: Grid of an image with a CRS.
             classes: Names of the classes that become footprints, by id.
-            name: What the image is called; None: its path.
+            name: Name of the image; None: its path.
         """
         self._grid = grid
         self._name = name or grid.path
@@ -188,14 +195,14 @@ class Tally:
         self._largest_m2 = dict.fromkeys(classes, 0.0)
 
     def strips(self, strips: Iterable[ClassStrip]) -> Iterator[ClassStrip]:
-        """Pass strips on and count the pixels of every class."""
+        """Yield the strips and count the pixels of every class."""
         for strip in strips:
             self._pixels += byte_histogram(strip.classes)
             yield strip
 
-    def footprints(self, found: Iterable[Footprint]) -> Iterator[Footprint]:
-        """Pass footprints on and note how many and how large they are."""
-        for footprint in found:
+    def footprints(self, footprints: Iterable[Footprint]) -> Iterator[Footprint]:
+        """Yield the footprints; count them and record the largest area."""
+        for footprint in footprints:
             class_id = footprint.class_id
             self._count[class_id] += 1
             self._largest_m2[class_id] = max(
@@ -204,7 +211,7 @@ class Tally:
             yield footprint
 
     def summary(self) -> ImageSummary:
-        """Return what has been passed on so far."""
+        """Return the summary of all strips and footprints so far."""
         pixel_m2 = (self._grid.gsd_m or 0.0) ** 2
         return ImageSummary(
             self._name,

@@ -1,1 +1,1 @@
-"""Styles of maps for QGIS and others."""
+"""Map styles for QGIS and other GIS."""

@@ -1,7 +1,7 @@
-"""QGIS styles, written by hand: what a layer has to look like, as QML.
+"""QGIS styles as QML.
 
-Read by QGIS 3.22 and later. A ``.qml`` may style a vector layer and a raster of one
-name: each takes its own element and skips the other's.
+For QGIS 3.22 and later. One ``.qml`` may style a vector layer and a raster of the same name:
+each reads its own element and skips the other's.
 """
 
 import xml.etree.ElementTree as ET
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from geoseg.core.palette import Rgb, hex_colour
 from geoseg.geo.rasters.legend import Legend, LegendEntry
 
-#: The QGIS that the elements follow; newer ones upgrade what they read.
+#: QGIS version of the elements; newer versions upgrade them on reading.
 VERSION = "3.22.0-geoseg"
 
 #: Opacity of classes over imagery, 0 to 255.
@@ -26,8 +26,8 @@ _MAP_TIP = (
     "[% coalesce('score ' || format_number(\"score\", 2), '') %]"
 )
 
-# Probability, the class colour's way to black (or, below 0, to white), and opacity:
-# nothing is drawn of what is improbable.
+# Probability, shade of the class colour (towards black, or below 0 towards white), and
+# opacity; improbable pixels are transparent.
 _RAMP = (
     (0.0, -0.8, 0),
     (0.1, -0.8, 0),
@@ -39,10 +39,10 @@ _RAMP = (
 
 
 def qml(elements: Iterable[ET.Element]) -> str:
-    """Write a QML document.
+    """Return a QML document.
 
     Args:
-        elements: Of :func:`footprint_elements`, and one pipe at most.
+        elements: From :func:`footprint_elements`, and at most one pipe.
     """
     root = ET.Element(
         "qgis",
@@ -57,12 +57,12 @@ def qml(elements: Iterable[ET.Element]) -> str:
 
 
 def footprint_elements(legend: Legend) -> list[ET.Element]:
-    """Style footprints: a thin fill and a cased outline in the colour of the class.
+    """Return the style of footprints: light fill and cased outline in the class colour.
 
-    Outlines are as wide on the ground at any scale, within limits on the screen.
+    Outlines have a fixed width on the ground, within limits on the screen.
 
     Args:
-        legend: Of the classes; one that is not shown has no footprints.
+        legend: Legend of the classes; a hidden class has no footprints.
     """
     shown = [entry for entry in legend if entry.shown]
     renderer = ET.Element(
@@ -139,7 +139,7 @@ def _fill(
 
 
 def paletted_pipe(legend: Legend) -> ET.Element:
-    """Style a raster of classes or clusters: one colour each, nodata left out."""
+    """Return the style of a raster of classes or clusters, one colour each, no nodata."""
     renderer = _renderer("paletted")
     palette = ET.SubElement(renderer, "colorPalette")
     opaque = all(entry.shown for entry in legend)
@@ -162,12 +162,13 @@ def _alpha(entry: LegendEntry, opaque: bool) -> int:
 
 
 def probability_pipe(legend: Legend) -> ET.Element:
-    """Style a probability raster by its first class: the surer, the stronger.
+    """Return the style of a probability raster: the more probable, the more opaque.
 
-    QGIS applies the scale of the file, so the values run from 0 to 1.
+    The colour is that of the first shown class. QGIS applies the scale of the file, so
+    values run from 0 to 1.
 
     Args:
-        legend: Of the classes, background first.
+        legend: Legend of the classes, background first.
     """
     renderer = _renderer("singlebandpseudocolor")
     renderer.set("classificationMin", "0")
@@ -197,14 +198,14 @@ def probability_pipe(legend: Legend) -> ET.Element:
 
 
 def _shade(colour: Rgb, tone: float) -> Rgb:
-    """Move a colour toward black (``tone`` to 1) or white (``tone`` to -1)."""
+    """Return a colour moved towards black (``tone`` up to 1) or white (down to -1)."""
     end = 0 if tone > 0 else 255
     red, green, blue = (round(part + abs(tone) * (end - part)) for part in colour)
     return red, green, blue
 
 
 def _gradient(stops: Sequence[tuple[float, Rgb, int]]) -> ET.Element:
-    """Write the ramp that the colour items were made from: legends draw it."""
+    """Return the colour ramp of the items, which QGIS draws in legends."""
     colours = [_rgba(colour, alpha) for _, colour, alpha in stops]
     between = zip(stops[1:-1], colours[1:-1], strict=True)
     ramp = ET.Element("colorramp", name="[source]", type="gradient")

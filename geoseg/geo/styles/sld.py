@@ -1,4 +1,4 @@
-"""Styles of footprints as OGC SLD 1.1, for servers and GIS that read no QML."""
+"""Styles of footprints as OGC SLD 1.1, for servers and GIS that do not read QML."""
 
 import xml.etree.ElementTree as ET
 
@@ -11,11 +11,11 @@ _OGC = "http://www.opengis.net/ogc"
 
 
 def footprint_sld(layer: str, legend: Legend) -> str:
-    """Write the style of a layer of footprints: one rule per class.
+    """Return the style of a footprint layer, with one rule per class.
 
     Args:
         layer: Name of the layer.
-        legend: Of the classes; one that is not shown has no rule.
+        legend: Legend of the classes; a hidden class has no rule.
 
     References:
         OGC 05-078r4, Styled Layer Descriptor profile of the Web Map Service, 1.1.0;

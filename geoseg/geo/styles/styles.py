@@ -1,4 +1,4 @@
-"""Styles that QGIS loads by itself: inside a GeoPackage, else ``NAME.qml`` beside."""
+"""Styles that QGIS loads automatically, in a GeoPackage or in ``NAME.qml`` beside."""
 
 import logging
 import xml.etree.ElementTree as ET
@@ -21,19 +21,21 @@ from geoseg.geo.styles.sld import footprint_sld
 
 log = logging.getLogger(__name__)
 
-_INSIDE = {suffix for it in FORMATS if it.style_inside for suffix in it.suffixes}
-# Files for which QGIS takes the .qml of their name.
-_STYLED = {suffix for it in FORMATS if not it.style_inside for suffix in it.suffixes}
+_INSIDE = {suffix for kind in FORMATS if kind.style_inside for suffix in kind.suffixes}
+# Files for which QGIS loads the .qml of the same name.
+_STYLED = {
+    suffix for kind in FORMATS if not kind.style_inside for suffix in kind.suffixes
+}
 _STYLED |= {".shp", ".gml", ".kml"}
 _STYLED |= {".tif", ".tiff", ".vrt", ".jp2", ".img", ".png", ".jpg"}
 
 
 class StyledOutput(NamedTuple):
-    """An output and how it is shown.
+    """An output with its style.
 
     Attributes:
-        path: Of the output.
-        elements: Of its QML.
+        path: Path of the output.
+        elements: Elements of its QML.
     """
 
     path: Path
@@ -41,7 +43,7 @@ class StyledOutput(NamedTuple):
 
 
 def layer_style(layer: str, legend: Legend) -> LayerStyle:
-    """Return the style that a GeoPackage keeps for its layer of footprints."""
+    """Return the style that a GeoPackage stores for its footprint layer."""
     return LayerStyle(qml(footprint_elements(legend)), footprint_sld(layer, legend))
 
 
@@ -52,10 +54,10 @@ def styled_outputs(
     classes: Path | None = None,
     probability: Path | None = None,
 ) -> list[StyledOutput]:
-    """Return the styles of those outputs that are wanted.
+    """Return the styles of the given outputs.
 
     Args:
-        legend: Of the classes; for a raster of clusters, of those.
+        legend: Legend of the classes; of the clusters, for a raster of these.
         footprints: Vector file.
         classes: Raster of classes or clusters.
         probability: Raster of probabilities.
@@ -71,11 +73,11 @@ def styled_outputs(
 
 
 def plan_styles(outputs: Iterable[StyledOutput]) -> dict[Path, list[ET.Element]]:
-    """Say which ``.qml`` are to be written and what goes into each.
+    """Return the ``.qml`` files to write, with their elements.
 
-    Outputs of one name share one. None is planned for a GeoPackage alone, which has its
-    style inside, nor where it would also restyle a file that is no output: QGIS shows
-    nothing of a raster whose style is one of polygons. That is logged.
+    Outputs of the same name share a file. A GeoPackage alone needs none, as it stores its
+    style inside. A file is left out, with a warning, if it would also restyle a file that
+    is not an output: QGIS shows nothing of a raster with a polygon style.
 
     Args:
         outputs: All outputs, before they are written.
@@ -91,8 +93,8 @@ def plan_styles(outputs: Iterable[StyledOutput]) -> dict[Path, list[ET.Element]]
         rasters = {output.path.name for output in group if len(output.elements) == 1}
         if len(rasters) > 1:
             raise ParameterError(
-                f"{' and '.join(sorted(rasters))} would share the style {path.name}: give them "
-                "different names, or --no-style"
+                f"{' and '.join(sorted(rasters))} would share the style {path.name}: give "
+                "them different names, or --no-style"
             )
         outside = [o.path.name for o in group if o.path.suffix.lower() not in _INSIDE]
         if not outside:
@@ -101,7 +103,9 @@ def plan_styles(outputs: Iterable[StyledOutput]) -> dict[Path, list[ET.Element]]
         if strangers:
             log.warning(
                 "no style for %s: %s would restyle %s too; choose another name, or .gpkg",
-                *(outside[0], path.name, strangers[0]),
+                outside[0],
+                path.name,
+                strangers[0],
             )
         else:
             planned[path] = [element for o in group for element in o.elements]
@@ -109,15 +113,15 @@ def plan_styles(outputs: Iterable[StyledOutput]) -> dict[Path, list[ET.Element]]
 
 
 def _strangers(path: Path, outputs: set[str]) -> list[str]:
-    """Name the files that a style applies to beside the outputs."""
+    """Return the names of other existing files that a style would apply to."""
     beside = (path.with_suffix(suffix) for suffix in sorted(_STYLED))
-    return [it.name for it in beside if it.exists() and it.name not in outputs]
+    return [file.name for file in beside if file.exists() and file.name not in outputs]
 
 
 def write_style(
     path: Path, elements: Iterable[ET.Element], *, overwrite: bool = False
 ) -> None:
-    """Write a ``.qml``.
+    """Write a ``.qml`` file.
 
     Raises:
         OutputExistsError: If it exists and ``overwrite`` is False.
@@ -132,5 +136,5 @@ def _parse(path: Path) -> None:
         ET.parse(path)
     except ET.ParseError as error:
         raise OutputError(
-            f"the style just written does not parse ({error}); check the free space"
+            f"the style just written is not valid XML ({error}); check the free space"
         ) from error

@@ -111,7 +111,7 @@ def test_a_class_raster_is_scored_pixel_by_pixel_and_house_by_house(tile, tmp_pa
 def test_a_map_of_0_and_255_must_say_what_255_is(tile, tmp_path):
     """Most other tools write 255 for building, and geoseg for nodata."""
     raster = write(tmp_path / "classes.tif", 255 * one_house())
-    said = "holds 0 and 255 alone .*expected 1 .*-scale 0 255 0 1.*-a_nodata 255"
+    said = "holds only 0 and 255 .*expected 1 .*-scale 0 255 0 1.*-a_nodata 255"
     with pytest.raises(RasterError, match=said):
         evaluate_output(raster, [tile])
     named = replace(tile, classes=LabelClasses.parse("background=0,building=255"))
@@ -225,7 +225,7 @@ def test_rasters_that_are_not_of_classes_are_refused(tile, tmp_path, pixels, wor
 
 def test_what_cannot_be_scored_is_refused(tile, tmp_path):
     raster = write(tmp_path / "classes.tif", one_house())
-    with pytest.raises(DatasetError, match="no tile to score on"):
+    with pytest.raises(DatasetError, match="no tiles to score"):
         evaluate_output(raster, [])
     with pytest.raises(LabelError, match="1 of 1 tile without labels"):
         evaluate_output(raster, [Tile("bare", tile.image)])

@@ -87,7 +87,10 @@ def test_a_map_says_how_much_of_the_valid_area_it_covers(
     ("rectangle", "message"),
     [
         ((0, 0, 0, 0), "no building was found: if that is wrong, try geoseg match"),
-        ((5, 5, 3, 3), "all .* smaller than the least area: .* a lower --min-area, or"),
+        (
+            (5, 5, 3, 3),
+            "all .* smaller than the minimum area: .* a lower --min-area, or",
+        ),
         ((0, 0, 60, 60), "85.7 % of the valid area is building: if that is wrong, try"),
         ((0, 0, 60, 40), "a single footprint covers most of the valid area: if that"),
     ],
