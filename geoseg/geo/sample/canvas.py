@@ -1,4 +1,4 @@
-"""Painting a plan: material, class, brightness and height of every pixel."""
+"""Rasterisation of a scene plan: material, class, brightness and height of each pixel."""
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from geoseg.geo.sample.scene_plan import (
     Building,
     Crown,
     Ground,
-    Plan,
+    ScenePlan,
     Solid,
     Wing,
 )
@@ -29,7 +29,7 @@ class Canvas:
     """The pixels of a view of the plane.
 
     Attributes:
-        view: Which pixels.
+        view: Extent of the pixels.
         material: ``(H, W)`` codes of :data:`geoseg.geo.sample.materials.CODES`.
         class_id: ``(H, W)`` 0 other, 1 building, 2 road, 3 vegetation.
         gain: ``(H, W)`` brightness in 1/1024.
@@ -45,8 +45,8 @@ class Canvas:
         self.height = np.zeros(shape, dtype=np.int64)
         self._key = key
 
-    def paint(self, plan: Plan) -> None:
-        """Paint all that the view can see, later things over earlier ones."""
+    def paint(self, plan: ScenePlan) -> None:
+        """Paint everything within the view, later items over earlier ones."""
         for ground in plan.grounds:
             self._paint_ground(ground)
         for solid in plan.solids:
@@ -82,7 +82,7 @@ class Canvas:
             return
         self.material[at][mask] = CODES[solid.material]
         self.gain[at][mask] = solid.gain
-        # a thing on a slope stands level: on the lowest pixel of its base
+        # an object on a slope stands level, on the lowest pixel of its base
         base = self.height[at][mask].min()
         self.height[at][mask] = base + solid.height
 
@@ -131,7 +131,7 @@ class Canvas:
         light = crown.gain * (900 + sunward + ragged // 3) >> 10
         self.material[at][mask] = CODES[crown.material]
         roofed = self.class_id[at] == BUILDING
-        # a footprint stays a footprint under a tree, as annotators draw it
+        # a building stays a building under a tree, as annotators draw it
         self.class_id[at][mask & ~roofed] = crown.class_id
         self.gain[at][mask] = light[mask]
         self.height[at][mask] = top[mask]
@@ -143,7 +143,7 @@ def roof(wing: Wing, frame: Frame, u: Ints, v: Ints) -> tuple[Ints, Ints]:
     Args:
         wing: The wing.
         frame: Its building's frame.
-        u, v: ``(h, w)`` places in the frame, in sixteenths of a pixel.
+        u, v: ``(h, w)`` coordinates in the frame, in sixteenths of a pixel.
 
     Returns:
         ``(h, w)`` heights in sixteenths of a pixel, at least 1 inside the wing and
@@ -152,7 +152,7 @@ def roof(wing: Wing, frame: Frame, u: Ints, v: Ints) -> tuple[Ints, Ints]:
     to_left, to_right = u - UNIT * wing.u0, UNIT * wing.u1 - u
     to_front, to_back = v - UNIT * wing.v0, UNIT * wing.v1 - v
     sides = np.stack([to_left, to_right, to_front, to_back])
-    # footprints are shifted off ties by sixteenths; their rims still have a roof
+    # footprints are shifted by sixteenths to avoid ties; their edges still have a roof
     outside = sides.min(axis=0) < -UNIT // 2
     if wing.style == "flat":
         flat = np.ones_like(u)
@@ -172,7 +172,7 @@ def roof(wing: Wing, frame: Frame, u: Ints, v: Ints) -> tuple[Ints, Ints]:
 
 
 def _sunlight(frame: Frame, du: int, dv: int) -> int:
-    """Brightness of a roof face that looks along ``(du, dv)`` of its frame."""
+    """Return the brightness of a roof face that looks along ``(du, dv)`` of its frame."""
     x, y = frame.a * du - frame.b * dv, frame.b * du + frame.a * dv
     return 985 + (SUN[0] * x + SUN[1] * y) * 270 // (SUN[2] * frame.c)
 

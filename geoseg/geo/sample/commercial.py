@@ -1,9 +1,9 @@
-"""Big flat roofs in a sea of parking, and rows of apartments."""
+"""Blocks of shops with car parks, and of apartments."""
 
 from geoseg.geo.sample.geometry import UNIT, Box, Frame, Point
 from geoseg.geo.sample.hashing import Draws
 from geoseg.geo.sample.materials import OTHER, ROAD, VEGETATION
-from geoseg.geo.sample.scene_plan import Plan, RoofStyle, Solid, Wing
+from geoseg.geo.sample.scene_plan import RoofStyle, ScenePlan, Solid, Wing
 
 _FLAT_ROOFS = ("roof_white", "roof_dark", "roof_metal", "roof_concrete", "roof_tan")
 _GABLED_ROOFS = ("roof_tan", "roof_red", "roof_brown", "roof_shingle")
@@ -11,7 +11,7 @@ _STALL = 9
 _STALL_DEPTH = 18
 
 
-def add_stores(plan: Plan, box: Box, key: int) -> None:
+def add_stores(plan: ScenePlan, box: Box, key: int) -> None:
     """Fill a block with shops, warehouses and car parks."""
     draws = Draws(key, 1)
     frame = Frame(UNIT * box.left + 3, UNIT * box.top + 5)
@@ -38,7 +38,7 @@ def add_stores(plan: Plan, box: Box, key: int) -> None:
     _plant_edge(plan, box, Draws(key, 3))
 
 
-def _plant_edge(plan: Plan, box: Box, draws: Draws) -> None:
+def _plant_edge(plan: ScenePlan, box: Box, draws: Draws) -> None:
     for x in range(box.left + 10, box.right - 6, 26):
         for y in (box.top + 5, box.bottom - 5):
             if draws.chance(60):
@@ -46,9 +46,9 @@ def _plant_edge(plan: Plan, box: Box, draws: Draws) -> None:
 
 
 def _cap(
-    plan: Plan, frame: Frame, sides: tuple[int, int, int, int], draws: Draws
+    plan: ScenePlan, frame: Frame, sides: tuple[int, int, int, int], draws: Draws
 ) -> None:
-    """Put air conditioners and skylights on a flat roof."""
+    """Add air conditioners and skylights to a flat roof."""
     u0, v0, u1, v1 = sides
     for u in range(u0 + 10, u1 - 14, 22):
         for v in range(v0 + 10, v1 - 14, 24):
@@ -64,7 +64,7 @@ def _cap(
 
 
 def _flat(
-    plan: Plan,
+    plan: ScenePlan,
     frame: Frame,
     corners: tuple[Point, ...],
     holes: tuple[tuple[Point, ...], ...],
@@ -81,7 +81,9 @@ def _flat(
     )
 
 
-def _add_hall(plan: Plan, frame: Frame, cell: Box, clip: Box, draws: Draws) -> None:
+def _add_hall(
+    plan: ScenePlan, frame: Frame, cell: Box, clip: Box, draws: Draws
+) -> None:
     u0, v0, u1, v1 = cell.left + 8, cell.top + 6, cell.right - 8, cell.bottom - 40
     apron = frame.rectangle(u0 - 4, v0 - 4, u1 + 4, v1 + 6)
     plan.ground(apron, "concrete", clip)
@@ -90,8 +92,10 @@ def _add_hall(plan: Plan, frame: Frame, cell: Box, clip: Box, draws: Draws) -> N
     _add_stalls(plan, frame, (u0, v1 + 10, u1), clip, draws)
 
 
-def _add_corner(plan: Plan, frame: Frame, cell: Box, clip: Box, draws: Draws) -> None:
-    """Add an L of shops around its own parking."""
+def _add_corner(
+    plan: ScenePlan, frame: Frame, cell: Box, clip: Box, draws: Draws
+) -> None:
+    """Add an L-shaped row of shops with parking."""
     u0, v0, u1, v1 = cell.left + 6, cell.top + 6, cell.right - 8, cell.bottom - 8
     u, v = u0 + 44, v0 + 48
     corners = ((u0, v0), (u1, v0), (u1, v), (u, v), (u, v1), (u0, v1))
@@ -102,8 +106,10 @@ def _add_corner(plan: Plan, frame: Frame, cell: Box, clip: Box, draws: Draws) ->
     _add_stalls(plan, frame, (u + 6, v1 - 22, u1), clip, draws)
 
 
-def _add_court(plan: Plan, frame: Frame, cell: Box, clip: Box, draws: Draws) -> None:
-    """Add an office around a planted courtyard."""
+def _add_court(
+    plan: ScenePlan, frame: Frame, cell: Box, clip: Box, draws: Draws
+) -> None:
+    """Add an office building around a planted courtyard."""
     u0, v0, v1 = cell.left + 14, cell.top + 8, cell.bottom - 16
     u1 = min(cell.right - 14, u0 + 150)
     for v in (v0, v0 + 48):
@@ -127,7 +133,9 @@ def _add_court(plan: Plan, frame: Frame, cell: Box, clip: Box, draws: Draws) -> 
         plan.tree(x // UNIT, y // UNIT, draws)
 
 
-def _add_parking(plan: Plan, frame: Frame, cell: Box, clip: Box, draws: Draws) -> None:
+def _add_parking(
+    plan: ScenePlan, frame: Frame, cell: Box, clip: Box, draws: Draws
+) -> None:
     for v in range(cell.top + 6, cell.bottom - 44, 66):
         ends = (cell.left + 10, cell.right - 10)
         _add_stalls(plan, frame, (ends[0], v, ends[1]), clip, draws)
@@ -140,9 +148,9 @@ def _add_parking(plan: Plan, frame: Frame, cell: Box, clip: Box, draws: Draws) -
 
 
 def _add_stalls(
-    plan: Plan, frame: Frame, row: tuple[int, int, int], clip: Box, draws: Draws
+    plan: ScenePlan, frame: Frame, row: tuple[int, int, int], clip: Box, draws: Draws
 ) -> None:
-    """Add a row of painted stalls from u0 to u1 at v; about half of them are taken."""
+    """Add a row of painted stalls from u0 to u1 at v, about half of them with cars."""
     u0, v, u1 = row
     for u in range(u0, u1 - _STALL, _STALL):
         line = frame.rectangle(u, v, u + 1, v + _STALL_DEPTH)
@@ -151,7 +159,7 @@ def _add_stalls(
             plan.car(frame, u + 2, v + draws.between(1, 3), draws)
 
 
-def add_apartments(plan: Plan, box: Box, key: int) -> None:
+def add_apartments(plan: ScenePlan, box: Box, key: int) -> None:
     """Fill a block with long gabled houses, carports, lawns, a pool and a court."""
     frame = Frame(UNIT * box.left + 5, UNIT * box.top + 3)
     width, depth = box.right - box.left, box.bottom - box.top
@@ -176,7 +184,7 @@ def add_apartments(plan: Plan, box: Box, key: int) -> None:
 
 
 def _add_row_house(
-    plan: Plan,
+    plan: ScenePlan,
     frame: Frame,
     place: tuple[int, int, int],
     clip: Box,
@@ -226,7 +234,7 @@ def _add_row_house(
 
 
 def _add_carport(
-    plan: Plan, frame: Frame, place: tuple[int, int, int], draws: Draws
+    plan: ScenePlan, frame: Frame, place: tuple[int, int, int], draws: Draws
 ) -> None:
     u0, v, u1 = place
     end = u0 + (u1 - u0) * draws.pick((2, 3, 4)) // 4
@@ -241,9 +249,9 @@ def _add_carport(
 
 
 def _add_club(
-    plan: Plan, frame: Frame, place: tuple[int, int, int], clip: Box, draws: Draws
+    plan: ScenePlan, frame: Frame, place: tuple[int, int, int], clip: Box, draws: Draws
 ) -> None:
-    """Add a pool and a tennis court, which is as rectangular as any roof."""
+    """Add a pool and a tennis court, a rectangle that could be mistaken for a roof."""
     u0, v, u1 = place
     plan.ground(frame.rectangle(u0, v, u1, v + 70), "lawn", clip, class_id=VEGETATION)
     plan.ground(frame.rectangle(u0 + 4, v + 6, u0 + 56, v + 62), "court", clip)

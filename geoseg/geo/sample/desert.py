@@ -1,13 +1,13 @@
-"""Land without a building: shrubs, tracks, a wash, heaps of earth, an empty slab."""
+"""Blocks without a building: shrubs, tracks, a dry stream, heaps of earth, a slab."""
 
 from geoseg.geo.sample.geometry import UNIT, Box, Frame, Ring
 from geoseg.geo.sample.hashing import Draws
 from geoseg.geo.sample.materials import OTHER
-from geoseg.geo.sample.scene_plan import Crown, Plan
+from geoseg.geo.sample.scene_plan import Crown, ScenePlan
 
 
-def add_desert(plan: Plan, box: Box, key: int) -> None:
-    """Leave a block as it was before the town came, but for wheels and shovels."""
+def add_desert(plan: ScenePlan, box: Box, key: int) -> None:
+    """Fill a block with desert, tracks and earthworks."""
     draws = Draws(key, 1)
     frame = Frame(UNIT * box.left, UNIT * box.top)
     width, depth = box.right - box.left, box.bottom - box.top
@@ -35,7 +35,7 @@ def add_desert(plan: Plan, box: Box, key: int) -> None:
 
 
 def _bend(box: Box, draws: Draws) -> list[tuple[int, int]]:
-    """Corners, in units, of a crooked line from the left side to the right."""
+    """Return the corners, in sixteenths of a pixel, of a crooked line across a box."""
     y = draws.between(box.top, box.bottom)
     corners = []
     for x in range(box.left - 20, box.right + 60, 40):
@@ -49,15 +49,15 @@ def _band(start: tuple[int, int], end: tuple[int, int], low: int, high: int) -> 
     return ((x0, y0 + low), (x1, y1 + low), (x1, y1 + high), (x0, y0 + high))
 
 
-def _add_track(plan: Plan, box: Box, draws: Draws) -> None:
+def _add_track(plan: ScenePlan, box: Box, draws: Draws) -> None:
     corners = _bend(box, draws)
     for start, end in zip(corners, corners[1:], strict=False):
         for low, high in ((-70, -30), (30, 70)):
             plan.ground(_band(start, end, low, high), "track", box)
 
 
-def _add_wash(plan: Plan, box: Box, draws: Draws) -> None:
-    """Add the bed of a stream that runs once a year."""
+def _add_wash(plan: ScenePlan, box: Box, draws: Draws) -> None:
+    """Add the bed of a dry stream."""
     corners = _bend(box, draws)
     for start, end in zip(corners, corners[1:], strict=False):
         plan.ground(_band(start, end, -300, 300), "gravel", box)

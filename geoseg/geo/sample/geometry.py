@@ -1,4 +1,4 @@
-"""Exact plane geometry in sixteenths of a pixel: frames, polygons, rasterising.
+"""Exact plane geometry in sixteenths of a pixel: frames, polygons, rasterisation.
 
 x points right and y down, as columns and rows do; pixel ``(0, 0)`` spans 0 to 16 and
 its centre is at 8.
@@ -20,7 +20,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 class Box(NamedTuple):
-    """A rectangle along the axes, in whole pixels, the far sides excluded."""
+    """A rectangle along the axes in whole pixels; right and bottom are exclusive."""
 
     left: int
     top: int
@@ -38,11 +38,11 @@ class Box(NamedTuple):
 
     @property
     def empty(self) -> bool:
-        """True when the box holds no pixel."""
+        """Whether the box contains no pixel."""
         return self.right <= self.left or self.bottom <= self.top
 
     def holds(self, ring: Ring, margin: int) -> bool:
-        """True when every corner lies inside, at least ``margin`` pixels from a side."""
+        """Tell whether every corner lies inside, ``margin`` pixels or more from a side."""
         return all(
             UNIT * (self.left + margin) <= x <= UNIT * (self.right - margin)
             and UNIT * (self.top + margin) <= y <= UNIT * (self.bottom - margin)
@@ -51,12 +51,12 @@ class Box(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A turned coordinate frame.
+    """A rotated coordinate frame.
 
     Attributes:
         x, y: The origin, in sixteenths of a pixel.
-        a, b, c: A Pythagorean triple: the frame is turned clockwise (as seen, y down)
-            by the angle whose cosine is a/c and sine b/c. Either of a, b may be negative.
+        a, b, c: A Pythagorean triple: the frame is rotated clockwise (as seen, y down)
+            by the angle with cosine a/c and sine b/c. Either of a, b may be negative.
     """
 
     x: int
@@ -66,7 +66,7 @@ class Frame(NamedTuple):
     c: int = 1
 
     def point(self, u: int, v: int) -> Point:
-        """Return the place of ``(u, v)``, given in pixels of this frame."""
+        """Return the point at ``(u, v)``, given in pixels of this frame."""
         u, v = UNIT * u, UNIT * v
         x = (2 * (self.a * u - self.b * v) + self.c) // (2 * self.c)
         y = (2 * (self.b * u + self.a * v) + self.c) // (2 * self.c)
@@ -107,10 +107,10 @@ def bounds(ring: Ring) -> Box:
 
 
 def inside(rings: tuple[Ring, ...], box: Box) -> Bools:
-    """Rasterise rings by the pixel-centre rule, even-odd, so that rings cut holes.
+    """Rasterise rings by pixel centres with the even-odd rule, so inner rings are holes.
 
     Args:
-        rings: Closed rings, the first point not repeated.
+        rings: Closed rings without a repeated first point.
         box: The pixels to fill.
 
     Returns:
@@ -131,10 +131,10 @@ def inside(rings: tuple[Ring, ...], box: Box) -> Bools:
 
 
 def is_ambiguous(rings: tuple[Ring, ...]) -> bool:
-    """True when an edge or corner meets a pixel's centre line in a way that ties.
+    """Tell whether an edge or corner passes exactly through a pixel's centre line.
 
-    A tie is decided by rounding in software that works in floating point, so footprints
-    avoid them: then every correct rasteriser gives the same pixels.
+    Floating-point software decides such ties by rounding. Footprints avoid them, so that
+    every correct rasteriser gives the same pixels.
     """
     for ring in rings:
         for (x0, y0), (x1, y1) in zip(ring, ring[1:] + ring[:1], strict=True):
@@ -151,7 +151,7 @@ def is_ambiguous(rings: tuple[Ring, ...]) -> bool:
 
 
 def untied(rings: tuple[Ring, ...]) -> tuple[Ring, ...]:
-    """Shift rings by sixteenths of a pixel until no pixel's centre ties with an edge."""
+    """Return rings shifted by sixteenths of a pixel until none is ambiguous."""
     steps = 0
     while is_ambiguous(rings):
         steps += 1

@@ -1,4 +1,4 @@
-"""Counter-based random numbers from integer hashing: no state, no library version.
+"""Counter-based random numbers from integer hashing, independent of library versions.
 
 References:
     Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014),
@@ -21,7 +21,7 @@ _SECOND = 0x94D049BB133111EB
 
 
 def mix(*keys: int) -> int:
-    """Hash integers, negative ones too, to 64 bits."""
+    """Hash integers, including negative ones, to 64 bits."""
     state = 0
     for key in keys:
         word = ((state ^ (key & _WORD)) + _GOLDEN) & _WORD
@@ -35,7 +35,7 @@ def mix_grid(key: int, rows: Ints, cols: Ints) -> npt.NDArray[np.uint64]:
     """Hash a grid of cells: element ``[i, j]`` is ``mix(key, rows[i], cols[j])``.
 
     Args:
-        key: What tells one field from another.
+        key: Key of the noise field.
         rows: ``(H,)`` row numbers.
         cols: ``(W,)`` column numbers.
     """
@@ -53,10 +53,10 @@ def _absorb(
 
 
 def value_noise(key: int, rows: Ints, cols: Ints, *, cell: int) -> Ints:
-    """Smooth noise in [-256, 256): bilinear between hashed corners of square cells.
+    """Return smooth noise in [-256, 256), bilinear between corners of square cells.
 
     Args:
-        key: What tells one field from another.
+        key: Key of the noise field.
         rows: ``(H,)`` row numbers.
         cols: ``(W,)`` column numbers.
         cell: Side of a cell in pixels.
@@ -79,7 +79,7 @@ def value_noise(key: int, rows: Ints, cols: Ints, *, cell: int) -> Ints:
 
 
 class Draws:
-    """A stream of random choices that depends on its keys alone.
+    """A stream of random choices that depends only on its keys.
 
     >>> Draws(7, 1).below(1000) == Draws(7, 1).below(1000)
     True
@@ -99,9 +99,9 @@ class Draws:
         return low + self.below(high - low + 1)
 
     def chance(self, percent: int) -> bool:
-        """Return True in about that many cases of a hundred."""
+        """Return True with a probability in percent."""
         return self.below(100) < percent
 
     def pick(self, options: Sequence[T]) -> T:
-        """Return one of the options; repeat an option to make it more frequent."""
+        """Return one of the options; repeated options are more frequent."""
         return options[self.below(len(options))]

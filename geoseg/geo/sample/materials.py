@@ -1,9 +1,9 @@
-"""What surfaces reflect in WorldView-3's eight bands.
+"""Reflectances of surfaces in WorldView-3's eight bands.
 
-Reflectances are per mille, after published curves of the materials' kinds, rounded.
-Roofs share colours with the ground on purpose, as they do in a desert town: a tan tile
-is the colour of bare soil, a dark membrane that of a new road, a shingle that of an old
-one, a concrete tile that of a driveway.
+They are per mille, rounded from published curves of similar materials. Roofs share colours
+with the ground on purpose, as in a real desert town: tan tiles have the colour of bare
+soil, dark membranes that of new asphalt, shingles that of old asphalt, concrete tiles that
+of driveways.
 """
 
 from typing import NamedTuple
@@ -18,12 +18,12 @@ OTHER, BUILDING, ROAD, VEGETATION = 0, 1, 2, 3
 
 
 class Material(NamedTuple):
-    """A surface.
+    """A surface material.
 
     Attributes:
         reflectance: Per mille in each of :data:`BANDS`.
-        grain: Size of the pixel-to-pixel texture, in 1/1024 of the reflectance.
-        patchiness: Size of the smooth texture over metres, likewise.
+        grain: Amplitude of the pixel-to-pixel texture, in 1/1024 of the reflectance.
+        patchiness: Amplitude of the smooth texture over metres, likewise.
     """
 
     reflectance: tuple[int, ...]
@@ -72,7 +72,7 @@ MATERIALS = {
 }
 
 NAMES = tuple(MATERIALS)
-#: Number of each material in rasters of materials.
+#: Code of each material in rasters of materials.
 CODES = {name: code for code, name in enumerate(NAMES)}
 
 REFLECTANCE: npt.NDArray[np.int64] = np.array(

@@ -1,11 +1,11 @@
-"""Streets of detached houses, along the axes or turned."""
+"""Blocks of detached houses along streets, parallel to the axes or rotated."""
 
 from typing import NamedTuple
 
 from geoseg.geo.sample.geometry import UNIT, Box, Frame, Point, Ring
 from geoseg.geo.sample.hashing import Draws
 from geoseg.geo.sample.materials import ROAD, VEGETATION
-from geoseg.geo.sample.scene_plan import Plan, RoofStyle, Solid, Wing
+from geoseg.geo.sample.scene_plan import RoofStyle, ScenePlan, Solid, Wing
 
 _HALF_ROAD = 14
 _FRONT = 18
@@ -15,13 +15,13 @@ _SIDEWALK = 7
 
 
 class Style(NamedTuple):
-    """What a neighbourhood was built of.
+    """Materials of a neighbourhood.
 
     Attributes:
-        roofs: Roof materials; one that is repeated is more frequent.
-        yards: Ground of the yards.
+        roofs: Roof materials; repeated ones are more frequent.
+        yards: Materials of the yards.
         road: Material of the streets.
-        vacant: Per cent of lots without a house.
+        vacant: Percentage of lots without a house.
     """
 
     roofs: tuple[str, ...]
@@ -59,12 +59,12 @@ class _Lot(NamedTuple):
 
 
 def add_neighbourhood(
-    plan: Plan, box: Box, turn: tuple[int, int, int], style: Style, key: int
+    plan: ScenePlan, box: Box, turn: tuple[int, int, int], style: Style, key: int
 ) -> None:
-    """Fill a block with parallel streets and the lots that lie wholly inside it.
+    """Fill a block with parallel streets, and lots whose houses fit inside it.
 
     Args:
-        plan: Receives the things.
+        plan: Receives the items.
         box: The block between its arterial roads.
         turn: Direction of the streets, a Pythagorean triple.
         style: Materials.
@@ -73,7 +73,7 @@ def add_neighbourhood(
     draws = Draws(key, 1)
     centre_x, centre_y = (box.left + box.right) // 2, (box.top + box.bottom) // 2
     middle = Frame(UNIT * centre_x + 3, UNIT * centre_y + 5, *turn)
-    # two streets lie evenly about the middle, where lots stand back to back
+    # two streets lie symmetrically about the middle, where lots meet back to back
     frame = Frame(*middle.point(draws.between(-60, 60), _BACK), *turn)
     plan.ground(_outline(box), draws.pick(("gravel", "soil", "red_gravel")), box)
     reach = box.right - box.left + box.bottom - box.top
@@ -94,7 +94,11 @@ def _outline(box: Box) -> Ring:
 
 
 def _pave(
-    plan: Plan, frame: Frame, sides: tuple[int, int, int, int], road: str, clip: Box
+    plan: ScenePlan,
+    frame: Frame,
+    sides: tuple[int, int, int, int],
+    road: str,
+    clip: Box,
 ) -> None:
     # over the sidewalk, up to the arterial road
     wider = Box(
@@ -107,7 +111,7 @@ def _pave(
 
 
 def _add_street(
-    plan: Plan, frame: Frame, row: int, reach: int, style: Style, clip: Box
+    plan: ScenePlan, frame: Frame, row: int, reach: int, style: Style, clip: Box
 ) -> None:
     middle = row * _PERIOD
     kerb = frame.rectangle(-reach, middle - _FRONT, reach, middle + _FRONT)
@@ -122,7 +126,7 @@ def _add_street(
 
 
 def _add_lots(
-    plan: Plan,
+    plan: ScenePlan,
     frame: Frame,
     row: int,
     side: int,
@@ -131,7 +135,7 @@ def _add_lots(
     box: Box,
     key: int,
 ) -> None:
-    """Line one side of a street with lots, on both sides of the street across."""
+    """Add lots along one side of a street, on both sides of the cross street."""
     middle = row * _PERIOD
     draws = Draws(key, 2, row, side)
     for direction in (0, 1):
@@ -144,12 +148,12 @@ def _add_lots(
             x, y = frame.point(corner, middle)
             sign = 1 if side else -1
             lot = _Lot(Frame(x, y, sign * frame.a, sign * frame.b, frame.c), width, box)
-            # a yard may be cut by the block's side, a house may not
+            # the block's edge may cut a yard, but not a house
             if box.holds(lot.frame.rectangle(2, 30, width - 2, _BACK - 4), 1):
                 _add_lot(plan, lot, style, Draws(key, 3, row, side, left))
 
 
-def _add_lot(plan: Plan, lot: _Lot, style: Style, draws: Draws) -> None:
+def _add_lot(plan: ScenePlan, lot: _Lot, style: Style, draws: Draws) -> None:
     frame, width, clip = lot
     front, rear = draws.pick(style.yards), draws.pick(style.yards)
     for material, near, far in ((front, _FRONT, 56), (rear, 56, _BACK)):
@@ -167,8 +171,8 @@ def _add_lot(plan: Plan, lot: _Lot, style: Style, draws: Draws) -> None:
     _furnish_yard(plan, lot, back, draws)
 
 
-def _leave_vacant(plan: Plan, lot: _Lot, draws: Draws) -> None:
-    """Bare ground, sometimes with the slab of a house that was never built."""
+def _leave_vacant(plan: ScenePlan, lot: _Lot, draws: Draws) -> None:
+    """Add bare ground, sometimes with the slab of an unbuilt house."""
     frame, width, clip = lot
     plan.ground(frame.rectangle(0, _FRONT, width, _BACK), "soil", clip)
     if draws.chance(50):
@@ -179,8 +183,8 @@ def _leave_vacant(plan: Plan, lot: _Lot, draws: Draws) -> None:
         plan.shrub(x // UNIT, y // UNIT, draws)
 
 
-def _add_house(plan: Plan, lot: _Lot, style: Style, draws: Draws) -> int:
-    """Add a house with its drive and roof; return where its rear wall stands."""
+def _add_house(plan: ScenePlan, lot: _Lot, style: Style, draws: Draws) -> int:
+    """Add a house with its drive and roof; return the v of its rear wall."""
     frame, width, clip = lot
     corners: tuple[Point, ...]
     left, right = draws.between(4, 6), width - draws.between(4, 6)
@@ -221,7 +225,7 @@ def _add_house(plan: Plan, lot: _Lot, style: Style, draws: Draws) -> int:
 
 
 def _furnish_roof(
-    plan: Plan, frame: Frame, roof: tuple[int, int, int, int], draws: Draws
+    plan: ScenePlan, frame: Frame, roof: tuple[int, int, int, int], draws: Draws
 ) -> None:
     u0, v0, u1, v1 = roof
     for _ in range(draws.between(0, 3)):
@@ -237,7 +241,7 @@ def _furnish_roof(
         plan.furniture.append(Solid(panel, "solar", 3))
 
 
-def _add_walls(plan: Plan, lot: _Lot, back: int) -> None:
+def _add_walls(plan: ScenePlan, lot: _Lot, back: int) -> None:
     frame, width, clip = lot
     for sides in ((0, back - 22, 1, _BACK), (0, _BACK - 1, width, _BACK)):
         wall = frame.rectangle(*sides)
@@ -245,7 +249,7 @@ def _add_walls(plan: Plan, lot: _Lot, back: int) -> None:
             plan.solids.append(Solid(wall, "wall", 96))
 
 
-def _furnish_yard(plan: Plan, lot: _Lot, back: int, draws: Draws) -> None:
+def _furnish_yard(plan: ScenePlan, lot: _Lot, back: int, draws: Draws) -> None:
     frame, width, clip = lot
     if draws.chance(60):
         left = draws.between(6, width - 30)
@@ -273,13 +277,13 @@ def _furnish_yard(plan: Plan, lot: _Lot, back: int, draws: Draws) -> None:
 
 
 def _along_street(frame: Frame, u: int) -> Frame:
-    """A frame whose v runs along the street, for a car parked at the kerb."""
+    """Return a frame with v along the street, for a car parked at the kerb."""
     x, y = frame.point(u, _HALF_ROAD - 1)
     return Frame(x, y, frame.b, -frame.a, frame.c)
 
 
-def _plant_rest(plan: Plan, box: Box, key: int) -> None:
-    """Sow bushes over the block; lots, streets and roofs hide most of them."""
+def _plant_rest(plan: ScenePlan, box: Box, key: int) -> None:
+    """Add bushes over the block; lots, streets and roofs hide most of them."""
     draws = Draws(key, 4)
     for _ in range((box.right - box.left) * (box.bottom - box.top) // 3000):
         x, y = draws.between(box.left, box.right), draws.between(box.top, box.bottom)

@@ -1,4 +1,4 @@
-"""The things of a scene, before anything is painted."""
+"""ScenePlan of a scene: its items before they are painted."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -9,14 +9,14 @@ from geoseg.geo.sample.materials import OTHER, VEGETATION
 
 RoofStyle = Literal["flat", "hip", "gable_u", "gable_v"]
 
-#: A gain of one; brightnesses are in 1/1024.
+#: Gain of 1; brightnesses are in 1/1024.
 PLAIN = 1024
 
 CARS = ("car_white", "car_silver", "car_silver", "car_black", "car_red", "car_blue")
 
 
 class Ground(NamedTuple):
-    """A flat surface; ``gain`` in 1/1024; painted inside ``clip`` only."""
+    """A flat surface, painted only inside ``clip``; ``gain`` in 1/1024."""
 
     ring: Ring
     material: str
@@ -26,9 +26,9 @@ class Ground(NamedTuple):
 
 
 class Solid(NamedTuple):
-    """A small thing with a flat top, ``height`` sixteenths of a pixel above its base.
+    """A small object with a flat top, ``height`` sixteenths of a pixel above its base.
 
-    It keeps the class of what it stands on: a car on a road is road, an air conditioner
+    It has the class of the surface below it: a car on a road is road, an air conditioner
     on a roof is building.
     """
 
@@ -39,7 +39,7 @@ class Solid(NamedTuple):
 
 
 class Wing(NamedTuple):
-    """A rectangle of a building in its frame, with its own roof."""
+    """A rectangular part of a building, in its frame, with its own roof."""
 
     u0: int
     v0: int
@@ -49,7 +49,7 @@ class Wing(NamedTuple):
 
 
 class Building(NamedTuple):
-    """A footprint (first ring the outline, the others courtyards) under its roofs."""
+    """A building: rings (the outline, then courtyards) and roofs."""
 
     rings: tuple[Ring, ...]
     frame: Frame
@@ -72,8 +72,8 @@ class Crown(NamedTuple):
 
 
 @dataclass
-class Plan:
-    """Everything to paint, in painting order."""
+class ScenePlan:
+    """All items of a scene, in painting order."""
 
     grounds: list[Ground] = field(default_factory=list)
     solids: list[Solid] = field(default_factory=list)
@@ -97,13 +97,13 @@ class Plan:
         eave: int,
         gain: int,
     ) -> None:
-        """Add a building, moved by at most a few sixteenths of a pixel off any tie."""
+        """Add a building, shifted by a few sixteenths of a pixel if it is ambiguous."""
         self.buildings.append(
             Building(untied(rings), frame, wings, material, eave, gain)
         )
 
     def car(self, frame: Frame, u: int, v: int, draws: Draws) -> None:
-        """Add a car whose length runs along v, its near corner at ``(u, v)``."""
+        """Add a car with its length along v and its near corner at ``(u, v)``."""
         material = draws.pick(CARS)
         long = draws.between(14, 17)
         body = frame.rectangle(u, v, u + 6, v + long)
@@ -113,7 +113,7 @@ class Plan:
         self.solids += [Solid(screen, "glass", 34), Solid(rear, "glass", 34)]
 
     def tree(self, x: int, y: int, draws: Draws) -> None:
-        """Add a tree of some kind at a pixel."""
+        """Add a tree of random kind at a pixel."""
         material = draws.pick(("crown", "crown", "olive"))
         radius = draws.pick((3, 4, 5, 6, 7, 8, 9, 11, 13))
         height = 110 + 22 * radius + draws.below(60)

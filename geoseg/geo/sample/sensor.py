@@ -1,4 +1,4 @@
-"""From surfaces to digital numbers: sun, shadow, sky, optics, pansharpening, noise."""
+"""Sensor model: sun, shadow, sky, optics, pansharpening and noise."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +10,11 @@ from geoseg.geo.sample.materials import GRAIN, PATCHINESS, REFLECTANCE
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-#: Digital numbers of a black surface: light scattered by the air, per band.
+#: Digital numbers of a black surface per band: light scattered by the air.
 HAZE = (250, 195, 180, 105, 78, 62, 42, 30)
-#: Digital numbers that full reflectance in full sun adds, per band.
+#: Digital numbers that a reflectance of 1 in full sun adds, per band.
 SUNLIGHT = (900, 1300, 1950, 1650, 1900, 1900, 1750, 1350)
-#: Share of that light, in 1/1024, that the sky alone gives: shadows are blue.
+#: Share of that light in the shadow, in 1/1024: skylight is blue.
 SKYLIGHT = (420, 350, 280, 250, 220, 200, 180, 170)
 #: Largest value of an 11-bit sensor.
 SATURATED = 2047
@@ -25,7 +25,7 @@ _FRACTION = 16
 
 
 def cast_shadow(height: Ints) -> Bools:
-    """Return where the sun is hidden, for one sun over the whole scene.
+    """Return where the sun is hidden; it has one direction over the whole scene.
 
     Args:
         height: ``(H, W)`` in sixteenths of a pixel.
@@ -33,7 +33,7 @@ def cast_shadow(height: Ints) -> Bools:
     rows, cols = height.shape
     dark = np.zeros(height.shape, dtype=bool)
     for step in range(1, int(height.max()) // _DROP + 1):
-        # the pixel that could hide the sun lies towards it: right and down
+        # a pixel that could hide the sun lies towards it: right and down
         dx = (2 * step * SUN[0] + SUN[2]) // (2 * SUN[2])
         dy = (2 * step * SUN[1] + SUN[2]) // (2 * SUN[2])
         if dx >= cols or dy >= rows:
@@ -44,12 +44,12 @@ def cast_shadow(height: Ints) -> Bools:
 
 
 def expose(canvas: Canvas, key: int) -> Ints:
-    """Return the ``(8, H, W)`` digital numbers that the sensor delivers.
+    """Return the ``(8, H, W)`` digital numbers of the sensor's product.
 
-    The steps: texture of the materials; light, less in shadow; a slow change of
-    illumination over the scene; optics; then the product: bands of lower resolution
-    sharpened by a panchromatic one (ratio of the panchromatic to its own blur), which
-    smears colours over edges as the real product does; noise of both.
+    Steps: texture of the materials; light and shadow; a slow change of illumination over
+    the scene; optics; then pansharpening of lower-resolution bands (ratio of the
+    panchromatic band to its blur), which smears colours over edges as in the real product;
+    noise of both.
     """
     view = canvas.view
     rows, cols = np.arange(view.top, view.bottom), np.arange(view.left, view.right)
@@ -76,12 +76,12 @@ def expose(canvas: Canvas, key: int) -> Ints:
 
 
 def mix_key(key: int, field: int) -> int:
-    """Key of one field of noise; fields are apart because keys are hashed."""
+    """Return the key of one noise field; hashing makes fields independent."""
     return (key << 8) + field
 
 
 def _brightness(canvas: Canvas, rows: Ints, cols: Ints, key: int) -> Ints:
-    """Gain times texture times the slow gradient, in 1/1024."""
+    """Return gain × texture × slow illumination, in 1/1024."""
     fine = mix_grid(mix_key(key, 1), rows, cols) >> np.uint64(55)
     grain = fine.astype(np.int64) - 256
     patches = sum(
@@ -99,7 +99,7 @@ def _brightness(canvas: Canvas, rows: Ints, cols: Ints, key: int) -> Ints:
 
 
 def _noise(key: int, rows: Ints, cols: Ints) -> Ints:
-    """Bell-shaped noise of standard deviation 74, by adding four bytes of a hash."""
+    """Return bell-shaped noise with standard deviation 74, a sum of parts of a hash."""
     bits = mix_grid(key, rows, cols)
     total = np.full(bits.shape, -254, dtype=np.int64)
     for shift in (8, 22, 36, 50):
@@ -108,7 +108,7 @@ def _noise(key: int, rows: Ints, cols: Ints) -> Ints:
 
 
 def _blur(image: Ints) -> Ints:
-    """Smooth by the binomial (1, 2, 1)/4 along both axes; edges repeat."""
+    """Smooth with the binomial filter (1, 2, 1)/4 along both axes; edges repeat."""
     padded = np.pad(image, 1, mode="edge")
     across = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     smooth: Ints = (across[:-2] + 2 * across[1:-1] + across[2:] + 8) >> 4

@@ -1,4 +1,4 @@
-"""The town: arterial roads, the blocks between them, and what a camera sees of it."""
+"""The town: arterial roads, the blocks between them, and the image of it."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from geoseg.geo.sample.geometry import UNIT, Box, Frame, Ring
 from geoseg.geo.sample.hashing import Draws, mix
 from geoseg.geo.sample.materials import ROAD
 from geoseg.geo.sample.residential import NEWER, OLDER, Style, add_neighbourhood
-from geoseg.geo.sample.scene_plan import Plan
+from geoseg.geo.sample.scene_plan import ScenePlan
 from geoseg.geo.sample.sensor import expose
 
-#: Class id of pixels that the sensor did not see.
+#: Class id of pixels outside the sensor's swath.
 UNSEEN = 255
 
-#: Blocks repeat over the plane with this table; the first row and column lie mostly
-#: outside a view that starts at the origin.
+#: Kinds of blocks, repeated over the plane; the first row and column lie mostly outside
+#: a view that starts at the origin.
 _ZONES = (
     ("older", "stores", "newer", "desert"),
     ("apartments", "newer", "turned", "desert"),
@@ -46,15 +46,15 @@ _MARGIN = 48
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture of the town.
+    """An image of the town with its classes and footprints.
 
     Attributes:
-        image: ``(8, H, W)`` uint16 of 11-bit values, zeros where the sensor saw nothing.
+        image: ``(8, H, W)`` uint16 of 11-bit values, zeros outside the sensor's swath.
         classes: ``(H, W)`` uint8: 0 other, 1 building, 2 road, 3 vegetation, 255 unseen.
         footprints: Rings of each building that may touch the scene, in sixteenths of a
             pixel, x right and y down from the scene's corner; the first ring is the
             outline, the others are courtyards. They are not cut at the scene's sides.
-        seen: Corners of the part of the plane that the sensor saw, in the same units.
+        seen: Corners of the sensor's swath, in the same units.
     """
 
     image: npt.NDArray[np.uint16]
@@ -64,12 +64,12 @@ class Scene:
 
 
 def build_scene(height: int, width: int, *, seed: int = 0) -> Scene:
-    """Build a scene; the same numbers give the same arrays anywhere.
+    """Return a scene; the same arguments give the same arrays on any machine.
 
     Args:
         height: Rows.
         width: Columns.
-        seed: Which town.
+        seed: Seed of the town.
 
     Raises:
         ParameterError: If a side is not positive.
@@ -98,8 +98,8 @@ def build_scene(height: int, width: int, *, seed: int = 0) -> Scene:
     return Scene(image, classes, footprints, seen)
 
 
-def _plan_town(view: Box, seed: int) -> Plan:
-    plan = Plan()
+def _plan_town(view: Box, seed: int) -> ScenePlan:
+    plan = ScenePlan()
     xs = _lines(view.right, _ACROSS, (120, seed, 1))
     ys = _lines(view.bottom, _DOWN, (70, seed, 2))
     _pave_arterials(plan, view, xs, ys, seed)
@@ -117,7 +117,7 @@ def _plan_town(view: Box, seed: int) -> Plan:
 
 
 def _lines(end: int, pitch: int, keys: tuple[int, int, int]) -> list[int]:
-    """Where arterial roads cross an axis, from before the view to beyond its end."""
+    """Return where arterial roads cross an axis, from before the view to beyond it."""
     first, seed, axis = keys
     lines: list[int] = []
     number = -1
@@ -128,7 +128,7 @@ def _lines(end: int, pitch: int, keys: tuple[int, int, int]) -> list[int]:
     return lines
 
 
-def _fill_block(plan: Plan, box: Box, zone: str, key: int) -> None:
+def _fill_block(plan: ScenePlan, box: Box, zone: str, key: int) -> None:
     if zone == "stores":
         add_stores(plan, box, key)
     elif zone == "apartments":
@@ -144,11 +144,11 @@ def _fill_block(plan: Plan, box: Box, zone: str, key: int) -> None:
 
 
 def _pave_arterials(
-    plan: Plan, view: Box, xs: list[int], ys: list[int], seed: int
+    plan: ScenePlan, view: Box, xs: list[int], ys: list[int], seed: int
 ) -> None:
-    """Add sidewalks, then asphalt, then paint, then traffic, each over all roads."""
+    """Add sidewalks, then asphalt, then paint, then traffic, each for all roads."""
     long_y, long_x = view.bottom - view.top, view.right - view.left
-    # frames whose v runs along the road and whose u = 0 is its middle
+    # frames with v along the road and u = 0 at its centre line
     roads = [(Frame(UNIT * x + 3, UNIT * view.top), long_y) for x in xs]
     roads += [(Frame(UNIT * view.left, UNIT * y + 5, 0, -1, 1), long_x) for y in ys]
     half = _HALF_ARTERIAL
@@ -172,7 +172,7 @@ def _pave_arterials(
         _fill_road(plan, frame, long, crossings, Draws(seed, 5, number))
 
 
-def _mark_road(plan: Plan, frame: Frame, long: int, clip: Box) -> None:
+def _mark_road(plan: ScenePlan, frame: Frame, long: int, clip: Box) -> None:
     dashes = [(u, v, v + 15) for u in (-1, 1) for v in range(0, long, 16)]
     dashes += [(u, v, v + 10) for u in (-12, 11) for v in range(0, long, 40)]
     for u, v, end in dashes:
@@ -181,7 +181,7 @@ def _mark_road(plan: Plan, frame: Frame, long: int, clip: Box) -> None:
 
 
 def _fill_road(
-    plan: Plan, frame: Frame, long: int, crossings: list[int], draws: Draws
+    plan: ScenePlan, frame: Frame, long: int, crossings: list[int], draws: Draws
 ) -> None:
     """Add traffic, and trees along the sidewalks."""
     for v in range(0, long, 60):
@@ -198,7 +198,7 @@ def _fill_road(
 
 
 def _swath(height: int, width: int) -> Ring:
-    """The seen part: two slanted sides, where the satellite's strip ends."""
+    """Return the sensor's swath, whose two slanted sides cut the scene."""
     right, bottom = UNIT * width, UNIT * height
     return (
         (right * 7 // 128 + 5, -UNIT),

@@ -1,4 +1,4 @@
-"""Writing the synthetic town as tiles in the layout and naming of SpaceNet 2."""
+"""Writing of the synthetic town as tiles, laid out and named as in SpaceNet 2."""
 
 import json
 import tempfile
@@ -26,7 +26,7 @@ PIXEL_DEGREES = 2.7e-6
 #: Names of the class ids 0, 1, 2, 3.
 CLASS_NAMES = ("other", "building", "road", "vegetation")
 
-# a place in the open desert, at the latitude of Las Vegas
+# uninhabited desert at the latitude of Las Vegas
 _WEST, _NORTH = -115.9, 36.2
 _CRS = CRS.from_epsg(4326)
 _OLD_CRS = {"type": "name", "properties": {"name": "urn:ogc:def:crs:OGC:1.3:CRS84"}}
@@ -40,7 +40,7 @@ _PALETTE = {
 
 
 class _Place(NamedTuple):
-    """A tile's number in its name, and its upper left pixel in the scene."""
+    """Number in a tile's name, and its upper left pixel in the scene."""
 
     number: int
     row: int
@@ -57,35 +57,35 @@ def write_sample(
 ) -> None:
     """Write a town as adjoining tiles: images, building footprints, class masks.
 
-    The files lie under ``root/AOI_0_Sample_Train`` in ``MUL-PanSharpen`` (8 bands of
-    WorldView-3, uint16 of 11-bit values, zeros where the sensor saw nothing, no nodata
-    tag), ``geojson/buildings`` (an old ``crs`` member, Z = 0, ids that repeat, empty
-    collections: as in the real set) and ``masks`` (class ids of
-    :data:`CLASS_NAMES`, 255 where there is no image). The folder appears only when
-    all of it is written.
+    The files are in ``root/AOI_0_Sample_Train``: ``MUL-PanSharpen`` (8 bands of
+    WorldView-3, uint16 of 11-bit values, zeros outside the sensor's swath, no nodata
+    tag), ``geojson/buildings`` (an old ``crs`` member, Z = 0, repeated ids, empty
+    collections, as in the real data set) and ``masks`` (class ids of
+    :data:`CLASS_NAMES`, 255 where there is no image). The folder appears only when it is
+    complete.
 
     Args:
-        root: Folder to write into; made if absent.
-        tiles: How many; they fill a grid row by row.
-        size: Pixels along a tile's side.
-        seed: Which town.
-        overwrite: Replace the folder if it is there already.
+        root: Folder to write into; created if absent.
+        tiles: Number of tiles; they fill a grid row by row.
+        size: Side of a tile in pixels.
+        seed: Seed of the town.
+        overwrite: Replace the folder if it exists.
 
     Raises:
-        OutputExistsError: If the folder is there already.
+        OutputExistsError: If the folder exists and ``overwrite`` is False.
         OutputError: If it cannot be written.
         ParameterError: If ``tiles`` or ``size`` is not positive.
     """
     if tiles < 1 or size < 1:
         raise ParameterError(
-            f"{tiles} tiles of {size}x{size} pixels asked for, expected at least one "
+            f"{tiles} tiles of {size}x{size} pixels requested, expected at least one "
             "tile of at least one pixel"
         )
     target = Path(root) / AOI_FOLDER
     if target.exists() and not overwrite:
         raise OutputExistsError(
             f"{target} exists already, expected no such folder; give --overwrite or "
-            "another one with -o"
+            "another folder with -o"
         )
     places = _places(tiles, size, seed)
     scene = build_scene(
@@ -104,12 +104,13 @@ def write_sample(
             draft.rename(target)
     except (OSError, rasterio.errors.RasterioIOError) as error:
         raise OutputError(
-            f"{target} cannot be written ({error}); choose a writable root with room"
+            f"{target} cannot be written ({error}); choose a writable folder with enough "
+            "space"
         ) from error
 
 
 def _places(tiles: int, size: int, seed: int) -> list[_Place]:
-    """Number the tiles with gaps and in no spatial order, as the real ones are."""
+    """Return tiles numbered with gaps and in no spatial order, as in the real data set."""
     columns = 1
     while 2 * columns * columns < 3 * tiles:
         columns += 1
@@ -165,7 +166,7 @@ def _profile(
         "transform": transform,
         "compress": "deflate",
         "zlevel": 9,
-        # one strip per band: deflate has more to learn from
+        # one strip per band compresses better
         "blockysize": array.shape[-2],
     }
 
@@ -188,7 +189,7 @@ def _write_mask(path: Path, classes: npt.NDArray[np.uint8], transform: Affine) -
 def _cut_footprints(
     scene: Scene, place: _Place, size: int
 ) -> list[tuple[BaseGeometry, bool]]:
-    """Cut footprints to a tile and to what the sensor saw.
+    """Return the footprints cut to a tile and to the sensor's swath.
 
     Returns:
         Geometries in pixels of the tile, each with whether something was cut off.
@@ -201,7 +202,7 @@ def _cut_footprints(
         if not polygon.intersects(frame):
             continue
         piece = intersection(polygon, frame)
-        # a footprint that only touches the side leaves a line or a point
+        # a footprint that only touches the edge leaves a line or a point
         if piece.geom_type in ("Polygon", "MultiPolygon"):
             pieces.append((piece, not frame.contains(polygon)))
     return pieces
@@ -250,7 +251,7 @@ def _geometry(piece: BaseGeometry, transform: Affine) -> dict[str, Any]:
 
 
 def _degrees(x: float, y: float, transform: Affine) -> tuple[float, float]:
-    """Longitude and latitude, to a thousandth of a millimetre and no finer."""
+    """Return longitude and latitude, rounded to about 0.01 µm."""
     longitude = transform.c + x * transform.a
     latitude = transform.f + y * transform.e
     return round(longitude, 13), round(latitude, 13)

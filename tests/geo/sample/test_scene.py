@@ -10,13 +10,13 @@ from geoseg.core.errors import ParameterError
 from geoseg.geo.sample.canvas import Canvas
 from geoseg.geo.sample.geometry import Box, Frame
 from geoseg.geo.sample.materials import BUILDING, MATERIALS, REFLECTANCE, VEGETATION
-from geoseg.geo.sample.scene_plan import Crown, Plan, Wing
+from geoseg.geo.sample.scene_plan import Crown, ScenePlan, Wing
 from geoseg.geo.sample.sensor import cast_shadow
 from geoseg.geo.sample.town import build_scene
 
 
 def _canvas_with_house(material="roof_tan"):
-    plan = Plan()
+    plan = ScenePlan()
     frame = Frame(3, 5)
     wings = (Wing(20, 20, 60, 44, "gable_u"),)
     rings = (frame.rectangle(20, 20, 60, 44),)
