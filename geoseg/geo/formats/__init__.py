@@ -1,1 +1,1 @@
-"""Files of footprints and classes: written, and read back."""
+"""Writing and verifying of footprint files and class rasters."""

@@ -1,7 +1,7 @@
-"""GDAL's sidecar of a raster: statistics, categories, a raster attribute table.
+"""GDAL's sidecar file of a raster: statistics, categories, raster attribute table.
 
-The sidecar ``NAME.tif.aux.xml`` is GDAL's persistent auxiliary metadata (PAM): GDAL
-writes it for what a GeoTIFF cannot hold, and reads it beside any raster.
+The sidecar file ``NAME.tif.aux.xml`` is GDAL's persistent auxiliary metadata (PAM):
+GDAL writes it for metadata that a GeoTIFF cannot hold, and reads it beside any raster.
 """
 
 import xml.etree.ElementTree as ET
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from geoseg.geo.rasters.legend import Legend
 
-#: What is appended to the name of the raster.
+#: Suffix appended to the name of the raster.
 SUFFIX = ".aux.xml"
 
 # Name, GDAL's type (0 integer, 2 string) and usage (GDALRATFieldUsage) of the columns.
@@ -30,12 +30,13 @@ _COLUMNS = (
 def auxiliary_xml(
     counts: npt.NDArray[np.int64], *, nodata: int, legend: Legend | None = None
 ) -> str:
-    """Write the sidecar of a raster of bytes.
+    """Return the text of the sidecar file of a raster of bytes.
 
     Args:
-        counts: ``(bands, 256)``, how often each value occurs in each band.
+        counts: ``(bands, 256)`` number of pixels of each value in each band.
         nodata: The value that the statistics leave out.
-        legend: Categories and attribute table of the first band; None: it has none.
+        legend: Legend for the categories and the attribute table of the first band;
+            None: write neither.
     """
     root = ET.Element("PAMDataset")
     for number, row in enumerate(counts, start=1):
@@ -47,7 +48,7 @@ def auxiliary_xml(
             band.append(_table(legend, row))
         known = row.copy()
         known[nodata] = 0
-        if known.any():  # GDAL has no statistics of nothing either
+        if known.any():  # GDAL writes no statistics without valid pixels either
             band.append(_statistics(known, row.sum()))
     ET.indent(root, " ")
     return ET.tostring(root, encoding="unicode") + "\n"

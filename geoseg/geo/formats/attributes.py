@@ -10,11 +10,10 @@ class Attribute(NamedTuple):
     """An attribute of footprints.
 
     Attributes:
-        name: Of the field.
-        kind: Of its values.
-        meaning: For people, with the unit.
-        value: Reads it from a footprint, rounded to what it is known to; None if there
-            is none.
+        name: Name of the field.
+        kind: Type of its values.
+        meaning: Description with the unit.
+        value: Returns the rounded value of a footprint, or None.
     """
 
     name: str
@@ -26,32 +25,36 @@ class Attribute(NamedTuple):
 #: Number of a footprint in its file, from 1.
 ID = "id"
 ID_MEANING = "number of the footprint, from 1"
-#: All but the number, in the order of the fields.
+#: All attributes except the number, in the order of the fields.
 ATTRIBUTES = (
-    Attribute("class", "str", "name of the class", lambda it: it.class_name),
+    Attribute(
+        "class", "str", "name of the class", lambda footprint: footprint.class_name
+    ),
     Attribute(
         "score",
         "float",
         "mean probability of the class over the footprint, 0 to 1; null where the method "
         "has no probabilities",
-        lambda it: None if it.score is None else round(it.score, 4),
+        lambda footprint: (
+            None if footprint.score is None else round(footprint.score, 4)
+        ),
     ),
     Attribute(
         "area_m2",
         "float",
         "area on the ground, square metres",
-        lambda it: round(it.area_m2, 2),
+        lambda footprint: round(footprint.area_m2, 2),
     ),
     Attribute(
         "perimeter_m",
         "float",
         "length of the outlines, holes included, metres",
-        lambda it: round(it.perimeter_m, 2),
+        lambda footprint: round(footprint.perimeter_m, 2),
     ),
     Attribute(
         "orientation",
         "float",
         "direction of the main axis, degrees clockwise from grid north, 0 to 180",
-        lambda it: round(it.orientation, 1) % 180,
+        lambda footprint: round(footprint.orientation, 1) % 180,
     ),
 )

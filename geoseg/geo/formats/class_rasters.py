@@ -1,7 +1,4 @@
-"""Class and probability rasters, written strip by strip in a thread.
-
-They end as cloud-optimised GeoTIFFs.
-"""
+"""Writing of class and probability rasters as COGs, strip by strip in a thread."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,13 +26,13 @@ from geoseg.geo.rasters.strips import ClassStrip, Strip, byte_histogram
 
 
 class RasterTags(NamedTuple):
-    """Provenance in the metadata of output rasters; None is left out."""
+    """Provenance in the metadata of output rasters; None is not written."""
 
     method: str | None = None
     model_sha256: str | None = None
 
     def items(self) -> dict[str, str]:
-        """Return the GeoTIFF tags, among them the version of geoseg."""
+        """Return the GeoTIFF tags, including the version of geoseg."""
         tags = {
             "GEOSEG_VERSION": geoseg.__version__,
             "GEOSEG_METHOD": self.method,
@@ -55,12 +52,12 @@ def class_raster(
 ) -> Iterator[Callable[[ClassStrip], None]]:
     """Open a class raster for strips: a COG of uint8, 255 nodata, with a palette.
 
-    A sidecar ``.tif.aux.xml`` holds what a GeoTIFF cannot: the names of the values, an
-    attribute table and exact statistics.
+    A sidecar file ``.tif.aux.xml`` holds the names of the values, an attribute table
+    and exact statistics, for which a GeoTIFF has no place.
 
     Args:
         path: the output.
-        grid: size, CRS and affine of the raster.
+        grid: size, CRS and transform of the raster.
         legend: names and colours of the values.
         tags: provenance.
         overwrite: replace an existing output.
@@ -95,11 +92,11 @@ def probability_raster(
     tags: RasterTags = RasterTags(),
     overwrite: bool = False,
 ) -> Iterator[Callable[[Strip], None]]:
-    """Open a probability raster for strips: a COG, one band per class but background.
+    """Open a probability raster for strips: a COG with one band per foreground class.
 
     The values are whole percent (uint8, 0 to 100, 255 nodata) with a GDAL scale of
-    0.01, so that software that honours it shows 0 to 1: a quarter of float32's size,
-    and fast to compress. Arguments and errors as :func:`class_raster`.
+    0.01, so that software that applies it shows 0 to 1. This is a quarter of float32's
+    size and fast to compress. Arguments and errors as :func:`class_raster`.
 
     Yields:
         A function that takes the strips in order.
@@ -153,7 +150,7 @@ def _strip_writer(
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
         "interleave": "band",
-        # It is there for minutes: small enough for the disk, fast before small.
+        # this file is temporary, so compress fast
         "compress": "deflate",
         "ZLEVEL": 1,
         "SPARSE_OK": True,
@@ -181,20 +178,20 @@ def _strip_writer(
 
 
 class _Stored(NamedTuple):
-    """What has been written: how often each value by band, the sums of block rows."""
+    """Value counts by band, and sums of block rows, of the pixels written so far."""
 
     counts: npt.NDArray[np.int64]
     sums: list[int]
 
 
 def _close(dataset: Any) -> None:
-    # outside rasterio's environment GDAL would write to standard error by itself
+    # outside rasterio's environment GDAL writes errors to standard error
     with rasterio.Env():
         dataset.close()
 
 
 class _BlockRows:
-    """Collect strips into whole rows of tiles, so that each is compressed once."""
+    """Collects strips into whole rows of blocks, so that each block is written once."""
 
     def __init__(self, dataset: Any, thread: ThreadPoolExecutor, stored: _Stored):
         self._dataset = dataset
@@ -205,7 +202,7 @@ class _BlockRows:
         self._pending: Future[None] | None = None
 
     def write(self, values: npt.NDArray[np.uint8]) -> None:
-        """Take the next ``(bands, h, W)`` rows."""
+        """Add the next rows, ``(bands, h, W)``."""
         self._parts.append(values)
         while sum(part.shape[1] for part in self._parts) >= BLOCK:
             rows = np.concatenate(self._parts, axis=1)
@@ -213,7 +210,7 @@ class _BlockRows:
             self._submit(rows[:, :BLOCK])
 
     def finish(self) -> None:
-        """Write what is left and wait."""
+        """Write the remaining rows and wait."""
         if self._parts and (rows := np.concatenate(self._parts, axis=1)).shape[1]:
             self._submit(rows)
         if self._pending is not None:
@@ -221,7 +218,7 @@ class _BlockRows:
 
     def _submit(self, rows: npt.NDArray[np.uint8]) -> None:
         if self._pending is not None:
-            # One row of tiles in flight: memory stays bounded, errors come early.
+            # wait for the row before, which bounds memory and raises errors early
             self._pending.result()
         self._pending = self._thread.submit(self._store, self._row, rows)
         self._row += rows.shape[1]
@@ -237,11 +234,14 @@ class _BlockRows:
 def _verify(
     path: Path, *, grid: RasterDescription, bands: int, sums: list[int]
 ) -> None:
-    """Read everything back: GDAL can lose a full disk's error, and blocks read as 0."""
+    """Raise if the raster reads back different.
+
+    GDAL may not report a full disk, and missing blocks read as 0.
+    """
     try:
         with block_cache(CACHE), rasterio.open(path) as dataset:
-            found = (dataset.width, dataset.height, dataset.count)
-            same = [
+            shape = (dataset.width, dataset.height, dataset.count)
+            read_sums = [
                 int(
                     dataset.read(
                         window=Window(
@@ -258,8 +258,9 @@ def _verify(
         raise OutputError(
             f"the raster just written does not open ({error}); check the free space"
         ) from error
-    if found != (grid.width, grid.height, bands) or same != sums or not is_cog(path):
+    expected = (grid.width, grid.height, bands)
+    if shape != expected or read_sums != sums or not is_cog(path):
         raise OutputError(
             f"the raster just written reads back different from what was written "
-            f"({found[0]} by {found[1]} pixels); check the free space"
+            f"({shape[0]} by {shape[1]} pixels); check the free space"
         )

@@ -1,8 +1,8 @@
-"""Cloud-optimised GeoTIFFs: tiles and overviews in the order that readers want them.
+"""Cloud-optimised GeoTIFFs (COGs).
 
-A COG cannot be written row by row: its overviews and the list of all tiles stand before
-the pixels. So a tiled GeoTIFF is written first, and GDAL's COG driver copies it tile by
-tile.
+A COG cannot be written row by row, because its overviews and the list of all blocks
+come before the pixels. So a tiled GeoTIFF is written first, and GDAL's COG driver
+copies it block by block.
 """
 
 from pathlib import Path
@@ -16,27 +16,27 @@ from rasterio.errors import RasterioError
 from geoseg.core.errors import OutputError
 from geoseg.geo.rasters.raster import block_cache
 
-#: Side of the tiles, pixels.
+#: Side of the blocks in pixels.
 BLOCK = 512
-#: How the pixels of an overview are made of four.
+#: Resampling of the overviews.
 Overviews = Literal["mode", "average"]
 
-#: MiB of decoded tiles that GDAL keeps while it copies or compares.
+#: GDAL's cache of decoded blocks for copying and verifying, in MiB.
 CACHE = 64
 
 
 def optimise(source: Path, target: Path, overviews: Overviews) -> None:
-    """Copy a tiled GeoTIFF into a cloud-optimised one.
+    """Copy a tiled GeoTIFF to a cloud-optimised one.
 
-    Palette, nodata, descriptions, scales and tags come along. Memory does not grow with
-    the raster. While it runs, the disk holds the source, its overviews and the copy.
+    Palette, nodata, descriptions, scales and tags are copied. Memory does not grow with
+    the raster. The disk holds the source, its overviews and the copy at once.
 
     Args:
-        source: The GeoTIFF; it stays.
-        target: The copy; what is made on the way lies beside it, its name going on with
-            other extensions.
-        overviews: ``mode`` for classes, the most frequent value; ``average`` for what
-            is a quantity. Nodata counts for neither.
+        source: The GeoTIFF; it is kept.
+        target: The copy; temporary files are beside it, with its name and another
+            suffix.
+        overviews: ``mode`` (the most frequent value) for classes, ``average`` for
+            quantities. Nodata is ignored.
 
     Raises:
         OutputError: If it cannot be written.
@@ -61,7 +61,7 @@ def optimise(source: Path, target: Path, overviews: Overviews) -> None:
 
 
 def is_cog(path: Path) -> bool:
-    """Tell whether GDAL finds the mark of a cloud-optimised layout in a GeoTIFF."""
+    """Tell whether GDAL recognises the layout of a GeoTIFF as cloud-optimised."""
     with rasterio.open(path) as dataset:
         layout = dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT")
     return bool(layout == "COG")

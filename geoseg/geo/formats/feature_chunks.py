@@ -1,4 +1,4 @@
-"""Footprints on their way to a file: numbered, placed, a thousand at a time."""
+"""Preparation of footprints for writing: numbers and coordinates, in chunks."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,14 +25,15 @@ Geometries = npt.NDArray[np.object_]
 #: West, south, east, north.
 Bounds = tuple[float, float, float, float]
 
-#: Footprints reprojected and written at a time.
+#: Number of footprints reprojected and written at a time.
 CHUNK = 1000
-#: Of GeoJSON: about a centimetre (RFC 7946, section 11.2, has 6 or 7).
+#: Decimals of degrees in GeoJSON: about a centimetre (RFC 7946, section 11.2, has 6 or
+#: 7).
 DECIMALS = 7
 
 
 class Chunk(NamedTuple):
-    """Some footprints, as they are written.
+    """A chunk of footprints, ready to write.
 
     Attributes:
         geometries: ``(n,)``, valid, exterior rings counter-clockwise.
@@ -45,13 +46,13 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file of footprints holds.
+    """Summary of a footprint file.
 
     Attributes:
         count: Number of footprints.
-        crs: None if nothing in the file says so.
-        bounds: In the CRS; None if it is empty.
-        fields: Names of the attributes; none if nothing in the file says so.
+        crs: CRS; None if the file names none.
+        bounds: Bounds in the CRS; None if the file has no footprint.
+        fields: Names of the attributes; empty if the file names none.
     """
 
     count: int
@@ -63,27 +64,32 @@ class Contents:
 def chunks(
     footprints: Iterable[Footprint], place: Callable[[Geometries], Geometries]
 ) -> Iterator[Chunk]:
-    """Number footprints from 1, and place them a chunk at a time.
+    """Number footprints from 1 and transform their coordinates, chunk by chunk.
 
-    What is so small that placing leaves nothing of it is left out.
+    Footprints that become empty by the transformation are left out.
+
+    Args:
+        footprints: The footprints.
+        place: Transforms polygons to the coordinates of the file.
     """
     stream = iter(footprints)
     first = 1
     while some := list(islice(stream, CHUNK)):
-        geometries = place(np.array([it.geometry for it in some], dtype=object))
+        polygons = [footprint.geometry for footprint in some]
+        geometries = place(np.array(polygons, dtype=object))
         left = np.flatnonzero(~shapely.is_empty(geometries))
         columns: dict[str, list[Any]] = {ID: list(range(first, first + len(left)))}
         for attribute in ATTRIBUTES:
             columns[attribute.name] = [attribute.value(some[i]) for i in left]
         first += len(left)
-        # exterior counter-clockwise: RFC 7946 wants it, GeoParquet promises it
+        # RFC 7946 and our GeoParquet metadata require counter-clockwise exterior rings
         yield Chunk(shapely.orient_polygons(geometries[left]), columns)
 
 
 def union(
     bounds: Bounds | None, geometries: Iterable[shapely.Geometry]
 ) -> Bounds | None:
-    """Enlarge bounds so that they hold some geometries, too."""
+    """Return bounds enlarged to contain some geometries."""
     everything = [*([] if bounds is None else [shapely.box(*bounds)]), *geometries]
     return tuple(shapely.total_bounds(everything).tolist()) if everything else None
 
@@ -91,10 +97,10 @@ def union(
 def to_longitude_latitude(
     crs: rasterio.crs.CRS,
 ) -> Callable[[Geometries], Geometries]:
-    """Return what brings polygons of a CRS to WGS 84, rounded as GeoJSON has them.
+    """Return a function that transforms polygons to WGS 84, rounded for GeoJSON.
 
     Raises:
-        RasterError: If its points have no longitudes and latitudes.
+        RasterError: If the CRS's points have no longitudes and latitudes.
     """
     if not has_longitude_latitude(crs):
         raise RasterError(
@@ -107,8 +113,8 @@ def to_longitude_latitude(
 
     def place(geometries: Geometries) -> Geometries:
         placed = to_globe(geometries, locate)
-        rounded = shapely.transform(placed, lambda it: np.round(it, DECIMALS))
-        # a centimetre may be enough to make an outline touch itself
+        rounded = shapely.transform(placed, lambda points: np.round(points, DECIMALS))
+        # rounding may make an outline touch itself
         for i in np.flatnonzero(~shapely.is_valid(rounded)):
             rounded[i] = only_polygons(shapely.make_valid(rounded[i]))
         return np.asarray(rounded)

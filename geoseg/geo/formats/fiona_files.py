@@ -1,4 +1,4 @@
-"""Footprints to the files that GDAL writes feature by feature, and back."""
+"""Writing and reading of footprint files by GDAL, feature by feature."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,21 +26,21 @@ def open_features(
     crs: rasterio.crs.CRS,
     tags: Mapping[str, str],
 ) -> Iterator[Callable[[Chunk], None]]:
-    """Create a file, and give what writes chunks of footprints to it.
+    """Create a file and yield a function that writes chunks of footprints to it.
 
     Args:
         path: A new file.
         how: A format that GDAL writes.
-        layer: Its name, where the format has names.
-        crs: Of the footprints.
-        tags: Metadata; left out where the format has no place for it.
+        layer: Name of the layer, if the format has names.
+        crs: CRS of the footprints.
+        tags: Metadata, if the format has a place for them.
 
     Raises:
         OutputError: If it cannot be written.
     """
-    # a multipolygon is what crosses the antimeridian
+    # footprints across the antimeridian are multipolygons
     kinds = ["Polygon", "MultiPolygon"] if how.longitude_latitude else "Polygon"
-    fields = {ID: "int", **{it.name: it.kind for it in ATTRIBUTES}}
+    fields = {ID: "int", **{field.name: field.kind for field in ATTRIBUTES}}
     try:
         with (
             fiona.Env(OGR_CURRENT_DATE=DATE),
@@ -67,7 +67,8 @@ def _store(collection: fiona.Collection, chunk: Chunk) -> None:
     try:
         collection.writerecords(_records(chunk))
     except RuntimeError as error:
-        # Only here: the network runs in the same loop and has RuntimeErrors of its own.
+        # caught only here, because the network in the same loop raises RuntimeErrors
+        # too
         reason = str(error).split(":")[0]
         raise OutputError(
             f"{collection.name} could not be written ({reason}); {remedy(error)}"
@@ -88,10 +89,10 @@ def _records(chunk: Chunk) -> list[dict[str, Any]]:
 
 
 def _mappings(geometries: Geometries) -> list[dict[str, Any]]:
-    """Return geometries as GeoJSON has them; polygons ten times as fast as shapely."""
+    """Return geometries as GeoJSON objects; polygons ten times as fast as shapely."""
     simple = shapely.get_type_id(geometries) == shapely.GeometryType.POLYGON
     if not simple.all():
-        return [it.__geo_interface__ for it in geometries]
+        return [geometry.__geo_interface__ for geometry in geometries]
     _, points, ends = shapely.to_ragged_array(geometries)
     parts: list[Any] = list(zip(*points.T.tolist(), strict=True))
     for ends_of_parts in ends:
@@ -101,15 +102,15 @@ def _mappings(geometries: Geometries) -> list[dict[str, Any]]:
 
 
 def read_features(path: Path) -> Contents:
-    """Say what is in a file; what is cut off at the end is not overlooked.
+    """Return the summary of a file, also of a truncated one.
 
     Raises:
-        OutputError: If it does not open.
+        OutputError: If the file does not open.
     """
     try:
         with fiona.open(path) as collection:
             count = _count(collection)
-            wkt = collection.crs_wkt  # empty where its PROJ does not know it
+            wkt = collection.crs_wkt  # empty if fiona's PROJ does not know the CRS
             return Contents(
                 count,
                 rasterio.crs.CRS.from_wkt(wkt) if wkt else None,
@@ -123,12 +124,12 @@ def read_features(path: Path) -> Contents:
 
 
 def _count(collection: fiona.Collection) -> int:
-    """Count features, those alone that can be read."""
+    """Count the readable features."""
     if collection.driver != "FlatGeobuf":
         return len(collection)
     try:
         count = len(collection)
-    except TypeError:  # so it says that there is none
+    except TypeError:  # the header declares no feature
         return 0
-    # its header tells the number even if the end of the file is missing
+    # the header declares the number even if the end of the file is missing
     return count if collection[count - 1] is not None else count - 1

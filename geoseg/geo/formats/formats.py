@@ -1,4 +1,4 @@
-"""Formats of footprints: which there are, and what each of them can hold."""
+"""Formats of footprint files and their properties."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -13,15 +13,15 @@ class Format(NamedTuple):
     """A format of footprints.
 
     Attributes:
-        name: What people call it.
-        driver: What GDAL calls it; None where GDAL has no part in it.
+        name: Name for display.
+        driver: GDAL's driver; None if pyarrow writes the format.
         suffixes: Extensions, in lower case.
-        media_type: For catalogues.
-        longitude_latitude: Whether it is in WGS 84 by its standard, cut at the
-            antimeridian; else it is in the raster's CRS.
+        media_type: Media type for catalogues.
+        longitude_latitude: Whether its standard requires WGS 84, cut at the
+            antimeridian; else coordinates are in the raster's CRS.
         describes_itself: Whether an empty file has fields, geometry type and CRS.
-        style_inside: Whether the style lies in the file, not beside it.
-        options: Of GDAL's driver.
+        style_inside: Whether the style is in the file, not beside it.
+        options: Options of GDAL's driver.
     """
 
     name: str
@@ -50,7 +50,7 @@ FORMATS = (
         (".gpkg",),
         "application/geopackage+sqlite3",
         style_inside=True,
-        # older QGIS warns of newer versions
+        # older QGIS warns about newer versions
         options={"VERSION": "1.2", "SPATIAL_INDEX": "YES"},
     ),
     Format(
@@ -73,18 +73,18 @@ FORMATS = (
         "application/x-ndjson",
         longitude_latitude=True,
         describes_itself=False,
-        # a feature a line, not the text sequences of RFC 8142
+        # one feature per line, without the record separators of RFC 8142
         options={"RS": "NO", "COORDINATE_PRECISION": "7"},
     ),
 )
-_BY_SUFFIX = {suffix: it for it in FORMATS for suffix in it.suffixes}
+_BY_SUFFIX = {suffix: how for how in FORMATS for suffix in how.suffixes}
 #: Extensions of footprints.
 SUFFIXES = tuple(_BY_SUFFIX)
 
-#: What the name of a layer in a GeoPackage does not begin with, for GDAL.
+#: Characters that may not begin the name of a layer in a GeoPackage, for GDAL.
 _NO_BEGINNING = frozenset("`~!@#$%^&*()+-={}|[]\\:\";'<>?,./")
 
-#: Why not, for formats that people may ask for.
+#: Why geoseg does not write some usual formats, and what to take instead.
 _REFUSED = {
     ".shp": "a Shapefile, which cuts names at 10 characters and files at 2 GB and "
     "scatters over four files: take .gpkg, which opens wherever it does",
@@ -106,39 +106,38 @@ _REFUSED = {
 
 
 def check_format(path: Path) -> Format:
-    """Find a file's format by its extension.
+    """Return a file's format by its extension.
 
     Raises:
-        ParameterError: If footprints are not written so, or what writes it is not
-            installed.
+        ParameterError: If footprints cannot be written in it, or pyarrow is missing.
     """
     suffix = path.suffix.lower()
-    found = _BY_SUFFIX.get(suffix)
-    if found is None:
+    how = _BY_SUFFIX.get(suffix)
+    if how is None:
         reason = _REFUSED.get(suffix)
         what = f" ({reason})" if reason else ""
         raise ParameterError(
             f"{path.name} {_ending(path.suffix)}{what}, expected one "
             f"of {', '.join(SUFFIXES)}; rename the output"
         )
-    if found.driver is None and find_spec("pyarrow") is None:
+    if how.driver is None and find_spec("pyarrow") is None:
         raise ParameterError(
-            f"{path.name} is {found.name}, which needs pyarrow: pip install "
+            f"{path.name} is {how.name}, which needs pyarrow: pip install "
             '"geoseg[parquet]", or take .fgb'
         )
-    if found.driver == "GPKG":
+    if how.driver == "GPKG":
         _check_layer_name(path)
-    return found
+    return how
 
 
 def _check_layer_name(path: Path) -> None:
-    """Refuse a GeoPackage whose layer, which has the file's name, could not have it."""
+    """Raise if a GeoPackage's file name cannot be the name of its layer."""
     name = path.stem
-    kept = name.lower().startswith(("gpkg", "sqlite_", "rtree_"))
-    if kept or name.lower() == "layer_styles" or name[:1] in _NO_BEGINNING:
+    reserved = name.lower().startswith(("gpkg", "sqlite_", "rtree_"))
+    if reserved or name.lower() == "layer_styles" or name[:1] in _NO_BEGINNING:
         why = (
-            "GeoPackages keep for themselves"
-            if kept or name[:1] not in _NO_BEGINNING
+            "GeoPackages reserve"
+            if reserved or name[:1] not in _NO_BEGINNING
             else f"may not begin with {name[:1]!r}"
         )
         raise ParameterError(

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from geoseg.core.errors import OutputError, remedy
 
 TABLE = "layer_styles"
-#: Of every last change: equal footprints make equal files.
+#: Date of every last change, so that equal footprints make equal files.
 DATE = "1970-01-01T00:00:00.000Z"
 
-# Columns as QGIS creates them: it fills and reads them by these names.
+# columns as QGIS creates them
 _CREATE = """
 CREATE TABLE layer_styles (
     id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
@@ -34,7 +34,7 @@ INSERT INTO gpkg_contents
     (table_name, data_type, identifier, description, last_change)
 VALUES ('layer_styles', 'attributes', 'layer_styles', 'Styles for QGIS', ?)
 """
-# QGIS compares catalog and schema with empty strings: NULL would never match.
+# QGIS compares catalog and schema with empty strings, which NULL would never match
 _INSERT = """
 INSERT INTO layer_styles (
     f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,
@@ -47,13 +47,13 @@ FROM gpkg_geometry_columns WHERE table_name = ?
 
 
 def add_layer_style(path: Path, layer: str, *, qml: str, sld: str) -> None:
-    """Give a layer of a GeoPackage its default style.
+    """Store the default style of a layer in a GeoPackage.
 
     Args:
         path: A closed GeoPackage without styles.
-        layer: One of its layers of geometries.
+        layer: Name of a layer with geometries.
         qml: The style for QGIS.
-        sld: The same for others.
+        sld: The style for other programs.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -70,11 +70,11 @@ def add_layer_style(path: Path, layer: str, *, qml: str, sld: str) -> None:
 
 
 class LayerStyle(NamedTuple):
-    """How a GeoPackage shows its footprints by itself.
+    """The default style of the footprints in a GeoPackage.
 
     Attributes:
-        qml: For QGIS.
-        sld: For other programs.
+        qml: The style for QGIS.
+        sld: The style for other programs.
     """
 
     qml: str

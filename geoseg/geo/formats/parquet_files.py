@@ -1,6 +1,6 @@
-"""Footprints as GeoParquet 1.1, in groups of rows, and back.
+"""Writing and reading of footprints as GeoParquet 1.1.
 
-The specification: https://geoparquet.org/releases/v1.1.0/
+Specification: https://geoparquet.org/releases/v1.1.0/
 """
 
 import json
@@ -20,7 +20,8 @@ from geoseg.geo.formats.feature_chunks import Bounds, Chunk, Contents, union
 if TYPE_CHECKING:
     import pyarrow
 
-#: Rows of a group, about: what is in memory, and what a reader of some place skips.
+#: Approximate number of rows of a row group, which is held in memory, and which readers
+#: of a region can skip.
 GROUP = 50_000
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -31,11 +32,11 @@ _GEOMETRY, _BOX = "geometry", "bbox"
 def open_parquet(
     path: Path, *, crs: rasterio.crs.CRS, tags: Mapping[str, str]
 ) -> Iterator[Callable[[Chunk], None]]:
-    """Create a file, and give what writes chunks of footprints to it.
+    """Create a file and yield a function that writes chunks of footprints to it.
 
     Args:
         path: A new file.
-        crs: Of the footprints.
+        crs: CRS of the footprints.
         tags: Metadata.
 
     Raises:
@@ -54,7 +55,7 @@ def open_parquet(
 
 
 class _Rows:
-    """Rows that wait until they are a group."""
+    """Rows collected until they fill a row group."""
 
     def __init__(
         self, writer: "pyarrow.parquet.ParquetWriter", schema: "pyarrow.Schema"
@@ -65,7 +66,7 @@ class _Rows:
         self.bounds: Bounds | None = None
 
     def add(self, chunk: Chunk) -> None:
-        """Take some footprints; write them when there are enough."""
+        """Add a chunk of footprints; write a row group when it is full."""
         import pyarrow
 
         self.bounds = union(self.bounds, chunk.geometries)
@@ -84,7 +85,7 @@ class _Rows:
             self.write()
 
     def write(self) -> None:
-        """Write what waits as a group."""
+        """Write the collected rows as a row group."""
         import pyarrow
 
         if self._waiting:
@@ -99,7 +100,7 @@ def _schema() -> "pyarrow.Schema":
     kinds = {"str": pyarrow.string(), "float": pyarrow.float64()}
     fields = [
         (ID, pyarrow.int64()),
-        *((it.name, kinds[it.kind]) for it in ATTRIBUTES),
+        *((attribute.name, kinds[attribute.kind]) for attribute in ATTRIBUTES),
         (_BOX, _box()),
         (_GEOMETRY, pyarrow.binary()),
     ]
@@ -118,7 +119,7 @@ def _box() -> "pyarrow.StructType":
 
 
 def _geo(crs: rasterio.crs.CRS, bounds: Bounds | None) -> dict[str, Any]:
-    """Describe the column of geometries, as the specification has it."""
+    """Return the metadata of the geometry column by the specification."""
     column: dict[str, Any] = {
         "encoding": "WKB",
         "geometry_types": ["Polygon"],
@@ -137,36 +138,36 @@ def _geo(crs: rasterio.crs.CRS, bounds: Bounds | None) -> dict[str, Any]:
 
 
 def read_parquet(path: Path) -> Contents:
-    """Say what is in a file, by its footer, which is written last.
+    """Return the summary of a file from its footer, which is written last.
 
     Raises:
-        OutputError: If it does not open.
+        OutputError: If the file does not open.
     """
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            found, names = file.metadata, file.schema_arrow.names
-            described = json.loads(found.metadata[b"geo"])["columns"][_GEOMETRY]
+            metadata, names = file.metadata, file.schema_arrow.names
+            described = json.loads(metadata.metadata[b"geo"])["columns"][_GEOMETRY]
     except (pyarrow.ArrowException, OSError, KeyError, ValueError) as error:
         raise OutputError(
             f"the footprints just written do not open ({error}); check the free space"
         ) from error
     return Contents(
-        found.num_rows,
+        metadata.num_rows,
         rasterio.crs.CRS.from_wkt(CRS.from_json_dict(described["crs"]).to_wkt()),
-        _bounds_of_groups(found),
+        _bounds_of_groups(metadata),
         tuple(name for name in names if name not in (_GEOMETRY, _BOX)),
     )
 
 
-def _bounds_of_groups(found: "pyarrow.parquet.FileMetaData") -> Bounds | None:
-    """Join the boxes that the file keeps of its groups of rows."""
+def _bounds_of_groups(metadata: "pyarrow.parquet.FileMetaData") -> Bounds | None:
+    """Return the union of the row groups' bounds."""
     boxes = []
-    for number in range(found.num_row_groups):
-        group = found.row_group(number)
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
         columns = (group.column(i) for i in range(group.num_columns))
-        known = {it.path_in_schema: it.statistics for it in columns}
+        known = {column.path_in_schema: column.statistics for column in columns}
         xmin, ymin, xmax, ymax = (known[f"{_BOX}.{name}"] for name in _CORNERS)
         boxes.append(shapely.box(xmin.min, ymin.min, xmax.max, ymax.max))
     return union(None, boxes)

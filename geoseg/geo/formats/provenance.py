@@ -1,4 +1,4 @@
-"""What files of footprints say of their making."""
+"""Reading of the provenance tags of footprint files."""
 
 from pathlib import Path
 
@@ -6,33 +6,33 @@ import fiona
 
 from geoseg.geo.sources.vector_files import open_vectors
 
-#: Formats with a place for it; GeoParquet is read without GDAL.
+#: Formats with a place for tags; GeoParquet is read without GDAL.
 _TAGGED = (".gpkg", ".fgb")
 _PARQUET = (".parquet", ".geoparquet")
 
 
 def read_provenance(path: Path) -> dict[str, str]:
-    """Return the tags that geoseg wrote into a file of footprints.
+    """Return the tags that geoseg wrote into a footprint file.
 
-    GeoJSON has no place for any. A file that does not open says nothing here either:
-    whoever reads its footprints says why.
+    They are empty for GeoJSON, which has no place for tags, and for a file that does
+    not open: reading its footprints raises the error.
     """
     suffix = path.suffix.lower()
     try:
         if suffix in _PARQUET:
-            found = _parquet_tags(path)
+            tags = _parquet_tags(path)
         elif suffix in _TAGGED:
             with open_vectors(path) as collection:
-                found = collection.tags()
+                tags = collection.tags()
         else:
             return {}
     except (fiona.errors.FionaError, OSError, ImportError, ValueError):
         return {}
-    return {name: text for name, text in found.items() if name.startswith("GEOSEG_")}
+    return {name: text for name, text in tags.items() if name.startswith("GEOSEG_")}
 
 
 def _parquet_tags(path: Path) -> dict[str, str]:
     import pyarrow.parquet  # an extra; its errors are ValueError and OSError
 
-    found = pyarrow.parquet.read_metadata(path).metadata or {}
-    return {name.decode(): text.decode() for name, text in found.items()}
+    tags = pyarrow.parquet.read_metadata(path).metadata or {}
+    return {name.decode(): text.decode() for name, text in tags.items()}

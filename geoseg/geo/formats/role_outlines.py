@@ -1,4 +1,4 @@
-"""Where the tiles of each role lie: a file of outlines, and neighbours of the test."""
+"""Outlines of the tiles by role, and training tiles that adjoin test tiles."""
 
 import json
 import logging
@@ -23,9 +23,9 @@ from geoseg.geo.tiles.tiles import Tile
 
 log = logging.getLogger(__name__)
 
-#: Roles that train without labels, so that nobody would look for leaks from them.
+#: Roles that train without labels, where a leak into the test is easily overlooked.
 UNSEEN_LABELS = ("hidden", "unlabelled")
-#: Tiles adjoin where less than this many pixels part them.
+#: Tiles adjoin if their distance is less than this many pixels.
 GAP_PIXELS = 0.5
 
 
@@ -33,7 +33,7 @@ def adjoining_test(split: Split) -> dict[str, int]:
     """Count the tiles that train without labels and touch or overlap a test tile.
 
     Returns:
-        Role → tiles, of roles that have some.
+        Role → number of tiles, if not zero.
     """
     if not split.test:
         return {}
@@ -62,23 +62,23 @@ def _near(tiles: Sequence[PlacedTile], test: Sequence[PlacedTile]) -> list[bool]
 
 
 def write_roles(path: Path, split: Split, source: str) -> bool:
-    """Write the outlines of tiles with their roles as GeoJSON, which QGIS opens.
+    """Write the outlines of tiles with their roles as GeoJSON.
 
-    Without a CRS that has a place on the Earth there is no such file; that is said.
+    Without a CRS that has a position on Earth no file is written, and this is logged.
 
     Args:
-        path: Of the file, which is replaced.
+        path: The file, which is replaced.
         split: The roles.
-        source: Short name of where the tiles come from.
+        source: Short name of the tiles' origin.
 
     Returns:
-        Whether it was written.
+        Whether the file was written.
     """
     rows = [(role, tile) for role in ROLES for tile in getattr(split, role)]
     outlines = _outlines([tile for _, tile in rows])
     if outlines is None:
         log.info(
-            "%s is left out: the tiles have no CRS that leads to longitude and latitude",
+            "%s is not written: the tiles have no CRS with longitude and latitude",
             path.name,
         )
         return False
@@ -98,11 +98,11 @@ def write_roles(path: Path, split: Split, source: str) -> bool:
 
 
 def adjoining_words(adjoining: Mapping[str, int], of: Mapping[str, int]) -> str:
-    """Say how many tiles adjoin test tiles; nothing where none does.
+    """Return a sentence about the tiles that adjoin test tiles; "" if there are none.
 
     Args:
-        adjoining: Role → tiles, of :func:`adjoining_test`.
-        of: Role → all its tiles.
+        adjoining: Role → number of tiles, from :func:`adjoining_test`.
+        of: Role → number of all its tiles.
 
     Example:
         >>> adjoining_words({"hidden": 3}, {"hidden": 9, "test": 4})[:53]

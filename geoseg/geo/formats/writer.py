@@ -1,4 +1,4 @@
-"""Footprints to files that a GIS opens, whatever their format."""
+"""Writing of footprints to a file in any supported format."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -40,23 +40,23 @@ def write_footprints(
     style: LayerStyle | None = None,
     tags: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
-    """Write footprints in the format that the extension says.
+    """Write footprints in the format of the file's extension.
 
-    They are numbered from 1 in the order given and written as they come. The file
-    appears when it is complete and has been read back. An empty one keeps its fields,
-    geometry type and CRS where the format has a place for them.
+    They are numbered from 1 in the given order and written in a stream. The file
+    appears when it is complete and has been read back. An empty file has fields,
+    geometry type and CRS if the format has a place for them.
 
     Args:
         path: the output; :data:`geoseg.geo.formats.formats.FORMATS` lists the extensions.
         footprints: in the order of their ids.
         crs: CRS of the footprints.
         overwrite: replace an existing output.
-        style: stored in a GeoPackage as the default of its layer; the others have no
-            place for one.
-        tags: metadata of the file, where the format has a place for it.
+        style: default style of the layer in a GeoPackage; other formats have no place
+            for it.
+        tags: metadata of the file, if the format has a place for them.
 
     Returns:
-        How many were written.
+        Number of footprints written.
 
     Raises:
         ParameterError: If the extension is unknown, or pyarrow is missing.
@@ -87,18 +87,17 @@ def write_footprints(
 def try_writing(
     path: Path, grid: RasterDescription, *, tags: Mapping[str, str]
 ) -> None:
-    """Write one footprint elsewhere, as those of an image will be, and read it back.
+    """Write a footprint of an image to a temporary file and read it back.
 
-    So a format that cannot hold the image's CRS, or has no way to it, is found out before
-    hours of predicting.
+    So a format that cannot hold the image's CRS is reported before hours of predicting.
 
     Args:
-        path: The output that is to come; it is left alone.
+        path: The later output; it is not touched.
         grid: An image with a CRS.
-        tags: Of the output.
+        tags: Tags of the output.
 
     Raises:
-        RasterError: If the format wants longitude and latitude, and there are none.
+        RasterError: If the format requires longitude and latitude, and there are none.
         OutputError: If the footprint cannot be written or does not read back.
     """
     width, height = grid.width / 2, grid.height / 2
@@ -124,7 +123,7 @@ def _open(
 
 
 class _Written:
-    """What went to a file, and must be there when it is read back."""
+    """Count and bounds of the footprints written, for comparison with the file."""
 
     def __init__(self, how: Format, crs: rasterio.crs.CRS) -> None:
         self._how = how
@@ -133,49 +132,49 @@ class _Written:
         self.count = 0
 
     def note(self, chunk: Chunk) -> None:
-        """Count footprints on their way to the file."""
+        """Add a chunk to the count and the bounds."""
         self.count += len(chunk.geometries)
         self._bounds = union(self._bounds, chunk.geometries)
 
     def verify(self, path: Path) -> None:
-        """Open the closed file and compare.
+        """Raise if the closed file differs from what was written.
 
         Raises:
-            OutputError: If it does not open, or holds something else.
+            OutputError: If it does not open, or has other contents.
         """
-        found = self._read(path)
-        fields = (ID, *(it.name for it in ATTRIBUTES))
-        same_fields = found.fields == fields or self._says_nothing
-        if not same_crs(found.crs, self._crs):
+        contents = self._read(path)
+        fields = (ID, *(attribute.name for attribute in ATTRIBUTES))
+        same_fields = contents.fields == fields or self._has_no_schema
+        if not same_crs(contents.crs, self._crs):
             raise OutputError(
                 f"{self._how.name} does not hold CRS {crs_name(self._crs)}: what was "
-                f"written reads back in {crs_name(found.crs)}; take .geojson, or warp the "
-                "image first with gdalwarp -t_srs EPSG:… FILE OUTPUT"
+                f"written reads back in {crs_name(contents.crs)}; take .geojson, or "
+                "warp the image first with gdalwarp -t_srs EPSG:… FILE OUTPUT"
             )
         if (
-            found.count != self.count
+            contents.count != self.count
             or not same_fields
-            or not _agree(found.bounds, self._bounds)
+            or not _agree(contents.bounds, self._bounds)
         ):
             raise OutputError(
-                f"the footprints just written read back different: {found.count} of "
+                f"the footprints just written read back different: {contents.count} of "
                 f"{self.count}; check the free space"
             )
 
     def _read(self, path: Path) -> Contents:
         if self._how.driver is None:
             return read_parquet(path)
-        if self._says_nothing and not path.stat().st_size:
-            # No line, no footprint: GDAL takes it for no file of any format.
+        if self._has_no_schema and not path.stat().st_size:
+            # GDAL cannot open an empty file
             return Contents(0, self._crs, None, ())
         return read_features(path)
 
     @property
-    def _says_nothing(self) -> bool:
+    def _has_no_schema(self) -> bool:
         return not self.count and not self._how.describes_itself
 
 
-def _agree(found: Bounds | None, expected: Bounds | None) -> bool:
-    if found is None or expected is None:
-        return found == expected
-    return np.allclose(found, expected, atol=1e-6)
+def _agree(bounds: Bounds | None, expected: Bounds | None) -> bool:
+    if bounds is None or expected is None:
+        return bounds == expected
+    return np.allclose(bounds, expected, atol=1e-6)

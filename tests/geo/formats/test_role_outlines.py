@@ -75,7 +75,7 @@ def test_without_a_place_on_the_earth_there_is_no_file(tile_at, tmp_path, crs, c
     caplog.set_level(logging.INFO)
     split = Split(match=(tile_at(0, 0, crs),))
     assert not write_roles(tmp_path / "roles.geojson", split, "site")
-    assert "roles.geojson is left out: the tiles have no CRS" in caplog.text
+    assert "roles.geojson is not written: the tiles have no CRS" in caplog.text
     assert not (tmp_path / "roles.geojson").exists()
 
 
