@@ -42,7 +42,7 @@ def test_a_map_killed_again_and_again_ends_in_the_same_bytes(spawn, work, tmp_pa
         assert not (killed / "b.geojson").exists()
     process = spawn(*predict(work, killed))
     assert process.wait() == 0, process.stderr_path.read_text()
-    assert "going on with" in process.stderr_path.read_text()
+    assert "continuing " in process.stderr_path.read_text()
     assert contents(killed) == contents(whole)
 
 
@@ -55,8 +55,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(spawn, work, tmp_path):
     *_, last = process.stderr_path.read_text().splitlines()
     parts = tmp_path / "map" / ".b.geojson.parts"
     assert last == (
-        f"stopped; the same command goes on; what is done lies in {parts}, which may be "
-        "deleted: then it starts anew"
+        f"stopped; the same command continues; {parts} keeps the finished blocks: delete "
+        "it to start anew"
     )
     assert [path for path in (tmp_path / "map").iterdir()] == [parts]
 

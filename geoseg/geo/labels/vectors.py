@@ -1,4 +1,4 @@
-"""Vector labels: reprojection to an image and rasterization on its grid."""
+"""Vector labels: reprojection to an image and rasterisation on its grid."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -109,7 +109,7 @@ def burn(
     transform: Affine,
     window: PixelWindow,
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Rasterize polygons by the pixel-centre rule, with background elsewhere.
+    """Rasterise polygons by the pixel-centre rule, with background elsewhere.
 
     Of overlapping polygons the smaller is on top, whatever its class (a car on a road,
     a house in a park). Of equal ones the later in the file is on top.
@@ -139,7 +139,7 @@ def burn(
 def burn_sparse(
     tile: Tile, grid: RasterDescription, window: PixelWindow
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Rasterize sparse labels, with IGNORE elsewhere; later features are on top.
+    """Rasterise sparse labels, with IGNORE elsewhere; later features are on top.
 
     A pixel is labelled if its centre is inside, or if a point or a line is in it.
     """

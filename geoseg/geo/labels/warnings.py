@@ -24,7 +24,7 @@ LOOKED_AT = 8
 
 
 def warn_of_left_out(tiles: Iterable[Tile]) -> None:
-    """Warn about features that cannot be read or rasterized.
+    """Warn about features that cannot be read or rasterised.
 
     Args:
         tiles: One tile of each file.

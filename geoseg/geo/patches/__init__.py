@@ -1,1 +1,1 @@
-"""Patches for the training, and statistics of the tiles."""
+"""Patches for training, and statistics of the tiles."""

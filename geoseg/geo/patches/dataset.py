@@ -1,7 +1,8 @@
-"""Patches cut from tiles, through TorchGeo; the one module that knows TorchGeo.
+"""TorchGeo datasets, samplers and loaders of patches cut from tiles.
 
-A patch is a window of its tile's own grid, bit for bit: TorchGeo's queries are snapped
-to pixels and never resampled, so any of its samplers works on :class:`TileDataset`.
+A patch is a window of its tile's own grid, bit for bit. TorchGeo's queries are snapped
+to pixels and never resampled, so any of its samplers works on :class:`TileDataset`. No
+other module imports TorchGeo.
 """
 
 import copy
@@ -28,16 +29,17 @@ from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.rasters.nodata import NodataRule
 from geoseg.geo.tiles.tiles import Tile
 
-#: Its multiples, less their whole parts, are spread evenly: any beginning of them is.
+#: Golden ratio; the fractional parts of its first n multiples are evenly spread in [0,
+#: 1).
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class PatchQuery(tuple[slice, slice, slice]):
-    """TorchGeo's query (x, y and time slices) that also knows its pixels.
+    """TorchGeo's query (x, y and time slices) with its window of pixels.
 
     Attributes:
         tile: Number of the tile in the dataset.
-        window: Pixels of the tile's image; may stick out of the tile.
+        window: Pixels of the tile's image; may exceed the tile.
         patch: Number of the patch within its epoch.
     """
 
@@ -58,25 +60,25 @@ class PatchQuery(tuple[slice, slice, slice]):
         return query
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        # tuple's own way to copy and send knows no keywords
+        # tuple's own copying and pickling pass no keywords
         return (tuple(self),), vars(self)
 
 
 class TileDataset(GeoDataset):
     """Tiles as a TorchGeo dataset whose samples are exact windows of the files.
 
-    The index is TorchGeo's (one row per tile, in the CRS of the first tile, or in WGS 84
-    where others have no place in that; a tile with a place in neither has an empty
-    outline: queries of coordinates do not find it, those of patches do); a query is
-    answered from the tile it overlaps most, at the nearest whole pixels of that tile's
-    own grid, padded with invalid pixels beyond the tile. Its size in pixels is the
-    query's in the dataset's resolution, so samples stack whatever the tiles' grids.
+    The index is TorchGeo's: one row per tile, in the CRS of the first tile, or in WGS
+    84 if another tile has no position in that CRS. A tile without a position in either
+    has an empty outline: queries of coordinates do not find it, queries of patches do.
+    A query reads the tile that it overlaps most, at the nearest whole pixels of its own
+    grid, padded with invalid pixels beyond the tile. The size in pixels is the query's
+    in the dataset's resolution, so samples of tiles on different grids stack.
 
     Args:
-        tiles: At least one.
-        normalization: Names the bands and scales them.
-        nodata: How nodata is recognised.
-        cache_mib: Decoded tiles kept in memory, in MiB.
+        tiles: At least one tile.
+        normalization: Normalization of the bands, with their names.
+        nodata: The nodata rule.
+        cache_mib: Memory for decoded tiles, in MiB.
 
     Raises:
         DatasetError: If there is no tile, or some tiles have a CRS and others none.
@@ -135,7 +137,7 @@ class TileDataset(GeoDataset):
         }
 
     def query(self, tile: int, window: PixelWindow, patch: int = 0) -> PatchQuery:
-        """The query of a window of a tile's image."""
+        """Return the query of a window of a tile's image."""
         outline = tile_index.outline_in(
             self._common_crs, self.descriptions[tile], window
         )
@@ -158,7 +160,7 @@ class TileDataset(GeoDataset):
                 f"query: {query} not found in index with bounds: {self.bounds}"
             )
         shared = [self.index.geometry.iloc[hit].intersection(area).area for hit in hits]
-        # of equal ones the first, for the same answer every time
+        # of equal overlaps take the first, so that results repeat
         tile = -max(zip(shared, (-int(hit) for hit in hits), strict=True))[1]
         description = self.descriptions[tile]
         height = max(1, round((y.stop - y.start) / self.res[1]))
@@ -166,32 +168,31 @@ class TileDataset(GeoDataset):
         middle = (area.centroid.x, area.centroid.y)
         (centre,) = warp([middle], self._common_crs, description.crs)
         col, row = locate(~description.transform, *centre)
-        # half up, where round() would send neighbouring halves the same way
+        # round half up, because round() rounds neighbouring halves to the same integer
         top, left = (math.floor(v + 0.5) for v in (row - height / 2, col - width / 2))
         window = PixelWindow(top, left, height, width)
         return PatchQuery(query, tile=tile, window=window, patch=0)
 
 
 class PatchSampler(GeoSampler):
-    """Random patches of an epoch, drawn from (seed, epoch) alone.
+    """Random patches that depend only on the seed and the epoch.
 
-    A tile is drawn in proportion to its area, a position evenly among those where the
-    patch lies inside; a tile smaller than the patch is padded. Where a share of the
-    patches is to be labelled, the tiles with labels have that share of the chances, and
-    those without share the rest; of a tile of which a small part is labelled, a patch
-    shows some of that part.
+    A tile is drawn in proportion to its area, and a position uniformly among those
+    inside the tile; a tile smaller than the patch is padded. If a labelled share is
+    given, tiles with labels get that share of the patches and other tiles the rest; in
+    a tile with a small labelled part, a patch contains some of that part.
 
-    A patch costs the same wherever it stands in an epoch of whatever length: the random
-    numbers before it are skipped and not drawn.
+    Any patch of an epoch can be drawn directly: the generator skips the random numbers
+    before it.
 
     Args:
         dataset: The tiles.
         size: Height and width of a patch in pixels.
         length: Patches per epoch.
         seed: Seed of all epochs.
-        labelled_share: Of the patches, from tiles with labels, in (0, 1]; None: by area.
-        evenly: Spread the patches over the tiles: each has nearly its share of the
-            first n of them, for any n.
+        labelled_share: Share of patches from labelled tiles, (0, 1]; None: by area.
+        evenly: Spread the patches over the tiles, so that for any n each tile gets
+            nearly its share of the first n patches.
     """
 
     def __init__(
@@ -223,7 +224,7 @@ class PatchSampler(GeoSampler):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose patches the next iteration yields."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -240,7 +241,7 @@ class PatchSampler(GeoSampler):
         else:
             levels = self._uniform(start, stop, epoch)
         tiles = self.cumulated.searchsorted(levels, side="right")
-        after = self.length  # an epoch's places come after its tiles
+        after = self.length  # random numbers of positions follow those of tiles
         places = self._uniform(after + 2 * start, after + 2 * stop, epoch)
         slack = np.maximum(self.extents[tiles, 2:] - self.size, 0) + 1
         places = places.reshape(-1, 2)
@@ -260,16 +261,16 @@ class PatchSampler(GeoSampler):
             yield self.dataset.query(tile, window, number)
 
     def _uniform(self, start: int, stop: int, epoch: int) -> NDArray[np.float64]:
-        """Return some of an epoch's random numbers in [0, 1), by their number."""
+        """Return an epoch's random numbers ``start`` to ``stop - 1``, in [0, 1)."""
         bits = np.random.PCG64([self.seed, epoch])
         return np.random.Generator(bits.advance(start)).random(stop - start)
 
 
 class PatchLoader:
-    """Batches of random patches, the same for the same (seed, epoch) on every run.
+    """Batches of random patches that depend only on the seed and the epoch.
 
-    Has no state: any epoch can be entered at any batch, which makes training resumable
-    anywhere. Sharded over ranks by itself (``use_distributed_sampler=False``).
+    The loader has no state: any epoch can be started at any batch, so training can be
+    resumed anywhere. It shards over ranks itself (``use_distributed_sampler=False``).
 
     Args:
         tiles: As :class:`TileDataset`.
@@ -279,15 +280,15 @@ class PatchLoader:
         patches_per_epoch: Rounded up to whole batches; None: as many as cover the
             tiles' area once.
         seed: Seed of all epochs.
-        nodata: How nodata is recognised.
-        cache_mib: Decoded tiles kept in memory, shared out among the workers.
-        num_workers: Reading processes, of one thread each; 0: read here.
+        nodata: The nodata rule.
+        cache_mib: Memory for decoded tiles in MiB, divided among the workers.
+        num_workers: Reading processes, of one thread each; 0: read in this process.
         rank: Number of this process in distributed training.
         world_size: Number of processes.
         labelled_share: As :class:`PatchSampler`.
-        fit_patches: Of an epoch of :meth:`thinned`, at most; None: all.
-        whole_epochs: Whether the epochs are read whole before their steps: unless
-            ``patches_per_epoch`` says so, they have ``fit_patches`` at most.
+        fit_patches: Most patches in an epoch of :meth:`thinned`; None: all.
+        whole_epochs: Whether the method reads a whole epoch before its steps; epochs
+            have at most ``fit_patches`` then, unless ``patches_per_epoch`` is given.
 
     Raises:
         ParameterError: If a size is not positive.
@@ -343,14 +344,14 @@ class PatchLoader:
         self.num_workers = num_workers
 
     def __len__(self) -> int:
-        """Batches per epoch and rank."""
+        """Return the number of batches per epoch and rank."""
         return self._batches
 
     def thinned(self) -> Self:
-        """Return a loader for fits: of all tiles, ``fit_patches`` an epoch at most.
+        """Return a loader of at most ``fit_patches`` per epoch, for fits without steps.
 
-        Of longer epochs than that it has patches of its own, spread evenly over the
-        tiles; else it is this one.
+        Its patches are spread evenly over all tiles. It is this loader if the epoch is
+        not longer than that.
         """
         per_batch = self.batch_size * self.world_size
         if self.fit_patches is None or self.fit_patches >= self.sampler.length:
@@ -378,12 +379,12 @@ class PatchLoader:
             batch_sampler=self._queries(epoch, start),
             collate_fn=_collate,
             num_workers=self.num_workers,
-            # the default would draw from, and so change, the global random state
+            # the default generator would change the global random state
             generator=torch.Generator().manual_seed(0),
         )
 
     def _queries(self, epoch: int, start: int) -> Iterator[list[PatchQuery]]:
-        """Yield the patches of each batch when it is their turn."""
+        """Yield the queries of each batch."""
         for batch in range(start, self._batches):
             first = (batch * self.world_size + self.rank) * self.batch_size
             last = first + self.batch_size

@@ -1,8 +1,8 @@
-"""Robust statistics per band over a whole split, in one streamed pass.
+"""Percentiles, medians and covariances of bands over all tiles, in streamed passes.
 
 Integers of up to 16 bit are counted exactly. Other types are counted by the leading
-bits of an order-preserving integer code of their float32 value, which needs no range in
-advance, adds up over files, and places a percentile within 0.2 % of its value.
+bits of an order-preserving integer code of their float32 value. This needs no range in
+advance, adds up over files, and gives percentiles within 0.2 % of their value.
 """
 
 import logging
@@ -24,23 +24,23 @@ from geoseg.geo.tiles.tiles import Tile
 
 log = logging.getLogger(__name__)
 
-# Exact counters reach from int16's least to uint16's greatest value.
+# Range of exact counters: from int16's least to uint16's greatest value.
 _LEAST, _GREATEST = -(2**15), 2**16 - 1
-# Sign, 8 bits of exponent, 9 of mantissa: bins 1/512 of their value wide.
+# Sign, 8 bits of exponent, 9 of mantissa: the width of a bin is 1/512 of its value.
 _CODE_BITS = 18
 _STRIP_VALUES = 2**22
 
 
 class BandStatistics(NamedTuple):
-    """What the split says about each band, in the file's units.
+    """Statistics of each band over the tiles, in the file's units.
 
     Attributes:
         low: Lower percentile per band.
         high: Upper percentile per band; above ``low`` (by 1 for a constant band).
-        median: Per band, between the two.
-        valid_pixels: Number of pixels counted.
-        sentinels: Usual nodata value → pixels of those that have it in all bands.
-        pixels: All pixels that were read.
+        median: Median per band.
+        valid_pixels: Number of valid pixels.
+        sentinels: Usual nodata value → number of valid pixels with it in all bands.
+        pixels: Number of all pixels read.
     """
 
     low: tuple[float, ...]
@@ -52,7 +52,7 @@ class BandStatistics(NamedTuple):
 
 
 class _Histogram:
-    """Counts of one band's values; exact or by float code, as the first values ask."""
+    """Counts of one band's values, exact or by float code."""
 
     def __init__(self, exact: bool) -> None:
         self.exact = exact
@@ -62,7 +62,7 @@ class _Histogram:
     def add(self, values: np.ndarray[Any, Any]) -> None:
         if not self.exact:
             codes, first = _float_code(values) >> (32 - _CODE_BITS), 0
-        elif values.dtype.kind == "u":  # counted as they are: no copies
+        elif values.dtype.kind == "u":  # bincount takes unsigned values without a copy
             codes, first = values, -_LEAST
         else:
             codes, first = values.astype(np.int64) - _LEAST, 0
@@ -70,7 +70,7 @@ class _Histogram:
         self.counts[first : first + len(counts)] += counts
 
     def merged(self, other: "_Histogram") -> "_Histogram":
-        """The counts of both; exact where the other, which is not, has none."""
+        """Return the counts of both; exact if the other, by float code, is empty."""
         if not other.counts.any():
             return self
         values = np.arange(_LEAST, _GREATEST + 1)
@@ -79,7 +79,7 @@ class _Histogram:
         return other
 
     def quantile(self, share: float) -> float:
-        """Linear interpolation between order statistics, as numpy's default."""
+        """Return a quantile, interpolated linearly as by numpy's default."""
         position = share * (int(self.counts.sum()) - 1)
         below = int(np.floor(position))
         weight = position - below
@@ -88,9 +88,9 @@ class _Histogram:
         return lower + weight * (upper - lower)
 
     def _order_statistic(self, rank: int) -> float:
-        """The ``rank``-th smallest value, counted from 0.
+        """Return the ``rank``-th smallest value, counted from 0.
 
-        Values in a bin of the float code are taken to lie evenly over it.
+        Values in a bin of the float code are assumed to be evenly spread over it.
         """
         cumulative = np.cumsum(self.counts)
         code = int(np.searchsorted(cumulative, rank, side="right"))
@@ -103,7 +103,7 @@ class _Histogram:
 
 
 def _float_code(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Unsigned 32-bit integers in the order of the values' float32 roundings."""
+    """Return unsigned 32-bit integers in the order of the values as float32."""
     limit = float(np.finfo(np.float32).max)
     rounded = np.clip(values, -limit, limit).astype(np.float32)
     bits = rounded.view(np.uint32).astype(np.int64)
@@ -148,16 +148,16 @@ def band_statistics(
     low: float = 1.0,
     high: float = 99.0,
 ) -> BandStatistics:
-    """Percentiles and median of every band over the valid pixels of all tiles.
+    """Return percentiles and median of every band over the valid pixels of all tiles.
 
-    One pass over the files, in strips of at most 4 Mi values; memory does not grow
-    with the data. Pixels where tiles overlap count once per tile; tiles of several types
-    count together.
+    This takes one pass over the files, in strips of at most 4 Mi values; memory does
+    not grow with the data. Pixels in overlapping tiles count once per tile; tiles of
+    several types count together.
 
     Args:
-        tiles: The split.
+        tiles: The tiles.
         bands: Band names.
-        nodata: How nodata is recognised.
+        nodata: The nodata rule.
         low: Lower percentile, in percent.
         high: Upper percentile, in percent.
 
@@ -178,7 +178,7 @@ def band_statistics(
         for values, valid in _read_strips(tile, bands, nodata):
             area += valid.size
             sentinels.update(count_sentinels(values, valid))
-            whole = valid.all()  # mostly so, and then there is nothing to choose
+            whole = valid.all()  # the usual case, which needs no selection
             small = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
             for counts, band in zip(exact if small else coded, values, strict=True):
                 counts.add(band.ravel() if whole else band[valid])
@@ -206,7 +206,7 @@ def band_statistics(
 def _read_strips(
     tile: Tile, bands: Sequence[str], nodata: NodataRule
 ) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-    """Pixels ``(B, h, W)`` and valid ``(h, W)`` of a tile, strip by strip."""
+    """Yield pixels ``(B, h, W)`` and valid ``(h, W)`` of a tile, strip by strip."""
     with open_raster(tile.image) as dataset:
         description = describe_open(dataset)
         numbers = band_numbers(description, bands)
@@ -223,12 +223,10 @@ def fit_normalization(
     low: float = 1.0,
     high: float = 99.0,
 ) -> Normalization:
-    """Normalisation of a split: percentiles to 0 and 1, the median where invalid.
+    """Return the normalisation of tiles: percentiles to 0 and 1, median where invalid.
 
-    Pixels that may be gaps which the files do not name are warned of.
-
-    Whitening takes a second pass over the files: the covariance is that of the stretched
-    bands, which only the percentiles of the first one define.
+    A warning is logged if pixels may be undeclared nodata. Whitening takes a second
+    pass over the files for the covariance of the stretched bands.
 
     Raises:
         DatasetError: As :func:`band_statistics`.
@@ -253,11 +251,11 @@ def fit_normalization(
 def band_covariance(
     tiles: Sequence[Tile], stretch: Normalization, *, nodata: NodataRule = "auto"
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Mean ``(B,)`` and covariance ``(B, B)`` of the stretched bands, in float64.
+    """Return mean ``(B,)`` and covariance ``(B, B)`` of the stretched bands, float64.
 
-    One pass over the valid pixels, in the strips of :func:`band_statistics`. Sums of
-    products about each strip's own mean are merged, which loses no digits where the
-    mean is large beside the deviations.
+    This takes one pass over the valid pixels, in the strips of :func:`band_statistics`.
+    Sums of products about each strip's own mean are merged, which loses no digits if
+    the mean is large beside the deviations.
 
     References:
         Chan, Golub, LeVeque. Updating formulae and a pairwise algorithm for computing

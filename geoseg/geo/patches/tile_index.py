@@ -1,4 +1,4 @@
-"""TorchGeo's index of tiles: a table of files and outlines, in one CRS."""
+"""TorchGeo's index of tiles: a table of files and outlines in one CRS."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from geoseg.geo.tiles.tiles import Tile
 def common_crs(
     descriptions: Sequence[RasterDescription], extents: Sequence[PixelWindow]
 ) -> CRS | None:
-    """Return the CRS of the first tile, or WGS 84 if another has no place in that."""
+    """Return the first tile's CRS, or WGS 84 if another tile has no position in it."""
     first = descriptions[0].crs
     for description, extent in zip(descriptions, extents, strict=True):
         if outline_in(first, description, extent).is_empty:
@@ -29,7 +29,7 @@ def common_crs(
 def outline_in(
     crs: CRS | None, description: RasterDescription, window: PixelWindow
 ) -> shapely.Polygon:
-    """A window's outline in a CRS; empty where it has no place there."""
+    """Return a window's outline in a CRS; empty if it has no position there."""
     row, col, height, width = window
     corners = ((0, 0), (width, 0), (width, height), (0, height))
     points = [locate(description.transform, col + x, row + y) for x, y in corners]
@@ -43,11 +43,12 @@ def outline_in(
 def resolution_in(
     crs: CRS | None, description: RasterDescription
 ) -> tuple[float, float]:
-    """Width and height of an image's pixel in a CRS; a rotated one's sides, too."""
-    it = description.transform
+    """Return the sides of an image's pixel in a CRS, along its rows and columns."""
+    transform = description.transform
     if same_crs(crs, description.crs):
-        return float(np.hypot(it.a, it.d)), float(np.hypot(it.b, it.e))
-    points = [locate(it, *step) for step in ((0, 0), (1, 0), (0, 1))]
+        a, b, _, d, e, _ = transform[:6]
+        return float(np.hypot(a, d)), float(np.hypot(b, e))
+    points = [locate(transform, *step) for step in ((0, 0), (1, 0), (0, 1))]
     origin, right, below = np.array(warp(points, description.crs, crs))
     return float(np.hypot(*(right - origin))), float(np.hypot(*(below - origin)))
 
@@ -58,7 +59,7 @@ def index_tiles(
     extents: Sequence[PixelWindow],
     crs: CRS | None,
 ) -> geopandas.GeoDataFrame:
-    """TorchGeo's index: files, outlines in a CRS, and all of time.
+    """Return TorchGeo's index: files, outlines in a CRS, and unlimited times.
 
     Raises:
         DatasetError: If some tiles have a CRS and others none.

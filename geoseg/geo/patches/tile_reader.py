@@ -1,4 +1,4 @@
-"""Windows of tiles with their validity and labels, decoded tiles kept in memory."""
+"""Reading of windows of tiles with labels, with a cache of decoded tiles."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from geoseg.geo.rasters.nodata import NodataRule
 from geoseg.geo.rasters.raster import describe, open_raster, read_window
 from geoseg.geo.tiles.tiles import Tile
 
-#: Decoded tiles kept in memory, in MiB; decompression would dominate otherwise.
+#: Memory for decoded tiles in MiB; without it decompression would dominate.
 CACHE_MIB = 512.0
 
 
 class Decoded(NamedTuple):
-    """A window of an image with everything a patch needs."""
+    """Pixels, valid mask and labels of a window."""
 
     pixels: np.ndarray[Any, Any]
     valid: np.ndarray[Any, Any]
@@ -32,16 +32,16 @@ class Decoded(NamedTuple):
 
 
 class TileReader:
-    """Reads windows of tiles; keeps the tiles read last in memory, decoded.
+    """Reader of windows of tiles, with a cache of the decoded tiles read last.
 
-    A tile larger than a quarter of that memory is read window by window; so are all
-    where the memory holds less than half of them: most would be decoded for one patch
-    and be gone before the next.
+    A tile larger than a quarter of the cache is read window by window. So are all tiles
+    if the cache holds less than half of them, because most would be decoded for one
+    patch and dropped before the next.
 
     Args:
-        tiles: The tiles, known by their number from here on.
+        tiles: The tiles; methods take their numbers.
         bands: Band names, in channel order.
-        nodata: How nodata is recognised.
+        nodata: The nodata rule.
         cache_mib: Memory for decoded tiles, in MiB.
 
     Raises:
@@ -71,7 +71,7 @@ class TileReader:
         self._decoded: OrderedDict[int, Decoded] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        # a worker decodes for itself: sending the cache would copy it per worker
+        # each worker has its own cache, so do not pickle this one
         return {**self.__dict__, "_decoded": OrderedDict()}
 
     def read(self, tile: int, window: PixelWindow) -> Decoded:
@@ -79,11 +79,11 @@ class TileReader:
 
         Args:
             tile: Number of the tile.
-            window: Pixels of the tile's image; may stick out of the tile.
+            window: Pixels of the tile's image; may exceed the tile.
 
         Returns:
             Pixels ``(B, H, W)``, valid ``(H, W)``, mask ``(H, W)`` uint8 with IGNORE
-            where there is no label or no data.
+            where a pixel is unlabelled or nodata.
         """
         extent = self.extents[tile]
         inner = _intersection(window, extent)
@@ -100,7 +100,7 @@ class TileReader:
         return _pad(part, inner, window)
 
     def _nothing(self, tile: int, window: PixelWindow) -> Decoded:
-        """A window that only touches its tile."""
+        """Return an invalid window, for a window outside of its tile."""
         shape = (window.height, window.width)
         kind = np.result_type(*self.descriptions[tile].dtypes)
         return Decoded(
@@ -110,7 +110,7 @@ class TileReader:
         )
 
     def _cached(self, tile: int) -> Decoded | None:
-        """The decoded tile; None if it, or all of them, are too large to keep."""
+        """Return the decoded tile; None if it, or all tiles, are too large to cache."""
         if tile in self._decoded:
             self._decoded.move_to_end(tile)
             return self._decoded[tile]
@@ -123,7 +123,7 @@ class TileReader:
         return self._decoded[tile]
 
     def _size(self, tile: int) -> int:
-        """Bytes of a decoded tile."""
+        """Return the size of a decoded tile in bytes."""
         _, _, height, width = self.extents[tile]
         itemsize = np.result_type(*self.descriptions[tile].dtypes).itemsize
         return height * width * (len(self.numbers[tile]) * itemsize + 2)

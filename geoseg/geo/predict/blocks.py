@@ -1,8 +1,7 @@
-"""Blocks: neighbouring rows of windows that are predicted together, a file for each.
+"""Blocks of rows of windows, which are predicted together and stored in one file.
 
-A file holds what the network made of the windows, before they are blended. So blocks
-neither overlap nor depend on one another, and the rows that come out of the files are,
-bit for bit, those that go in.
+A file holds the probabilities of the windows before blending. So blocks neither overlap
+nor depend on one another, and reading a file returns the written rows bit for bit.
 """
 
 import gzip
@@ -20,19 +19,19 @@ import numpy.typing as npt
 from geoseg.core.errors import OutputError
 from geoseg.geo.predict.stitching import Tiling, WindowRow
 
-#: Windows of a block, at least: a file is a few megabytes, a kill costs little.
+#: Least number of windows of a block: a file has a few megabytes, a kill costs little.
 WINDOWS = 64
 
 _Steps = npt.NDArray[np.uint16]
 
 
 class Block(NamedTuple):
-    """Some rows of windows of one of the images.
+    """Some rows of windows of one image.
 
     Attributes:
-        image: place of the image among all, from 0.
-        number: among the blocks of the image, from 0.
-        rows: of the image's tiling.
+        image: number of the image, from 0.
+        number: number of the block in the image, from 0.
+        rows: rows of windows of the image's tiling.
     """
 
     image: int
@@ -41,7 +40,7 @@ class Block(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """Return the name of the block's file."""
         return f"{self.image:06d}-{self.number:06d}.block"
 
 
@@ -62,18 +61,18 @@ def blocks_of(image: int, tiling: Tiling) -> list[Block]:
 
 
 def write_block(path: Path, rows: Sequence[WindowRow], signature: str) -> None:
-    """Write rows of windows aside, and rename.
+    """Write rows of windows to a temporary file and rename it.
 
-    No ``fsync``: that would cost more than it saves. A file that a power cut has left
-    incomplete is found out when it is read, and computed again.
+    There is no ``fsync``, which costs more than it saves: reading detects a file that a
+    power cut left incomplete, and the block is computed again.
 
     Args:
-        path: of the block.
-        rows: all of the block.
-        signature: of the run.
+        path: the block's file.
+        rows: all rows of the block.
+        signature: signature of the run.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If the file cannot be written.
     """
     header = {
         "signature": signature,
@@ -81,11 +80,11 @@ def write_block(path: Path, rows: Sequence[WindowRow], signature: str) -> None:
         "width": rows[0].valid.shape[1],
         "size": rows[0].valid.shape[0],
         "rows": [(row.row, row.columns) for row in rows],
-        "planes": next((len(it) for row in rows for it in row.probability), 0),
+        "planes": next((len(window) for row in rows for window in row.probability), 0),
     }
     aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.aside")
     try:
-        # no time and no name inside: equal blocks are equal files
+        # store no time and no name, so that equal blocks make equal files
         with aside.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as file:
             file.write(json.dumps(header).encode() + b"\n")
             for row in rows:
@@ -100,7 +99,7 @@ def write_block(path: Path, rows: Sequence[WindowRow], signature: str) -> None:
 
 
 def read_block(path: Path, signature: str) -> list[WindowRow] | None:
-    """Read what :func:`write_block` wrote; None if it is damaged or of another run."""
+    """Read the rows of a block; return None if it is damaged or of another run."""
     try:
         with gzip.open(path) as stream:
             file = cast(BinaryIO, stream)
@@ -118,7 +117,7 @@ def read_block(path: Path, signature: str) -> list[WindowRow] | None:
                 )
                 for number, columns in header["rows"]
             ]
-            # the checksum is compared where the file ends
+            # reading to the end compares the checksum
             return None if file.read(1) else rows
     except (OSError, EOFError, ValueError, KeyError, TypeError, ArithmeticError):
         return None
@@ -127,9 +126,10 @@ def read_block(path: Path, signature: str) -> list[WindowRow] | None:
 
 
 def _pack(probability: _Steps) -> bytes:
-    """Lay out a window so that it compresses well: high bytes first, then low ones.
+    """Return the bytes of a window in an order that compresses well.
 
-    Classes sum to one: the first plane becomes the sum of all, which hardly varies.
+    High bytes come before low bytes. The first plane becomes the sum of all planes,
+    which hardly varies as probabilities sum to one.
     """
     planes = probability.copy()
     planes[0] = planes.sum(axis=0, dtype=np.uint16)

@@ -1,9 +1,9 @@
-"""Blocks predicted by the workers of a Dask cluster: one here, or one that is running.
+"""Prediction of blocks by the workers of a local or running Dask cluster.
 
-Nothing travels but the names of files: workers read the images and the model, and write
-blocks into the folder of the map's parts, which all have to see. A block is written
-whole or not at all and is the same whoever computes it; so a worker may die at any
-moment, and a block may be computed twice.
+Only file names are sent: workers read the images and the model, and write blocks into
+the folder of the map's parts, which all workers must share. A block is written whole or
+not at all and does not depend on the worker. So a worker may die at any moment, and a
+block may be computed twice.
 """
 
 import logging
@@ -37,26 +37,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How often a block that failed is tried again, each time where the scheduler likes.
+#: Most retries of a failed block, on any worker.
 RETRIES = 3
-#: Seconds in which a scheduler has to answer.
+#: Timeout of the scheduler's answer in seconds.
 _ANSWER_S = 20
-#: Seconds that a network's file system may take to show a file that a worker wrote.
+#: Longest delay, in seconds, until a network file system shows a worker's file.
 _SHOWN_S = 30
 _MODEL = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What workers have to know of a map.
+    """Settings of a map for the workers.
 
     Attributes:
-        parts: where the blocks go.
-        model: digest of the model, which lies beside them.
-        clusters: whether the clusters are wanted too.
-        device: where the network runs.
-        threads: that it runs in.
-        inference: how it is run.
+        parts: journal of the blocks.
+        model: digest of the model, which is stored beside the blocks.
+        clusters: whether to predict the clusters too.
+        device: device of the network.
+        threads: threads of the network.
+        inference: precision and compilation of the network.
         window: side of a window, pixels.
         overlap: least overlap of neighbouring windows, pixels.
         batch_size: windows per call of the network.
@@ -86,12 +86,12 @@ class _Task:
 def connected(
     workers: int | None, scheduler: str | None, *, threads: int
 ) -> Iterator["Client"]:
-    """Start a cluster of processes on this machine, or find one that is running.
+    """Start a cluster of local processes, or connect to a running one.
 
     Args:
-        workers: processes to start; they end with the block.
-        scheduler: address of a running scheduler, if none are to be started.
-        threads: of each process that is started.
+        workers: number of processes to start; they end with the ``with`` block.
+        scheduler: address of a running scheduler; None: start processes.
+        threads: threads of each started process.
 
     Raises:
         ParameterError: If Dask is not installed, or no scheduler answers.
@@ -139,17 +139,17 @@ def predicting(
     model: Model,
     blocks: Mapping[Block, RasterDescription],
 ) -> Iterator[Callable[[Block], None]]:
-    """Have all blocks predicted that are not there yet; a bar counts them.
+    """Submit all missing blocks to a cluster; a bar counts the finished ones.
 
     Args:
-        client: of the cluster.
-        prediction: how.
-        model: that of the prediction.
-        blocks: and the images that they are of, in the order in which they are needed.
+        client: client of the cluster.
+        prediction: settings of the map.
+        model: model of the map.
+        blocks: blocks and their images, in the order in which they are needed.
 
     Yields:
-        A function that waits until a block is there. It raises BlockError if the block
-        has failed, as soon as all others are done.
+        A function that waits for a block. If the block has failed, it waits for all
+        others and raises BlockError.
     """
     parts = prediction.parts
     save_model(parts.folder / _MODEL, model)
@@ -183,17 +183,17 @@ def predicting(
 def predict_block(
     prediction: Prediction, block: Block, path: str, shape: tuple[int, int]
 ) -> None:
-    """Predict a block and write it, unless it is there.
+    """Predict a block and write it, unless it exists.
 
     Args:
-        prediction: how.
-        block: of an image.
-        path: of the image.
+        prediction: settings of the map.
+        block: block of an image.
+        path: path of the image.
         shape: height and width of the image.
 
     Raises:
-        OutputError: If the folder of the blocks is not there, or cannot be written.
-        ModelFileError: If the model in it is another one.
+        OutputError: If the folder of the blocks is absent or cannot be written.
+        ModelFileError: If the folder holds another model.
         RasterError: If the image cannot be read.
     """
     torch.set_num_threads(prediction.threads)
@@ -225,7 +225,11 @@ def _predict_block(task: _Task) -> None:
 
 @lru_cache(maxsize=1)
 def _load(path: Path, digest: str, device: str) -> Model:
-    """Read a model once in a process; the digest tells two models of one name apart."""
+    """Load a model, once per process and digest.
+
+    Raises:
+        ModelFileError: If the file holds another model.
+    """
     model = load_model(path)
     if model_digest(model) != digest:
         raise ModelFileError(
@@ -236,7 +240,7 @@ def _load(path: Path, digest: str, device: str) -> Model:
 
 
 def _from_anywhere(path: str) -> str:
-    """Name an image as workers in other folders can."""
+    """Return the absolute path of a local image, or the address of a remote one."""
     return os.path.abspath(path) if os.path.exists(path) else path
 
 
@@ -254,7 +258,7 @@ def _wait_for_file(parts: Journal, block: Block) -> None:
 def _failures(
     futures: Mapping[Block, "Future[None]"], blocks: Mapping[Block, RasterDescription]
 ) -> BlockError:
-    """Wait for all blocks, so that a later run has little to do; name those that failed."""
+    """Wait for all blocks, which a later run can use; return the failed ones' error."""
     failed: dict[str, list[int]] = {}
     reasons: dict[str, Any] = {}
     for block, future in futures.items():
@@ -263,10 +267,10 @@ def _failures(
             path = blocks[block].path
             failed.setdefault(path, []).append(block.number)
             reasons.setdefault(path, error)
-    said = [
+    messages = [
         f"{'blocks' if len(numbers) > 1 else 'block'} "
         f"{', '.join(map(str, numbers))} of {path} failed "
         f"{counted(RETRIES + 1, 'time')}: {reasons[path]}"
         for path, numbers in failed.items()
     ]
-    return BlockError("; ".join(said))
+    return BlockError("; ".join(messages))

@@ -1,4 +1,4 @@
-"""Several heads of a model in one prediction: the trunk runs once for all of them."""
+"""Prediction with several heads of a model, which share one run of the trunk."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.card import ModelCard
 from geoseg.model.file import Model
 
-#: Sees what each head says of a strip of a tile, before matching or scoring drops it.
+#: Gets the cluster probabilities by head of each strip of a tile.
 Onlooker = Callable[[Tile, Mapping[str, Strip]], object]
 
 
@@ -21,8 +21,8 @@ class ClusterView:
     """A model whose classes are the clusters of one or more heads, for the predictor.
 
     Args:
-        model: Need not be matched.
-        heads: Whose clusters; the planes of one follow those of the one before.
+        model: A model, matched or not.
+        heads: The heads, in the order of their planes.
     """
 
     def __init__(self, model: Model, *heads: str) -> None:
@@ -34,11 +34,11 @@ class ClusterView:
 
     def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return ``(N, ΣK, H, W)`` cluster probabilities."""
-        found = self._model.head_probabilities(image, valid, self._heads)
-        return _one_after_another([found[head] for head in self._heads])
+        by_head = self._model.head_probabilities(image, valid, self._heads)
+        return _concatenate([by_head[head] for head in self._heads])
 
     def split(self, strip: Strip) -> dict[str, Strip]:
-        """Return the part of a strip that is of each head."""
+        """Return the planes of each head of a strip."""
         return dict(zip(self._heads, _parts(strip, self._counts), strict=True))
 
 
@@ -46,8 +46,9 @@ class ClassView:
     """The class probabilities of models that share their weights, for the predictor.
 
     Args:
-        models: Of one method, matched; their cards may name other heads and matchings.
-        heads: Whose cluster probabilities come after the classes, for an onlooker.
+        models: Matched models of one method; their cards may name different heads and
+            matchings.
+        heads: Heads whose cluster probabilities follow the classes, for an onlooker.
     """
 
     def __init__(self, models: Sequence[Model], heads: Sequence[str] = ()) -> None:
@@ -62,31 +63,32 @@ class ClassView:
 
     def class_probabilities(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return ``(N, ΣC + ΣK, H, W)`` class, then cluster probabilities."""
-        found = self._models[0].head_probabilities(image, valid, self._heads)
-        folded = [model.fold(found[model.card.head]) for model in self._models]
-        return _one_after_another([*folded, *(found[head] for head in self._clusters)])
+        by_head = self._models[0].head_probabilities(image, valid, self._heads)
+        folded = [model.fold(by_head[model.card.head]) for model in self._models]
+        return _concatenate([*folded, *(by_head[head] for head in self._clusters)])
 
     def split(self, strip: Strip) -> list[Strip]:
-        """Return the part of a strip that is of each model."""
+        """Return the classes of each model of a strip."""
         return _parts(strip, self._counts)[: len(self._models)]
 
     def clusters(self, strip: Strip) -> dict[str, Strip]:
-        """Return the part of a strip that is of each head's clusters."""
+        """Return the clusters of each head of a strip."""
         parts = _parts(strip, self._counts)[len(self._models) :]
         return dict(zip(self._clusters, parts, strict=True))
 
 
 def fold_strip(model: Model, head: str, strip: Strip) -> ClassStrip:
-    """Fold cluster into class probabilities, and decide.
+    """Return the most probable classes of a strip of cluster probabilities.
 
-    Prediction folds before it blends windows: at most the last bits differ.
+    Prediction folds clusters into classes before it blends windows, so the last bits
+    may differ.
     """
     fold = model.card.matchings[head].matrix.numpy()  # (K, C)
     folded = np.einsum("khw,kc->chw", strip.probability, fold)
     return classify(strip._replace(probability=folded))
 
 
-def _one_after_another(planes: Sequence[Tensor]) -> Tensor:
+def _concatenate(planes: Sequence[Tensor]) -> Tensor:
     return planes[0] if len(planes) == 1 else torch.cat(list(planes), dim=1)
 
 

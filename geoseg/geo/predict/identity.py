@@ -1,4 +1,4 @@
-"""What decides the bits of a prediction: two runs of one identity give the same map."""
+"""Identity of a prediction: runs of equal identity give the same map, bit for bit."""
 
 import hashlib
 import json
@@ -18,20 +18,19 @@ from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.raster import open_raster, read_window
 from geoseg.model.file import Model
 
-#: Places a side at which an image that is no local file is looked at, and pixels a side
-#: that are read there.
+#: Number of samples a side of a remote image, and pixels a side of a sample.
 _PLACES, _SIDE = 5, 8
 
 
 def run_identity(
     model: Model, grids: Sequence[RasterDescription], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Describe all that decides what is predicted, as plain JSON values.
+    """Return all inputs that determine a prediction, as plain JSON values.
 
     Args:
-        model: its weights and its card are hashed.
+        model: the model; its weights and its card are hashed.
         grids: the images.
-        options: of the prediction.
+        options: options of the prediction.
     """
     identity = {
         "geoseg": geoseg.__version__,
@@ -45,29 +44,29 @@ def run_identity(
         **options,
         "images": {place_of(grid.path): image_identity(grid) for grid in grids},
     }
-    # as it comes back from the manifest
+    # plain JSON, for comparison with a manifest
     plain: dict[str, Any] = json.loads(json.dumps(identity))
     return plain
 
 
 def _folding(model: Model) -> dict[str, str]:
-    """Tell from an older geoseg, which predicted with the network as it was trained."""
+    """Mark folded batch normalisations, because older versions did not fold them."""
     changed = model.method.for_prediction() is not model.method
     return {"batch_norms": "folded"} if changed else {}
 
 
 def signature_of(identity: Mapping[str, Any]) -> str:
-    """Hash an identity."""
+    """Return the hash of an identity."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def device_of(model: Model) -> str:
-    """Name the device that a model computes on."""
+    """Return the type of the device that a model computes on."""
     return str(next(iter(model.method.state_dict().values())).device.type)
 
 
 def model_digest(model: Model) -> str:
-    """Hash the weights of a model and its card."""
+    """Return the hash of a model's weights and card."""
     digest = hashlib.sha256(json.dumps(model.card.to_json(), sort_keys=True).encode())
     for name, tensor in sorted(model.method.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -76,22 +75,22 @@ def model_digest(model: Model) -> str:
 
 
 def place_of(path: str) -> str:
-    """Name an image the same from any folder, and with any signature."""
+    """Return the absolute path, or the address without secrets, of an image."""
     return os.path.abspath(path) if os.path.exists(path) else redact(path)
 
 
 def image_identity(grid: RasterDescription) -> str:
-    """Hash what tells whether an image has changed.
+    """Return a hash that changes if an image changes.
 
-    Its grid. Of local files, those of a mosaic too, sizes and times of change; of
-    anything else, some pixels all over it.
+    It covers the image's metadata and, for local files (including a mosaic's sources),
+    sizes and times of change; for remote images, samples of pixels.
 
     Raises:
         RasterError: If the image cannot be read.
     """
     digest = hashlib.sha256(repr(replace(grid, path="")).encode())
     with open_raster(grid.path) as dataset:
-        # what QGIS notes beside an image when it shows it does not change the image
+        # QGIS writes .aux.xml files when it shows an image, which does not change it
         files = [name for name in dataset.files if not name.endswith(".aux.xml")]
         if files and all(os.path.exists(name) for name in files):
             for name in files:

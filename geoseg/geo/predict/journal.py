@@ -1,8 +1,8 @@
-"""What is done of a map: a folder beside the output, from which a killed run goes on.
+"""Journal of a map: a folder beside the output, from which a stopped run continues.
 
-It holds a manifest of what decides the result, and a file for each finished block. A
-run of the same manifest takes the blocks that are there and computes the others; when
-the map is complete, the folder goes.
+It holds a manifest with the identity of the map and a file for each finished block. A
+run of the same identity reads the existing blocks and computes the others. When the map
+is complete, the folder is removed.
 """
 
 import logging
@@ -34,7 +34,7 @@ from geoseg.geo.predict.unfinished import (
 
 log = logging.getLogger(__name__)
 
-#: Names of what lies in the folder of a map's parts: finished, or written aside.
+#: Names of geoseg's files in the folder of a map's parts, finished or temporary.
 _OURS = re.compile(
     rf"\d+-\d+\.block(\..*\.aside)?|(mosaic|network)(-\d+)?\.vrt(\.aside)?|{re.escape(MADE)}"
     rf"|model\.safetensors|\.(model\.safetensors|{re.escape(MANIFEST)})\..*\.aside"
@@ -45,22 +45,22 @@ Predict = Callable[[range], Generator[WindowRow]]
 
 @dataclass(frozen=True)
 class Journal:
-    """The blocks of a map.
+    """The finished blocks of a map.
 
     Attributes:
-        folder: Holds their files.
-        signature: Of all that decides them.
+        folder: Folder of their files.
+        signature: Hash of the map's identity.
     """
 
     folder: Path
     signature: str
 
     def has(self, block: Block) -> bool:
-        """Tell whether there is a file of a block, whatever is in it."""
+        """Tell whether the file of a block exists, damaged or not."""
         return self._path(block).is_file()
 
     def write(self, block: Block, rows: Sequence[WindowRow]) -> None:
-        """Keep a block.
+        """Write a block.
 
         Raises:
             OutputError: If it cannot be written.
@@ -68,7 +68,7 @@ class Journal:
         write_block(self._path(block), rows, self.signature)
 
     def read(self, block: Block) -> list[WindowRow] | None:
-        """Return the rows of a block; None if its file is not what it should be."""
+        """Return the rows of a block; None if its file is damaged."""
         rows = read_block(self._path(block), self.signature)
         if rows is None or [row.row for row in rows] != list(block.rows):
             log.debug("%s is damaged: computed again", self._path(block))
@@ -81,12 +81,12 @@ class Journal:
         predict: Predict,
         ready: Callable[[Block], None],
     ) -> Generator[WindowRow]:
-        """Yield all rows of an image: kept ones, and others, which are kept from now on.
+        """Yield all rows of an image: read finished blocks, predict and write others.
 
         Args:
-            blocks: of the image, from top to bottom.
-            predict: called for as many rows at a time as are missing.
-            ready: called before a block is looked for: others may be at it.
+            blocks: blocks of the image, from top to bottom.
+            predict: predicts a range of consecutive missing rows.
+            ready: waits for a block that a worker may be computing.
         """
         at = 0
         while at < len(blocks):
@@ -105,7 +105,7 @@ class Journal:
     def _predict(
         self, blocks: Sequence[Block], predict: Predict
     ) -> Iterator[WindowRow]:
-        """Yield rows that are predicted, and write their blocks in a thread."""
+        """Predict and yield rows, and write their blocks in a thread."""
         coming = predict(range(blocks[0].rows.start, blocks[-1].rows.stop))
         pending: Future[None] | None = None
         with (
@@ -120,7 +120,7 @@ class Journal:
                         break
                     yield row
                 if pending is not None:
-                    # one block in flight: memory stays bounded, errors come early
+                    # wait for the block before, which bounds memory and raises early
                     pending.result()
                 pending = thread.submit(self.write, block, rows)
                 yield rows[-1]
@@ -139,20 +139,20 @@ def journal(
     *,
     overwrite: bool = False,
 ) -> Iterator[Journal]:
-    """Begin a map or go on with one; the caller keeps others off the output.
+    """Begin a map or continue a stopped one; the caller must hold the output's lock.
 
-    Outputs that the stopped run had finished go away: they come again, the same.
+    Outputs that the stopped run had finished are removed; this run writes equal ones.
 
     Args:
-        output: beside which the folder lies.
-        identity: what decides the result.
+        output: the output; the folder is beside it.
+        identity: identity of the map.
         outputs: all files of the map.
-        overwrite: Give up a stopped run of another identity.
+        overwrite: Discard a stopped run of another identity.
 
     Raises:
         OutputExistsError: If there is a stopped run of another identity and
             ``overwrite`` is False.
-        OutputError: If the folder cannot be written, or what it says is damaged and
+        OutputError: If the folder cannot be written, or its manifest is damaged and
             ``overwrite`` is False.
     """
     folder = parts_folder(output)
@@ -170,7 +170,7 @@ def journal(
                 path.unlink()
     if stopped is not None:
         count = sum(1 for _ in folder.glob("*.block"))
-        log.info("going on with %s: %s done", output, counted(count, "block"))
+        log.info("continuing %s: %s done", output, counted(count, "block"))
     try:
         with witnessed(lambda file, _: note_made(output, file), manifest.mark):
             yield Journal(folder, signature_of(identity))
@@ -187,11 +187,11 @@ def _stopped(
     *,
     overwrite: bool,
 ) -> Manifest | None:
-    """Return the run to go on with, if there is one; remove what it left half written.
+    """Return the manifest of a stopped run to continue, and remove its temporary files.
 
     Raises:
         OutputExistsError: If it has another identity and ``overwrite`` is False.
-        OutputError: If what it wrote down is damaged and ``overwrite`` is False.
+        OutputError: If its manifest is damaged and ``overwrite`` is False.
     """
     try:
         stopped = read_manifest(output)
@@ -207,7 +207,7 @@ def _stopped(
     if not overwrite:
         raise OutputExistsError(
             f"{output} was begun with {_differences(stopped.identity, identity)}: "
-            "give the command of then to go on, or --overwrite to start anew"
+            "give the same command to continue, or --overwrite to start anew"
         )
     remove_stale(outputs, stopped.mark)
     return None
@@ -215,7 +215,7 @@ def _stopped(
 
 @contextmanager
 def _writable(output: Path, folder: Path) -> Iterator[None]:
-    """Say which output cannot be written; leave no folder without a block behind."""
+    """Convert an OSError to one of the output; remove a folder without blocks."""
     try:
         yield
     except OSError as error:
@@ -226,21 +226,21 @@ def _writable(output: Path, folder: Path) -> Iterator[None]:
 
 
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Say in which values two identities differ."""
-    said = []
+    """Describe the values in which two identities differ."""
+    words = []
     for name in sorted(then.keys() | now.keys()):
         old, new = then.get(name), now.get(name)
         if old == new:
             continue
         if name == "images":
-            said.append(_changed_images(old or {}, new or {}))
+            words.append(_changed_images(old or {}, new or {}))
         elif name == "model":
-            said.append("another model")
+            words.append("another model")
         elif name == "mosaic":
-            said.append(_changed_mosaic(old, new))
+            words.append(_changed_mosaic(old, new))
         else:
-            said.append(f"{name.replace('_', ' ')} {old} (now {new})")
-    return ", ".join(said)
+            words.append(f"{name.replace('_', ' ')} {old} (now {new})")
+    return ", ".join(words)
 
 
 def _changed_images(then: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -252,18 +252,18 @@ def _changed_images(then: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 def _changed_mosaic(then: str | None, now: str | None) -> str:
     if then is None:
-        return "images that are no mosaic"
+        return "images that were not one mosaic"
     return "images as one mosaic" if now is None else "a mosaic in another order"
 
 
 def _leave(folder: Path, error: BaseException) -> None:
-    """Keep what is done of a map; say so. A folder without a block goes."""
+    """Keep the finished blocks of a map and log it; remove a folder without blocks."""
     if not any(folder.glob("*.block")):
         _remove(folder)
         return
     note = (
-        f"the same command goes on; what is done lies in {folder}, which may be deleted: "
-        "then it starts anew"
+        f"the same command continues; {folder} keeps the finished blocks: delete it to "
+        "start anew"
     )
     if isinstance(error, KeyboardInterrupt | SystemExit):
         error.add_note(note)
@@ -272,10 +272,10 @@ def _leave(folder: Path, error: BaseException) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove what a map's run keeps in its folder, and the folder if that was all."""
+    """Remove geoseg's files in the folder of a map's parts, and the folder if empty."""
     if folder.is_symlink() or not folder.is_dir():
         return
-    # first the manifest: half a folder must not pass for a map to go on with
+    # remove the manifest first, so that no run continues from half a folder
     (folder / MANIFEST).unlink(missing_ok=True)
     for path in folder.iterdir():
         if _OURS.fullmatch(path.name):

@@ -1,9 +1,9 @@
-"""Stream a raster of any size through a model, strip by strip.
+"""Prediction of rasters of any size in strips.
 
-Windows overlap and their probabilities are blended with weights that are zero nowhere.
-Those at the region's border, where no neighbour could help, see some pixels more.
+Windows overlap and their probabilities are blended with weights above zero. Windows at
+the region's border, which have no neighbour there, get some more pixels as context.
 Memory grows with the raster's width and the window, never with its height: a row is
-handed on as soon as no later window touches it.
+yielded as soon as no later window covers it.
 """
 
 from collections import deque
@@ -18,8 +18,8 @@ from geoseg.core.errors import ParameterError
 from geoseg.geo.predict.stitching import Tiling, WindowRow, stitch, tile
 from geoseg.geo.predict.window_batches import (
     ClassModel,
-    Found,
     WindowBatches,
+    WindowResult,
 )
 from geoseg.geo.predict.window_rows import RowValid, WindowImage, window_images
 from geoseg.geo.rasters import raster
@@ -29,7 +29,7 @@ from geoseg.geo.rasters.strips import Strip
 
 T = TypeVar("T")
 
-# Windows that are read and normalised before their turn: two batches.
+# Number of windows read and normalised ahead: two batches.
 _AHEAD = 16
 
 
@@ -45,30 +45,31 @@ def predict_strips(
     """Predict class probabilities of a raster, in strips from top to bottom.
 
     The result does not depend on the order of windows: batches have one shape (the
-    last is padded), and overlaps are summed in integers. While the network runs, the
-    next windows are read and normalised in a thread with a dataset handle of its own.
+    last is padded), and overlaps are summed in integers. While the network runs, a
+    thread with its own dataset handle reads and normalises the next windows.
 
-    Networks take what lies beyond a window for zeros and err along its border. Blending
-    makes up for it where windows overlap. Windows at the region's border go through the
-    network with :data:`geoseg.geo.predict.window_rows.MARGIN` pixels around them: of the raster,
-    and where it ends the outermost pixels repeated, with ``valid`` False.
+    Networks pad windows with zeros and err along their borders. Blending corrects this
+    where windows overlap. Windows at the region's border get
+    :data:`~geoseg.geo.predict.window_rows.MARGIN` more pixels on each side: pixels of
+    the raster and, beyond its edge, its outermost pixels repeated, with ``valid``
+    False.
 
     Args:
         model: the model; its card names the bands, the normalisation and nodata.
-        path: the raster; any size, also smaller than a window (then its outermost
-            pixels are repeated, with ``valid`` False there).
+        path: a raster of any size; if it is smaller than a window, its outermost pixels
+            are repeated, with ``valid`` False.
         window: side of a window, pixels.
         overlap: least overlap of neighbouring windows, pixels.
         batch_size: windows per call of the network.
         region: part of the raster to predict; by default all of it.
 
     Returns:
-        Strips of ``(C, h, W)`` that follow each other and cover the region once.
+        Consecutive strips ``(C, h, W)`` that cover the region once.
 
     Raises:
         RasterError: If the raster cannot be read.
         BandMismatchError: If it lacks bands of the model.
-        ParameterError: If window, overlap or batch size make no sense.
+        ParameterError: If window, overlap or batch size is out of range.
     """
     description = raster.describe(path)
     region = region or PixelWindow(0, 0, description.height, description.width)
@@ -87,15 +88,15 @@ def predict_rows(
     region: PixelWindow | None = None,
     rows: range | None = None,
 ) -> Generator[WindowRow]:
-    """Predict rows of windows; what comes before and after them changes no bit.
+    """Predict rows of windows; the result does not depend on other rows.
 
     Args:
-        model: as for :func:`predict_strips`, which says more.
+        model: as for :func:`predict_strips`.
         path: the raster.
-        tiling: of the region.
+        tiling: windows of the region.
         batch_size: windows per call of the network.
-        region: part of the raster that the tiling lies on; by default all of it.
-        rows: of the tiling, one or more that follow each other; by default all.
+        region: part of the raster that the tiling covers; by default all of it.
+        rows: consecutive rows of the tiling, at least one; by default all.
 
     Returns:
         The rows, from top to bottom.
@@ -103,7 +104,7 @@ def predict_rows(
     Raises:
         RasterError: If the raster cannot be read.
         BandMismatchError: If it lacks bands of the model.
-        ParameterError: If the batch size makes no sense.
+        ParameterError: If the batch size is less than 1.
     """
     if batch_size < 1:
         raise ParameterError(f"batch size is {batch_size}, expected at least 1")
@@ -119,18 +120,18 @@ def predict_rows(
         rows=rows,
     )
     batches = WindowBatches(model, tiling, batch_size)
-    return _run(batches, _ahead(images), rows)
+    return _run(batches, _prefetch(images), rows)
 
 
 def _run(
     batches: WindowBatches, images: Iterator[RowValid | WindowImage], rows: range
 ) -> Generator[WindowRow]:
-    """Run the windows row by row; those without a valid pixel are left out."""
-    waiting: dict[int, _PartOfRow] = {}  # rows of which windows may be in a batch
+    """Predict the windows row by row, without those that have no valid pixel."""
+    waiting: dict[int, _PartOfRow] = {}  # rows with windows that may be in a batch
 
-    def keep(found: Iterable[Found]) -> None:
-        for (row, column), probability in found:
-            waiting[row].found[column] = probability
+    def keep(results: Iterable[WindowResult]) -> None:
+        for (row, column), probability in results:
+            waiting[row].probabilities[column] = probability
 
     def complete(end: int) -> Iterator[WindowRow]:
         for row in [row for row in waiting if row < end]:
@@ -141,7 +142,7 @@ def _run(
             keep(batches.add(*item))
             continue
         if waiting:
-            keep(batches.hurry(item.row - 1))
+            keep(batches.run_overdue(item.row - 1))
             yield from complete(batches.complete(item.row))
         waiting[item.row] = _PartOfRow(item.valid, {})
     keep(batches.finish())
@@ -149,19 +150,19 @@ def _run(
 
 
 class _PartOfRow(NamedTuple):
-    """What is known of a row of windows: where it is valid, probabilities by column."""
+    """An incomplete row of windows: its valid mask, and probabilities by column."""
 
     valid: npt.NDArray[np.bool_]
-    found: dict[int, npt.NDArray[np.uint16]]
+    probabilities: dict[int, npt.NDArray[np.uint16]]
 
     def whole(self, row: int) -> WindowRow:
-        columns = sorted(self.found)
-        found = [self.found[column] for column in columns]
-        return WindowRow(row, self.valid, columns, found)
+        columns = sorted(self.probabilities)
+        probabilities = [self.probabilities[column] for column in columns]
+        return WindowRow(row, self.valid, columns, probabilities)
 
 
-def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """Make the next items in one background thread while the present one is used."""
+def _prefetch(items: Iterator[T]) -> Iterator[T]:
+    """Yield items; a background thread computes the next ones in advance."""
     end = object()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader") as reader:
         coming = deque(reader.submit(next, items, end) for _ in range(_AHEAD))
@@ -170,7 +171,7 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
                 coming.append(reader.submit(next, items, end))
                 yield item  # type: ignore[misc]
         finally:
-            # An abandoned iterator closes its dataset in the thread that opened it.
+            # close an abandoned iterator's dataset in the thread that opened it
             for future in coming:
                 future.cancel()
             reader.submit(items.close)  # type: ignore[attr-defined]

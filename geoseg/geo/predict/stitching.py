@@ -1,4 +1,4 @@
-"""Windows over a region, and their probabilities put together again."""
+"""Tiling of a region by windows, and blending of their probabilities."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -10,20 +10,20 @@ from geoseg.core.errors import ModelFileError, ParameterError
 from geoseg.geo.predict.windows import blend_profile, window_starts
 from geoseg.geo.rasters.strips import Strip
 
-#: Steps between the probabilities 0 and 1 of a window: half a byte pair's, in disk and
-#: memory, of floats. An even number, so that one half is one of them and ties stay ties.
+#: Number of steps between the probabilities 0 and 1 of a window. 16 bits take half of
+#: float32's memory. The number is even, so that one half is exact and ties stay ties.
 STEPS = 65534
 
 
 class Tiling(NamedTuple):
-    """Where the windows lie within the region, and how they are weighted.
+    """Positions of the windows in a region, and their weights.
 
     Attributes:
         size: side of a window, pixels.
-        rows: first row of each row of windows; ``columns`` likewise.
-        row_weights: ``(len(rows), size)`` float32. Per pixel row, the weights of all
-            windows that hold it sum to one, so no division is left for the end;
-            ``column_weights`` likewise. The 2-D weight is the outer product.
+        rows: first pixel row of each row of windows; ``columns`` likewise.
+        row_weights: ``(len(rows), size)`` float32. For each pixel row, the weights of
+            all windows that contain it sum to one; ``column_weights`` likewise. The
+            weight of a pixel is the product of both.
     """
 
     size: int
@@ -65,7 +65,7 @@ def tile(height: int, width: int, *, window: int = 256, overlap: int = 32) -> Ti
 def _partition_of_unity(
     starts: list[int], profile: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Scale the profile at each start so that the weights of a pixel sum to one."""
+    """Return the profile at each start, scaled so that a pixel's weights sum to one."""
     size = len(profile)
     total = np.zeros(starts[-1] + size)
     for start in starts:
@@ -75,13 +75,13 @@ def _partition_of_unity(
 
 
 class WindowRow(NamedTuple):
-    """What a network makes of a row of windows.
+    """Probabilities of a row of windows.
 
     Attributes:
-        row: of the tiling.
+        row: row of the tiling.
         valid: ``(size, W)`` bool; W is the region's width or, if larger, a window's.
-        columns: of the tiling, from left to right: those with a valid pixel.
-        probability: ``(C, size, size)`` uint16 of each, in :data:`STEPS`-ths.
+        columns: columns of the windows with a valid pixel, from left to right.
+        probability: ``(C, size, size)`` uint16 of each window, in :data:`STEPS`-ths.
     """
 
     row: int
@@ -94,7 +94,7 @@ def in_steps(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     """Round probabilities in [0, 1] to :data:`STEPS`-ths.
 
     Raises:
-        ModelFileError: If one is no number.
+        ModelFileError: If one is NaN.
     """
     try:
         with np.errstate(invalid="raise"):
@@ -103,8 +103,8 @@ def in_steps(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
             ).astype(np.uint16)
     except FloatingPointError as error:
         raise ModelFileError(
-            "the model gives values that are no numbers (NaN), expected probabilities: "
-            "its training diverged; train again"
+            "the model gives NaN, expected probabilities: its training diverged; train "
+            "again"
         ) from error
     return steps
 
@@ -112,11 +112,11 @@ def in_steps(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 def stitch(
     rows: Iterable[WindowRow], tiling: Tiling, shape: tuple[int, int, int]
 ) -> Iterator[Strip]:
-    """Blend windows; hand out every strip as soon as no later window touches it.
+    """Blend windows and yield each strip as soon as no later window covers it.
 
     Args:
         rows: all rows of the tiling, from top to bottom.
-        tiling: where the windows lie.
+        tiling: positions and weights of the windows.
         shape: ``(C, H, W)`` of the region.
     """
     sums = WindowSums(tiling, shape)
@@ -125,20 +125,20 @@ def stitch(
         yield from sums.finished(row.row + 1)
 
 
-# Weighted probabilities are summed as integers, which give the same sum in any order:
-# a raster that is turned or mirrored gives the same bits. A sum is at most 1, so int32
-# holds it with a bit to spare, finer than float32 does.
-_ONE = 2**30
+# Weighted probabilities are summed in fixed point, which gives the same sum in any
+# order, so a rotated or mirrored raster gives the same bits. Sums are at most 1, which
+# is this number; int32 holds it with a bit to spare, in finer steps than float32.
+_FIXED_POINT_ONE = 2**30
 
 
 class WindowSums:
-    """Sum weighted windows and hand out the rows that no later window touches."""
+    """Sums of weighted windows, from which rows are taken once they are complete."""
 
     def __init__(self, tiling: Tiling, shape: tuple[int, int, int]) -> None:
         self._tiling = tiling
         self._classes, self._height, self._width = shape
-        self._done = 0  # rows handed out; the arrays below start there
-        # Room for more rows than are in use: taking memory anew costs as much as adding.
+        self._done = 0  # rows taken; the arrays below start there
+        # more rows than in use, because allocating costs as much as adding
         self._sums = np.zeros((self._classes, 0, self._width), dtype=np.int32)
         self._valid = np.zeros((0, self._width), dtype=np.bool_)
 
@@ -151,7 +151,7 @@ class WindowSums:
             self._add(windows.row, column, probability)
 
     def _learn(self, row: int, valid: npt.NDArray[np.bool_]) -> None:
-        """Note which pixels of a row of windows are valid."""
+        """Append the valid mask of a row of windows."""
         known = self._done + len(self._valid)
         start = self._tiling.rows[row]
         end = min(start + self._tiling.size, self._height)
@@ -168,8 +168,8 @@ class WindowSums:
         weight = np.outer(
             tiling.row_weights[row, :height], tiling.column_weights[column, :width]
         )
-        # last, so that rows and columns are treated alike to the bit
-        weight *= np.float32(_ONE / STEPS)
+        # scale last, so that rows and columns are rounded alike
+        weight *= np.float32(_FIXED_POINT_ONE / STEPS)
         share = np.empty((self._classes, height, width), dtype=np.int32)
         np.multiply(
             probability[:, :height, :width], weight, out=share, casting="unsafe"
@@ -184,26 +184,26 @@ class WindowSums:
             self._sums = np.concatenate((self._sums, fresh), axis=1)
 
     def finished(self, row: int) -> Iterator[Strip]:
-        """Hand out what lies above a row of windows (all, if past the last one)."""
+        """Yield the strips above a row of windows (all, if past the last one)."""
         starts = self._tiling.rows
         end = starts[row] if row < len(starts) else self._height
         while self._done < end:
-            # One row of windows at a time, so that a strip stays small.
+            # one row of windows at a time, so that strips stay small
             next_start = next((start for start in starts if start > self._done), end)
-            yield self._hand_out(min(next_start, end) - self._done)
+            yield self._take(min(next_start, end) - self._done)
 
-    def _hand_out(self, height: int) -> Strip:
+    def _take(self, height: int) -> Strip:
         self._reserve(height)
         valid = self._valid[:height]
         probability = self._sums[:, :height].astype(np.float32)
-        probability *= valid * np.float32(1 / _ONE)
+        probability *= valid * np.float32(1 / _FIXED_POINT_ONE)
         strip = Strip(self._done, probability, valid)
         rest = self._sums.shape[1] - height
         for sums in self._sums:
-            # NumPy takes care of the overlap.
+            # NumPy handles the overlap
             sums[:rest] = sums[height:]
             sums[rest:] = 0
-        # A copy, so that the rows handed out do not stay in memory behind a view.
+        # copy, because a view would keep the taken rows in memory
         self._valid = self._valid[height:].copy()
         self._done += height
         return strip

@@ -1,4 +1,4 @@
-"""Maps whose run was stopped: what lies beside the output until the map is complete."""
+"""Unfinished maps: the manifest and the finished outputs of a stopped run."""
 
 import hashlib
 import json
@@ -13,21 +13,21 @@ from geoseg.core.aside import open_in_place, replace_text
 from geoseg.core.errors import OutputError
 from geoseg.core.stored import StoredError, read_json, typed
 
-#: Says what decides the result, in the folder of the map's parts.
+#: Name of the manifest in the folder of the map's parts.
 MANIFEST = "manifest.json"
-#: Hashes of the outputs that the run has finished, a line each.
+#: Name of the file with the hashes of finished outputs, one per line.
 MADE = "made.txt"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was written down when a map was begun.
+    """The manifest of a map, written when the map is begun.
 
     Attributes:
-        identity: all that decides the result.
-        outputs: files of the map, for people: a run that goes on writes and removes
-            those alone that its own command names.
-        mark: eight hexadecimal digits in the names of what the run writes aside.
+        identity: identity of the map.
+        outputs: files of the map, for information only: a run that continues writes and
+            removes only the files that its own command names.
+        mark: eight hexadecimal digits in the names of the run's temporary files.
     """
 
     identity: Mapping[str, Any]
@@ -37,10 +37,10 @@ class Manifest:
 
 @dataclass(frozen=True)
 class MadeOutputs:
-    """Files that a stopped run has finished and nobody has changed since.
+    """Unchanged outputs that a stopped run has finished.
 
-    They are known by what is in them alone: a file that somebody else has put at the
-    place of an output is none of them, nor is one that was edited.
+    They are recognised by their content. A file that was edited or replaced since is
+    not one of them.
 
     Attributes:
         digests: SHA-256 of each file that the run has finished.
@@ -49,24 +49,24 @@ class MadeOutputs:
     digests: frozenset[str] = frozenset()
 
     def __contains__(self, path: object) -> bool:
-        """Tell whether a file is one of them."""
+        """Tell whether a file is one of these outputs."""
         if not self.digests or not isinstance(path, Path):
             return False
         return path.is_file() and _digest(path) in self.digests
 
 
 def parts_folder(output: Path) -> Path:
-    """Name the folder that keeps what is done of an unfinished map."""
+    """Return the folder of the finished blocks of an unfinished map."""
     return output.with_name(f".{output.name}.parts")
 
 
 def is_unfinished(output: Path) -> bool:
-    """Tell whether a run that was to write an output has been stopped."""
+    """Tell whether an output has an unfinished map."""
     return (parts_folder(output) / MANIFEST).exists()
 
 
 def made_outputs(output: Path) -> MadeOutputs:
-    """Return which files a stopped run has finished, to be written again."""
+    """Return the outputs that a stopped run has finished."""
     try:
         text = (parts_folder(output) / MADE).read_text(encoding="ascii")
     except (OSError, ValueError):
@@ -75,13 +75,13 @@ def made_outputs(output: Path) -> MadeOutputs:
 
 
 def note_made(output: Path, file: Path) -> None:
-    """Write down that a file is one of the run's, before it takes its place."""
+    """Record the hash of a finished output, before the file gets its name."""
     with open_in_place(parts_folder(output) / MADE, "a", encoding="ascii") as notes:
         notes.write(_digest(file) + "\n")
 
 
 def read_manifest(output: Path) -> Manifest | None:
-    """Return what a stopped run wrote down; None if there is none to go on from.
+    """Return the manifest of a stopped run; None if there is no such run.
 
     Raises:
         OutputError: If it is damaged.
@@ -102,7 +102,7 @@ def read_manifest(output: Path) -> Manifest | None:
 
 
 def write_manifest(output: Path, manifest: Manifest) -> None:
-    """Write down what decides a map."""
+    """Write the manifest of a map."""
     text = json.dumps(vars(manifest), indent=1)
     replace_text(parts_folder(output) / MANIFEST, text)
 

@@ -1,4 +1,4 @@
-"""Windows on their way to the network, in batches."""
+"""Batches of windows for the network."""
 
 from typing import Protocol
 
@@ -13,16 +13,16 @@ from geoseg.geo.predict.window_rows import MARGIN
 
 #: ``(row, column)`` of a window in its tiling, and its ``(C, size, size)``
 #: probabilities in steps.
-Found = tuple[tuple[int, int], npt.NDArray[np.uint16]]
+WindowResult = tuple[tuple[int, int], npt.NDArray[np.uint16]]
 
-# A window waits for its batch to fill while at most so many rows of windows go by, and
-# while those that cannot be handed on meanwhile take so many bytes.
+# A window waits for its batch to fill for at most this many rows of windows, and while
+# the incomplete rows take at most this many bytes.
 _MOST_ROWS = 8
 _MOST_BYTES = 128 * 2**20
 
 
 class ModelCard(Protocol):
-    """What prediction needs to know about a model."""
+    """The properties of a model that prediction needs."""
 
     @property
     def normalization(self) -> Normalization: ...
@@ -35,7 +35,7 @@ class ModelCard(Protocol):
 
 
 class ClassModel(Protocol):
-    """What turns normalised pixels into class probabilities."""
+    """A model that returns class probabilities of normalised pixels."""
 
     @property
     def card(self) -> ModelCard: ...
@@ -46,15 +46,15 @@ class ClassModel(Protocol):
 
 
 class WindowBatches:
-    """Batches of inner windows, and of those at the region's border, which see more.
+    """Batches of inner windows, and of larger windows at the region's border.
 
-    All batches of a kind have one shape, the last one padded: the same kernels run, so
-    the same bits come out.
+    All batches of a kind have one shape (the last one is padded), so that the same
+    kernels run and results repeat bit for bit.
 
     Args:
-        model: What the windows go through.
-        tiling: Where they lie.
-        most: Windows in a batch at most.
+        model: The model.
+        tiling: Positions of the windows.
+        most: Most windows in a batch.
     """
 
     def __init__(self, model: ClassModel, tiling: Tiling, most: int) -> None:
@@ -62,17 +62,19 @@ class WindowBatches:
         inner = max(rows - 2, 0) * max(columns - 2, 0)
         row_bytes = 2 * len(model.card.class_names) * tiling.size**2 * columns
         self._patience = min(max(_MOST_BYTES // row_bytes, 1), _MOST_ROWS)
-        # A row of windows has two at the border: so a batch fills in time.
+        # a row of windows has two at the border, so this batch fills in time
         at_border = min(most, 2 * self._patience)
         self._inner = _Batch(model, _even(inner, most), MARGIN)
         self._border = _Batch(model, _even(rows * columns - inner, at_border), 0)
         self._last = (rows - 1, columns - 1)
 
-    def add(self, row: int, column: int, image: Tensor, valid: Tensor) -> list[Found]:
-        """Take a window; return what the batch gave if it is full.
+    def add(
+        self, row: int, column: int, image: Tensor, valid: Tensor
+    ) -> list[WindowResult]:
+        """Add a window to its batch; run a full batch and return its results.
 
         Args:
-            row: Of the tiling; ``column`` likewise.
+            row: Row of the tiling; ``column`` likewise.
             image: ``(channels, size + 2 MARGIN, size + 2 MARGIN)``.
             valid: ``(size + 2 MARGIN, size + 2 MARGIN)`` bool.
         """
@@ -81,27 +83,27 @@ class WindowBatches:
         batch.add((row, column), image, valid)
         return batch.run() if batch.full else []
 
-    def hurry(self, row: int) -> list[Found]:
-        """Run the batches that have waited for too long when a row is through."""
+    def run_overdue(self, row: int) -> list[WindowResult]:
+        """Run the batches that have waited too long at the end of a row."""
         return [
-            found
+            result
             for batch in (self._border, self._inner)
             if batch.places and row - batch.places[0][0] >= self._patience
-            for found in batch.run()
+            for result in batch.run()
         ]
 
-    def finish(self) -> list[Found]:
-        """Run what is left."""
+    def finish(self) -> list[WindowResult]:
+        """Run the remaining windows."""
         return [*self._border.run(), *self._inner.run()]
 
     def complete(self, row: int) -> int:
-        """Return the first row of windows that is not through, of those before one."""
+        """Return the first incomplete row of windows before ``row``, or ``row``."""
         waiting = self._border.places[:1] + self._inner.places[:1]
         return min([row, *(place[0] for place in waiting)])
 
 
 def _even(count: int, most: int) -> int:
-    """Share windows out among as few batches as can be, of one size.
+    """Return the size of the fewest batches of equal size for a number of windows.
 
     Example:
         >>> _even(9, 8)
@@ -111,7 +113,7 @@ def _even(count: int, most: int) -> int:
 
 
 class _Batch:
-    """Windows of one shape; ``crop`` pixels of their margins do not go along."""
+    """A batch of windows of one shape, without ``crop`` pixels of their margins."""
 
     def __init__(self, model: ClassModel, size: int, crop: int) -> None:
         self._model = model
@@ -131,13 +133,13 @@ class _Batch:
         if not len(self._image):
             self._image = torch.zeros((self._size, *image.shape))
             self._valid = torch.zeros((self._size, *valid.shape), dtype=torch.bool)
-        # A copy, so that the strip it was cut from can go.
+        # copy, because a view would keep the whole strip in memory
         self._image[len(self.places)] = image
         self._valid[len(self.places)] = valid
         self.places.append(place)
 
-    def run(self) -> list[Found]:
-        """Empty the batch through the network."""
+    def run(self) -> list[WindowResult]:
+        """Run the network on the batch and empty it."""
         places, self.places = self.places, []
         if not places:
             return []

@@ -1,4 +1,4 @@
-"""Read the windows of a raster row by row, every row of pixels once."""
+"""Reading of a raster's windows row by row, with every row of pixels read once."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -14,18 +14,19 @@ from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.description import PixelWindow
 from geoseg.geo.sources.remote import remote_access
 
-#: Pixels around the windows. A feature of the ``vgg`` sees 19 to each side; on tiles
-#: whose neighbours are known, 32 made the classes along the border no better than 16.
+#: Pixels of context around the windows. The receptive field of ``vgg`` reaches 19
+#: pixels to each side; on tiles with known neighbours, 32 gave no better classes at the
+#: border.
 MARGIN = 16
 
 
 class _Span(NamedTuple):
-    """Pixels along an axis, some of which the raster has.
+    """A range of pixels along an axis that may exceed the raster.
 
     Attributes:
-        start: First pixel that the raster has.
-        stop: One past the last of those.
-        before: Pixels that are wanted before the first; ``after`` likewise.
+        start: First pixel inside the raster.
+        stop: One past the last pixel inside.
+        before: Number of pixels before the raster's edge; ``after`` likewise.
     """
 
     start: int
@@ -35,10 +36,10 @@ class _Span(NamedTuple):
 
 
 class RowValid(NamedTuple):
-    """Where a row of windows has data.
+    """Valid mask of a row of windows.
 
     Attributes:
-        row: of the tiling.
+        row: row of the tiling.
         valid: ``(size, W)`` bool; W is the region's width or, if larger, a window's.
     """
 
@@ -50,7 +51,7 @@ class WindowImage(NamedTuple):
     """A window with :data:`MARGIN` pixels around it, ready for a network.
 
     Attributes:
-        row: of the tiling; ``column`` likewise.
+        row: row of the tiling; ``column`` likewise.
         image: ``(channels, size + 2 MARGIN, size + 2 MARGIN)``, normalised.
         valid: ``(size + 2 MARGIN, size + 2 MARGIN)`` bool.
     """
@@ -71,23 +72,23 @@ def window_images(
     nodata: str,
     rows: range,
 ) -> Iterator[RowValid | WindowImage]:
-    """Read rows of windows; normalise the windows that have a valid pixel.
+    """Read rows of windows and normalise the windows that have a valid pixel.
 
-    Around the region lie the raster's own pixels. Where it ends, its outermost pixels
-    are repeated, not valid. That beats a reflection: a wall that the border cuts goes
-    straight on.
+    The context around the region is the raster's own pixels and, beyond its edge, the
+    outermost pixels repeated, with ``valid`` False. Repeating is better than
+    reflecting, because a wall that the edge cuts continues straight.
 
     Args:
         path: the raster.
         numbers: its bands, from 1.
-        region: part of the raster that the tiling lies on.
+        region: part of the raster that the tiling covers.
         tiling: the windows.
-        normalization: of the pixels.
-        nodata: rule of the model's card.
-        rows: of windows, one or more that follow each other.
+        normalization: normalization of the pixels.
+        nodata: nodata rule of the model's card.
+        rows: consecutive rows of windows, at least one.
 
     Yields:
-        For every row where it has data, then its windows from left to right.
+        The valid mask of every row, then its windows from left to right.
 
     Raises:
         RasterError: If the raster cannot be read.
@@ -101,7 +102,7 @@ def window_images(
         for column, left in enumerate(tiling.columns):
             if not any_valid[left : left + tiling.size].any():
                 continue
-            # Only now: normalised, pixels take four bytes.
+            # normalise late, because normalised pixels take four bytes
             here = np.s_[..., left : left + wide]
             image = normalization(strip.pixels[here], strip.repeated[here])
             yield WindowImage(row, column, image, torch.from_numpy(strip.valid[here]))
@@ -112,8 +113,8 @@ class _Strip(NamedTuple):
 
     Attributes:
         pixels: ``(B, size + 2 MARGIN, W + 2 MARGIN)``.
-        valid: ``(size + 2 MARGIN, W + 2 MARGIN)`` bool, False where the raster ends.
-        repeated: the same, but like the outermost pixels there.
+        valid: ``(size + 2 MARGIN, W + 2 MARGIN)`` bool, False beyond the raster's edge.
+        repeated: the same, but beyond the edge as the outermost pixels.
     """
 
     pixels: npt.NDArray[Any]
@@ -133,11 +134,11 @@ def _strips(
     """Read rows of windows, every row of pixels once."""
     size = tiling.size
     across = max(region.width, size)
-    # Rows are read once, so the blocks that a strip cuts in two are enough.
+    # rows are read once, so the cache needs only the blocks that a strip cuts
     cache = 64 + (_block_row_bytes(path) >> 20)
     with (
         raster.block_cache(cache),
-        remote_access(path),  # sources of a VRT are opened when they are read
+        remote_access(path),  # GDAL opens the sources of a VRT when it reads them
         raster.open_raster(path) as dataset,
     ):
         columns = _span(region.col, across, region.col + region.width, dataset.width)
@@ -166,7 +167,7 @@ def _strips(
 def _extend(
     pixels: npt.NDArray[Any], valid: npt.NDArray[np.bool_], spans: tuple[_Span, _Span]
 ) -> _Strip:
-    """Repeat the outermost pixels where the raster ends; they are not valid."""
+    """Repeat the outermost pixels beyond the raster's edge, with ``valid`` False."""
     widths = [(span.before, span.after) for span in spans]
     return _Strip(
         np.pad(pixels, ((0, 0), *widths), mode="edge"),
@@ -176,7 +177,7 @@ def _extend(
 
 
 def _span(start: int, size: int, end: int, length: int) -> _Span:
-    """Return where windows and their margins lie along an axis of the raster.
+    """Return the range of windows and their margins along an axis of the raster.
 
     Args:
         start: First pixel of the windows.

@@ -1,7 +1,7 @@
 """Overlapping windows along an axis of a pixel grid, and their blending weights.
 
-Rows and columns are treated alike and apart: a window of a raster is a pair of starts,
-its weight the outer product of two profiles.
+Rows and columns are computed separately: a window of a raster is a pair of starts, and
+its weight is the outer product of two profiles.
 """
 
 from typing import Any
@@ -12,10 +12,10 @@ from geoseg.core.errors import ParameterError
 
 
 def window_starts(length: int, size: int, overlap: int) -> list[int]:
-    """Return where windows start so that they cover an axis.
+    """Return the starts of windows that cover an axis.
 
-    All windows but the last are ``size - overlap`` apart; the last is moved back to end
-    with the axis, and overlaps its neighbour more.
+    Windows are ``size - overlap`` apart, except the last, which ends with the axis and
+    may overlap its neighbour more.
 
     Args:
         length: Pixels along the axis, at least 1.
@@ -24,7 +24,7 @@ def window_starts(length: int, size: int, overlap: int) -> list[int]:
 
     Returns:
         Ascending starts from 0 to ``length - size``; ``[0]`` if one window covers the
-        axis (it then sticks out by ``size - length``).
+        axis (it then exceeds the axis by ``size - length``).
 
     Raises:
         ParameterError: If a number is out of its range.
@@ -46,8 +46,8 @@ def window_starts(length: int, size: int, overlap: int) -> list[int]:
 def blend_profile(size: int, overlap: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return the weight of a window's pixels along one axis.
 
-    A linear ramp over ``overlap`` pixels at both ends. Where two windows share exactly
-    that many pixels, the two ramps sum to one.
+    Weights rise linearly over ``overlap`` pixels at both ends. If two windows share
+    exactly that many pixels, their weights sum to one.
 
     Args:
         size: Pixels of a window, at least 1.
@@ -55,8 +55,8 @@ def blend_profile(size: int, overlap: int) -> np.ndarray[Any, np.dtype[np.float3
             ramps meet, and the lower counts.
 
     Returns:
-        ``(size,)`` in (0, 1], symmetric, zero nowhere: a pixel that one window alone
-        covers has a weight to be divided by.
+        ``(size,)`` in (0, 1], symmetric; never zero, because the weight of a pixel that
+        only one window covers is a divisor.
 
     Raises:
         ParameterError: If a number is out of its range.

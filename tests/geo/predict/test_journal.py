@@ -262,7 +262,7 @@ def test_an_error_after_some_blocks_says_that_they_are_kept(
         make(bright_model(BANDS), image, folder)
     parts = parts_folder(folder / "b.geojson")
     assert [path.name for path in folder.iterdir()] == [parts.name]
-    assert f"done lies in {parts}, which may be deleted: then it starts" in caplog.text
+    assert f"{parts} keeps the finished blocks: delete it to start" in caplog.text
     assert len(list(parts.glob("*.block"))) == 3
 
 

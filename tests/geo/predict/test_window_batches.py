@@ -65,9 +65,9 @@ def test_a_window_waits_for_some_rows_and_no_longer() -> None:
     batches = WindowBatches(PixelModel(), tiling, 8)
     assert windows(batches, 2, range(5, 6)) == 0
     for row in range(2, 10):
-        assert batches.hurry(row) == []
+        assert batches.run_overdue(row) == []
         assert batches.complete(row + 1) == 2
-    ((place, probability),) = batches.hurry(10)
+    ((place, probability),) = batches.run_overdue(10)
     assert place == (2, 5)
     assert probability.shape == (2, SIZE, SIZE)
     assert batches.complete(11) == 11
@@ -111,5 +111,5 @@ def test_a_model_that_gives_no_number_is_named() -> None:
     probability = np.full((2, 3, 3), 0.5, dtype=np.float32)
     assert (in_steps(probability) == 32767).all()
     probability[0, 1, 1] = np.nan
-    with pytest.raises(ModelFileError, match="no numbers .NaN., expected prob.* train"):
+    with pytest.raises(ModelFileError, match="gives NaN, expected prob.* train"):
         in_steps(probability)
