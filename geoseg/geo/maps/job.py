@@ -13,7 +13,7 @@ from geoseg.geo.predict.blocks import Block, blocks_of
 from geoseg.geo.predict.head_views import ClassView
 from geoseg.geo.predict.journal import Journal
 from geoseg.geo.predict.predictor import predict_rows
-from geoseg.geo.predict.stitching import Tiling, WindowRow, stitch, tile
+from geoseg.geo.predict.stitching import Tiling, WindowRow, lay_windows, stitch
 from geoseg.geo.predict.window_batches import ClassModel
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.legend import cluster_legend
@@ -56,7 +56,9 @@ class MapJob:
         return blocks_of(image, self._tiling(grid))
 
     def _tiling(self, grid: RasterDescription) -> Tiling:
-        return tile(grid.height, grid.width, window=self.window, overlap=self.overlap)
+        return lay_windows(
+            grid.height, grid.width, window=self.window, overlap=self.overlap
+        )
 
     def predict(
         self, image: int, grid: RasterDescription, place: RasterOutputs

@@ -48,8 +48,8 @@ def blocks_of(image: int, tiling: Tiling) -> list[Block]:
     """Cut an image into blocks.
 
     Example:
-        >>> from geoseg.geo.predict.stitching import tile
-        >>> [block.rows for block in blocks_of(0, tile(1000, 5000))]
+        >>> from geoseg.geo.predict.stitching import lay_windows
+        >>> [block.rows for block in blocks_of(0, lay_windows(1000, 5000))]
         [range(0, 3), range(3, 5)]
     """
     count, step = len(tiling.rows), -(-WINDOWS // len(tiling.columns))

@@ -27,7 +27,7 @@ from geoseg.geo.predict.head_views import ClassView
 from geoseg.geo.predict.identity import model_digest
 from geoseg.geo.predict.journal import Journal
 from geoseg.geo.predict.predictor import predict_rows
-from geoseg.geo.predict.stitching import tile
+from geoseg.geo.predict.stitching import lay_windows
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.model.file import Model, load_model, save_model
 from geoseg.model.inference import Inference
@@ -207,7 +207,7 @@ def predict_block(
         return
     model = _load(parts.folder / _MODEL, prediction.model, prediction.device)
     model = model.with_inference(prediction.inference)
-    tiling = tile(*shape, window=prediction.window, overlap=prediction.overlap)
+    tiling = lay_windows(*shape, window=prediction.window, overlap=prediction.overlap)
     rows = predict_rows(
         ClassView([model], [model.card.head]) if prediction.clusters else model,
         path,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from geoseg.core.errors import ParameterError
-from geoseg.geo.predict.stitching import Tiling, WindowRow, stitch, tile
+from geoseg.geo.predict.stitching import Tiling, WindowRow, lay_windows, stitch
 from geoseg.geo.predict.window_batches import (
     ClassModel,
     WindowBatches,
@@ -73,7 +73,7 @@ def predict_strips(
     """
     description = raster.describe(path)
     region = region or PixelWindow(0, 0, description.height, description.width)
-    tiling = tile(region.height, region.width, window=window, overlap=overlap)
+    tiling = lay_windows(region.height, region.width, window=window, overlap=overlap)
     rows = predict_rows(model, path, tiling, batch_size=batch_size, region=region)
     shape = len(model.card.class_names), region.height, region.width
     return stitch(rows, tiling, shape)

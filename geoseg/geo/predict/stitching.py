@@ -33,7 +33,9 @@ class Tiling(NamedTuple):
     column_weights: npt.NDArray[np.float32]
 
 
-def tile(height: int, width: int, *, window: int = 256, overlap: int = 32) -> Tiling:
+def lay_windows(
+    height: int, width: int, *, window: int = 256, overlap: int = 32
+) -> Tiling:
     """Lay windows over a region.
 
     Args:

@@ -16,7 +16,7 @@ from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict import journal as journals
 from geoseg.geo.predict.blocks import blocks_of, read_block, write_block
 from geoseg.geo.predict.identity import run_identity
-from geoseg.geo.predict.stitching import WindowRow, tile
+from geoseg.geo.predict.stitching import WindowRow, lay_windows
 from geoseg.geo.predict.unfinished import is_unfinished, parts_folder
 from geoseg.geo.rasters.raster import describe
 
@@ -131,7 +131,7 @@ def test_what_is_no_block_of_the_run_is_none(tmp_path, rows):
 
 @pytest.mark.parametrize("shape", [(10, 10), (40, 90), (700, 90), (90, 7000)])
 def test_blocks_hold_every_row_of_windows_once(shape):
-    tiling = tile(*shape, window=40, overlap=10)
+    tiling = lay_windows(*shape, window=40, overlap=10)
     blocks = blocks_of(2, tiling)
     assert [row for block in blocks for row in block.rows] == [*range(len(tiling.rows))]
     for block, following in pairwise(blocks):

@@ -31,7 +31,7 @@ from geoseg.geo.formats.writer import write_footprints
 from geoseg.geo.maps.rasters import predict_raster
 from geoseg.geo.predict import predictor
 from geoseg.geo.predict.predictor import predict_rows, predict_strips
-from geoseg.geo.predict.stitching import tile
+from geoseg.geo.predict.stitching import lay_windows
 from geoseg.geo.predict.window_rows import MARGIN
 from geoseg.geo.predict.windows import blend_profile, window_starts
 from geoseg.geo.rasters import raster
@@ -93,7 +93,7 @@ def test_rows_of_windows_predicted_apart_are_the_same_bits(
     pixels = random_image(330, 200)
     pixels[:, 100:180, :90] = 0  # some windows are left out
     path = write_image(tmp_path / "image.tif", pixels)
-    tiling = tile(330, 200, window=64, overlap=24)
+    tiling = lay_windows(330, 200, window=64, overlap=24)
     count = len(tiling.rows)
     whole_rows = list(predict_rows(NetModel(), path, tiling, batch_size=3))
     apart = [
@@ -208,7 +208,7 @@ def test_missing_bands_are_named(tmp_path: Path) -> None:
 
 def test_an_overlap_as_large_as_the_window_is_refused() -> None:
     with pytest.raises(ParameterError, match="overlap 64"):
-        tile(100, 100, window=64, overlap=64)
+        lay_windows(100, 100, window=64, overlap=64)
 
 
 def test_ties_are_background() -> None:
@@ -324,7 +324,7 @@ from pathlib import Path
 from geoseg.core.errors import OutputError
 from geoseg.geo.formats.class_rasters import probability_raster
 from geoseg.geo.rasters.raster import describe
-from geoseg.geo.predict.stitching import tile
+from geoseg.geo.predict.stitching import lay_windows
 from geoseg.geo.rasters.strips import Strip
 
 image, output = sys.argv[1:]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from geoseg.core.errors import ModelFileError
 from geoseg.geo.predict.predictor import predict_rows, predict_strips
-from geoseg.geo.predict.stitching import WindowSums, in_steps, tile
+from geoseg.geo.predict.stitching import WindowSums, in_steps, lay_windows
 from geoseg.geo.predict.window_batches import WindowBatches
 from geoseg.geo.predict.window_rows import MARGIN
 
@@ -61,7 +61,7 @@ def windows(batches: WindowBatches, row: int, columns: range) -> int:
 
 
 def test_a_window_waits_for_some_rows_and_no_longer() -> None:
-    tiling = tile(64 * 30, 64 * 30, window=SIZE, overlap=0)
+    tiling = lay_windows(64 * 30, 64 * 30, window=SIZE, overlap=0)
     batches = WindowBatches(PixelModel(), tiling, 8)
     assert windows(batches, 2, range(5, 6)) == 0
     for row in range(2, 10):
@@ -74,7 +74,7 @@ def test_a_window_waits_for_some_rows_and_no_longer() -> None:
 
 
 def test_many_classes_make_windows_wait_less() -> None:
-    tiling = tile(64 * 30, 64 * 30, window=SIZE, overlap=0)
+    tiling = lay_windows(64 * 30, 64 * 30, window=SIZE, overlap=0)
     model = PixelModel()
     # 30 windows of 1000 classes and two bytes are 234 MiB: no row may wait.
     model.card = model.card.__class__(
@@ -87,7 +87,7 @@ def test_many_classes_make_windows_wait_less() -> None:
 
 def test_the_order_of_windows_changes_no_bit(tmp_path: Path) -> None:
     path = write_image(tmp_path / "image.tif", random_image(180, 200))
-    tiling = tile(180, 200, window=SIZE, overlap=50)
+    tiling = lay_windows(180, 200, window=SIZE, overlap=50)
     rows = list(predict_rows(PixelModel(), path, tiling))
     rng = np.random.default_rng(0)
     results = []

@@ -16,7 +16,7 @@ from pixel_models import (
 from torch import Tensor
 
 from geoseg.geo.predict.predictor import predict_strips
-from geoseg.geo.predict.stitching import tile
+from geoseg.geo.predict.stitching import lay_windows
 from geoseg.geo.predict.window_rows import MARGIN
 from geoseg.geo.rasters.description import PixelWindow
 
@@ -59,7 +59,7 @@ def test_windows_inside_are_computed_without_a_margin(tmp_path: Path) -> None:
     path = write_image(tmp_path / "image.tif", pixels)
     model = NetModel()
     found = whole(predict_strips(model, path, window=size, overlap=16, batch_size=1))
-    tiling = tile(300, 280, window=size, overlap=16)
+    tiling = lay_windows(300, 280, window=size, overlap=16)
     bands = torch.from_numpy(pixels.astype(np.float32) / 1000)
     every = torch.ones((1, size, size), dtype=torch.bool)
     expected = np.zeros((300, 280), dtype=np.float32)
