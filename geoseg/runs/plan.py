@@ -1,4 +1,4 @@
-"""Plan a run before its folder exists, and train by the plan."""
+"""RunPlan a run before its folder exists, and train by the plan."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from geoseg.training.limits import FitResult
 
 
-class Plan(NamedTuple):
+class RunPlan(NamedTuple):
     """Settings, tiles, method and loaders of a run."""
 
     settings: RunSettings
@@ -43,7 +43,7 @@ def plan_run(
     split: Split,
     normalization: Normalization,
     facts: Mapping[str, Any],
-) -> Plan:
+) -> RunPlan:
     """Check the settings of a run with its tiles and return the plan; write nothing.
 
     Args:
@@ -60,13 +60,13 @@ def plan_run(
     card = new_card(settings, split, normalization, facts)
     tiles = patch_tiles(settings, split)
     loaders = partial(loader_of, settings, tiles, normalization)
-    plan = Plan(settings, split, card, loaders(0, 1), loaders)
+    plan = RunPlan(settings, split, card, loaders(0, 1), loaders)
     check_schedule(settings, plan.steps_per_epoch)
     return plan
 
 
 def train_plan(
-    plan: Plan, folder: Path, *, resume: bool, profile: bool
+    plan: RunPlan, folder: Path, *, resume: bool, profile: bool
 ) -> tuple[Model, "FitResult"]:
     """Train the method of a plan.
 

@@ -25,7 +25,7 @@ from geoseg.core.words import counted
 from geoseg.geo.evaluation.matching import match_model
 from geoseg.model.file import Model, file_sha256, load_model, save_model
 from geoseg.runs.folders import is_refitted, write_json
-from geoseg.runs.plan import Plan, plan_run, train_plan
+from geoseg.runs.plan import RunPlan, plan_run, train_plan
 from geoseg.runs.result import RunResult, timed
 from geoseg.runs.tiles.roles import ROLE_FACTS
 from geoseg.runs.tiles.run_tiles import ids_by_role, normalization_of, training_tiles
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def refit(plan: Plan, result: RunResult) -> RunResult:
+def refit(plan: RunPlan, result: RunResult) -> RunResult:
     """Refit the model on the matching and test tiles together.
 
     A method that learns from labels is trained again with the same settings, from the
@@ -97,7 +97,7 @@ def undo_refit(folder: Path) -> Model:
     return load_model(folder / MODEL_NAME)
 
 
-def set_refit(plan: Plan, folder: Path) -> RunResult:
+def set_refit(plan: RunPlan, folder: Path) -> RunResult:
     """Refit a scored run, or undo the refit, as its settings say."""
     if plan.settings.refit:
         return refit(plan, RunResult(folder, scored_model(folder)))
@@ -106,7 +106,7 @@ def set_refit(plan: Plan, folder: Path) -> RunResult:
 
 
 def _made_again(
-    plan: Plan, scored: Model, split: "Split", place: Path, result: RunResult
+    plan: RunPlan, scored: Model, split: "Split", place: Path, result: RunResult
 ) -> tuple[Model | None, RunResult]:
     """Return the refitted and matched model, or None, with the updated result."""
     card = scored.card

@@ -27,7 +27,7 @@ from geoseg.core.words import counted
 from geoseg.geo.evaluation.matching import match_model
 from geoseg.methods.presets import PRESETS
 from geoseg.model.file import Model
-from geoseg.runs.plan import Plan, plan_run, train_plan
+from geoseg.runs.plan import RunPlan, plan_run, train_plan
 from geoseg.runs.settings import RunSettings
 from geoseg.runs.tiles.roles import ROLE_FACTS
 from geoseg.scores.metrics import iou, mean_iou
@@ -81,7 +81,7 @@ def judged_restarts(settings: RunSettings, split: "Split") -> RunSettings:
 
 
 def train_best(
-    plan: Plan, folder: Path, *, resume: bool, profile: bool
+    plan: RunPlan, folder: Path, *, resume: bool, profile: bool
 ) -> tuple[Model, "FitResult"]:
     """Train as often as the settings say; return the best on the matching tiles.
 
@@ -128,7 +128,7 @@ def train_best(
     return _best_of(done, folder)
 
 
-def matching_iou(model: Model, plan: Plan) -> float:
+def matching_iou(model: Model, plan: RunPlan) -> float:
     """Return the IoU of a model's default head on the matching tiles, in [0, 1].
 
     Returns:
@@ -167,7 +167,7 @@ def _place(folder: Path, seed: int) -> Path:
     return folder / RESTARTS_NAME / f"seed-{seed}"
 
 
-def _plan_of(plan: Plan, seed: int) -> Plan:
+def _plan_of(plan: RunPlan, seed: int) -> RunPlan:
     """Return the plan with another seed of weights, patches and views, same split."""
     settings = replace(plan.settings, seed=seed, restarts=1)
     known = plan.card.provenance

@@ -45,7 +45,7 @@ from geoseg.runs.folders import (
     write_json,
 )
 from geoseg.runs.matching import say_objective, select_head
-from geoseg.runs.plan import Plan, plan_run
+from geoseg.runs.plan import RunPlan, plan_run
 from geoseg.runs.refitting import refit, set_refit
 from geoseg.runs.restarts import checkpoints, judged_restarts, train_best
 from geoseg.runs.result import RunResult, add_seconds, timed
@@ -204,7 +204,7 @@ def _going_on(folder: Path) -> Iterator[None]:
 
 
 def _train_match_score(
-    plan: Plan, folder: Path, *, resume: bool, profile: bool
+    plan: RunPlan, folder: Path, *, resume: bool, profile: bool
 ) -> RunResult:
     split, objective = plan.split, plan.settings.objective
     times = folder / TIMES_NAME
@@ -236,7 +236,7 @@ def _train_match_score(
     return refit(plan, result) if plan.settings.refit else result
 
 
-def _surveyor(plan: Plan, model: Model, *, test: bool) -> "Surveyor | None":
+def _surveyor(plan: RunPlan, model: Model, *, test: bool) -> "Surveyor | None":
     """Return the surveyor that collects predictions for the report, or None."""
     tiles = plan.split.test if test else plan.split.match
     # while matching, learned classes do not have their threshold yet
@@ -248,7 +248,7 @@ def _surveyor(plan: Plan, model: Model, *, test: bool) -> "Surveyor | None":
     return surveyor(model, tiles, test=test, seed=plan.settings.seed)
 
 
-def _score(plan: Plan, result: RunResult, matched: "Surveyor | None") -> RunResult:
+def _score(plan: RunPlan, result: RunResult, matched: "Surveyor | None") -> RunResult:
     """Score on the test tiles, draw pictures, and store scores in the model's card."""
     from geoseg.runs import scoring
     from geoseg.runs.reporting import pictures  # only for a test
