@@ -23,7 +23,13 @@ from safetensors.torch import load_file, save_file
 
 from geoseg.core.errors import GeosegError, ParameterError, TrainingError
 from geoseg.core.patches import IGNORE
-from geoseg.leaderboard.plan import Job, Plan, Row, parse_rows, split_parameters
+from geoseg.leaderboard.plan import (
+    BenchmarkPlan,
+    Job,
+    Row,
+    parse_rows,
+    split_parameters,
+)
 from geoseg.methods import (
     METHODS,
     TRUNK_PARAMETERS,
@@ -56,7 +62,7 @@ class Board:
 
     folder: Path
     pack: Pack
-    plan: Plan
+    plan: BenchmarkPlan
     device: str
     objective: Objective
     deadline: float
@@ -121,7 +127,7 @@ def _board(options: argparse.Namespace, pack: Pack) -> Board:
         device=options.device,
         precision=options.precision,
     )
-    plan = Plan(
+    plan = BenchmarkPlan(
         base=base,
         rows=rows,
         seeds=options.seeds,

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from geoseg.cli import cli
-from geoseg.leaderboard.plan import Plan, parse_rows, split_parameters
+from geoseg.leaderboard.plan import BenchmarkPlan, parse_rows, split_parameters
 from geoseg.methods import METHODS, check_parameters
 from geoseg.methods.presets import preset_of
 from geoseg.runs.settings import RunSettings
@@ -54,7 +54,7 @@ def test_commands_have_the_options_that_a_page_gives_them(page):
         if name == "benchmark":
             rows = parse_rows(given["methods"])
             shared, own = split_parameters(pairs, tuple(METHODS))
-            Plan(base=RunSettings(), rows=rows, shared=shared, own=own).check()
+            BenchmarkPlan(base=RunSettings(), rows=rows, shared=shared, own=own).check()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)

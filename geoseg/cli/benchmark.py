@@ -188,7 +188,7 @@ def command(
     need_tiles(*(given[name] for name in ("images", "labels", "aoi", "labelled_area")))
     pairs = options.parse_parameters(parameters)
     options.say_first(options.tiles_of(given))
-    from geoseg.leaderboard.plan import Plan, parse_rows, split_parameters
+    from geoseg.leaderboard.plan import BenchmarkPlan, parse_rows, split_parameters
     from geoseg.methods import METHODS
 
     rows = parse_rows(methods)
@@ -198,7 +198,7 @@ def command(
     from geoseg.leaderboard.tables import summary
     from geoseg.runs.settings import RunSettings
 
-    plan = Plan(
+    plan = BenchmarkPlan(
         base=RunSettings(**given, controls=False, report="none"),
         rows=rows,
         seeds=seeds,

@@ -28,7 +28,7 @@ from geoseg.geo.labels.labels import check_two_classes
 from geoseg.geo.tiles.roles import Split, tiles_by_role
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.leaderboard.page import Gallery, write_page
-from geoseg.leaderboard.plan import Job, Plan, Row, parse_rows, run_folder
+from geoseg.leaderboard.plan import BenchmarkPlan, Job, Row, parse_rows, run_folder
 from geoseg.leaderboard.process import run_apart
 from geoseg.leaderboard.results import Line, read_lines
 from geoseg.leaderboard.tables import MAIN, Board, csv_text, document, markdown, shown
@@ -48,7 +48,7 @@ PAGE_NAME = "leaderboard.html"
 BOARD_NAMES = ("leaderboard.md", "leaderboard.csv", "leaderboard.json")
 
 
-def run_benchmark(plan: Plan, folder: Path, command: str) -> Board:
+def run_benchmark(plan: BenchmarkPlan, folder: Path, command: str) -> Board:
     """Carry out all missing runs and return the leaderboard.
 
     A failed run does not stop the others; the next call tries it again.
@@ -92,7 +92,7 @@ def run_benchmark(plan: Plan, folder: Path, command: str) -> Board:
     return state.board
 
 
-def _next_step(plan: Plan, folder: Path, board: Board) -> str:
+def _next_step(plan: BenchmarkPlan, folder: Path, board: Board) -> str:
     """Return a line with the command that trains the best method except controls."""
     rows = [line.row for line in board.lines if line.row in plan.rows]
     best = next((row for row in rows if row.family != "control"), None) or rows[0]
@@ -111,7 +111,7 @@ def _going_on(command: str) -> Iterator[None]:
         raise
 
 
-def _check_split(plan: Plan, tiles: list[Tile]) -> Split:
+def _check_split(plan: BenchmarkPlan, tiles: list[Tile]) -> Split:
     """Return the first split, after checking that all have matching and test tiles."""
     splits = [
         split_of(replace(plan.base, split_seed=number), tiles)
@@ -128,7 +128,7 @@ def _check_split(plan: Plan, tiles: list[Tile]) -> Split:
     return splits[0]
 
 
-def _begin(plan: Plan, folder: Path, tiles: str) -> tuple[Row, ...]:
+def _begin(plan: BenchmarkPlan, folder: Path, tiles: str) -> tuple[Row, ...]:
     """Store or compare the benchmark's settings; return the rows of its table."""
     path = folder / BENCH_NAME
     planned, rows = plan.common(), plan.rows
@@ -203,7 +203,7 @@ def _refuse_changed(
             )
 
 
-def _check_same(plan: Plan, job: Job, folder: Path) -> None:
+def _check_same(plan: BenchmarkPlan, job: Job, folder: Path) -> None:
     """Raise if a run was begun with other settings."""
     path = run_folder(folder, job) / SETTINGS_NAME
     if not path.exists():
@@ -226,7 +226,7 @@ class _Progress:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: BenchmarkPlan,
         folder: Path,
         command: str,
         rows: tuple[Row, ...],

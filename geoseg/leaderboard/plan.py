@@ -1,4 +1,4 @@
-"""Plan a benchmark: rows × splits × seeds, each an ordinary run."""
+"""BenchmarkPlan a benchmark: rows × splits × seeds, each an ordinary run."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -125,7 +125,7 @@ class Job(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class BenchmarkPlan:
     """The rows, seeds, splits and settings of a benchmark.
 
     Attributes:

@@ -21,7 +21,7 @@ from geoseg.core.errors import (
 from geoseg.core.locks import locked
 from geoseg.leaderboard import conduct
 from geoseg.leaderboard.conduct import run_benchmark
-from geoseg.leaderboard.plan import Plan, parse_rows
+from geoseg.leaderboard.plan import BenchmarkPlan, parse_rows
 from geoseg.leaderboard.tables import markdown
 from geoseg.leaderboard.trial import carry_out
 from geoseg.model.card import load_card
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 CONSTANT = {"majority", "everything is building"}
 
 
-def plan_of(town, names="color_kmeans,supervised", **changes) -> Plan:
+def plan_of(town, names="color_kmeans,supervised", **changes) -> BenchmarkPlan:
     base = RunSettings(
         images=town.images,
         labels=town.labels,
@@ -48,7 +48,7 @@ def plan_of(town, names="color_kmeans,supervised", **changes) -> Plan:
         **changes.pop("base", {}),
     )
     options = {"seeds": 2, "shared": {"width": "2", "clusters": "3"}} | changes
-    return Plan(base=base, rows=parse_rows(names), **options)
+    return BenchmarkPlan(base=base, rows=parse_rows(names), **options)
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_tiles_without_a_building_leave_scores_undefined_and_no_run_fails(
     built[8:16, 8:16] = 1
     write_pair(tmp_path, int(matched.id[-1]), built)
 
-    plan = Plan(base=base, rows=parse_rows("color_kmeans"), seeds=1)
+    plan = BenchmarkPlan(base=base, rows=parse_rows("color_kmeans"), seeds=1)
     board = run_benchmark(plan, tmp_path / "b", "c")
     assert not board.failures
     assert "there is no IoU" in markdown(board)

@@ -3,14 +3,20 @@ from pathlib import Path
 import pytest
 
 from geoseg.core.errors import ParameterError
-from geoseg.leaderboard.plan import Job, Plan, Row, parse_rows, split_parameters
+from geoseg.leaderboard.plan import (
+    BenchmarkPlan,
+    Job,
+    Row,
+    parse_rows,
+    split_parameters,
+)
 from geoseg.methods import METHODS
 from geoseg.runs.settings import RunSettings
 
 
-def plan_of(names, **changes) -> Plan:
+def plan_of(names, **changes) -> BenchmarkPlan:
     base = RunSettings(images="tiles", max_steps=1, bands="rgb", whiten="zca")
-    return Plan(base=base, rows=parse_rows(names), **changes)
+    return BenchmarkPlan(base=base, rows=parse_rows(names), **changes)
 
 
 def test_rows_name_what_they_start_from():
