@@ -34,7 +34,7 @@ from geoseg.training.callbacks import (
     TimeLimit,
 )
 from geoseg.training.collapse import CollapseStop
-from geoseg.training.group import Group
+from geoseg.training.group import ProcessGroup
 from geoseg.training.limits import (
     LAST_FIT,
     FitOptions,
@@ -66,7 +66,7 @@ def fit(
     *,
     run: Path,
     limits: Limits,
-    group: Group | None = None,
+    group: ProcessGroup | None = None,
     **options: Any,
 ) -> FitResult:
     """Train a method on the patches of a loader.
@@ -178,7 +178,7 @@ def _train(
     run: Path,
     callbacks: Sequence[Callback],
     options: FitOptions,
-    group: Group | None,
+    group: ProcessGroup | None,
 ) -> None:
     """Run Lightning's trainer, from the run's checkpoint if requested."""
     path = run / CHECKPOINT_NAME if options.resume else None

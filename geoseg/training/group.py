@@ -11,7 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """A process's rank in its group of connected processes.
 
     Attributes:

@@ -28,7 +28,7 @@ from geoseg.core.patches import EpochLoader
 from geoseg.methods.bases.method import Method
 from geoseg.training.callbacks import StopSignals
 from geoseg.training.engine import finish, fit
-from geoseg.training.group import Group
+from geoseg.training.group import ProcessGroup
 from geoseg.training.limits import FitResult, Limits
 from geoseg.training.spawned import end_with_leader
 
@@ -79,7 +79,7 @@ def fit_on_devices(
     workers: list[tuple[BaseProcess, Connection]] = []
     process: BaseProcess
     with tempfile.TemporaryDirectory() as folder, StopSignals() as signals:
-        groups = [Group(rank, devices, Path(folder)) for rank in range(devices)]
+        groups = [ProcessGroup(rank, devices, Path(folder)) for rank in range(devices)]
         # a file, because a kill would leave an event of multiprocessing behind
         signals.then = groups[0].stop.touch
         try:
@@ -147,7 +147,7 @@ def _death(process: BaseProcess, rank: int, run: Path) -> TrainingError:
     )
 
 
-def _work(group: Group, connection: Connection, payload: bytes) -> None:
+def _work(group: ProcessGroup, connection: Connection, payload: bytes) -> None:
     """Train as one process of the group; the target of a spawned process."""
     end_with_leader()
     for number in (signal.SIGINT, signal.SIGTERM):  # the leader handles them
@@ -181,7 +181,7 @@ def _work(group: Group, connection: Connection, payload: bytes) -> None:
         )
 
 
-def _connect(group: Group, accelerator: str) -> None:
+def _connect(group: ProcessGroup, accelerator: str) -> None:
     """Connect to the group through a file, which needs no port or host name."""
     torch.set_num_threads(1)
     cuda = accelerator == "cuda"
