@@ -1,4 +1,4 @@
-"""BenchmarkPlan a benchmark: rows × splits × seeds, each an ordinary run."""
+"""Plan a benchmark: rows × splits × seeds, each an ordinary run."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""RunPlan a run before its folder exists, and train by the plan."""
+"""Plan a run before its folder exists, and train by the plan."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -10,7 +10,7 @@ from geoseg.model.file import Model
 from geoseg.report.contents import ClusterRow, HeadTable, Picture
 from geoseg.report.images import PLACE_SIDE, picture
 from geoseg.runs.reporting.pictures import read_colours, shown_bands
-from geoseg.runs.reporting.survey import Place, spread
+from geoseg.runs.reporting.survey import Place, choose_places
 
 #: Most pictures per cluster, and most clusters in a table.
 PLACES, MOST_ROWS = 6, 48
@@ -57,7 +57,7 @@ def head_table(
                 matching.scores[cluster][BUILDING if classes == 2 else class_id],
                 [
                     _thumbnail(model, place, cluster)
-                    for place in spread(candidates, PLACES)
+                    for place in choose_places(candidates, PLACES)
                 ],
             )
         )

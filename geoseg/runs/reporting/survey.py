@@ -236,7 +236,7 @@ def _typical(strip: Strip, shortest: int) -> list[list[tuple[float, int, int, in
     return typical
 
 
-def spread(places: Sequence[Place], count: int) -> list[Place]:
+def choose_places(places: Sequence[Place], count: int) -> list[Place]:
     """Choose the fullest windows from many different tiles.
 
     A window counts half as much for every window already chosen from its tile.

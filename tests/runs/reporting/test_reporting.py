@@ -20,7 +20,7 @@ from geoseg.runs.reporting.card import caveats, clock, run_card
 from geoseg.runs.reporting.gather import _choose, _how_chosen, _worst, gather, surveyor
 from geoseg.runs.reporting.k_curve import k_curves
 from geoseg.runs.reporting.material import Material
-from geoseg.runs.reporting.survey import Place, shown_part, spread, survey_tile
+from geoseg.runs.reporting.survey import Place, choose_places, shown_part, survey_tile
 from geoseg.runs.settings import RunSettings
 from geoseg.runs.tiles.run_tiles import loader_of, split_of, tiles_of, training_tiles
 from geoseg.scores.scores import Scores, TileCounts, majority_scores
@@ -324,7 +324,7 @@ def test_places_are_spread_over_tiles(town):
     window = PixelWindow(0, 0, 8, 8)
     places = [Place(1 - n / 100, tiles[0], window) for n in range(5)]
     places += [Place(0.6, tiles[1], window), Place(0.4, tiles[2], window)]
-    chosen = spread(places, 3)
+    chosen = choose_places(places, 3)
     assert [place.tile.id for place in chosen] == ["tile0", "tile1", "tile0"]
 
 
