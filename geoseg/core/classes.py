@@ -144,7 +144,7 @@ _UNNAMED = (TWO_CLASSES.names, TWO_CLASSES.values, TWO_CLASSES.rest)
 SPARSE_CLASSES, SPARSE_FIELD = "background,building", "class"
 
 
-def renamed(
+def convert_ids(
     ids: NDArray[np.uint8], own: Sequence[str], names: Sequence[str]
 ) -> NDArray[np.uint8]:
     """Convert class ids from one list of names to another; other names are background.
@@ -155,7 +155,7 @@ def renamed(
         names: Class names of the ids that are returned.
 
     Example:
-        >>> renamed(np.array([1, 2, 255], np.uint8), "abc", "ac").tolist()
+        >>> convert_ids(np.array([1, 2, 255], np.uint8), "abc", "ac").tolist()
         [0, 1, 255]
     """
     table = np.full(256, IGNORE, dtype=np.uint8)

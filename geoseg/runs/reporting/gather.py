@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geoseg.core.classes import BACKGROUND, BUILDING, renamed
+from geoseg.core.classes import BACKGROUND, BUILDING, convert_ids
 from geoseg.core.progress import track
 from geoseg.core.words import counted
 from geoseg.geo.rasters import raster
@@ -279,7 +279,7 @@ def _look(material: Material, tile: Tile, surveys: Surveys) -> TileLook:
         survey = by_tile[tile.id]
         if model and survey.clusters is not None and survey.classes is not None:
             strip, own = survey.classes, model.card.class_names
-            strip = strip._replace(classes=renamed(strip.classes, own, names))
+            strip = strip._replace(classes=convert_ids(strip.classes, own, names))
             heads.append(HeadLook(head, survey.clusters, strip))
     mapped = None
     if material.prediction is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from geoseg.core.classes import renamed
+from geoseg.core.classes import convert_ids
 from geoseg.core.errors import ParameterError
 from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
@@ -54,7 +54,7 @@ def _panel_row(model: Model, tile: Tile) -> PanelRow:
     )
     own, names = model.card.class_names, tile.classes.names
     heads = [
-        PanelHead(f"{head} head", clusters, renamed(classes, own, names))
+        PanelHead(f"{head} head", clusters, convert_ids(classes, own, names))
         for head, (clusters, classes) in _maps(model, tile).items()
     ]
     grid = raster.describe(tile.image)
