@@ -56,7 +56,7 @@ from geoseg.runs.tiles.roles import (
     role_facts,
     roles_of,
     split_of_run,
-    warn_of_adjoining,
+    warn_of_adjoining_test,
 )
 from geoseg.runs.tiles.run_tiles import (
     check_labelled,
@@ -108,7 +108,7 @@ def start(
     )
     roles = roles_of(split, settings.source)
     adjoining = adjoining_test(split)
-    warn_of_adjoining(adjoining, split)
+    warn_of_adjoining_test(adjoining, split)
     facts = role_facts(roles, adjoining)
     plan = plan_run(settings, split, normalization, facts)
     folder = new_run_folder(run, f"{settings.source}-{settings.method}")

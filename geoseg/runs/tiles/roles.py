@@ -144,7 +144,7 @@ def role_facts(
     return dict(zip(ROLE_FACTS, (keys, dict(adjoining)), strict=True))
 
 
-def warn_of_adjoining(adjoining: Mapping[str, int], split: Split) -> None:
+def warn_of_adjoining_test(adjoining: Mapping[str, int], split: Split) -> None:
     """Warn in one line if training tiles adjoin test tiles."""
     words = adjoining_words(adjoining, tiles_by_role(split))
     if words:
