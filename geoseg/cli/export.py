@@ -8,7 +8,7 @@ import click
 
 from geoseg.cli import options
 from geoseg.core.outputs import check_output, write_aside
-from geoseg.export import check_format, check_installed
+from geoseg.export import check_installed, check_onnx_name
 from geoseg.runs.folders import newest_model
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def command(
     \b
         geoseg export runs/vegas -o buildings.onnx
     """
-    check_format(output)
+    check_onnx_name(output)
     check_output(output, overwrite=overwrite)
     check_installed()
     file = newest_model(model)

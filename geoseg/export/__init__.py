@@ -22,7 +22,7 @@ def check_installed() -> None:
         )
 
 
-def check_format(path: Path) -> None:
+def check_onnx_name(path: Path) -> None:
     """Raise if the name of an output does not end in ``.onnx``.
 
     Raises:
