@@ -99,7 +99,7 @@ def read_run(folder: Path) -> StoredRun:
     return StoredRun(values, settings, normalization, fingerprint, roles, adjoining)
 
 
-def located(
+def with_present_paths(
     settings: RunSettings, folder: Path, images: str | None, labels: str | None
 ) -> RunSettings:
     """Return the settings of a run with the present paths of its tiles.

@@ -49,7 +49,12 @@ from geoseg.runs.plan import RunPlan, plan_run
 from geoseg.runs.refitting import refit, set_refit
 from geoseg.runs.restarts import checkpoints, judged_restarts, train_best
 from geoseg.runs.result import RunResult, add_seconds, timed
-from geoseg.runs.resuming import check_extension, located, read_checkpoint, read_run
+from geoseg.runs.resuming import (
+    check_extension,
+    read_checkpoint,
+    read_run,
+    with_present_paths,
+)
 from geoseg.runs.settings import RunSettings
 from geoseg.runs.starting import initial_card, warn_of_seen
 from geoseg.runs.tiles.roles import (
@@ -167,7 +172,7 @@ def resume(
         stored = stored.limited(limits)
     elif scored and is_refitted(folder) == stored.settings.refit:
         return RunResult(folder, load_model(folder / MODEL_NAME), finished=True)
-    settings = located(stored.settings, folder, images, labels)
+    settings = with_present_paths(stored.settings, folder, images, labels)
     if stop_on_collapse is not None:
         settings = replace(settings, stop_on_collapse=stop_on_collapse)
     check_settings(settings)
