@@ -247,7 +247,7 @@ def test_gaps_of_zeros_are_named(facts, info, write):
     path = write("gaps.tif", pixels)
     assert facts(path)["gaps"] == "25 % of the pixels are exactly 0 in all bands"
     text = " ".join(info(path).split())
-    assert "exactly 0 in all bands: if that is nodata, say so in the file" in text
+    assert "exactly 0 in all bands: if that is nodata, declare it in the file" in text
     assert "or give --nodata 0" in text
     assert facts(path, "--nodata", "none")["gaps"] is None
     assert "exactly 0" not in info(write("mask.tif", mask(0, 1)))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Name of the layer of the labelled area, beside the labels in a GeoPackage.
 AREA_LAYER = "labelled"
 
-_NO_AREA = {*("Point", "MultiPoint", "LineString", "MultiLineString", "LinearRing")}
+_NO_AREA = {"Point", "MultiPoint", "LineString", "MultiLineString", "LinearRing"}
 #: Drivers that can skip the decoding of other attributes.
 _SELECTIVE = ("GPKG", "FlatGeobuf", "ESRI Shapefile")
 
@@ -179,18 +179,18 @@ def _check_field(path: str, classes: LabelClasses, names: Iterable[str]) -> None
     )
 
 
-def _layer_name(path: str, wanted: str | None) -> str | None:
+def _layer_name(path: str, named: str | None) -> str | None:
     """Return the layer to read: the named one, or the only one with geometries."""
     if suffix_of(path) != ".gpkg":
         return None
     names = list_layers(path)
-    if wanted is not None:
-        if wanted not in names:
+    if named is not None:
+        if named not in names:
             raise LabelError(
-                f"labels {path} have no layer {wanted!r}, expected one of "
+                f"labels {path} have no layer {named!r}, expected one of "
                 f"{', '.join(names)}: give --label-layer"
             )
-        return wanted
+        return named
     layers = [name for name in names if _has_geometries(path, name)]
     if len(layers) > 1:  # the only layer of labelled.gpkg has the name of the area's
         layers = [name for name in layers if name.casefold() != AREA_LAYER]

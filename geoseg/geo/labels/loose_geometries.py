@@ -14,7 +14,11 @@ Array = np.ndarray[Any, Any]
 
 #: Errors that shapely raises for malformed coordinates.
 _UNREADABLE = (
-    *(ValueError, TypeError, LookupError, AttributeError, OverflowError),
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
     shapely.errors.ShapelyError,
 )
 #: Most undecodable features in a row before reading stops.

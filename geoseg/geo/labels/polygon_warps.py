@@ -362,7 +362,7 @@ def _in_image(points: Array, source: CRS, image: ImageGrid) -> Array:
 
 
 def _longest(polygons: Array, source: CRS, image: ImageGrid, pixel: float) -> Array:
-    """Return the most length of edges in the source CRS; infinite if they are fine."""
+    """Return the maximum length of edges in the source CRS, or infinity."""
     rings, owners = shapely.get_rings(polygons, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
     starts = np.flatnonzero(ring[1:] == ring[:-1])

@@ -69,8 +69,11 @@ def named_errors(path: str) -> Iterator[None]:
     try:
         yield
     except (
-        *(OSError, ValueError, RecursionError),
-        *(csv.Error, shapely.errors.ShapelyError),
+        OSError,
+        ValueError,
+        RecursionError,
+        csv.Error,
+        shapely.errors.ShapelyError,
     ) as error:
         reason = " ".join(str(error).split())
         remote = explain(path, reason)

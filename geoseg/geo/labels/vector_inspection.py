@@ -87,8 +87,10 @@ def inspect_vector(path: Path) -> list[LayerFacts]:
         names = [name for name in list_layers(path) if name != _STYLES]
         return [_inspect_layer(path, name) for name in names]
     except (
-        *(fiona.errors.FionaError, fiona._err.CPLE_BaseError),
-        *(OSError, ValueError),
+        fiona.errors.FionaError,
+        fiona._err.CPLE_BaseError,
+        OSError,
+        ValueError,
     ) as error:
         reason = " ".join(str(error).split())
         known = getattr(error, "errno", None) is not None

@@ -130,7 +130,7 @@ def hidden_ground(tile: Tile) -> str:
         where = f"it holds {mask.nodata:g}, its nodata value"
         values = set(np.unique(sample(mask, nodata="none")[0])) - {mask.nodata}
         other = f"{min(values):g}" if values else "…"
-        how = f"say so by --classes background={mask.nodata:g},building={other}"
+        how = f"name it by --classes background={mask.nodata:g},building={other}"
     else:
         return ""
     return f"mask {tile.labels} is unlabelled where {where}: if that is the background, {how}"

@@ -207,7 +207,7 @@ def _stopped(
     if not overwrite:
         raise OutputExistsError(
             f"{output} was begun with {_differences(stopped.identity, identity)}: "
-            "give the same command to continue, or --overwrite to start anew"
+            "give the earlier command to continue, or --overwrite to start anew"
         )
     remove_stale(outputs, stopped.mark)
     return None

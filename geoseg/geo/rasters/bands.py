@@ -19,10 +19,7 @@ BANDS_BY_COUNT: dict[int, tuple[str, ...]] = {
     1: ("pan",),
     3: ("red", "green", "blue"),
     4: ("red", "green", "blue", "nir"),
-    8: (
-        *("coastal", "blue", "green", "yellow"),
-        *("red", "red_edge", "nir", "nir2"),
-    ),
+    8: ("coastal", "blue", "green", "yellow", "red", "red_edge", "nir", "nir2"),
 }
 
 #: Band choices by name; ``all`` is every band of the file.

@@ -358,8 +358,8 @@ def doubtful_alpha(grid: RasterDescription, side: int = 256) -> str | None:
         return None
     return (
         f"band {grid.alpha} is declared alpha and left out, but holds {count} values: if "
-        f"it is a measurement, say so in the file (gdal_edit.py -colorinterp_{grid.alpha} "
-        f"undefined), or describe it as nir"
+        "it is a measurement, declare it in the file (gdal_edit.py "
+        f"-colorinterp_{grid.alpha} undefined), or describe it as nir"
     )
 
 

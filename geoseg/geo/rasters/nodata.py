@@ -102,7 +102,7 @@ class Gap(NamedTuple):
         """Return how to declare the value in the file."""
         alpha = "gdalbuildvrt -addalpha, " if self.value == 0 else ""
         return (
-            f"if that is nodata, say so in the file ({alpha}gdal_edit -a_nodata "
+            f"if that is nodata, declare it in the file ({alpha}gdal_edit -a_nodata "
             f"{self.value:.9g})"
         )
 

@@ -22,8 +22,15 @@ RASTER_DRIVERS = frozenset({"GTiff", "COG", "VRT", "MEM", "Memory"})
 #: The drivers that fiona keeps.
 VECTOR_DRIVERS = frozenset(
     {
-        *("GeoJSON", "GeoJSONSeq", "ESRIJSON", "TopoJSON"),
-        *("GPKG", "FlatGeobuf", "ESRI Shapefile", "MEM", "Memory"),
+        "GeoJSON",
+        "GeoJSONSeq",
+        "ESRIJSON",
+        "TopoJSON",
+        "GPKG",
+        "FlatGeobuf",
+        "ESRI Shapefile",
+        "MEM",
+        "Memory",
     }
 )
 #: Option with the only address that GDAL may open. The value matches no address.

@@ -16,8 +16,13 @@ from rasterio.errors import CRSError
 from geoseg.geo.sources.text_files import read_text
 
 _GEOMETRIES = {
-    *("Point", "LineString", "Polygon", "GeometryCollection"),
-    *("MultiPoint", "MultiLineString", "MultiPolygon"),
+    "Point",
+    "LineString",
+    "Polygon",
+    "MultiPoint",
+    "MultiLineString",
+    "MultiPolygon",
+    "GeometryCollection",
 }
 #: Names of CRSs: urn:ogc:def:crs:EPSG::32633, EPSG:32633 and their address at OGC. No
 #: address is fetched and no file is read.

@@ -47,12 +47,12 @@ class TileKey(NamedTuple):
         return not apart
 
     def to_json(self) -> list[Any]:
-        """Return plain JSON values."""
+        """Return the key as plain JSON values."""
         return [self.place, self.content, self.window and list(self.window)]
 
     @classmethod
     def from_json(cls, values: Any) -> "TileKey":
-        """Rebuild a key.
+        """Return the key from plain JSON values.
 
         Raises:
             TypeError: If a value has the wrong type.

@@ -13,8 +13,15 @@ log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".vrt")
 VECTOR_SUFFIXES = (
-    *(".geojson", ".json", ".gpkg", ".fgb", ".shp"),
-    *(".parquet", ".geoparquet", ".geojsonl", ".ndjson"),
+    ".geojson",
+    ".json",
+    ".gpkg",
+    ".fgb",
+    ".shp",
+    ".parquet",
+    ".geoparquet",
+    ".geojsonl",
+    ".ndjson",
 )
 LABEL_SUFFIXES = (*VECTOR_SUFFIXES, *IMAGE_SUFFIXES)
 #: Tables are labels only if the user names them, as folders of labels may hold others.
@@ -22,8 +29,15 @@ TABLE_SUFFIXES = (".csv",)
 
 # Best first. Rio's 8band images are not pan-sharpened (2 m), so 3band comes first.
 _PRODUCTS = (
-    *("MUL-PanSharpen", "PS-MS", "RGB-PanSharpen", "PS-RGB", "3band", "8band"),
-    *("MUL", "MS", "PAN"),
+    "MUL-PanSharpen",
+    "PS-MS",
+    "RGB-PanSharpen",
+    "PS-RGB",
+    "3band",
+    "8band",
+    "MUL",
+    "MS",
+    "PAN",
 )
 _PRODUCT_LABELS = (
     "geojson/buildings",

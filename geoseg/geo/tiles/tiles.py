@@ -136,8 +136,8 @@ def aoi_folders(
     if aoi not in AOIS:
         return aoi, None
     if base is None or not base.is_dir():
-        looked = "nowhere ($GEOSEG_DATA is not set)" if base is None else str(base)
-        raise DatasetError(_absent(aoi, looked))
+        place = "nowhere ($GEOSEG_DATA is not set)" if base is None else str(base)
+        raise DatasetError(_absent(aoi, place))
     layouts = [
         layout
         for layout in spacenet_layouts(base)
@@ -153,9 +153,9 @@ def aoi_folders(
     return images, labels
 
 
-def _absent(aoi: str, looked: str) -> str:
+def _absent(aoi: str, place: str) -> str:
     return (
-        f"AOI {aoi} is not on disk: looked in {looked}, expected {AOIS[aoi].unpacked} "
+        f"AOI {aoi} is not on disk: looked in {place}, expected {AOIS[aoi].unpacked} "
         f"below --data or $GEOSEG_DATA; get it with: geoseg download --aoi {aoi} --data "
         f"DIR (about {AOIS[aoi].size_gb:.3g} GB; far less with --tiles 50)"
     )

@@ -235,7 +235,7 @@ def check_md5(path: Path, expected: str | None, *, discard: bool = False) -> Non
         DownloadError: If it differs.
     """
     if expected is None:
-        log.debug("%s: no md5 is known, its size alone was checked", path)
+        log.debug("%s: no md5 is known, only the size was checked", path)
         return
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, "md5").hexdigest()
@@ -260,12 +260,12 @@ def _stamp(part: Path) -> Path:
 
 def _prepare(part: Path, item: RemoteObject) -> int:
     """Keep a partial download of the same object, else begin; return the bytes kept."""
-    stamp, wanted = _stamp(part), json.dumps(asdict(item))
+    stamp, version = _stamp(part), json.dumps(asdict(item))
     try:
         for path in (part, stamp):
             if path.is_symlink():  # geoseg makes no links, so do not write through one
                 path.unlink()
-        known = item.etag is not None and stamp.read_text() == wanted
+        known = item.etag is not None and stamp.read_text() == version
         if known and 0 < part.stat().st_size <= item.size:
             log.debug("%s: %d bytes are there", part, part.stat().st_size)
             return part.stat().st_size
@@ -274,7 +274,7 @@ def _prepare(part: Path, item: RemoteObject) -> int:
         pass
     with open_in_place(part, "wb"):
         pass
-    replace_text(stamp, wanted)
+    replace_text(stamp, version)
     return 0
 
 

@@ -187,7 +187,7 @@ def test_bands_that_differ_are_no_class_values(image, write_tiff):
     [
         (
             mask_of(HOUSE * 3, nodata=0),
-            "where it holds 0, its nodata value: if that is the background, say so by "
+            "where it holds 0, its nodata value: if that is the background, name it by "
             "--classes background=0,building=3",
         ),
         (mask_of(np.stack([HOUSE, 255 * HOUSE]), alpha=True), "drop that band"),
