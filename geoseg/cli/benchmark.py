@@ -194,7 +194,9 @@ def command(
     rows = parse_rows(methods)
     shared, own = split_parameters(pairs, tuple(METHODS))
     given["device"] = options.found_device(given["device"])
-    from geoseg.leaderboard.conduct import run_benchmark  # heavy: after the checks
+    from geoseg.leaderboard.conduct import (
+        run_benchmark,
+    )  # slow import, after the checks
     from geoseg.leaderboard.tables import summary
     from geoseg.runs.settings import RunSettings
 

@@ -31,6 +31,6 @@ def command(output: Path, threads: int | None, overwrite: bool) -> None:
     refuse_existing(output, overwrite)
     options.say_first("the sample tiles")
     options.set_threads(threads)
-    from geoseg.runs.demo import run_demo  # heavy: after the checks
+    from geoseg.runs.demo import run_demo  # slow import, after the checks
 
     echo(run_demo(output).for_stream(sys.stdout))

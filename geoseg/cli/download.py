@@ -72,7 +72,7 @@ def command(
     names = [name.strip() for name in (products or "").split(",") if name.strip()]
     if products is not None and not names:
         raise click.BadParameter("it names no product", param_hint="--products")
-    from geoseg.geo.tiles.download import download_aoi  # heavy: after the checks
+    from geoseg.geo.tiles.download import download_aoi  # slow import, after the checks
 
     folder = download_aoi(
         aoi,

@@ -80,7 +80,7 @@ def command(
     file = newest_model(model)
     options.say_first(f"the model {file}")
     from geoseg.export.onnx_file import ExportOptions, check_onnx, write_onnx
-    from geoseg.model.file import file_sha256  # heavy: after the checks
+    from geoseg.model.file import file_sha256  # slow import, after the checks
 
     loaded = options.load_head(file, model, head)
     graph_options = ExportOptions(**given)

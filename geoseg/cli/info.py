@@ -63,7 +63,7 @@ def command(
     card = None
     if model is not None:
         named = newest_model(model)
-        from geoseg.model.card import load_card  # heavy: after the check
+        from geoseg.model.card import load_card  # slow import, after the check
 
         card = load_card(named)
     if aoi is not None:
@@ -100,7 +100,7 @@ def _need_one_kind(paths: tuple[str, ...], aoi: str | None, labels: str | None) 
 def _folders_of(aoi: str, data: Path | None) -> tuple[str, str | None]:
     """Return the folders of the images and the labels of an AOI."""
     need_aoi(aoi)
-    from geoseg.geo.tiles.tiles import aoi_folders  # heavy: after the check
+    from geoseg.geo.tiles.tiles import aoi_folders  # slow import, after the check
 
     images, labels = aoi_folders(aoi, data)
     return str(images), None if labels is None else str(labels)

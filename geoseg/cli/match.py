@@ -76,7 +76,7 @@ def command(
     options.say_first(options.tiles_of(labelled))
     options.set_threads(threads)
     from geoseg.model.class_table import matching_document
-    from geoseg.runs.matching import refuse_worse  # heavy: after the checks
+    from geoseg.runs.matching import refuse_worse  # slow import, after the checks
 
     matched = geoseg.match(path, **labelled)
     if output is None:

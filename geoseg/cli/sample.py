@@ -32,7 +32,7 @@ def command(output: Path, tiles: int, size: int, seed: int, overwrite: bool) -> 
     The same seed gives the same pixels on every machine. The tiles are for trying out
     geoseg: real imagery is harder in other ways.
     """
-    from geoseg.geo.sample.write import write_sample  # heavy: after the checks
+    from geoseg.geo.sample.write import write_sample  # slow import, after the checks
 
     write_sample(output, tiles=tiles, size=size, seed=seed, overwrite=overwrite)
     echo(output)

@@ -1,1 +1,1 @@
-"""What everybody uses: nothing of the Earth, no run, no model."""
+"""Basics that all rooms share, without geodata, runs or models."""

@@ -16,7 +16,7 @@ from geoseg.model.file import Model
 TOLERANCE = 1e-4
 #: Share of pixels that may change class by rounding, for methods with jumps. It is
 #: largest for a forest, whose trees have thousands of thresholds.
-TIPPED = 0.01
+MOST_CHANGED = 0.01
 
 
 def check_graph(
@@ -65,7 +65,7 @@ def _session(path: Path) -> Any:
     Raises:
         ExportError: If one of them fails.
     """
-    import onnx  # an extra
+    import onnx  # an optional dependency
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -135,7 +135,7 @@ def _difference(exported: Any, expected: Any, jumps: bool) -> float:
     apart = np.abs(exported - expected).max(axis=1).ravel()
     tipped = apart > TOLERANCE
     share = float(tipped.mean())
-    if share > (TIPPED if jumps else 0.0) or not np.isfinite(apart).all():
+    if share > (MOST_CHANGED if jumps else 0.0) or not np.isfinite(apart).all():
         raise ExportError(
             f"the graph's probabilities differ from the model's by up to "
             f"{apart.max():.2g} and by more than {TOLERANCE:g} on {share:.2%} of the "

@@ -69,7 +69,7 @@ def write_onnx(
         ParameterError: If the nodata rule is unknown.
         ExportError: If the model cannot be exported.
     """
-    import onnx  # an extra
+    import onnx  # an optional dependency
 
     proto = onnx.load_from_string(_traced(model, options))
     proto.producer_name, proto.producer_version = "geoseg", geoseg.__version__

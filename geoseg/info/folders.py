@@ -87,7 +87,7 @@ def _listing(path: str, below: dict[Path, int], error: DatasetError) -> Sheet:
     """Return the sheet of a folder whose folders of images need a choice."""
     sheet = Sheet(path, "folder", {"problem": str(error), "others": _json(below)})
     sheet.say("folders", *_folder_words(below, path))
-    sheet.say("training", "wants one folder of images", *_how_to_take(below))
+    sheet.say("training", "needs one folder of images", *_how_to_take(below))
     return sheet
 
 
@@ -147,7 +147,7 @@ def _say_others(sheet: Sheet, tiles: Sequence[Tile], below: dict[Path, int]) -> 
         sheet.say("images", f"in {_within(taken, sheet.path)}")
     if others:
         words = _folder_words(others, sheet.path)
-        sheet.say("passed over", *words, *_how_to_take(others))
+        sheet.say("ignored", *words, *_how_to_take(others))
 
 
 def _say_no_images(sheet: Sheet, grids: Sequence[RasterDescription]) -> bool:

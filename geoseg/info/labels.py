@@ -89,7 +89,7 @@ def _grid_words(facts: LabelFacts) -> str:
     if facts.polygons is None:
         if facts.other_grid:
             moved = f" in {facts.crs}" if facts.other_crs else ""
-            return f"taken by the nearest pixel from another grid{moved}"
+            return f"read by the nearest pixel from another grid{moved}"
         return "on the image's grid"
     return f"reprojected from {facts.crs}" if facts.other_crs else "in the image's CRS"
 
@@ -111,7 +111,7 @@ def value_hints(values: Iterable[str]) -> list[str]:
         first, *others = colours
         pairs = "".join(f",NAME={colour}" for colour in others[:_SHOWN])
         return [
-            "as labels, its colours are to be named:",
+            "as labels, its colours need names:",
             f"  --classes background={first}{pairs}",
         ]
     if len(named) < 2:

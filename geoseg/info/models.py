@@ -42,7 +42,7 @@ def _why_no_scores(card: ModelCard, run: RunState) -> str:
     """Return why a card has no scores: train adds them last, and match removes them."""
     origin = card.provenance
     if "matched_on" in origin:
-        return "none: matched again since, and not scored with this matching"
+        return "none: matched again later, and not scored with this matching"
     if not origin.get("tiles", {}).get("test"):
         return "none: there were no test tiles"
     if card.head not in card.matchings:
@@ -51,7 +51,7 @@ def _why_no_scores(card: ModelCard, run: RunState) -> str:
     if run.settings is None:
         return f"none: not scored when this was saved, after {counted(steps, 'step')}"
     if run.running:
-        return "none yet: the run is going on, and scores come last"
+        return "none yet: the run is in progress, and scores come last"
     if steps and (run.planned is None or steps < run.planned):
         return f"none yet: stopped at step {run.of(steps)}; {run.go_on}"
     return f"none yet: ended before they were written; {run.go_on}"
@@ -67,7 +67,7 @@ def _say_card(sheet: Sheet, card: ModelCard) -> None:
         "bands",
         *columns(
             [
-                (name, f"{low:.4g} to {high:.4g} made 0 to 1")
+                (name, f"{low:.4g} to {high:.4g} mapped to 0 to 1")
                 for name, low, high in bands
             ]
         ),

@@ -34,13 +34,13 @@ def say_use(sheet: Sheet, kind: RasterKind, values: Mapping[str, float]) -> None
         sheet.say("", f"  geoseg evaluate MAP --images IMAGES --labels {path}")
         sheet.say("", *value_hints(values))
     elif kind == "class raster":
-        sheet.say("use", "a map that geoseg predict wrote: score it")
+        sheet.say("use", "a map written by geoseg predict: score it")
         sheet.say("", f"  geoseg evaluate {path} --images IMAGES --labels LABELS")
-        sheet.say("", "or train on what it says: geoseg train --images IMAGES --labels")
+        sheet.say("", "or train on its classes: geoseg train --images IMAGES --labels")
         sheet.say("", f"  {path}")
     elif kind == "cluster raster":
-        sheet.say("use", "the clusters before they were matched to classes: look at it")
-        sheet.say("", "in a GIS; geoseg evaluate scores the class raster (--raster)")
+        sheet.say("use", "the clusters before they were matched to classes: view it in")
+        sheet.say("", "a GIS; geoseg evaluate scores the class raster (--raster)")
     else:
-        sheet.say("use", "how sure the model is: look at it in a GIS, or cut it at a")
+        sheet.say("use", "class probabilities: view it in a GIS, or threshold it at a")
         sheet.say("", "percentage; geoseg evaluate scores the class raster (--raster)")

@@ -40,7 +40,7 @@ def say_training(
     sheet.say("training", f"on {' '.join(chosen)}: {why}")
     rows = [(k, f"{number(a)} to {number(b)}") for k, (a, b) in stretches.items()]
     sheet.say("", *columns(rows))
-    sheet.say("", "made 0 to 1, about: percentiles 1 to 99 over all training tiles")
+    sheet.say("", "mapped to 0 to 1, about: percentiles 1 to 99 of all training tiles")
     many = counted(patches, "patch")
     sheet.say("", f"{many} of {defaults.patch_size} pixels a side an epoch")
     if min(min(grid.height, grid.width) for grid in grids) < defaults.patch_size:
@@ -73,4 +73,4 @@ def _why(grid: RasterDescription, chosen: tuple[str, ...]) -> str:
         return "the usual bands"
     if chosen == ("red", "green", "blue"):
         return "the usual bands, where there is no near infrared"
-    return "all, for not all of red, green and blue are there"
+    return "all, because red, green or blue is missing"

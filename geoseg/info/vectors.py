@@ -37,7 +37,7 @@ def vector_sheet(path: Path) -> Sheet:
         sheet.say("written by", f"{name.removeprefix('GEOSEG_').lower()} {text}")
     if len(layers) > 1:
         names = " or ".join(layer.name for layer in layers)
-        sheet.say("as labels", f"one layer is wanted: --label-layer {names}")
+        sheet.say("as labels", f"choose one layer: --label-layer {names}")
     return sheet
 
 
@@ -61,7 +61,7 @@ def _say(sheet: Sheet, layer: LayerFacts) -> None:
     sheet.say("as labels", *field_words(layer.values))
     polygons = sum(n for kind, n in layer.geometries.items() if "Polygon" in kind)
     if layer.features and not polygons:
-        sheet.say("as labels", "no polygon: nothing would be burnt")
+        sheet.say("as labels", "no polygon: no pixel would be labelled by it")
 
 
 def field_words(fields: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -86,7 +86,9 @@ def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None
     If it has seen their images, the scores are transductive; if it has seen their
     labels, the scores are worthless.
     """
-    from geoseg.runs.tiles.seen import seen_tiles  # not where settings alone are judged
+    from geoseg.runs.tiles.seen import (
+        seen_tiles,
+    )  # slow import, not needed to check settings
 
     former = "tile_keys" not in init.provenance
     if former and init.provenance.get("source") != settings.source:
@@ -175,7 +177,7 @@ def new_card(
         normalization: Of their values.
         facts: Facts of the roles, from :func:`geoseg.runs.tiles.roles.role_facts`.
     """
-    from geoseg.geo.rasters import raster  # not where settings alone are judged
+    from geoseg.geo.rasters import raster  # slow import, not needed to check settings
     from geoseg.geo.rasters.bands import band_scaling, check_scaling
 
     tiles = training_tiles(split)

@@ -141,7 +141,7 @@ class Table:
             box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
         )
         for name, number in self.columns:
-            # if the table is too wide, words are shortened before numbers
+            # if the table is too wide, text columns wrap and number columns do not
             heading = one_line(name).replace(" ", "\n") if number else one_line(name)
             drawing.add_column(
                 Text(heading), justify="right" if number else "left", no_wrap=number

@@ -219,7 +219,7 @@ def test_a_run_matched_again_has_no_scores_and_says_so(run_with, there, info, ge
     assert "no_scores" not in facts(info, folder)["model"]
     done = geoseg("-q", "match", folder, "--aoi", "sample")
     assert done.exit_code == 0, done.output
-    assert "matched again since" in facts(info, folder)["model"]["no_scores"]
+    assert "matched again later" in facts(info, folder)["model"]["no_scores"]
 
 
 def test_without_test_tiles_or_classes_or_a_run_the_reason_is_another(run_with, info):
@@ -267,7 +267,7 @@ def test_a_run_that_is_going_on_is_not_called_stopped(run_with, info):
     with locked(folder):
         found, text = facts(info, folder), info(folder)
     assert found["state"] == "running"
-    assert found["model"]["no_scores"].startswith("none yet: the run is going on")
+    assert found["model"]["no_scores"].startswith("none yet: the run is in progress")
     assert f"running now: 2 of 80 steps made; watch: tail -f {folder}" in text
     assert f"should it stop, go on with: geoseg train --resume {folder}" in text
     assert "stopped" not in text

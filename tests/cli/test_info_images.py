@@ -165,7 +165,7 @@ def test_a_spacenet_root_says_which_product_is_taken_and_what_is_not(
     assert others == {spacenet / "town" / "images": 1, area / "RGB-PanSharpen": 1}
     text = info(spacenet)
     assert "images      in train/AOI_2_Vegas_Train/MUL-PanSharpen" in text
-    assert "passed over town/images" in text
+    assert "ignored town/images" in text
     assert f"to take one: --images {spacenet / 'town' / 'images'}" in text
 
 
@@ -176,7 +176,7 @@ def test_a_folder_of_folders_lists_them(spacenet, facts, info):
     assert "holds 2 image folders" in found["problem"]
     assert len(found["others"]) == 5
     text = info(spacenet)
-    assert "wants one folder of images" in text
+    assert "needs one folder of images" in text
     assert "labels in train/AOI_2_Vegas_Train/geojson/buildings" in text
 
 

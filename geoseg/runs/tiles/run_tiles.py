@@ -234,7 +234,9 @@ def loader_of(
         rank: Number of the device.
         world_size: Number of devices.
     """
-    from geoseg.geo.patches.dataset import PatchLoader  # torchgeo: only to train
+    from geoseg.geo.patches.dataset import (
+        PatchLoader,
+    )  # imports torchgeo, only needed to train
 
     method = method_class(settings.method)
     return PatchLoader(
