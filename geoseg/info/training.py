@@ -36,7 +36,7 @@ def say_training(
         "patch_size": defaults.patch_size,
         "patches_per_epoch": patches,
     }
-    why = "as asked for" if settings.bands else _why(grids[0], chosen)
+    why = "as given" if settings.bands else _why(grids[0], chosen)
     sheet.say("training", f"on {' '.join(chosen)}: {why}")
     rows = [(k, f"{number(a)} to {number(b)}") for k, (a, b) in stretches.items()]
     sheet.say("", *columns(rows))
