@@ -118,7 +118,7 @@ def _text(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return (
-            f"the memory is full ({str(error) or 'no more to be had'}): close other "
+            f"the memory is full ({str(error) or 'no more available'}): close other "
             "programs, or give smaller --batch-size, --window or images"
         )
     if isinstance(error, OSError) and error.strerror:

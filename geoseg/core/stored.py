@@ -69,7 +69,7 @@ def read_json(path: Path) -> Any:
     """Return the plain values of a JSON file.
 
     Raises:
-        StoredError: If it is no file that can be read, too large, or no JSON.
+        StoredError: If it is not a readable file, too large, or not JSON.
     """
     return parse_json(read_bytes(path))
 
@@ -84,7 +84,7 @@ def read_bytes(path: Path) -> bytes:
         if not path.exists():
             raise StoredError("it is absent")
         if not path.is_file():  # reading a pipe would wait for ever
-            raise StoredError("it is no file")
+            raise StoredError("it is not a file")
         if path.stat().st_size > MOST_BYTES:
             raise StoredError(f"it is larger than {MOST_BYTES >> 20} MiB")
         return path.read_bytes()
@@ -117,7 +117,7 @@ def parse_json(data: bytes | str) -> Any:
     except UnicodeDecodeError as error:
         raise StoredError(f"it is not UTF-8: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise StoredError(f"it is no JSON: {error}") from error
+        raise StoredError(f"it is not JSON: {error}") from error
     _check_levels(values)
     return values
 

@@ -198,7 +198,7 @@ def _read_counts(folder: Path, classes: int) -> list[NDArray[np.int64]]:
     for table in counts:
         whole = np.issubdtype(table.dtype, np.integer)
         if table.ndim != 3 or table.shape[2] != classes or not whole or table.min() < 0:
-            raise StoredError(f"{COUNTS_NAME} is no table of {classes} classes")
+            raise StoredError(f"{COUNTS_NAME} is not a table of {classes} classes")
     return counts
 
 

@@ -55,9 +55,11 @@ def refit(plan: RunPlan, result: RunResult) -> RunResult:
     together = _together(plan.split)
     say_stage(f"refitting on {counted(len(together.match), 'tile')}")
     with timed(folder / TIMES_NAME, "refitting"):
-        again, told = _made_again(plan, scored, together, folder / REFIT_NAME, result)
+        again, updated = _made_again(
+            plan, scored, together, folder / REFIT_NAME, result
+        )
     if again is None:
-        return told
+        return updated
     save_model(folder / SCORED_NAME, scored)
     origin = {
         "scored_model": SCORED_NAME,
@@ -72,7 +74,7 @@ def refit(plan: RunPlan, result: RunResult) -> RunResult:
     )
     save_model(folder / MODEL_NAME, again)
     _note(folder, "refitted")
-    return replace(told, model=again)
+    return replace(updated, model=again)
 
 
 def scored_model(folder: Path) -> Model:

@@ -58,7 +58,7 @@ class RunResult:
         lines = [self._effort()]
         if self.collapse:
             lines.append(
-                f"{self.collapse}; to go on all the same: geoseg train --resume "
+                f"{self.collapse}; to go on anyway: geoseg train --resume "
                 f"{self.run} --no-stop-on-collapse"
             )
         if self.interrupted:

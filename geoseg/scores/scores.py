@@ -216,7 +216,7 @@ class _StoredScores:
 def _read_tile(stored: _StoredTile, names: Sequence[str]) -> TileCounts:
     if [len(row) for row in stored.confusion] != [len(names)] * len(names):
         raise StoredError(
-            f"the confusion of tile {stored.tile} is no table of {len(names)} classes"
+            f"the confusion of tile {stored.tile} is not a table of {len(names)} classes"
         )
     own = stored.polygons
     others = stored.other_polygons.items()

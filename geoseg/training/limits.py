@@ -47,25 +47,25 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """How to train, beside when to stop.
+    """Options of a training, apart from its limits.
 
     Attributes:
         seed: Keys the views.
-        resume: Go on from ``last.ckpt`` in the run's folder, if there is one.
+        resume: Continue from ``last.ckpt`` in the run's folder, if it exists.
         accelerator: Lightning's name: ``cpu``, ``cuda``, …
         precision: ``32-true``, or ``bf16-mixed``: layers compute in bfloat16 where that
             is safe; losses, weights and the optimiser stay in float32.
-        accumulate: Send a batch through the network in so many equal parts and add up
-            their gradients. Equal to the whole batch for a loss that is a mean over
-            patches, except that batch normalisation sees each part by itself.
+        accumulate: Split each batch into this many equal parts and add up their
+            gradients. Equal to the whole batch for a loss that is a mean over patches,
+            except that batch normalisation uses each part by itself.
         schedule: Of the learning rate.
-        checkpoint_seconds: Save at least so often.
-        checkpoint_steps: Save also every so many steps.
+        checkpoint_seconds: Longest time between checkpoints.
+        checkpoint_steps: Also save after this many steps.
         stop_on_collapse: End a training whose default head has collapsed.
-        tensorboard: Write events into ``tensorboard`` in the run's folder too.
-        profile: Measure some of the first steps, log where their time goes, and write
+        tensorboard: Also write events into ``tensorboard`` in the run's folder.
+        profile: Measure some of the first steps, log their times, and write
             ``trace.json.gz``; see :func:`geoseg.training.profiling.profiler`.
-        on_step: Called with the number of steps made, after each.
+        on_step: Called after each step with the number of steps made.
     """
 
     seed: int = 0

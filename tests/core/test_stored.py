@@ -80,17 +80,17 @@ def test_what_is_wrong_is_named(values, said):
     [
         (b"", "it is empty"),
         (b" \n", "it is empty"),
-        (b"{", "it is no JSON"),
-        (b"{}\0\0", "it is no JSON"),
+        (b"{", "it is not JSON"),
+        (b"{}\0\0", "it is not JSON"),
         (b'{"a": NaN}', "it holds NaN"),
         (b'{"a": -Infinity}', "it holds -Infinity"),
         (b'{"a": 1e999}', "it holds 1e999"),
         (b'{"a": 1, "a": 2}', "'a' is there twice"),
         (b'"\xff"', "it is not UTF-8"),
         (b"[" * 40 + b"]" * 40, "its values lie in more than 32 others"),
-        (b"[" * 10**5, "it is no JSON"),
-        (b'{"a": ' * 10**5, "it is no JSON"),
-        (b"9" * 5000, "it is no JSON"),
+        (b"[" * 10**5, "it is not JSON"),
+        (b'{"a": ' * 10**5, "it is not JSON"),
+        (b"9" * 5000, "it is not JSON"),
     ],
 )
 def test_no_json_is_said(data, said, tmp_path):

@@ -278,7 +278,7 @@ def test_the_summary_of_a_collapsed_run_says_how_to_go_on_all_the_same(iic_run):
     lines = replace(iic_run, collapse="stopped at step 9").summary().splitlines()
     assert lines[0].startswith("3 steps; looking at tiles 0:00:")
     said = lines[1]
-    assert said.startswith("stopped at step 9; to go on all the same: geoseg train --r")
+    assert said.startswith("stopped at step 9; to go on anyway: geoseg train --r")
     assert said.endswith(f"{iic_run.run} --no-stop-on-collapse")
 
 

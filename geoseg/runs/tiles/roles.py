@@ -68,7 +68,7 @@ class TileRole(NamedTuple):
         names = ("role", "source", "image", "tile")
         role, source, image, tile = texts = [values[name] for name in names]
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError(f"{texts!r} are no texts")
+            raise TypeError(f"{texts!r} are not all text")
         if role not in ROLES:
             raise ValueError(f"role {role!r} is none of {', '.join(ROLES)}")
         key = TileKey.from_json([values[n] for n in ("place", "content", "window")])

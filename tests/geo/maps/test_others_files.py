@@ -280,14 +280,14 @@ def test_another_map_of_the_same_name_leaves_hidden_files_of_others(
     [
         ("", "it is empty"),
         ("[]", "it is \\[\\], expected an object"),
-        ("{", "it is no JSON"),
+        ("{", "it is not JSON"),
         ('{"identity": 5, "mark": "01234567"}', "identity is 5, expected an object"),
         ('{"identity": {"images": 5}, "mark": "01234567"}', "identity.images is 5"),
         ('{"identity": {"images": {"a": 5}}}', "identity.images.a is 5, expected text"),
         ('{"identity": {}, "mark": ".*"}', "mark is not eight hexadecimal digits"),
         ('{"identity": {"window": NaN}}', "it holds NaN"),
         ('{"identity": {}, "identity": {}}', "'identity' is there twice"),
-        ("[" * 5000, "it is no JSON|lie in more than"),
+        ("[" * 5000, "it is not JSON|lie in more than"),
     ],
 )
 def test_a_damaged_manifest_is_said_and_overwritten(
