@@ -127,7 +127,7 @@ class LabelClasses:
         pairs = ((_number(key), class_id) for key, class_id in self.values)
         return tuple((number, c) for number, c in pairs if number is not None)
 
-    def alone(self, class_id: int) -> "LabelClasses":
+    def binary(self, class_id: int) -> "LabelClasses":
         """Return two classes: the given one, and background in place of all others."""
         return replace(
             self,

@@ -313,4 +313,4 @@ def _one_class(tiles: Sequence[Tile], class_names: Sequence[str]) -> list[Tile]:
         )
     if len(names) == 2:
         return list(tiles)
-    return [replace(tile, classes=tile.classes.alone(ids[0])) for tile in tiles]
+    return [replace(tile, classes=tile.classes.binary(ids[0])) for tile in tiles]

@@ -74,10 +74,10 @@ def test_classes_travel_to_loader_processes():
 
 def test_one_class_stands_alone_against_all_others():
     classes = LabelClasses.parse("background=*,building=17,road=6,road=7")
-    road = classes.alone(2)
+    road = classes.binary(2)
     assert road.names == ("background", "road")
     assert [road.id_of(value) for value in (0, 17, 6, 7)] == [0, 0, 1, 1]
-    rest = LabelClasses.parse("a=1,b=*").alone(1)
+    rest = LabelClasses.parse("a=1,b=*").binary(1)
     assert [rest.id_of(value) for value in (1, 9)] == [0, 1]
 
 

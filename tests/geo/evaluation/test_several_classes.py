@@ -182,7 +182,7 @@ def test_footprints_on_disk_are_scored_as_their_class(grey_model, scene, tmp_pat
     map_buildings(model, [tile.image], output, classes=raster, options=OPTIONS)
     scores = evaluate_output(raster, [tile])
     for class_id, name in enumerate(NAMES[1:], start=1):
-        alone = Tile("a", tile.image, tile.labels, None, tile.classes.alone(class_id))
+        alone = Tile("a", tile.image, tile.labels, None, tile.classes.binary(class_id))
         found = evaluate_output(output, [alone]).metrics()
         expected = scores.of_class(class_id).metrics()
         for metric in ("iou", "f1", "precision", "recall"):
