@@ -194,9 +194,8 @@ def command(
     rows = parse_rows(methods)
     shared, own = split_parameters(pairs, tuple(METHODS))
     given["device"] = options.found_device(given["device"])
-    from geoseg.leaderboard.conduct import (
-        run_benchmark,
-    )  # slow import, after the checks
+    # slow import, after the checks
+    from geoseg.leaderboard.conduct import run_benchmark
     from geoseg.leaderboard.tables import summary
     from geoseg.runs.settings import RunSettings
 

@@ -86,9 +86,8 @@ def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None
     If it has seen their images, the scores are transductive; if it has seen their
     labels, the scores are worthless.
     """
-    from geoseg.runs.tiles.seen import (
-        seen_tiles,
-    )  # slow import, not needed to check settings
+    # slow import, not needed to check settings
+    from geoseg.runs.tiles.seen import seen_tiles
 
     former = "tile_keys" not in init.provenance
     if former and init.provenance.get("source") != settings.source:

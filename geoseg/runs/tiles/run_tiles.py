@@ -234,9 +234,8 @@ def loader_of(
         rank: Number of the device.
         world_size: Number of devices.
     """
-    from geoseg.geo.patches.dataset import (
-        PatchLoader,
-    )  # imports torchgeo, only needed to train
+    # imports torchgeo, only needed to train
+    from geoseg.geo.patches.dataset import PatchLoader
 
     method = method_class(settings.method)
     return PatchLoader(
