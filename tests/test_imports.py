@@ -194,6 +194,13 @@ def _methods():
     return METHODS
 
 
+def test_the_road_of_predict_is_read_in_one_module():
+    """It names the stages and imports few modules: what a stage needs, it imports."""
+    path = ROOT / "geo" / "maps" / "mapping.py"
+    modules = {module_of(source) for source in sources()} - {"geoseg"}
+    assert len(imports(path) & modules) <= 12
+
+
 def test_no_module_hands_on_the_name_of_another():
     """Each name is imported from the module that owns it."""
     modules = {module_of(path): path for path in sources()}

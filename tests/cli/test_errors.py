@@ -99,14 +99,14 @@ def test_a_model_file_is_readable_by_whom_the_umask_lets(there):
 FAIL_WHILE_READING = """
 from geoseg.cli import main
 from geoseg.core.errors import OutputError
-from geoseg.geo.maps import mapping
+from geoseg.geo.maps import work
 
 def footprints(strips, *_, **__):
     next(iter(strips))
     raise OutputError("the disk is full")
     yield
 
-mapping.footprints = footprints
+work.footprints = footprints
 main()
 """
 

@@ -22,7 +22,7 @@ PREDICT = ("predict", "tile.tif", "-o", "b.gpkg", "--model", "m")
 SLOW = """
 import sys, time
 from geoseg.cli import main
-from geoseg.geo.maps import mapping
+from geoseg.geo.maps import work
 
 def slowly(strips, *_, **__):
     next(iter(strips))
@@ -30,7 +30,7 @@ def slowly(strips, *_, **__):
     time.sleep(60)
     yield
 
-mapping.footprints = slowly
+work.footprints = slowly
 main()
 """
 

@@ -10,7 +10,7 @@ from pixel_models import random_image, write_image
 from rasterio.transform import from_origin
 
 from geoseg.core.errors import OutputError, OutputExistsError
-from geoseg.geo.maps import job, mapping
+from geoseg.geo.maps import job, layer
 from geoseg.geo.maps.mapping import map_buildings
 from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict.unfinished import parts_folder
@@ -71,7 +71,7 @@ def names(folder):
 @pytest.fixture
 def killed(tmp_path, images, bright_model, monkeypatch):
     """Return ``killed(kind)``: what a kill leaves when all but the styles is written."""
-    original = mapping.write_style
+    original = layer.write_style
 
     def killed(kind):
         left, now = tmp_path / "killed", []
@@ -82,7 +82,7 @@ def killed(tmp_path, images, bright_model, monkeypatch):
                 now.append(left)
             original(*args, **options)
 
-        monkeypatch.setattr(mapping, "write_style", style)
+        monkeypatch.setattr(layer, "write_style", style)
         make(bright_model(BANDS), images, tmp_path / "now", kind)
         return left
 

@@ -1,4 +1,4 @@
-"""Tests of geoseg.geo.maps.adjoining."""
+"""Tests of geoseg.geo.maps.images."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geoseg.geo.maps.adjoining import adjoining, warn_of_adjoining
+from geoseg.geo.maps.images import adjoining, warn_of_adjoining
 from geoseg.geo.rasters.raster import describe
 
 UNTURNED = Affine(0.5, 0, 600000, 0, -0.5, 4000000)
