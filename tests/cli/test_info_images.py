@@ -99,7 +99,7 @@ def test_a_mask_in_another_place_is_said_to_be_taken_from_there(write, facts, in
     half = write("m.tif", mask(0, 1), transform=GRID @ Affine.translation(20, 0))
     found = facts(image, "--labels", half)["labels"]
     assert (found["other_grid"], found["unlabelled"]) == (1, 0.5)
-    assert "taken by the nearest pixel" in info(image, "--labels", half)
+    assert "read by the nearest pixel" in info(image, "--labels", half)
 
 
 def test_polygons_as_labels_are_counted_and_their_attributes_named(

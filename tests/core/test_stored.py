@@ -103,7 +103,7 @@ def test_no_json_is_said(data, said, tmp_path):
 
 def test_what_is_no_file_is_said(tmp_path):
     for path in (tmp_path / "absent", tmp_path):
-        with pytest.raises(StoredError, match="absent|no file"):
+        with pytest.raises(StoredError, match="absent|not a file"):
             read_json(path)
 
 
