@@ -2,14 +2,16 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import click
 import pytest
+from method_pages import expected_pages
 
 from geoseg.cli import cli
 from geoseg.leaderboard.plan import BenchmarkPlan, parse_rows, split_parameters
-from geoseg.methods import METHODS, check_parameters
+from geoseg.methods import METHODS, MethodEntry, check_parameters
 from geoseg.methods.presets import preset_of
 from geoseg.runs.settings import RunSettings
 
@@ -66,11 +68,28 @@ def test_links_lead_to_files(page):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_has_a_page_a_line_in_its_index_and_a_row_in_the_readme(name):
-    page = ROOT / "docs" / "methods" / f"{name}.md"
-    text = page.read_text(encoding="utf-8")
+def test_a_method_has_a_page(name):
+    text = (ROOT / "docs" / "methods" / f"{name}.md").read_text(encoding="utf-8")
     assert re.findall(r"^## (.*)$", text, re.MULTILINE)[-3:] == HEADINGS
     assert f"--method {name}" in text
-    assert f"]({name}.md)" in (page.parent / "README.md").read_text(encoding="utf-8")
-    row = f"[`{name}`](docs/methods/{name}.md)"
-    assert row in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_tables_of_methods_are_made_of_methods_and_their_pages():
+    for page, text in expected_pages().items():
+        now = page.read_text(encoding="utf-8")
+        assert now == text, f"{page}: run python tests/method_pages.py"
+
+
+def test_a_new_method_needs_its_line_and_its_page_for_the_tables(tmp_path):
+    shutil.copytree(ROOT / "docs" / "methods", tmp_path / "docs" / "methods")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    more = METHODS | {"new": MethodEntry("controls.new", "New", "guesses", "control")}
+    page = tmp_path / "docs" / "methods" / "new.md"
+    page.write_text("# New\n\n**Idea.** Guess.\n")
+    with pytest.raises(AssertionError, match=r"new.md: expected \*\*In short"):
+        expected_pages(tmp_path, more)
+    page.write_text("# New\n\n**In short.** guesses · [A, 1999](https://a.org)\n")
+    readme, index = expected_pages(tmp_path, more).values()
+    row = "| [`new`](docs/methods/new.md) | guesses | [A, 1999](https://a.org) |"
+    assert f"{row}\n\n<!-- end of methods" in readme
+    assert "- [new](new.md): guesses\n\n<!-- end of control" in index

@@ -1,4 +1,4 @@
-"""The table of methods. Adding one: its file, its test, a line here, a README row."""
+"""The table of methods. Adding one: its file, its test, a line here, its docs page."""
 
 import ast
 import importlib

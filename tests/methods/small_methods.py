@@ -1,7 +1,10 @@
-"""Every method at a size that trains in a moment: a new one adds its line here."""
+"""Every method at a size that trains in a moment, declared by its own test."""
 
+import ast
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,20 +13,21 @@ from geoseg.methods import build_method
 from geoseg.methods.bases.method import Method, StepContext
 
 START = StepContext(0, 0, 0)
-SMALL = {
-    "picie": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
-    "mdc": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000},
-    "supervised": {"width": 2},
-    "finetune": {"width": 2},
-    "probe": {"width": 2},
-    "semisup": {"width": 2, "over_clusters": 6, "half_width": 2},
-    "iic": {"width": 2, "over_clusters": 6},
-    "majority": {},
-    "threshold": {},
-    "forest": {"trees": 3, "leaves": 8, "scales": 2, "pixels": 1000},
-    "color_kmeans": {"clusters": 6, "pixels": 1000},
-    "random_trunk": {"width": 2, "clusters": 6, "pixels": 1000},
-}
+
+
+def declared_sizes(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what the tests below a folder declare as ``SIZES``: method → parameters."""
+    sizes: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.rglob("test_*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SIZES":
+                own = ast.literal_eval(node.value)
+                assert not sizes.keys() & own.keys(), f"{path}: SIZES of another test"
+                sizes |= own
+    return sizes
+
+
+SMALL = declared_sizes(Path(__file__).parent)
 
 
 def small_method(name: str, channels: int = 4, seed: int = 0, **changes) -> Method:

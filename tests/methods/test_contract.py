@@ -2,7 +2,13 @@
 
 import pytest
 import torch
-from small_methods import SMALL, Batches, labelled_batches, small_method
+from small_methods import (
+    SMALL,
+    Batches,
+    declared_sizes,
+    labelled_batches,
+    small_method,
+)
 
 from geoseg.core.normalization import Normalization
 from geoseg.methods import METHODS, method_class
@@ -55,8 +61,25 @@ def image_of(channels=3, height=13, width=9):
     return image, valid
 
 
-def test_every_method_has_a_small_size():
-    assert SMALL.keys() == METHODS.keys()
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_small_size(method):
+    folder = METHODS[method].module.partition(".")[0]
+    assert method in SMALL, (
+        f"{method} has no small size: write SIZES = {{{method!r}: {{...}}}}, parameters "
+        f"that train in a moment, into its test in tests/methods/{folder}/"
+    )
+
+
+def test_small_sizes_are_those_of_methods():
+    assert SMALL.keys() <= METHODS.keys()
+
+
+def test_a_size_is_declared_once(tmp_path):
+    (tmp_path / "test_a.py").write_text('SIZES = {"a": {"width": 2}, "b": {}}')
+    assert declared_sizes(tmp_path) == {"a": {"width": 2}, "b": {}}
+    (tmp_path / "test_b.py").write_text('SIZES = {"b": {}}')
+    with pytest.raises(AssertionError, match="test_b.py: SIZES of another test"):
+        declared_sizes(tmp_path)
 
 
 def test_labels_matter_to_the_methods_that_say_so_and_to_no_other(name, run):

@@ -5,6 +5,13 @@ from geoseg.core.errors import ParameterError, TrainingError
 from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method
 
+#: For ``small_methods``: parameters that train in a moment.
+SIZES = {
+    "majority": {},
+    "color_kmeans": {"clusters": 6, "pixels": 1000},
+    "random_trunk": {"width": 2, "clusters": 6, "pixels": 1000},
+}
+
 
 def batch_of(image: torch.Tensor, valid: torch.Tensor) -> PatchBatch:
     mask = torch.full(valid.shape, IGNORE)

@@ -12,6 +12,9 @@ from geoseg.core.errors import ParameterError, TrainingError
 from geoseg.core.patches import IGNORE
 from geoseg.methods import build_method, method_class
 
+#: For ``small_methods``: parameters that train in a moment.
+SIZES = {"forest": {"trees": 3, "leaves": 8, "scales": 2, "pixels": 1000}}
+
 
 def test_a_forest_learns_what_one_pixel_does_not_tell():
     # class 1 is texture: the values of single pixels are alike in both halves

@@ -7,6 +7,9 @@ from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method, method_class
 from geoseg.methods.controls.threshold import BINS, otsu_threshold
 
+#: For ``small_methods``: parameters that train in a moment.
+SIZES = {"threshold": {}}
+
 
 def batch_of(image: torch.Tensor) -> PatchBatch:
     shape = (len(image), *image.shape[2:])

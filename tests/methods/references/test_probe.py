@@ -9,6 +9,8 @@ from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method
 from geoseg.methods.references.probe import fit_logistic
 
+#: For ``small_methods``: parameters that train in a moment.
+SIZES = {"probe": {"width": 2}}
 KINDS = [{"kind": "linear"}, {"kind": "knn", "bank": 256}]
 
 

@@ -10,6 +10,9 @@ from geoseg.methods import build_method
 from geoseg.methods.bases.method import StepContext
 from geoseg.methods.references.semisup import AVERAGED
 
+#: For ``small_methods``: parameters that train in a moment.
+SIZES = {"semisup": {"width": 2, "over_clusters": 6, "half_width": 2}}
+
 
 def learned(method) -> dict[str, torch.Tensor]:
     state = method.learner.state_dict()

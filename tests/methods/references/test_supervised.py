@@ -8,6 +8,9 @@ from geoseg.core.errors import ParameterError
 from geoseg.core.patches import IGNORE
 from geoseg.methods.bases.method import StepContext
 
+#: For ``small_methods``: parameters that train in a moment.
+SIZES = {"supervised": {"width": 2}, "finetune": {"width": 2}}
+
 
 @pytest.mark.parametrize("name", ["supervised", "finetune"])
 def test_other_labels_give_other_weights(name):

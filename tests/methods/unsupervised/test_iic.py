@@ -10,6 +10,8 @@ from geoseg.methods.bases.method import StepContext
 from geoseg.methods.losses.information import mutual_information
 from geoseg.methods.networks.heads import SubHeads
 
+#: For ``small_methods``: parameters that train in a moment.
+SIZES = {"iic": {"width": 2, "over_clusters": 6}}
 SMALL = {"width": 2, "main_clusters": 3, "over_clusters": 6, "half_width": 2}
 
 

@@ -12,6 +12,8 @@ from geoseg.methods.clustering.pseudo_labels import unpack_labels
 from geoseg.methods.views.symmetries import apply_symmetry
 from geoseg.training.schedules import Schedule
 
+#: For ``small_methods``: parameters that train in a moment.
+SIZES = {"mdc": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000}}
 CONTEXT = StepContext(epoch=0, step=0, seed=0)
 
 

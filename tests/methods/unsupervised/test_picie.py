@@ -11,6 +11,8 @@ from geoseg.methods.clustering.pseudo_labels import unpack_labels
 from geoseg.methods.losses.prototypes import prototype_cross_entropy
 from geoseg.methods.views.symmetries import apply_symmetry
 
+#: For ``small_methods``: parameters that train in a moment.
+SIZES = {"picie": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000}}
 CONTEXT = StepContext(epoch=0, step=0, seed=0)
 
 
