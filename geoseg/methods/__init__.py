@@ -1,4 +1,4 @@
-"""The table of methods. Adding one: its file, its test, a line here, its docs page."""
+"""Table of methods. A new one needs its module, its test, a line here, its docs page."""
 
 import ast
 import importlib
@@ -16,16 +16,16 @@ from geoseg.core.errors import ParameterError
 from geoseg.core.words import did_you_mean
 
 if TYPE_CHECKING:
-    from geoseg.methods.bases.method import Method  # torch: only for a method itself
+    from geoseg.methods.bases.method import Method  # imports torch, so only for types
 
-#: Parameters that decide what a trunk is: a run that starts from a model takes its.
+#: Parameters of a trunk; a run that starts from a model takes these from it.
 TRUNK_PARAMETERS = ("trunk", "width", "sobel")
-#: Learns without labels; learns from them; or shows what is to be had for nothing.
+#: Learns without labels; learns from labels; or is a simple baseline.
 Family = Literal["unsupervised", "reference", "control"]
 
 
 class MethodEntry(NamedTuple):
-    """Where a method lives and what it is, known without importing it.
+    """Description of a method, known without importing it.
 
     Attributes:
         module: Its module in this package, such as ``unsupervised.iic``.
@@ -110,7 +110,7 @@ METHODS: dict[str, MethodEntry] = {
 
 
 def method_entry(name: str) -> MethodEntry:
-    """Return the row of :data:`METHODS` with a name; imports nothing.
+    """Return the entry of a method in :data:`METHODS` without importing its module.
 
     Raises:
         ParameterError: If there is no such method.
@@ -131,12 +131,12 @@ def method_class(name: str) -> "type[Method]":
     """
     entry = method_entry(name)
     module = importlib.import_module(f"geoseg.methods.{entry.module}")
-    found: type[Method] = getattr(module, entry.classname)
-    return found
+    method: type[Method] = getattr(module, entry.classname)
+    return method
 
 
 def method_defaults(name: str) -> dict[str, Any]:
-    """Return the parameters of a method with their defaults; imports no torch.
+    """Return the parameters of a method with their defaults, without importing torch.
 
     Raises:
         ParameterError: If there is no such method.
@@ -149,8 +149,9 @@ def method_defaults(name: str) -> dict[str, Any]:
 def _keywords(module: str, classname: str) -> Mapping[str, Any]:
     """Read the keywords of a constructor, with their defaults, from its source.
 
-    To import the module would load torch, which takes seconds: a mistyped parameter is to
-    be refused before. A class without a constructor has that of its base in the module.
+    Importing the module would load torch, which takes seconds, and a mistyped parameter
+    should be reported before. A class without a constructor has that of its base class in
+    the same module.
     """
     spec = find_spec(f"geoseg.methods.{module}")
     assert spec is not None and isinstance(spec.loader, InspectLoader)
@@ -168,32 +169,32 @@ def _keywords(module: str, classname: str) -> Mapping[str, Any]:
 
 
 def method_help(name: str) -> dict[str, str]:
-    """Return the parameters of a method, each with what its docstring says of it.
+    """Return the help text of each parameter of a method, from its docstring.
 
-    Parameters that are words end in the values that they may have.
+    The text of a parameter with fixed choices ends in these.
     """
     method = method_class(name)
     documented = _documented(inspect.getdoc(method) or "")
-    found = {}
+    texts = {}
     for key in method_defaults(name):
         words = method.choices.get(key, ())
-        found[key] = documented[key] + (f" [{'|'.join(words)}]" if words else "")
-    return found
+        texts[key] = documented[key] + (f" [{'|'.join(words)}]" if words else "")
+    return texts
 
 
 def _documented(docstring: str) -> dict[str, str]:
-    """Read the ``Args`` of a Google docstring: name → text on one line, no markup."""
+    """Return the ``Args`` of a Google docstring: name → text on one line, no markup."""
     _, _, rest = docstring.partition("\nArgs:\n")
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for line in rest.splitlines():
         if line and not line.startswith("    "):
             break  # the next section
         begins = re.match(r"    (\w+): (.*)", line)
         if begins:
-            found[begins[1]] = begins[2]
-        elif line and found:
-            found[list(found)[-1]] += " " + line.strip()
-    return {name: text.replace("``", "") for name, text in found.items()}
+            texts[begins[1]] = begins[2]
+        elif line and texts:
+            texts[list(texts)[-1]] += " " + line.strip()
+    return {name: text.replace("``", "") for name, text in texts.items()}
 
 
 def build_method(
@@ -203,13 +204,13 @@ def build_method(
     *,
     seed: int = 0,
 ) -> "Method":
-    """Build a method with weights drawn from a seed; the global chance is untouched.
+    """Build a method with weights drawn from a seed; torch's random state is unchanged.
 
     Args:
         name: One of :data:`METHODS`.
         in_channels: Number of channels of the normalised image.
         parameters: Values for the constructor, checked against its defaults.
-        seed: Of the initial weights.
+        seed: Seed of the initial weights.
 
     Raises:
         ParameterError: If a name is unknown or a value has another type than its
@@ -244,7 +245,7 @@ def check_parameters(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fit_type(label: str, value: Any, default: Any) -> Any:
-    """Return a value as the type of its default; text is parsed, floats never cut."""
+    """Return a value in the type of its default; parses text, never truncates floats."""
     wanted = type(default)
     if wanted is bool:
         words = {"true": True, "false": False, "1": True, "0": False}

@@ -1,4 +1,4 @@
-"""Pixels as rows of a table, for what clusters them one by one."""
+"""Pixels of patches as rows of a table, and statistics of their clusters."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from geoseg.core.patches import IGNORE, PatchBatch
 
 
 def one_hot_planes(ids: Tensor, clusters: int, dtype: torch.dtype) -> Tensor:
-    """Turn ``(N, H, W)`` cluster ids into ``(N, K, H, W)`` certain probabilities."""
+    """Return ``(N, K, H, W)`` probabilities of 0 and 1 for ``(N, H, W)`` cluster ids."""
     return F.one_hot(ids, clusters).permute(0, 3, 1, 2).to(dtype)
 
 
 def cluster_areas(probabilities: Tensor, valid: Tensor) -> Tensor:
-    """Return the share of the valid pixels that each cluster has.
+    """Return each cluster's share of the valid pixels.
 
     Args:
         probabilities: ``(N, K, H, W)``; a pixel belongs to its most probable cluster.
@@ -28,7 +28,7 @@ def cluster_areas(probabilities: Tensor, valid: Tensor) -> Tensor:
     """
     ids = probabilities.argmax(dim=1).flatten()  # (N H W)
     counts = torch.zeros(probabilities.shape[1], dtype=torch.long, device=ids.device)
-    # whole numbers: the order of the additions, free on a GPU, does not matter
+    # integer sums do not depend on the order of additions, which varies on a GPU
     counts.scatter_add_(0, ids, valid.flatten().long())
     return counts / counts.sum().clamp(min=1)
 
@@ -45,11 +45,11 @@ def mean_confidence(probabilities: Tensor, valid: Tensor) -> Tensor:
 
 
 def shrink_valid(valid: Tensor, features: Tensor) -> Tensor:
-    """Return which pixels of ``(N, D, h, w)`` features lie over valid pixels alone.
+    """Return which pixels of ``(N, D, h, w)`` features cover only valid pixels.
 
     Args:
         valid: ``(N, H, W)`` bool of the image, at least as large as the features.
-        features: Tell ``h`` and ``w``.
+        features: ``(N, D, h, w)``; only the size is used.
 
     Returns:
         ``(N, h, w)`` bool.
@@ -64,7 +64,7 @@ def labelled_pixels(batch: PatchBatch) -> Tensor:
 
 
 def no_pixel(what: str) -> TrainingError:
-    """Return the error of a training none of whose pixels, say, ``is valid``."""
+    """Return the error for a training without a pixel that, say, ``is valid``."""
     return TrainingError(
         f"no pixel of the training patches {what}: check the nodata rule (--nodata), the "
         "images and the labels"
@@ -78,13 +78,13 @@ def sample_pixels(
     wanted: str = "is valid",
     seed: int = 0,
 ) -> Tensor:
-    """Draw valid pixels of feature maps evenly, each with the same chance.
+    """Draw valid pixels of feature maps uniformly at random.
 
     Args:
         maps: Pairs of features ``(N, D, H, W)`` and valid ``(N, H, W)``.
-        pixels: How many to return at most.
-        wanted: What the chosen pixels have in common, for the error.
-        seed: Of the draw.
+        pixels: Largest number to return.
+        wanted: Condition on the pixels, for the error.
+        seed: Seed of the draw.
 
     Returns:
         ``(M, D)`` features on the CPU in the order of the maps, M at most ``pixels``.
@@ -99,7 +99,7 @@ def sample_pixels(
 
 
 def _numbered(maps: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the valid pixels of each map with their numbers among all."""
+    """Yield the valid pixels of each map with their indices among all."""
     start = 0
     for features, valid in maps:
         rows = features.permute(0, 2, 3, 1)[valid]  # (m, D)
@@ -110,15 +110,15 @@ def _numbered(maps: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, T
 def draw_pixels(
     maps: Iterable[tuple[Tensor, Tensor]], pixels: int, *, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Draw labelled pixels evenly, each with the same chance.
+    """Draw labelled pixels uniformly at random.
 
-    Every pixel gets a random key, and those with the lowest stay. At most twice as many
-    as are wanted are held at a time.
+    Every pixel gets a random key, and those with the lowest keys are kept. Memory holds at
+    most twice the requested number.
 
     Args:
         maps: Pairs of ``(m, D)`` features and ``(m,)`` labels.
-        pixels: How many to draw at most.
-        seed: Of the draw, which does not depend on how the pairs are cut.
+        pixels: Largest number to draw.
+        seed: Seed of the draw, which does not depend on the division into pairs.
 
     Returns:
         ``(M, D)`` features and ``(M,)`` labels on the CPU, M at most ``pixels``; both
@@ -142,7 +142,7 @@ def draw_pixels(
 
 
 class _Drawn(NamedTuple):
-    """Pixels with the keys that they were drawn by."""
+    """Pixels with their random keys."""
 
     keys: Tensor
     rows: Tensor
@@ -150,7 +150,7 @@ class _Drawn(NamedTuple):
 
 
 def _lowest(parts: Sequence[_Drawn], pixels: int) -> _Drawn:
-    """Return the pixels with the lowest keys, in their order."""
+    """Return the pixels with the lowest keys, in ascending order."""
     keys, rows, labels = (torch.cat(columns) for columns in zip(*parts, strict=True))
     keys, order = keys.sort(stable=True)
     order = order[:pixels]

@@ -1,1 +1,1 @@
-"""What methods are made from: base classes for the families of methods."""
+"""Base classes of methods."""

@@ -1,4 +1,4 @@
-"""What methods share whose clusters are the nearest centroids of a trunk's features."""
+"""Base class of methods that assign features of a trunk to the nearest centroid."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -21,13 +21,13 @@ from geoseg.methods.pixels import one_hot_planes, sample_pixels, shrink_valid
 
 
 class CentroidMethod(Method):
-    """Predicts the nearest of ``K`` centroids, which :meth:`finish` fits.
+    """Predicts the nearest of K centroids, which :meth:`finish` fits.
 
     A subclass calls :meth:`build` in its ``__init__``.
 
     Attributes:
         unit_length: Whether features are scaled to length 1.
-        final: What "nearest" is in prediction, see
+        final: Similarity of features and centroids in prediction, see
             :func:`geoseg.methods.losses.prototypes.prototype_logits`.
     """
 
@@ -50,15 +50,15 @@ class CentroidMethod(Method):
         """Build the trunk and a table of centroids for each head.
 
         Args:
-            heads: Name of each → its ``K``; the last one predicts.
+            heads: Name of each head → its K; the last one predicts.
             trunk: One of :data:`geoseg.methods.networks.TRUNKS`.
-            width: Of the trunk.
+            width: Width of the trunk.
             sobel: Gradient channels: left out, after the bands, or in their place.
-            pixels: Number of features that the final k-means sees, at most.
-            seed: Of k-means.
+            pixels: Largest number of features in the final k-means.
+            seed: Seed of k-means.
 
         Raises:
-            ParameterError: If a value is none that there is.
+            ParameterError: If a value is not among its choices or out of range.
         """
         check_heads(heads)
         check_sobel(sobel)
@@ -81,26 +81,26 @@ class CentroidMethod(Method):
         return F.normalize(features.float(), dim=1) if self.unit_length else features
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return ``(N, K, H, W)`` ones at the nearest centroid, zeros elsewhere."""
+        """Return ``(N, K, H, W)``: 1 for the nearest centroid, 0 for the others."""
         return self.head_probabilities(image, valid, (head,))[head]
 
     def head_probabilities(
         self, image: Tensor, valid: Tensor, heads: Sequence[str]
     ) -> dict[str, Tensor]:
-        """Return the planes of several heads from one set of features."""
+        """Return the probabilities of several heads from one set of features."""
         features, size = self.features(image, valid), (image.shape[2], image.shape[3])
-        found = {}
+        planes = {}
         for head in heads:
             centroids = self.get_buffer(f"centroids_{head}")
-            # Linear in the features, and so the same before and after the upsampling.
+            # Logits are linear in the features, so upsampling either is the same.
             logits = prototype_logits(features, centroids, self.final)
             ids = upsample(logits, size).argmax(dim=1)
-            found[head] = one_hot_planes(ids, self.heads[head], image.dtype)
-        return found
+            planes[head] = one_hot_planes(ids, self.heads[head], image.dtype)
+        return planes
 
     @torch.no_grad()
     def finish(self, batches: Batches) -> None:
-        """Cluster the features of the images as they are."""
+        """Cluster the features of the unchanged images."""
         self.eval()
         maps = (
             (

@@ -1,4 +1,4 @@
-"""What methods share that learn the classes of labelled tiles."""
+"""Base classes of methods that learn the classes of labelled tiles."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
@@ -26,12 +26,12 @@ from geoseg.methods.networks.gradients import (
 )
 from geoseg.methods.pixels import cluster_areas, mean_confidence
 
-#: Whether classes weigh by their pixels, or all alike.
+#: Weights of classes: by their pixels (``none``) or all equal (``inverse``).
 ClassBalance = Literal["none", "inverse"]
 
 
 class ClassMethod(Method):
-    """Its head ``classes`` tells classes and not clusters: there is nothing to match.
+    """Predicts classes instead of clusters, in a head that needs no matching.
 
     A subclass calls :meth:`build` in its ``__init__``.
     """
@@ -39,21 +39,19 @@ class ClassMethod(Method):
     uses_labels = True
     has_features = True
     labelled_share = 1.0
-    label_free_choice = (
-        "the last checkpoint; the labels of no other tiles are looked at"
-    )
+    label_free_choice = "the last checkpoint; no labels of other tiles are used"
 
     def build(self, classes: int, *, trunk: str, width: int, sobel: str) -> None:
-        """Build the trunk, and name the head.
+        """Build the trunk, and define the head.
 
         Args:
             classes: C.
             trunk: One of :data:`geoseg.methods.networks.TRUNKS`.
-            width: Of the trunk.
+            width: Width of the trunk.
             sobel: Gradient channels: left out, after the bands, or in their place.
 
         Raises:
-            ParameterError: If a value is none that there is.
+            ParameterError: If a value is not among its choices or out of range.
         """
         self.heads = {CLASS_HEAD: classes}
         check_heads(self.heads)
@@ -80,18 +78,17 @@ class ClassMethod(Method):
 
 
 class ClassLearner(ClassMethod):
-    """Learns the classes by steps; classes may weigh alike, however rare they are.
+    """Learns classes by optimiser steps, with equal class weights if requested.
 
     A subclass calls :meth:`balance_by` in its ``__init__``.
 
     Attributes:
-        class_weights: ``(C,)`` in the loss, or None for ones. They are counted once, in
-            the labels of the first epoch's patches, which are those of the matching
-            tiles.
+        class_weights: ``(C,)`` weights in the loss, or None for ones. They follow from
+            the labels in the first epoch's patches of the matching tiles.
     """
 
     def balance_by(self, balance: str) -> None:
-        """Take the balance of the classes.
+        """Set the balance of the classes.
 
         Raises:
             ParameterError: If it is none of :data:`ClassBalance`.
@@ -101,7 +98,7 @@ class ClassLearner(ClassMethod):
         self.class_weights: Tensor | None = None
 
     def begin_epoch(self, context: StepContext, batches: Batches) -> None:
-        """Count the classes once, if they are to weigh alike."""
+        """Count the classes in the first epoch, if they have equal weights."""
         if self.balance == "none" or self.class_weights is not None:
             return
         counts = torch.zeros(self.heads["classes"], dtype=torch.long)
@@ -112,20 +109,20 @@ class ClassLearner(ClassMethod):
         self.class_weights = balancing_weights(sum_over_ranks(counts), self.balance)
 
     def epoch_state(self) -> dict[str, Tensor]:
-        """Return the weights of the classes."""
+        """Return the class weights."""
         weights = self.class_weights
         return {} if weights is None else {"class_weights": weights}
 
     def load_epoch_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what :meth:`epoch_state` returned."""
+        """Restore the state from :meth:`epoch_state`."""
         self.class_weights = state.get("class_weights")
 
 
 def check_class_balance(balance: str) -> None:
-    """Refuse a balance of classes that there is not.
+    """Raise if the class balance is unknown.
 
     Raises:
-        ParameterError: If it is none of :data:`ClassBalance`.
+        ParameterError: If it is not in :data:`ClassBalance`.
     """
     if balance not in get_args(ClassBalance):
         raise ParameterError(
@@ -134,14 +131,14 @@ def check_class_balance(balance: str) -> None:
 
 
 def known_mask(batch: PatchBatch) -> Tensor:
-    """Return the mask with labels of pixels that have data alone."""
+    """Return the mask with labels only where pixels have data."""
     return batch.mask.masked_fill(~batch.valid, IGNORE)
 
 
 def class_numbers(
     probabilities: Tensor, valid: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return what is logged of a class head: ``entropy``, ``confidence``; and areas."""
+    """Return the logged ``entropy`` and ``confidence`` of a class head, and its areas."""
     areas = cluster_areas(probabilities.detach(), valid)
     logs = {
         "entropy": relative_entropy(areas),

@@ -1,4 +1,4 @@
-"""The contract that every segmentation method fulfils."""
+"""Base class of all segmentation methods."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,11 +14,11 @@ from geoseg.core.patches import PatchBatch
 from geoseg.core.whitening import Whitening, WhiteningLayer
 from geoseg.methods.networks.trunk import Trunk
 
-#: Gives the batches of one epoch anew at each call.
+#: Returns the batches of one epoch from the start at each call.
 Batches = Callable[[], Iterable[PatchBatch]]
 
 
-#: Name that the head of classes has in all methods that learn them.
+#: Name of the class head in all methods that learn classes.
 CLASS_HEAD = "classes"
 
 #: Whether a training starts from another model: see :meth:`Method.start_from`.
@@ -26,7 +26,7 @@ Start = Literal["never", "may", "must"]
 
 
 class StepContext(NamedTuple):
-    """Where in the training a step stands; with the patch index it keys all chance.
+    """Position of a step in the training; with the patch index it keys all randomness.
 
     Attributes:
         epoch: Number of the pass over the patches, from 0.
@@ -40,16 +40,16 @@ class StepContext(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """What a training step returns.
+    """Result of a training step.
 
     Attributes:
         loss: Scalar to minimise.
         logs: Scalars to log, detached. ``entropy`` (marginal entropy over ln K) and
             ``confidence`` (mean highest probability) are shown while training, and
-            tell collapse.
-        areas: Head → ``(K,)`` float, the share of the valid pixels that each of its
-            clusters has, detached; logged to ``areas.csv``. Of the heads that the step
-            trained; ``entropy`` and ``confidence`` are those of the last one.
+            reveal a collapse.
+        areas: Head → ``(K,)`` float, each cluster's share of the valid pixels, detached;
+            logged to ``areas.csv``. For the heads that the step trained; ``entropy`` and
+            ``confidence`` are those of the last one.
     """
 
     loss: Tensor
@@ -58,38 +58,38 @@ class StepOutput(NamedTuple):
 
 
 class Method(nn.Module):
-    """A segmentation method: a plain module that knows its loss and its outputs.
+    """A segmentation method: a torch module with its loss and its outputs.
 
     A subclass builds every module and buffer in ``__init__`` from ``in_channels`` and
     plain JSON values; its ``state_dict()`` is all that prediction needs. A cluster id
-    means the same thing in every patch. It overrides :meth:`probabilities`, and
+    has the same meaning in every patch. It overrides :meth:`probabilities`, and
     :meth:`training_step` or :meth:`finish` according to how it learns.
 
     Attributes:
         uses_labels: Whether it reads ``PatchBatch.mask``.
-        gradient: Whether it learns by optimiser steps; if not, by :meth:`finish` alone.
-        couples_batch: Whether its loss is one of the whole batch, and not a mean over
-            patches: then parts of a batch do not add up to it.
+        gradient: Whether it learns by optimiser steps; if not, only by :meth:`finish`.
+        couples_batch: Whether its loss depends on the whole batch instead of being a mean
+            over patches, so that parts of a batch do not add up to it.
         has_features: Whether a trunk computes features, see :meth:`features`.
-        has_probabilities: Whether :meth:`predict` tells how sure it is; if not, one
-            cluster has all of each pixel, and footprints have no score.
-        labelled_share: Share of the patches that come from the labelled tiles: 1 for
-            training on those alone. None: tiles count by their area, labelled or not.
-        labels_epochs: Whether :meth:`begin_epoch` has to see every patch of its epoch, as
-            those do that label them. Epochs are short then: see
+        has_probabilities: Whether :meth:`predict` returns graded probabilities; if not,
+            they are 0 or 1, and footprints have no score.
+        labelled_share: Share of the patches that come from labelled tiles: 1 for training
+            only on these. None: tiles count by their area, labelled or not.
+        labels_epochs: Whether :meth:`begin_epoch` needs every patch of its epoch, to label
+            them. Epochs are then short: see
             :data:`geoseg.core.patches.FIT_PATCHES`.
         start: Whether training may or must start from another model's trunk, see
             :meth:`start_from`.
-        label_free_choice: How a checkpoint, and what predicts in it, is chosen without
+        label_free_choice: How a checkpoint, and its predicting head, is chosen without
             labels; for ``geoseg methods``.
-        choices: Parameter → the values that it may have, of those that are words.
-        jumps: Whether probabilities jump where a number passes a bound (the nearest
-            centroid, a threshold), so that rounding may tip single pixels over.
-        heads: Name of each output → its number of clusters ``K``.
-        default_head: The head that prediction takes unless told otherwise.
-        class_head: The head whose outputs are classes and not clusters, so that it needs
-            no matching; only methods with ``uses_labels`` have one.
-        divisor: Height and width that :meth:`probabilities` takes are multiples of it.
+        choices: Parameter → its allowed values, for text parameters.
+        jumps: Whether probabilities jump at a bound (the nearest centroid, a threshold),
+            so that rounding may change single pixels.
+        heads: Name of each output → its number of clusters K.
+        default_head: The head that predicts by default.
+        class_head: The head whose outputs are classes instead of clusters and need no
+            matching; only methods with ``uses_labels`` have one.
+        divisor: :meth:`probabilities` needs heights and widths that are multiples of it.
     """
 
     uses_labels: ClassVar[bool] = False
@@ -120,7 +120,7 @@ class Method(nn.Module):
     def parameters_of_data(
         cls, bands: Sequence[str], classes: Sequence[str]
     ) -> dict[str, str | int]:
-        """Return the parameters that follow from the data unless they are given.
+        """Return the parameters that follow from the data by default.
 
         Args:
             bands: Name of each channel of the image, such as ``red`` or ``nir``.
@@ -130,16 +130,16 @@ class Method(nn.Module):
 
     @classmethod
     def check_installed(cls) -> None:
-        """Refuse to train where a package is missing that training needs."""
+        """Raise if a package is missing that training needs."""
 
     def whiten(self, whitening: Whitening | None) -> None:
-        """Set the whitening that the card names; whoever builds a method calls this."""
+        """Set the whitening from the model card; to be called after construction."""
         self.whitening = None if whitening is None else WhiteningLayer(whitening)
 
     def whitened(self, image: Tensor) -> Tensor:
-        """Return the bands as a network or a clustering sees them.
+        """Return the whitened bands, the input of networks and clusterings.
 
-        Every method passes its images through here once, after it has made its views.
+        Every method calls this once per image, after it has made its views.
 
         Args:
             image: ``(N, C, H, W)`` in [0, 1].
@@ -168,8 +168,8 @@ class Method(nn.Module):
     def features(self, image: Tensor, valid: Tensor) -> Tensor:
         """Return the trunk's ``(N, D, h, w)`` features, often smaller than the image.
 
-        H and W are multiples of divisor. Only methods with ``has_features`` have it: what
-        probes and reports cluster, whatever the heads say.
+        H and W are multiples of divisor. Only methods with ``has_features`` have features;
+        probes and reports use them instead of the heads.
         """
         raise NotImplementedError(f"{type(self).__name__} has no trunk")
 
@@ -178,7 +178,7 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no training step")
 
     def start_from(self, other: "Method") -> None:
-        """Take over the weights of another method's trunk, the same network.
+        """Copy the weights of another method's trunk, which is the same network.
 
         Args:
             other: A trained method with features.
@@ -186,29 +186,29 @@ class Method(nn.Module):
         Raises:
             ParameterError: If it has no trunk, or another one.
         """
-        found = _trunk_weights(other)
+        weights = _trunk_weights(other)
         expected = _trunk_weights(self)
         shapes, own = (
-            {name: tuple(tensor.shape) for name, tensor in weights.items()}
-            for weights in (found, expected)
+            {name: tuple(tensor.shape) for name, tensor in state.items()}
+            for state in (weights, expected)
         )
-        if not found or shapes != own:
-            what = "another trunk" if found else "no trunk"
+        if not weights or shapes != own:
+            what = "another trunk" if weights else "no trunk"
             raise ParameterError(
                 f"{type(other).__name__} has {what}, expected that of "
                 f"{type(self).__name__}: start from a model of the same trunk and width"
             )
-        self.load_state_dict(found, strict=False)
+        self.load_state_dict(weights, strict=False)
 
     def configure_optimizer(self) -> torch.optim.Optimizer:
-        """Return the optimiser of all parameters that learn by gradient."""
+        """Return the optimiser of all trainable parameters."""
         raise NotImplementedError(f"{type(self).__name__} has no optimiser")
 
     def rate_factor(self, group: int, epoch: int) -> float:
-        """Return a factor of an optimiser group's rate, beside the training's schedule.
+        """Return a factor on a parameter group's learning rate, beside the schedule.
 
         Args:
-            group: Number of the group in the optimiser.
+            group: Index of the group in the optimiser.
             epoch: Number of the epoch.
         """
         return 1.0
@@ -218,45 +218,45 @@ class Method(nn.Module):
 
         Args:
             context: Of the epoch's first step.
-            batches: All of the epoch, for methods with ``labels_epochs``; else as many
-                as a fit reads.
+            batches: All batches of the epoch, for methods with ``labels_epochs``; else as
+                many as a fit needs.
         """
 
     def advice_on_collapse(self, head: str) -> str:
-        """Say what to try when a head's clusters have collapsed, as a list in words."""
+        """Return what to try when a head's clusters have collapsed, as text."""
         return "a lower learning rate, a larger --batch-size or more clusters"
 
     def epoch_state(self) -> dict[str, Tensor]:
-        """Return what :meth:`begin_epoch` made that prediction does not need.
+        """Return the state that :meth:`begin_epoch` made for the epoch.
 
-        It goes into the checkpoint, so that a run that resumes within an epoch goes on
-        with it; not into the model file.
+        It is stored in the checkpoint, so that a run can resume within an epoch, but not
+        in the model file.
         """
         return {}
 
     def load_epoch_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what :meth:`epoch_state` returned."""
+        """Restore the state from :meth:`epoch_state`."""
 
     def finish(self, batches: Batches) -> None:
-        """Make a last fit after the optimiser steps, or the only one.
+        """Fit after the optimiser steps, or instead of them.
 
         Args:
-            batches: Spread over all tiles; all passes give the same.
+            batches: Batches from all tiles, the same in every pass.
         """
 
     def for_prediction(self) -> Self:
         """Return the method with its trunk's :meth:`Trunk.for_prediction`.
 
-        Itself if that changes nothing. The copy shares all else, and does not learn of
-        later changes of the weights.
+        Itself if that changes nothing. The copy shares all else, and does not follow later
+        changes of the weights.
         """
         trunk = self._modules.get("trunk")
         faster = trunk.for_prediction() if isinstance(trunk, Trunk) else trunk
         if faster is trunk:
             return self
-        found = copy.copy(self)
-        found._modules = {**self._modules, "trunk": faster}
-        return found
+        predictor = copy.copy(self)
+        predictor._modules = {**self._modules, "trunk": faster}
+        return predictor
 
     def predict(self, image: Tensor, valid: Tensor, head: str | None = None) -> Tensor:
         """Return cluster probabilities for images of any size.
@@ -276,23 +276,23 @@ class Method(nn.Module):
         return self.predict_heads(image, valid, (name,))[name]
 
     def predict_traced(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return what :meth:`predict` does, by steps that a tracer can follow."""
+        """Return the result of :meth:`predict` with operations that can be traced."""
         height, width = image.shape[-2:]
-        found = self.traced_probabilities(*self._padded(image, valid), head)
-        return found[..., :height, :width]
+        planes = self.traced_probabilities(*self._padded(image, valid), head)
+        return planes[..., :height, :width]
 
     def traced_probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return the :meth:`probabilities`, up to rounding, for a tracer.
+        """Return the :meth:`probabilities`, up to rounding, with traceable operations.
 
-        No numpy, and no way or number of steps that depends on values or sizes. A
-        method overrides it whose probabilities are made in another way.
+        That means no numpy, and no branch or loop that depends on values or sizes. A method
+        with other probabilities overrides it.
         """
         return self.probabilities(image, valid, head)
 
     def predict_heads(
         self, image: Tensor, valid: Tensor, heads: Sequence[str]
     ) -> dict[str, Tensor]:
-        """Return what :meth:`predict` does of several heads, in one pass.
+        """Return the results of :meth:`predict` for several heads, in one pass.
 
         Args:
             image: ``(N, C, H, W)`` float, normalised as in training.
@@ -300,7 +300,7 @@ class Method(nn.Module):
             heads: Some of :attr:`heads`.
 
         Returns:
-            Head → ``(N, K, H, W)``, the very bits of :meth:`predict`.
+            Head → ``(N, K, H, W)``, bit for bit as from :meth:`predict`.
 
         Raises:
             ParameterError: If there is no such head.
@@ -312,11 +312,11 @@ class Method(nn.Module):
                 )
         height, width = image.shape[-2:]
         image, valid = self._padded(image, valid)
-        found = self.head_probabilities(image, valid, heads)
-        return {name: planes[..., :height, :width] for name, planes in found.items()}
+        padded = self.head_probabilities(image, valid, heads)
+        return {name: planes[..., :height, :width] for name, planes in padded.items()}
 
     def _padded(self, image: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Repeat the outermost pixels, not valid there, to multiples of the divisor."""
+        """Pad to multiples of the divisor by repeating border pixels, marked invalid."""
         height, width = image.shape[-2:]
         bottom, right = -height % self.divisor, -width % self.divisor
         if bottom or right:
@@ -331,13 +331,13 @@ def _trunk_weights(method: Method) -> dict[str, Tensor]:
     return {name: state[name] for name in state if name.startswith("trunk.")}
 
 
-#: Most clusters of a head. Some hundreds can be matched on 50 tiles; the joint of IIC
-#: has their square for every displacement.
+#: Largest number of clusters of a head. Some hundreds can be matched on 50 tiles, and the
+#: joint of IIC has their square for every displacement.
 MOST_CLUSTERS = 4096
 
 
 def check_heads(heads: Mapping[str, int]) -> None:
-    """Refuse heads without at least two clusters, or with absurdly many.
+    """Raise if a head has too few or too many clusters.
 
     Raises:
         ParameterError: If a head has fewer than two clusters or more than
@@ -351,7 +351,7 @@ def check_heads(heads: Mapping[str, int]) -> None:
 
 
 def check_rate(learning_rate: float) -> None:
-    """Refuse a learning rate that goes nowhere or uphill.
+    """Raise if the learning rate is not positive.
 
     Raises:
         ParameterError: If it is not positive.

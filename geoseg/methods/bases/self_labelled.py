@@ -1,4 +1,4 @@
-"""What methods share that label their own pixels by k-means, once an epoch."""
+"""Base class of methods that label their own pixels by k-means, once per epoch."""
 
 from collections.abc import Iterator
 
@@ -25,12 +25,11 @@ from geoseg.methods.views.symmetries import draw_symmetries
 class SelfLabelledMethod(CentroidMethod):
     """Clusters an epoch's features, and learns which cluster each pixel belongs to.
 
-    A subclass calls :meth:`label_by` in its ``__init__``, after :meth:`build`, and says
-    in :meth:`see` which views there are. Views are the same for the labels and for the
-    steps of an epoch.
+    A subclass calls :meth:`label_by` in its ``__init__``, after :meth:`build`, and defines
+    its views in :meth:`see`. Labels and steps of an epoch have the same views.
 
     Attributes:
-        targets: Head → what it learns in the epoch under way.
+        targets: Head → its targets in the current epoch.
     """
 
     labels_epochs = True
@@ -45,18 +44,18 @@ class SelfLabelledMethod(CentroidMethod):
         symmetries: bool,
         start_batches: int,
     ) -> None:
-        """Take the parameters that all such methods have.
+        """Set the parameters that all such methods have.
 
         Args:
             learning_rate: Above 0.
-            balance: Of the clusters in the loss.
-            final: Of features and the final centroids.
+            balance: Balance of the clusters in the loss.
+            final: Similarity of features and the final centroids.
             jitter: Strength of the photometric changes, 0 to 1.
-            symmetries: Turn and mirror.
-            start_batches: Batches that k-means starts from.
+            symmetries: Whether to rotate and mirror.
+            start_batches: Number of batches that k-means starts from.
 
         Raises:
-            ParameterError: If a value is none that there is.
+            ParameterError: If a value is not among its choices or out of range.
         """
         check_rate(learning_rate)
         check_balance(balance)
@@ -100,22 +99,22 @@ class SelfLabelledMethod(CentroidMethod):
         return self.targets
 
     def epoch_state(self) -> dict[str, Tensor]:
-        """Return labels and centroids of the epoch under way."""
+        """Return labels and centroids of the current epoch."""
         return targets_state(self.targets)
 
     def load_epoch_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what :meth:`epoch_state` returned."""
+        """Restore the state from :meth:`epoch_state`."""
         self.targets = targets_from_state(state)
 
     def codes(self, index: Tensor, context: StepContext) -> Tensor:
-        """Return how the patches of an epoch are turned and mirrored."""
+        """Return the symmetry codes of patches in an epoch."""
         codes = draw_symmetries(index, epoch=context.epoch, seed=context.seed)
         return codes if self.symmetries else torch.zeros_like(codes)
 
     def recolored(
         self, batch: PatchBatch, context: StepContext, view: int = 0
     ) -> Tensor:
-        """Return the patches in the colours of a view."""
+        """Return the patches with the photometric changes of a view."""
         return self.photometric(
             batch.image,
             batch.valid,

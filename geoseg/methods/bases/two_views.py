@@ -1,4 +1,4 @@
-"""What methods share that compare two views by the information their clusters share."""
+"""Loss of two views: the mutual information of their clusters."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,16 +23,16 @@ def compare_views(
     collapsed: bool = False,
     softmax_first: bool = False,
 ) -> StepOutput:
-    """Return the mean loss of a head's sub-heads, and the numbers of the chosen one.
+    """Return the mean loss of a head's sub-heads, and the logs of the chosen one.
 
-    Notes the losses in the module, which chooses by them.
+    Records the losses in the module, which chooses the sub-head by them.
 
     Args:
-        name: Of the head, for its areas.
+        name: Name of the head, for its areas.
         module: The head.
         features: ``(N, D, h, w)`` of the first view and of the second.
         valid: ``(N, H, W)`` bool of the first view.
-        undo: Brings ``(N, K, H, W)`` of the second view into the first one's frame.
+        undo: Maps ``(N, K, H, W)`` of the second view to the first one's coordinates.
         half_width: T, largest displacement in pixels.
         lam: Weight of the marginal entropies.
         collapsed: Sum the joints of all displacements before taking the information.

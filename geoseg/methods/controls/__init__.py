@@ -1,1 +1,1 @@
-"""Controls: what can be had without learning from unlabelled images."""
+"""Controls: baselines that do not learn features from unlabelled images."""

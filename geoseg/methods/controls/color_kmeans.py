@@ -1,4 +1,4 @@
-"""The colour control: k-means of pixel values."""
+"""Colour control: k-means of pixel values."""
 
 import torch
 from torch import Tensor
@@ -11,16 +11,16 @@ from geoseg.methods.pixels import one_hot_planes, sample_pixels
 
 
 class ColorKMeans(Method):
-    """Clusters pixels by their channel values alone: what colour can tell.
+    """Clusters pixels only by their channel values.
 
-    Any method that claims to see more than colour has to beat it, with as many clusters
-    and the same matching.
+    Any method that claims to use more than colour has to beat it, with the same number of
+    clusters and the same matching.
 
     Args:
         in_channels: Channels of the image.
         clusters: K.
-        pixels: Number of pixels that k-means sees, at most.
-        seed: Of the k-means++ start.
+        pixels: Largest number of pixels in k-means.
+        seed: Seed of the k-means++ start.
     """
 
     gradient = False
@@ -53,7 +53,7 @@ class ColorKMeans(Method):
         self.get_buffer("centroids").copy_(result.centroids)
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return ``(N, K, H, W)`` ones at the nearest centroid, zeros elsewhere."""
+        """Return ``(N, K, H, W)``: 1 for the nearest centroid, 0 for the others."""
         n, c, h, w = image.shape
         pixels = self.whitened(image).permute(0, 2, 3, 1).reshape(-1, c)
         ids = assign(pixels, self.get_buffer("centroids")).reshape(n, h, w)

@@ -1,4 +1,4 @@
-"""Decision trees as tables of numbers, and pixels on their way down them."""
+"""Decision trees in tensors, and their evaluation for pixels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +15,15 @@ _NEVER = torch.finfo(torch.float32).max
 
 
 class DecisionTrees(nn.Module):
-    """A forest of classification trees in buffers of a fixed size.
+    """A forest of classification trees in buffers of fixed size.
 
-    Node 0 is a tree's root; the right child of a node has the number after that of the
-    left one. A leaf is its own left child.
+    Node 0 is a tree's root; the right child of a node follows the left one. A leaf is its
+    own left child.
 
     Args:
         trees: Number of trees.
-        leaves: Of each, at most.
-        classes: ``C``.
+        leaves: Largest number of leaves of each tree.
+        classes: C.
 
     Raises:
         ParameterError: If there is no tree, or a tree has fewer than two leaves.
@@ -33,8 +33,8 @@ class DecisionTrees(nn.Module):
         super().__init__()
         if trees < 1 or leaves < 2:
             raise ParameterError(
-                f"a forest of {trees} trees with {leaves} leaves was asked for, expected "
-                "at least 1 tree with 2 leaves"
+                f"the forest has {trees} trees with {leaves} leaves, expected at least 1 "
+                "tree with 2 leaves"
             )
         nodes = 2 * leaves - 1
         self.register_buffer("features", torch.zeros((trees, nodes), dtype=torch.int32))
@@ -46,7 +46,7 @@ class DecisionTrees(nn.Module):
 
     @torch.no_grad()
     def copy_from(self, fitted: Sequence[Any], classes: Sequence[int]) -> None:
-        """Take over trees that scikit-learn has fitted.
+        """Copy trees that scikit-learn has fitted.
 
         Args:
             fitted: A ``DecisionTreeClassifier`` for each of the trees.
@@ -66,18 +66,18 @@ class DecisionTrees(nn.Module):
                 ),
                 "left": np.where(inner, children, np.arange(count)),
             }
-            for name, values in tables.items():
-                self.get_buffer(name)[number, :count] = torch.from_numpy(values)
+            for name, table in tables.items():
+                self.get_buffer(name)[number, :count] = torch.from_numpy(table)
             shares = self.get_buffer("shares")[number]
             shares[:count] = 0
-            found = torch.from_numpy(tree.value[order, 0])
-            shares[:count, list(classes)] = found.to(shares.dtype)
+            values = torch.from_numpy(tree.value[order, 0])
+            shares[:count, list(classes)] = values.to(shares.dtype)
 
     def forward(self, planes: Tensor) -> Tensor:
         """Return the mean of the trees' class shares, computed on the CPU.
 
         Args:
-            planes: ``(D, M)`` float32: a plane of pixels for each feature.
+            planes: ``(D, M)`` float32: the pixels' values of each feature.
 
         Returns:
             ``(C, M)`` float32, summing to one over C, on the planes' device.
@@ -93,9 +93,9 @@ class DecisionTrees(nn.Module):
         return torch.from_numpy(total).to(planes.device)
 
     def traced(self, rows: Tensor) -> Tensor:
-        """Do what a call does by gathering alone, all pixels level by level.
+        """Return the result of a call with traceable operations, level by level.
 
-        Some times slower; a tracer can follow, for there is no choice in it.
+        It has no branches and only gathers, and is several times slower.
 
         Args:
             rows: ``(M, D)`` float32.
@@ -116,7 +116,7 @@ class DecisionTrees(nn.Module):
         return shares[at].mean(dim=1)
 
     def _depth(self) -> int:
-        """Return how many steps it takes to the deepest leaf."""
+        """Return the depth of the deepest leaf."""
         left = self.get_buffer("left").numpy(force=True)
         depth, level = 0, {(tree, 0) for tree in range(len(left))}
         while level := {
@@ -129,11 +129,11 @@ class DecisionTrees(nn.Module):
         return depth
 
     def _leaves(self, values: NDArray[np.float32], tree: int) -> NDArray[np.intp]:
-        """Return the ``(M,)`` number of the leaf that each pixel falls into.
+        """Return the ``(M,)`` index of each pixel's leaf.
 
-        The pixels of a node part in two lists in their order. So each feature is read
-        in the order of memory, and a pixel takes as many steps as its own leaf is deep:
-        several times faster than sending all of them down level by level.
+        Each node divides its pixels into two ordered lists, so features are read in memory
+        order, and a pixel takes as many steps as its leaf is deep. That is several times
+        faster than level by level.
         """
         features, thresholds, left = (
             self.get_buffer(name)[tree].tolist()
@@ -153,7 +153,7 @@ class DecisionTrees(nn.Module):
 
 
 def _by_level(left: Any, right: Any) -> Any:
-    """Return the nodes of a tree level by level, siblings side by side."""
+    """Return the nodes of a tree level by level, with siblings adjacent."""
     level, order = [0], [0]
     while level := [
         child for n in level if left[n] >= 0 for child in (left[n], right[n])
@@ -165,7 +165,7 @@ def _by_level(left: Any, right: Any) -> Any:
 def _rounded_down(thresholds: Any) -> Any:
     """Return the largest float32 at or below each float64.
 
-    A float32 exceeds the one exactly if it exceeds the other.
+    A float32 value exceeds both or neither.
     """
     narrow = thresholds.astype(np.float32)
     below = np.nextafter(narrow, np.float32(-np.inf))

@@ -1,4 +1,4 @@
-"""The control of today's desktop: a random forest of filtered bands."""
+"""Random forest control: pixel features at several scales, as in desktop tools."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -22,7 +22,7 @@ from geoseg.methods.controls.pixel_features import (
 )
 from geoseg.methods.pixels import labelled_pixels, sample_pixels
 
-#: Scales in pixels double, from this one on.
+#: Smallest scale in pixels; each further one is twice as large.
 FIRST_SCALE = 1.0
 MISSING = (
     "forest is fitted by scikit-learn, which is not installed: "
@@ -33,22 +33,22 @@ MISSING = (
 class Forest(Method):
     """Learns the classes of labelled pixels by a random forest of multi-scale features.
 
-    What an analyst would do today with the same labels and no network: bands, Gaussian
-    means, edges and blobs at several scales, then a random forest, as in ilastik. It sees
-    the labelled tiles alone. scikit-learn fits the trees (``pip install
-    "geoseg[forest]"``); prediction needs torch alone.
+    An analyst's approach with the same labels and no network: bands, Gaussian means,
+    edges and blobs at several scales, then a random forest, as in ilastik. It uses only
+    the labelled tiles. scikit-learn fits the trees (``pip install "geoseg[forest]"``);
+    prediction needs only torch.
 
     Args:
         in_channels: Channels of the image.
         classes: C; by default as many as the labels have.
         trees: Number of trees.
-        leaves: Of each tree, at most.
-        depth: Of each tree, at most; prediction takes time in proportion.
+        leaves: Largest number of leaves of a tree.
+        depth: Largest depth of a tree; the time of prediction is proportional to it.
         scales: Number of Gaussians; the first has a standard deviation of 1 pixel, each
-            other one twice that before.
-        pixels: Number of labelled pixels that the forest sees, at most.
-        balance: Whether classes count by their pixels, or ``inverse``: all alike.
-        seed: Of the forest.
+            further one twice that of the one before.
+        pixels: Largest number of labelled pixels that the forest learns from.
+        balance: Weights of classes: by their pixels, or ``inverse``: all equal.
+        seed: Seed of the forest.
 
     References:
         Breiman. Random Forests. Machine Learning 45, 2001.
@@ -99,7 +99,7 @@ class Forest(Method):
 
     @classmethod
     def check_installed(cls) -> None:
-        """Ask for scikit-learn.
+        """Raise if scikit-learn is missing.
 
         Raises:
             TrainingError: If it is not installed.
@@ -119,13 +119,13 @@ class Forest(Method):
         if int(classes.max()) >= self.heads["classes"]:
             raise ParameterError(
                 f"the labels have class {int(classes.max())}, expected ids below "
-                f"classes={self.heads['classes']}: leave -p classes out"
+                f"classes={self.heads['classes']}: leave out -p classes"
             )
         forest = self._grown(rows.numpy(), classes.numpy())
         self.trees.copy_from(forest.estimators_, forest.classes_.tolist())
 
     def _grown(self, rows: NDArray[Any], classes: NDArray[Any]) -> Any:
-        """Return scikit-learn's forest; some trees at a time, so that a bar moves."""
+        """Return the fitted scikit-learn forest; grown in steps to show progress."""
         jobs = torch.get_num_threads()
         forest = _import_forest()(
             max_leaf_nodes=self.leaves,
@@ -164,10 +164,10 @@ class Forest(Method):
         return sample[:, :-1], sample[:, -1].long()
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return ``(N, C, H, W)`` class probabilities, the mean of the trees'.
+        """Return ``(N, C, H, W)`` class probabilities, the mean over the trees.
 
-        Pixels without data go down no tree: their classes are equally probable. So the
-        empty windows that fill up a last batch cost nothing.
+        Pixels without data are not evaluated and get equal probabilities, so the empty
+        windows that pad a last batch cost nothing.
         """
         n, _, h, w = image.shape
         classes = self.heads[head]
@@ -179,7 +179,7 @@ class Forest(Method):
         return shares.transpose(0, 1).to(image.dtype)
 
     def traced_probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Send all pixels down the trees, those without data too."""
+        """Return class probabilities with traceable operations on all pixels."""
         n, _, h, w = image.shape
         classes = self.heads[head]
         features = self._features(image, valid, convolve=by_kernels)
@@ -190,15 +190,16 @@ class Forest(Method):
     def _features(
         self, image: Tensor, valid: Tensor, convolve: Convolve = by_matrices
     ) -> Tensor:
-        """Return ``(N, D, H, W)`` features of the bands, whitened if that is asked for."""
+        """Return ``(N, D, H, W)`` features of the bands, whitened if requested."""
         bands = self.whitened(image)
         return pixel_features(bands, valid, self.scales, convolve=convolve)
 
 
 def _inverse(classes: NDArray[Any]) -> dict[int, float]:
-    """Return what scikit-learn calls balanced weights of classes.
+    """Return scikit-learn's "balanced" class weights.
 
-    By that name it would warn, as it cannot know that all trees get the same rows.
+    With ``class_weight="balanced"`` it would warn, because it cannot know that all trees
+    get the same rows.
     """
     present, counts = np.unique(classes, return_counts=True)
     weights = len(classes) / (len(present) * counts)
@@ -206,7 +207,7 @@ def _inverse(classes: NDArray[Any]) -> dict[int, float]:
 
 
 def _import_forest() -> Any:
-    """Return scikit-learn's class of random forests.
+    """Return scikit-learn's random forest class.
 
     Raises:
         TrainingError: If it is not installed.

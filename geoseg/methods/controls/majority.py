@@ -1,4 +1,4 @@
-"""The control that looks at no pixel: the commonest class, everywhere."""
+"""Majority control: the most common class everywhere, whatever the image."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from geoseg.methods.pixels import labelled_pixels, no_pixel
 
 
 class Majority(Method):
-    """Predicts the commonest class of the labelled pixels, whatever the image shows.
+    """Predicts the most common class of the labelled pixels, whatever the image shows.
 
-    The accuracy that is to be had for nothing: where buildings are rare it is high, and
-    its map shows none. Its probabilities are the shares of the classes.
+    It gives the accuracy of a trivial map: where buildings are rare it is high, and the
+    map shows none. Probabilities are the shares of the classes.
 
     Args:
         in_channels: Channels of the image.
@@ -48,21 +48,21 @@ class Majority(Method):
             TrainingError: If no pixel has a label.
         """
         counts = self.get_buffer("counts")
-        found = torch.zeros(IGNORE, dtype=torch.long)
+        pixels = torch.zeros(IGNORE, dtype=torch.long)
         for batch in batches():
             labels = batch.mask[labelled_pixels(batch)].cpu()
-            found += torch.bincount(labels, minlength=IGNORE)
-        if found[len(counts) :].any():
+            pixels += torch.bincount(labels, minlength=IGNORE)
+        if pixels[len(counts) :].any():
             raise ParameterError(
-                f"the labels have class {int(found.nonzero().max())}, expected ids below "
-                f"classes={len(counts)}: leave -p classes out"
+                f"the labels have class {int(pixels.nonzero().max())}, expected ids "
+                f"below classes={len(counts)}: leave out -p classes"
             )
-        if not found.any():
+        if not pixels.any():
             raise no_pixel("has a label")
-        counts.copy_(found[: len(counts)])
+        counts.copy_(pixels[: len(counts)])
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return ``(N, C, H, W)`` shares of the classes; equal ones before any count."""
+        """Return the ``(N, C, H, W)`` shares of the classes, equal before fitting."""
         n, _, h, w = image.shape
         counts = self.get_buffer("counts").to(image.dtype)
         shares = torch.where(counts.any(), counts, torch.ones_like(counts))

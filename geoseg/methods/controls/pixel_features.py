@@ -1,4 +1,4 @@
-"""What a pixel's surroundings look like at several scales, without any learning."""
+"""Pixel features at several scales: filters without any learning."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,26 +9,25 @@ from torch import Tensor
 
 from geoseg.core.errors import ParameterError
 
-#: Filters reach so many standard deviations.
+#: Radius of filters in standard deviations.
 REACH = 3.0
 
-#: Convolves every channel of ``(N, C, H, W)`` with a Gaussian of so many pixels; what
-#: lies outside counts as 0.
+#: Convolves every channel of ``(N, C, H, W)`` with a Gaussian of a standard deviation in
+#: pixels; values outside the image are 0.
 Convolve = Callable[[Tensor, float], Tensor]
 
 
 def by_matrices(image: Tensor, scale: float) -> Tensor:
-    """Convolve with a Gaussian: a :data:`Convolve`.
+    """Convolve with a Gaussian by banded matrices: a :data:`Convolve`.
 
-    Products with banded matrices, along rows and columns: some times faster on a CPU
-    than convolutions with so long a kernel.
+    On a CPU this is several times faster than convolutions with such long kernels.
     """
     across, down = (_gaussians(image, side, scale) for side in (3, 2))
     return down @ image @ across
 
 
 def by_kernels(image: Tensor, scale: float) -> Tensor:
-    """Convolve with a Gaussian: a :data:`Convolve` of whose size a graph is free."""
+    """Convolve with a Gaussian kernel: a :data:`Convolve` whose graph fits any size."""
     reach = math.ceil(REACH * scale)
     weights = _density(torch.arange(-reach, reach + 1), scale).tolist()
     kernel = image.new_tensor(weights)[None, None, None]
@@ -44,21 +43,21 @@ def pixel_features(
     *,
     convolve: Convolve = by_matrices,
 ) -> Tensor:
-    """Describe every pixel by its bands and by Gaussian derivatives at several scales.
+    """Return the bands and their Gaussian derivatives at several scales.
 
-    After the bands come, for each scale s: the bands smoothed by a Gaussian of s; and of
-    the brightness (their mean) smoothed so, its gradient's magnitude times s, the
-    eigenvalues of its Hessian times s², and those of its structure tensor (outer products
+    After the bands, for each scale s: the bands smoothed by a Gaussian of s; then, of the
+    smoothed brightness (mean of the bands), the gradient's magnitude times s, the
+    eigenvalues of the Hessian times s², and those of the structure tensor (outer products
     of the gradient, smoothed by s) times s², the larger one first.
 
-    Filters count valid pixels alone and stop at the border (normalised convolution,
-    Knutsson and Westin 1993): what stands in invalid pixels does not matter.
+    Filters use only valid pixels and stop at the border (normalised convolution, Knutsson
+    and Westin 1993), so values of invalid pixels do not matter.
 
     Args:
         image: ``(N, C, H, W)``.
         valid: ``(N, H, W)`` bool.
         scales: Standard deviations in pixels, more than 0.
-        convolve: The same to rounding, whichever is taken.
+        convolve: Implementation; all agree up to rounding.
 
     Returns:
         ``(N, D, H, W)``, D = C + scales · (C + 5); finite where the image is.
@@ -71,42 +70,42 @@ def pixel_features(
             raise ParameterError(f"a scale is {scale} pixels, expected more than 0")
     image = image.masked_fill(~valid[:, None], 0.0)
     weight = valid[:, None].to(image.dtype)
-    found = [image]
+    features = [image]
     for scale in scales:
         smooth = _smooth(image, weight, scale, convolve)
         across, down = _slopes(smooth.mean(dim=1, keepdim=True))
         products = torch.cat([across * across, across * down, down * down], dim=1)
         tensor = _smooth(products * weight, weight, scale, convolve)
         (xx, xy), (_, yy) = _slopes(across), _slopes(down)
-        found += [
+        features += [
             smooth,
             scale * torch.hypot(across, down),
             scale**2 * _eigenvalues(xx, xy, yy),
             scale**2 * _eigenvalues(tensor[:, :1], tensor[:, 1:2], tensor[:, 2:]),
         ]
-    return torch.cat(found, dim=1)
+    return torch.cat(features, dim=1)
 
 
 def _smooth(image: Tensor, weight: Tensor, scale: float, convolve: Convolve) -> Tensor:
-    """Return the Gaussian mean of the weighted pixels; 0 where there are none near.
+    """Return the Gaussian mean of the weighted pixels; 0 where none is within reach.
 
     Args:
-        image: ``(N, C, H, W)``, 0 where the weight is.
+        image: ``(N, C, H, W)``, 0 where the weight is 0.
         weight: ``(N, 1, H, W)``.
         scale: Standard deviation in pixels.
-        convolve: How.
+        convolve: Implementation of the convolution.
     """
     sums = convolve(torch.cat([image, weight], dim=1), scale)
     return sums[:, :-1] / sums[:, -1:].clamp(min=torch.finfo(sums.dtype).tiny)
 
 
 def _gaussians(image: Tensor, axis: int, scale: float) -> Tensor:
-    """Return ``(L, L)`` weights of any pixel for any other along an axis of length L."""
+    """Return the ``(L, L)`` weights between pixels along an axis of length L."""
     length = image.shape[axis]
     offsets = torch.arange(1 - length, length, device=image.device)
     weights = _density(offsets, scale) * (offsets.abs() <= math.ceil(REACH * scale))
     weights = weights.to(image.dtype)
-    # all of a row's offsets lie side by side; the rows slide along them
+    # each row of the matrix is a window on the same run of offsets
     return weights.unfold(0, length, 1).flip(0)
 
 

@@ -1,4 +1,4 @@
-"""The network control: k-means of what an untrained network sees."""
+"""Network control: k-means of an untrained network's features."""
 
 from typing import get_args
 
@@ -14,17 +14,17 @@ from geoseg.methods.networks.gradients import SobelMode
 class RandomTrunk(CentroidMethod):
     """Clusters the features of a network with random weights by k-means.
 
-    What its architecture alone gives, without any training: a trained network has to
-    beat it. Only the batch normalisation sees the images, once, to scale its outputs.
+    It shows the effect of the architecture alone, which a trained network has to beat.
+    Only the batch normalisation uses the images, once, to scale its outputs.
 
     Args:
         in_channels: Channels of the image.
         trunk: Network that computes the features.
-        width: Of the trunk.
+        width: Width of the trunk.
         clusters: K.
         sobel: Gradient channels: left out, after the bands, or in their place.
-        pixels: Number of feature vectors that k-means sees, at most.
-        seed: Of the k-means++ start.
+        pixels: Largest number of feature vectors in k-means.
+        seed: Seed of the k-means++ start.
     """
 
     gradient = False

@@ -1,4 +1,4 @@
-"""The control of two numbers: a threshold of brightness, and one of vegetation."""
+"""Threshold control: one threshold of brightness and one of a vegetation index."""
 
 from collections.abc import Sequence
 
@@ -9,25 +9,25 @@ from geoseg.core.errors import ParameterError
 from geoseg.methods.bases.method import Batches, Method
 from geoseg.methods.pixels import no_pixel, one_hot_planes
 
-#: Bins of the histograms that thresholds are found in: steps of 1/1000 and less.
+#: Bins of the histograms for Otsu's thresholds: steps of at most 1/1000.
 BINS = 2048
-#: Between which brightness and vegetation index lie.
+#: Ranges of brightness and vegetation index.
 RANGES = ((0.0, 1.0), (-1.0, 1.0))
 
 
 class Threshold(Method):
-    """Cuts pixels in bright and dark, and in green and bare, by Otsu's thresholds.
+    """Divides pixels into bright and dark, and green and bare, by Otsu's thresholds.
 
-    Brightness is the mean of the bands. Where red and near infrared are among them, the
+    Brightness is the mean of the bands. If these include red and near infrared, the
     normalised difference vegetation index of their stretched values, (nir - red) /
-    (nir + red), cuts each half in two: clusters are then dark and bare, bright and bare,
-    dark and green, bright and green. No label is looked at; clusters are matched as any
-    others. Bands count as they are: whitening does not reach them.
+    (nir + red), divides each half again: clusters are then dark and bare, bright and bare,
+    dark and green, bright and green. No labels are used; clusters are matched as any
+    others. Bands are not whitened.
 
     Args:
         in_channels: Channels of the image.
-        red: Number of the red channel, from 0; -1: there is none.
-        near_infrared: Number of the near-infrared channel, from 0; -1: there is none.
+        red: Index of the red channel, from 0; -1: there is none.
+        near_infrared: Index of the near-infrared channel, from 0; -1: there is none.
 
     References:
         Otsu. A Threshold Selection Method from Gray-Level Histograms. IEEE Transactions
@@ -59,7 +59,7 @@ class Threshold(Method):
     def parameters_of_data(
         cls, bands: Sequence[str], classes: Sequence[str]
     ) -> dict[str, str | int]:
-        """Return the numbers of the two channels that vegetation shows in."""
+        """Return the indices of the red and the near-infrared channel."""
         names = list(bands)
         return {
             key: names.index(band) if band in names else -1
@@ -67,7 +67,7 @@ class Threshold(Method):
         }
 
     def finish(self, batches: Batches) -> None:
-        """Find the thresholds in histograms, of memory that does not grow.
+        """Fit the thresholds from histograms, whose memory is constant.
 
         Raises:
             TrainingError: If no pixel is valid.
@@ -87,7 +87,7 @@ class Threshold(Method):
             self.get_buffer("thresholds")[number] = low + (high - low) * cut
 
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return ``(N, K, H, W)`` ones and zeros."""
+        """Return ``(N, K, H, W)``: 1 for the pixel's cluster, 0 for the others."""
         brightness, plants = self.get_buffer("thresholds")
         measures = self._measures(image.permute(0, 2, 3, 1))
         ids = (measures[0] > brightness).long()
@@ -96,7 +96,7 @@ class Threshold(Method):
         return one_hot_planes(ids, self.heads[head], image.dtype)
 
     def _measures(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Return brightness in [0, 1] and, if there is one, the index in [-1, 1].
+        """Return brightness in [0, 1] and, if available, the index in [-1, 1].
 
         Args:
             pixels: ``(..., C)`` in [0, 1].
@@ -116,17 +116,17 @@ def _histogram(values: Tensor) -> Tensor:
 
 
 def otsu_threshold(counts: Tensor) -> float:
-    """Return the cut of a histogram that tells two groups apart best (Otsu, eq. 18).
+    """Return the threshold of a histogram that separates two groups best (Otsu, eq. 18).
 
-    Best is the largest variance between the groups. Where several cuts next to one
-    another are equally good, there is nothing between them, and their middle is taken.
+    Best is the largest variance between the groups. Among equally good neighbouring cuts,
+    with empty bins between them, the middle is taken.
 
     Args:
-        counts: ``(B,)`` numbers of values in B equal bins; one at least is not 0.
+        counts: ``(B,)`` numbers of values in B equal bins, not all 0.
 
     Returns:
-        Where to cut, in bins from the left: 3.0 is between the third and the fourth.
-        Of values in one bin alone, its right edge.
+        Position of the cut in bins from the left: 3.0 is between the third and the fourth.
+        If only one bin has values, its right edge.
 
     Example:
         >>> otsu_threshold(torch.tensor([5, 3, 0, 0, 4]))
@@ -136,10 +136,10 @@ def otsu_threshold(counts: Tensor) -> float:
     sums = (counts * torch.arange(len(counts))).double().cumsum(0)
     total = weights[-1]
     between = (sums[-1] * weights - sums * total) ** 2 / (weights * (total - weights))
-    between = between.nan_to_num(0.0)  # a group without any value: 0 / 0
+    between = between.nan_to_num(0.0)  # an empty group gives 0 / 0
     if not between.any():
         return float(counts.nonzero()[0] + 1)
     best = int(between.argmax())
-    # cuts of as many values on the left are one cut
+    # cuts with the same number of values on the left are equivalent
     equal = (weights == weights[best]).nonzero()
     return float(equal.float().mean()) + 1

@@ -1,1 +1,1 @@
-"""Loss functions, each a pure function with its paper."""
+"""Loss functions, each with its reference."""

@@ -1,4 +1,4 @@
-"""Cross-entropy with the labels of a mask."""
+"""Cross-entropy with the labels of a mask, per pixel or per labelled pixel."""
 
 import torch
 import torch.nn.functional as F
@@ -12,23 +12,23 @@ from geoseg.core.processes import sum_over_ranks, world_size
 def pixel_cross_entropy(
     logits: Tensor, mask: Tensor, weights: Tensor | None = None
 ) -> Tensor:
-    """Return minus the log probability of the labels, summed, per pixel of the batch.
+    """Return the cross-entropy of the labels, summed and divided by all pixels.
 
-    Pixels without a label count in the number of pixels, with a loss of 0: so the loss
-    of a batch is the mean of those of its patches, however the labels lie, and what
-    several devices or accumulated batches compute adds up exactly.
+    Pixels without a label count with a loss of 0. So the loss of a batch is the mean over
+    its patches, whatever their labels, and the losses of several devices or accumulated
+    batches add up exactly.
 
     Args:
         logits: ``(N, C, H, W)``.
         mask: ``(N, H, W)`` long, class ids, :data:`~geoseg.core.patches.IGNORE` where there
             is no label.
-        weights: ``(C,)`` of the classes; None for ones.
+        weights: ``(C,)`` weights of the classes; None for ones.
 
     Returns:
-        Scalar, 0 without labels, with a gradient all the same.
+        Scalar; without labels 0, still differentiable.
 
     Raises:
-        ShapeError: If the two do not belong together.
+        ShapeError: If the shapes do not match.
     """
     return _summed(logits, mask, weights) / mask.numel()
 
@@ -36,21 +36,21 @@ def pixel_cross_entropy(
 def labelled_cross_entropy(
     logits: Tensor, mask: Tensor, weights: Tensor | None = None
 ) -> Tensor:
-    """Return the same per labelled pixel: the loss where few patches have labels.
+    """Return the cross-entropy divided by the labelled pixels, where few have labels.
 
-    The labelled pixels are those of the batches of all processes of a distributed run,
-    whose mean gradient is that of one process with all patches.
+    Labelled pixels are counted over all processes of a distributed run, so that the mean
+    of their gradients equals that of one process with all patches.
 
     Args:
-        logits: As :func:`pixel_cross_entropy`.
-        mask: Likewise.
-        weights: Likewise.
+        logits: As in :func:`pixel_cross_entropy`.
+        mask: As in :func:`pixel_cross_entropy`.
+        weights: As in :func:`pixel_cross_entropy`.
 
     Returns:
-        Scalar, 0 without labels, with a gradient all the same.
+        Scalar; without labels 0, still differentiable.
 
     Raises:
-        ShapeError: If the two do not belong together.
+        ShapeError: If the shapes do not match.
     """
     total = _summed(logits, mask, weights)
     count = sum_over_ranks((mask != IGNORE).sum())

@@ -4,9 +4,9 @@ For cluster probabilities X, Y of two aligned views and a displacement t, the jo
 
     ``C_t[i, j] = sum over n, u of X(n, i, u + t) Y(n, j, u)``
 
-is computed for all ``|t| <= T`` at once in the frequency domain. That is exact and
-takes one FFT per plane and one small complex product per frequency, where the authors'
-code correlates full-size images.
+is computed for all ``|t| <= T`` at once in the frequency domain. This is exact and needs
+one FFT per plane and one small complex product per frequency; the authors' code correlates
+full-size images.
 
 References:
     X. Ji, J. F. Henriques, A. Vedaldi: Invariant Information Clustering for
@@ -24,20 +24,20 @@ from torch.autograd.function import once_differentiable
 from geoseg.core.errors import ParameterError, ShapeError
 from geoseg.core.processes import sum_over_ranks
 
-# Displacements with less than this share of the largest overlap carry no statistics:
-# their few pairs of pixels drown in the rounding of a float32 FFT.
+# Smallest share of the largest overlap at which a displacement counts: with fewer pairs
+# of pixels, the rounding of a float32 FFT dominates.
 _LEAST_OVERLAP = 1e-5
 
 
 class MutualInformation(NamedTuple):
-    """The loss and what to log beside it, all scalars.
+    """The loss and the scalars logged with it.
 
     Attributes:
         loss: Mean over displacements of ``H(P) - lam (H(row) + H(column))``, in nats.
             At ``lam = 1`` it is minus the mutual information.
         loss_at_one: The same at ``lam = 1``, detached: comparable between runs.
         marginal_entropy: Entropy of the cluster sizes over ``ln K``, detached, in
-            [0, 1]. 1 for clusters of equal size, 0 where all is one cluster.
+            [0, 1]. 1 for clusters of equal size, 0 if there is one cluster.
     """
 
     loss: Tensor
@@ -54,28 +54,28 @@ def mutual_information(
     lam: float = 1.0,
     collapsed: bool = False,
 ) -> MutualInformation:
-    """Score how well a pixel's cluster tells those of its neighbours in another view.
+    """Return minus the mutual information of neighbouring pixels in two views.
 
     Differs from the authors' code in two points. A cell of the joint with probability 0
-    contributes exactly 0 (the code puts eps in its place, which adds ``K^2 eps ln
-    eps``); its gradient is bounded by ``ln eps``, with eps that of the dtype.
-    Displacements under which no two valid pixels meet are left out of the mean.
+    contributes exactly 0 (the code replaces it by eps, which adds ``K^2 eps ln eps``); its
+    gradient is bounded by ``ln eps``, with the eps of the dtype. Displacements without a
+    pair of valid pixels are left out of the mean.
 
     Args:
         x: ``(N, K, H, W)`` cluster probabilities of view 1.
         y: ``(N, K, H, W)`` cluster probabilities of view 2, in view 1's coordinates.
         valid: ``(N, H, W)`` bool, or weights in [0, 1], multiplied into both.
-        half_width: ``T``: displacements run over ``[-T, T]`` rows and columns.
-        lam: Weight of the marginal entropies; above 1 it presses for equal sizes.
+        half_width: ``T``: displacements are in ``[-T, T]`` rows and columns.
+        lam: Weight of the marginal entropies; values above 1 favour equal sizes.
         collapsed: Sum the joint over displacements first, and treat its normaliser as
             a constant, as the authors do. Default: one information per displacement.
 
     Returns:
-        The loss, differentiable, and two detached numbers. A batch without a valid
-        pixel has loss 0 and gradient 0.
+        The differentiable loss, and two detached scalars. A batch without a valid pixel
+        has loss 0 and gradient 0.
 
     Raises:
-        ShapeError: If the shapes do not belong together or K is less than 2.
+        ShapeError: If the shapes do not match or K is less than 2.
         ParameterError: If ``half_width`` is negative.
     """
     _check_pair(x, y, half_width)
@@ -113,7 +113,7 @@ def displaced_joint(x: Tensor, y: Tensor, half_width: int) -> Tensor:
         negative values, of about the dtype's eps times the largest cell.
 
     Raises:
-        ShapeError: If the shapes do not belong together.
+        ShapeError: If the shapes do not match.
         ParameterError: If ``half_width`` is negative.
 
     Example:
@@ -128,15 +128,14 @@ def displaced_joint(x: Tensor, y: Tensor, half_width: int) -> Tensor:
 
 
 class _DisplacedJoint(torch.autograd.Function):
-    """The joint through FFTs; the backward pass is the same structure turned round.
+    """The joint by FFT, with an explicit backward pass of the same structure.
 
-    Written out because autograd would keep, conjugate and re-lay out the spectra
-    several times over.
+    Autograd would store, conjugate and copy the spectra several times.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, half_width: int) -> Tensor:
-        # Padding by T on one side is enough: what wraps round lands on zeros.
+        # Padding by T on one side is enough: circular shifts then wrap onto zeros.
         padded = (
             _fast_length(x.shape[2] + half_width),
             _fast_length(x.shape[3] + half_width),
@@ -145,7 +144,7 @@ class _DisplacedJoint(torch.autograd.Function):
         y_hat = _spectrum(y, padded)  # (F, N, K')
         ctx.save_for_backward(x_hat, y_hat)
         ctx.padded, ctx.half_width, ctx.size = padded, half_width, x.shape[2:]
-        # Summing over the batch before inverting leaves K K' planes to invert.
+        # Summing over the batch first leaves only K K' planes to invert.
         cross = torch.bmm(x_hat.transpose(1, 2), y_hat.conj())  # (F, K, K')
         return _at_displacements(cross, padded, half_width)
 
@@ -175,18 +174,18 @@ def _from_spectrum(
 ) -> Tensor:
     """Transform ``(F, N, K)`` back to ``(N, K, H, W)``."""
     n, k = spectrum.shape[1:]
-    # The FFT copies into its own layout anyway: no contiguous planes are made first.
+    # The FFT copies into its own layout, so the planes need not be contiguous.
     planes = spectrum.view(padded[0], -1, n, k).permute(2, 3, 0, 1)
     values: Tensor = torch.fft.irfft2(planes, s=padded)
     return values[..., : size[0], : size[1]]
 
 
 def _at_displacements(cross: Tensor, padded: tuple[int, int], t: int) -> Tensor:
-    """Invert ``(F, K, K')`` at the ``(2T+1)^2`` displacements only, as two GEMMs."""
+    """Invert ``(F, K, K')`` only at the ``(2T+1)^2`` displacements, by two GEMMs."""
     k, k_y = cross.shape[1:]
     rows, columns = (_phases(length, t, cross) for length in padded)
     half = padded[1] // 2 + 1
-    # The half spectrum stands for the whole: all but its ends count twice.
+    # In a half spectrum all but the ends count twice.
     twice = torch.full((half,), 2.0, dtype=rows.real.dtype, device=cross.device)
     twice[0] = twice[-1] = 1.0
     columns = columns[:, :half] * (twice / (padded[0] * padded[1]))
@@ -211,7 +210,7 @@ def _phases(length: int, t: int, like: Tensor) -> Tensor:
     """Return ``exp(2 pi i f d / length)`` for d in [-T, T], all f: ``(2T+1, length)``."""
     d = torch.arange(-t, t + 1, dtype=torch.float64).unsqueeze(1)
     f = torch.arange(length, dtype=torch.float64)
-    # The angle is reduced in integers' exact range before it is rounded to float32.
+    # The angle is reduced exactly before it is rounded to float32.
     angle = (d * f).remainder(length) * (2 * math.pi / length)
     phases = torch.polar(torch.ones_like(angle), angle)
     wide = like.dtype in (torch.float64, torch.complex128)
@@ -232,9 +231,9 @@ def _fast_length(least: int) -> int:
 
 
 def _information(joint: Tensor, *, lam: float, collapsed: bool) -> MutualInformation:
-    """Turn the un-normalised ``(2T+1, 2T+1, K, K)`` joint into the loss."""
+    """Return the loss of the un-normalised ``(2T+1, 2T+1, K, K)`` joint."""
     k = joint.shape[-1]
-    # Negative values are rounding. The gradient passes them: exact, they would be 0.
+    # Negative values are rounding errors of 0, so the gradient passes through the clamp.
     joint = joint + (joint.clamp(min=0) - joint).detach()
     joint = joint.view(-1, k, k)
     centre = joint[len(joint) // 2].detach()
@@ -260,8 +259,8 @@ def _information(joint: Tensor, *, lam: float, collapsed: bool) -> MutualInforma
 
 def _entropy(p: Tensor) -> Tensor:
     """Return ``-p ln p`` element by element: 0 at 0, with a finite gradient."""
-    # Clamping the logarithm alone leaves 0 ln 0 = 0. A float32 FFT resolves cells down
-    # to about the dtype's eps, so a logarithm below ln eps would be that of noise.
+    # Clamping only the logarithm's argument keeps 0 ln 0 = 0. A float32 FFT resolves
+    # cells down to about the dtype's eps; smaller values are noise.
     return -p * p.clamp(min=torch.finfo(p.dtype).eps).log()
 
 

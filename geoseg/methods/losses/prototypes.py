@@ -1,4 +1,4 @@
-"""Cross-entropy of clusters as labels, against frozen prototypes (PiCIE) or any logits.
+"""Cross-entropy with cluster labels, for frozen prototypes (PiCIE) or any logits.
 
 References:
     Cho, Mall, Bala, Hariharan: PiCIE: Unsupervised Semantic Segmentation using
@@ -22,20 +22,19 @@ Balance = Literal["none", "inverse", "as_released"]
 def prototype_logits(
     features: Tensor, centroids: Tensor, similarity: str = "distance"
 ) -> Tensor:
-    """Score every prototype at every pixel.
+    """Return the similarity of every pixel's feature to every prototype.
 
     Args:
         features: ``(N, D, h, w)``.
-        centroids: ``(K, D)``; no gradient reaches them.
-        similarity: ``distance``: ``-|z - μ|²`` as in the paper, up to a number that is
-            the same for all prototypes of a pixel and so without effect on a softmax.
-            ``dot``: ``z · μ``, as released.
+        centroids: ``(K, D)``; without gradient.
+        similarity: ``distance``: ``-|z - μ|²`` as in the paper, up to a constant per
+            pixel, which does not change the softmax. ``dot``: ``z · μ``, as released.
 
     Returns:
         ``(N, K, h, w)`` in the features' dtype.
 
     Raises:
-        ParameterError: If there is no such similarity.
+        ParameterError: If the similarity is unknown.
         ShapeError: If the channels differ.
     """
     check_similarity(similarity)
@@ -61,25 +60,25 @@ def prototype_cross_entropy(
     *,
     similarity: str = "distance",
 ) -> Tensor:
-    """Return how surely the pixels' features lie at the prototypes of their labels.
+    """Return the cross-entropy of labels under the softmax over prototypes.
 
-    There is no temperature: with unit features and K prototypes the loss has a floor
-    well above 0, about ``ln(1 + (K - 1) / e)`` for orthogonal ones and ``dot``, and a
-    value near it means that training is done, not stuck.
+    There is no temperature: with unit features and K prototypes the loss has a minimum
+    well above 0, about ``ln(1 + (K - 1) / e)`` for orthogonal ones and ``dot``. A value
+    near it means that training is complete, not stuck.
 
     Args:
-        features: ``(N, D, h, w)`` float; computed with in float32 at least.
+        features: ``(N, D, h, w)`` float; computed in float32 at least.
         labels: ``(N, h, w)`` integers in [0, K), or -1 where there is none.
-        centroids: ``(K, D)``; no gradient reaches them.
-        weights: ``(K,)`` of the clusters, or None for 1.
+        centroids: ``(K, D)``; without gradient.
+        weights: ``(K,)`` weights of the clusters, or None for 1.
         similarity: As in :func:`prototype_logits`.
 
     Returns:
         Scalar, see :func:`label_cross_entropy`.
 
     Raises:
-        ParameterError: If there is no such similarity.
-        ShapeError: If the shapes do not belong together.
+        ParameterError: If the similarity is unknown.
+        ShapeError: If the shapes do not match.
     """
     with torch.autocast(features.device.type, enabled=False):
         wide = features if features.dtype == torch.float64 else features.float()
@@ -90,21 +89,21 @@ def prototype_cross_entropy(
 def label_cross_entropy(
     logits: Tensor, labels: Tensor, weights: Tensor | None = None
 ) -> Tensor:
-    """Return the cross-entropy of labels of which some may lack.
+    """Return the cross-entropy of the labelled pixels; some may have no label.
 
     Args:
         logits: ``(N, K, h, w)`` float, of the clusters.
         labels: ``(N, h, w)`` integers in [0, K), or -1 where there is none.
-        weights: ``(K,)`` of the clusters, or None for 1.
+        weights: ``(K,)`` weights of the clusters, or None for 1.
 
     Returns:
         Scalar: the sum of ``w_y (-ln softmax)`` over labelled pixels, divided by their
-        number (not by the sum of their weights, so that batches weigh alike); 0 without
-        any. In a distributed run the number is the mean of the processes', so that the
-        mean of their losses is that of all pixels together.
+        number (not by the sum of their weights, so that batches have equal weight); 0
+        without any. In a distributed run the number is the mean over the processes, so
+        that the mean of their losses equals that of all pixels.
 
     Raises:
-        ShapeError: If the shapes do not belong together.
+        ShapeError: If the shapes do not match.
     """
     if labels.shape != (logits.shape[0], *logits.shape[2:]):
         raise ShapeError(
@@ -123,19 +122,19 @@ def label_cross_entropy(
 
 
 def balancing_weights(counts: Tensor, balance: str) -> Tensor:
-    """Weigh clusters by their sizes, so that a mean pixel weighs 1.
+    """Return weights of clusters by their size, with a mean of 1 over pixels.
 
     Args:
         counts: ``(K,)`` pixels per cluster.
-        balance: ``none``: all weigh 1. ``inverse``: by one over their size, as the
-            paper describes, so that all clusters pull alike. ``as_released``: by
-            their size, as the authors' code does (issue 28 of their repository).
+        balance: ``none``: all 1. ``inverse``: one over the size, as the paper describes,
+            so that all clusters have the same influence. ``as_released``: the size, as in
+            the authors' code (issue 28 of their repository).
 
     Returns:
         ``(K,)`` float32; 0 for a cluster without pixels unless ``none``.
 
     Raises:
-        ParameterError: If there is no such balance.
+        ParameterError: If the balance is unknown.
     """
     check_balance(balance)
     sizes = counts.double()
@@ -149,10 +148,10 @@ def balancing_weights(counts: Tensor, balance: str) -> Tensor:
 
 
 def check_similarity(similarity: str) -> None:
-    """Refuse a similarity that there is not.
+    """Raise if the similarity is unknown.
 
     Raises:
-        ParameterError: If it is none of :data:`Similarity`.
+        ParameterError: If it is not in :data:`Similarity`.
     """
     if similarity not in get_args(Similarity):
         raise ParameterError(
@@ -161,10 +160,10 @@ def check_similarity(similarity: str) -> None:
 
 
 def check_balance(balance: str) -> None:
-    """Refuse a balance that there is not.
+    """Raise if the balance is unknown.
 
     Raises:
-        ParameterError: If it is none of :data:`Balance`.
+        ParameterError: If it is not in :data:`Balance`.
     """
     if balance not in get_args(Balance):
         raise ParameterError(
