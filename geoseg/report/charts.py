@@ -23,7 +23,7 @@ LEFT, RIGHT = 52.0, 14.0
 
 
 class Scale(NamedTuple):
-    """From values to places along an axis."""
+    """Maps values to positions along an axis."""
 
     low: float
     high: float
@@ -147,7 +147,7 @@ def _looks(curves: Sequence[Curve]) -> list[str]:
 
 
 def _dodges(curves: Sequence[Curve]) -> list[float]:
-    """Return how far single points move aside, so that none hides another."""
+    """Return horizontal offsets of single points, so that none hides another."""
     points = [n for n, curve in enumerate(curves) if not curve.line]
     dodges = [0.0] * len(curves)
     for number in points:
@@ -252,7 +252,7 @@ def short(value: float) -> str:
 
 
 def area_chart(areas: Areas, *, size: tuple[int, int] = (460, 220)) -> Markup:
-    """Draw how the clusters of a head shared the pixels, stacked, in their colours."""
+    """Draw the shares of a head's clusters over the training, stacked."""
     count = len(areas.shares[0])
     step = max(1, math.ceil(len(areas.steps) / MOST_POINTS))
     steps, shares = areas.steps[::step], areas.shares[::step]

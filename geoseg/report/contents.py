@@ -1,4 +1,4 @@
-"""What a report page shows, gathered by others: plain values, no markup."""
+"""Contents of a report page: plain values without markup."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Outline:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with its words, made by :func:`geoseg.report.images.picture`.
+    """An image with its texts, made by :func:`geoseg.report.images.picture`.
 
     Attributes:
         uri: The image, as a data URI.
@@ -48,7 +48,7 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class TileStory:
-    """A tile in pictures, with what there is to say about it."""
+    """Pictures of a tile, with notes."""
 
     name: str
     pictures: Sequence[Picture]
@@ -57,7 +57,7 @@ class TileStory:
 
 @dataclass(frozen=True, eq=False)
 class ClusterRow:
-    """A cluster, what it means and where it is most itself.
+    """A cluster with its class and its most typical places.
 
     Attributes:
         cluster: Its id.

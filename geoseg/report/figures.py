@@ -61,7 +61,7 @@ def _show(axes: "Axes", pixels: Pixels, title: str, note: str = "") -> None:
 
 
 def _legend(figure: "Figure", class_names: Sequence[str], across: int) -> None:
-    """Say below the panels what the colours of maps mean."""
+    """Add a legend of the map's colours below the panels."""
     from matplotlib.patches import Patch
 
     meanings: list[tuple[str, Colour]] = [
@@ -210,7 +210,7 @@ def curves_figure(
     step: str = "step",
     dpi: int = 110,
 ) -> Path:
-    """Draw how a training went: one small plot for each number that was logged.
+    """Draw training curves, one small plot for each logged number.
 
     Args:
         path: PNG to write.

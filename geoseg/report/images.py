@@ -1,4 +1,4 @@
-"""Pixels as pictures of a page: small, the same bytes for the same pixels."""
+"""Encoding of images for a page: small, and the same bytes for the same pixels."""
 
 from base64 import b64encode
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a model says about a tile, as colours: images, clusters, buildings.
+"""Colours of images, clusters, classes and buildings on tiles.
 
 One colour means one thing in every figure and on every page.
 """
@@ -22,7 +22,7 @@ Pixels = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class PanelHead:
-    """What one head says about a tile.
+    """Clusters and classes that one head predicts for a tile.
 
     Attributes:
         name: Shown above its column.
@@ -179,7 +179,7 @@ def _faded(background: Pixels) -> NDArray[np.float32]:
 
 
 def score_note(classes: Pixels, truth: Pixels | None, count: int = 2) -> str:
-    """Return in words how right a ``(H, W)`` class map is.
+    """Return the IoU of a ``(H, W)`` class map as text.
 
     Args:
         classes: Class ids.
@@ -203,7 +203,7 @@ def score_note(classes: Pixels, truth: Pixels | None, count: int = 2) -> str:
 
 
 def content_note(truth: Pixels, count: int = 2) -> str:
-    """Return in words what a ``(H, W)`` reference holds.
+    """Return the contents of a ``(H, W)`` reference as text.
 
     Args:
         truth: Class ids, IGNORE where unknown.

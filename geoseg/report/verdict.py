@@ -1,4 +1,4 @@
-"""The result in words: how good, against which control, and whether better."""
+"""Verdict in words: the scores, and the comparison with the best control."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ CHANCE = (
 
 
 class Maker(NamedTuple):
-    """What made the map that is judged, as far as advice on it depends on that.
+    """Method that made the evaluated map, as far as advice depends on it.
 
     Attributes:
         method: Its name.
@@ -43,14 +43,14 @@ class Maker(NamedTuple):
 
     @classmethod
     def of(cls, model: Model) -> "Maker":
-        """Return what there is to know of a model."""
+        """Return the maker of a model's maps."""
         method = model.method
         clusters = method.heads[model.card.head]
         return cls(model.card.method, model.learned_classes, method.gradient, clusters)
 
 
 class Verdict(NamedTuple):
-    """What the top of a page, and the end of a command, says.
+    """Verdict at the top of a report page and at the end of a command.
 
     Attributes:
         sentence: The result.
@@ -72,7 +72,7 @@ class Verdict(NamedTuple):
 def verdict(
     entries: Sequence[Scores], maker: Maker | None = None, *, seed: int = 0
 ) -> Verdict:
-    """Judge the first entry by the best control among the others, score by score.
+    """Compare the first entry with the best control among the others, score by score.
 
     Of two classes IoU and footprint F1 are weighed, each against the control that is
     best in it. The differences are resampled over tiles, the same tiles for both: tiles
@@ -102,7 +102,7 @@ def verdict(
 
 
 def _beside(rivals: Sequence[Scores]) -> str:
-    """Say that nothing but constant maps was scored beside the map."""
+    """Return the sentence for a map scored beside constant maps only."""
     what = "No control was"
     if len(rivals) == 1:
         what = "Only the majority class was"
@@ -119,7 +119,7 @@ def _unknown(maker: Maker | None) -> str:
 
 
 def comparison(compared: Sequence[Gain], names: Sequence[str]) -> str:
-    """Say in a sentence or two how a map stands against its rivals.
+    """Return the comparison of a map with its rivals, in one or two sentences.
 
     Args:
         compared: From :func:`geoseg.scores.comparison.gains`.
@@ -162,7 +162,7 @@ def clause(gain: Gain, rival: str, *, by: bool) -> str:
 
 
 def _side(gain: Gain) -> str:
-    """Say on which side of its rival a map is."""
+    """Return whether a map is better than, worse than or about equal to its rival."""
     if gain.direction:
         return "better than" if gain.direction > 0 else "worse than"
     if abs(gain.gain.value) < _EQUAL:
@@ -171,12 +171,12 @@ def _side(gain: Gain) -> str:
 
 
 def is_open(gain: Gain) -> bool:
-    """Whether a difference may be chance."""
+    """Tell whether a difference may be due to chance."""
     return not gain.direction and gain.gain.value != 0 and not math.isnan(gain.gain.low)
 
 
 def not_found(scores: Scores) -> list[str]:
-    """Return the classes that the reference holds and whose IoU rounds to 0.00."""
+    """Return the classes in the reference with an IoU that rounds to 0.00."""
     total = scores.confusions.sum(0)
     ious, real = class_iou(total), total.sum(1) > 0
     return [
@@ -207,7 +207,7 @@ def _mapped(own: Scores, seed: int) -> str:
 
 
 def _advice(maker: Maker) -> str:
-    """Say what to try in the place of what is worse than a control."""
+    """Return advice for a map that is worse than a control."""
     ways = []
     if maker.learned:
         ways = ["label more tiles (--match-tiles)"]

@@ -16,7 +16,7 @@ from geoseg.methods.bases.method import (
     StepContext,
     check_heads,
 )
-from geoseg.methods.clustering.pseudo_labels import relative_entropy
+from geoseg.methods.clustering.pseudo_labels import normalized_entropy
 from geoseg.methods.losses.prototypes import balancing_weights
 from geoseg.methods.networks import build_trunk
 from geoseg.methods.networks.gradients import (
@@ -141,7 +141,7 @@ def class_numbers(
     """Return the logged ``entropy`` and ``confidence`` of a class head, and its areas."""
     areas = cluster_areas(probabilities.detach(), valid)
     logs = {
-        "entropy": relative_entropy(areas),
+        "entropy": normalized_entropy(areas),
         "confidence": mean_confidence(probabilities, valid),
     }
     return logs, areas

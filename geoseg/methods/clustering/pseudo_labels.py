@@ -101,13 +101,13 @@ def cluster_shares(packed: Tensor, clusters: int) -> Tensor:
     return sizes / sizes.sum().clamp(min=1)
 
 
-def relative_entropy(shares: Tensor) -> Tensor:
+def normalized_entropy(shares: Tensor) -> Tensor:
     """Return the entropy of ``(K,)`` shares over ln K: 0 is collapse."""
     entropy: Tensor = torch.special.entr(shares).sum() / math.log(len(shares))
     return entropy
 
 
-def mean_confidence(logits: Tensor, known: Tensor) -> Tensor:
+def softmax_confidence(logits: Tensor, known: Tensor) -> Tensor:
     """Return the mean highest softmax of pixels.
 
     Args:

@@ -1,4 +1,4 @@
-"""The probe: what frozen features tell of the classes, by a classifier without depth."""
+"""Probe: a linear or nearest-neighbour classifier of a model's frozen features."""
 
 from collections.abc import Iterator
 from typing import ClassVar, Literal, get_args
@@ -18,7 +18,7 @@ from geoseg.methods.pixels import draw_pixels, one_hot_planes
 
 Kind = Literal["linear", "knn"]
 
-#: Features that look for their neighbours at once; bounds the memory.
+#: Number of features whose neighbours are searched at once; bounds the memory.
 _CHUNK = 4096
 #: Differences smaller than this, of a feature that hardly varies, are not blown up.
 _LEAST_SPREAD = 1e-6

@@ -1,4 +1,4 @@
-"""The reference that learns from labels and from information that views share."""
+"""Semi-supervised reference: cross-entropy of labels, and IIC's loss of all patches."""
 
 import copy
 from collections.abc import Sequence
@@ -140,7 +140,7 @@ class SemiSupervised(ClassLearner):
         return torch.optim.Adam(self.learner.parameters(), lr=self.learning_rate)
 
     def start_from(self, other: Method) -> None:
-        """Take over the trunk, and the over-clustering head if there is the same."""
+        """Copy the trunk, and the over-clustering head if it has the same shapes."""
         super().start_from(other)
         over = self.over.state_dict()
         found = {
@@ -196,7 +196,7 @@ class SemiSupervised(ClassLearner):
         return StepOutput(loss, parts | logs, areas)
 
     def finish(self, batches: Batches) -> None:
-        """Let the last step count in the mean."""
+        """Add the last step's weights to the running means."""
         self._follow()
 
     def _information(
@@ -225,7 +225,7 @@ class SemiSupervised(ClassLearner):
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Take the weights that the last step left into the running means.
+        """Add the weights of the last step to the running means.
 
         With the decay that a plain mean over t steps has, 1 - 1 / t, until that is the
         larger one: so the random start does not linger.

@@ -1,4 +1,4 @@
-"""The references that learn from labels alone: from random weights, or from a model's."""
+"""Supervised references, from random weights or from a trained model's trunk."""
 
 from typing import ClassVar, get_args
 

@@ -160,7 +160,7 @@ class IIC(Method):
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 
     def advice_on_collapse(self, head: str) -> str:
-        """Press for equal sizes first: that is what λ is for."""
+        """Return what to try on collapse: first a larger λ, which favours equal sizes."""
         lam, clusters = 1.5 * max(self.lam[head], 1.0), 2 * self.heads[head]
         return (
             f"-p lam_{head}={lam:g}, -p learning_rate={self.learning_rate / 3:.1g}, a "

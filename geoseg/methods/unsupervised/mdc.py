@@ -11,8 +11,8 @@ from geoseg.methods.bases.self_labelled import SelfLabelledMethod
 from geoseg.methods.clustering.pseudo_labels import (
     Seen,
     cluster_shares,
-    mean_confidence,
-    relative_entropy,
+    normalized_entropy,
+    softmax_confidence,
     unpack_labels,
 )
 from geoseg.methods.losses.prototypes import Balance, Similarity, label_cross_entropy
@@ -142,7 +142,7 @@ class MDC(SelfLabelledMethod):
 
     @torch.no_grad()
     def begin_epoch(self, context: StepContext, batches: Batches) -> None:
-        """Cluster the features, label all patches of the epoch, forget the classifier."""
+        """Cluster the features, label the epoch's patches, and reset the classifier."""
         super().begin_epoch(context, batches)
         self._renew_classifier(context)
 
@@ -154,8 +154,8 @@ class MDC(SelfLabelledMethod):
         logits = self.classifier(self.see(batch, context).features[0]).float()
         loss = label_cross_entropy(logits, labels, targets.weights[0])
         shares = cluster_shares(packed, self.heads["main"])
-        confidence = mean_confidence(logits.detach(), labels >= 0)
-        logs = {"entropy": relative_entropy(shares), "confidence": confidence}
+        confidence = softmax_confidence(logits.detach(), labels >= 0)
+        logs = {"entropy": normalized_entropy(shares), "confidence": confidence}
         return StepOutput(loss, logs, {"main": shares})
 
     def see(self, batch: PatchBatch, context: StepContext) -> Seen:
@@ -169,7 +169,7 @@ class MDC(SelfLabelledMethod):
         return Seen(batch.index, (z,), valid)
 
     def _renew_classifier(self, context: StepContext) -> None:
-        """Draw the classifier's weights, and let its part of the optimiser forget."""
+        """Redraw the classifier's weights, and reset its optimiser state."""
         weight, bias = self.classifier.parameters()
         rows = torch.arange(len(weight))
         key = {"epoch": context.epoch, "seed": context.seed, "view": 0}

@@ -14,8 +14,8 @@ from geoseg.methods.clustering.pseudo_labels import (
     Seen,
     Targets,
     cluster_shares,
-    mean_confidence,
-    relative_entropy,
+    normalized_entropy,
+    softmax_confidence,
     unpack_labels,
 )
 from geoseg.methods.losses.prototypes import (
@@ -156,7 +156,7 @@ class PiCIE(SelfLabelledMethod):
             head: cluster_shares(targets.labels[0][batch.index], self.heads[head])
             for head, targets in all_targets.items()
         }
-        logs["entropy"] = relative_entropy(areas[self.default_head])
+        logs["entropy"] = normalized_entropy(areas[self.default_head])
         logs["confidence"] = self._confidence(views[0], batch.index)
         # The default head last: entropy and confidence are of that one.
         return StepOutput((parts["within"] + parts["cross"]) / 2, logs, areas)
@@ -201,7 +201,7 @@ class PiCIE(SelfLabelledMethod):
         ]
 
     def _head_weights(self) -> dict[str, float]:
-        """Weigh a head by the other's ln K, so that the harder one does not drown."""
+        """Return each head's weight, the other's share of ln K, to balance their losses."""
         if len(self.heads) == 1:
             return {"main": 1.0}
         logs = {head: math.log(count) for head, count in self.heads.items()}
@@ -214,4 +214,4 @@ class PiCIE(SelfLabelledMethod):
         targets = self.targets[self.default_head]
         known = unpack_labels(targets.labels[0][index]) >= 0
         logits = prototype_logits(z, targets.centroids[0], self.similarity)
-        return mean_confidence(logits, known)
+        return softmax_confidence(logits, known)

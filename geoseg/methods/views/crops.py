@@ -11,7 +11,7 @@ from geoseg.methods.views.affine import WHOLE, warp
 
 
 def check_crop(smallest: float) -> None:
-    """Refuse a smallest side of crops that there is not.
+    """Raise if the smallest share of a crop's side is out of range.
 
     Raises:
         ParameterError: If it is not above 0 and at most 1.
@@ -22,7 +22,7 @@ def check_crop(smallest: float) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """Which part of each patch a view shows; the part has the patch's aspect ratio.
+    """Part of each patch that a view shows, with the patch's aspect ratio.
 
     The box is one of the ground, not of pixels: an image and a feature map of it, of
     whatever stride, are cropped alike, without rounding to the stride.

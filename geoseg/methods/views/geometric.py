@@ -15,7 +15,7 @@ from geoseg.methods.views.symmetries import (
 
 @dataclass(frozen=True, eq=False)
 class GeometricView:
-    """How the patches of a batch are warped, then turned and mirrored.
+    """Geometric transforms of a batch: an affine map, then a symmetry.
 
     With the affine map A and the symmetry D the view shows ``patch(A D p)`` at p. What
     a network says of the view at p thus belongs to the point ``A D p`` of the patch, and
@@ -79,7 +79,7 @@ class GeometricView:
         return apply_symmetry(image, self.codes), apply_symmetry(valid, self.codes)
 
     def undo(self, probabilities: Tensor, valid: Tensor) -> Tensor:
-        """Bring what was said of the view back to the patch's own coordinates.
+        """Map probabilities of the view back to the patch's coordinates.
 
         Args:
             probabilities: ``(N, K, H, W)``, of the view.

@@ -1,4 +1,4 @@
-"""Chance keyed by patch and epoch: numbers from a counter-based hash, without state.
+"""Random numbers keyed by patch and epoch, from a counter-based hash without state.
 
 References:
     Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014),

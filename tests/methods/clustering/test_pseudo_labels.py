@@ -11,8 +11,8 @@ from geoseg.methods.clustering.pseudo_labels import (
     cluster_sizes,
     label_epoch,
     label_features,
+    normalized_entropy,
     pack_labels,
-    relative_entropy,
     targets_from_state,
     targets_state,
     unpack_labels,
@@ -97,6 +97,6 @@ def test_shares_leave_out_what_has_no_label_and_entropy_is_relative():
     packed = pack_labels(torch.tensor([[0, 0, 1, -1]]), 4)
     shares = cluster_shares(packed, 4)
     torch.testing.assert_close(shares, torch.tensor([2 / 3, 1 / 3, 0, 0]))
-    assert float(relative_entropy(torch.full((8,), 1 / 8))) == pytest.approx(1)
-    assert float(relative_entropy(torch.tensor([1.0, 0.0]))) == 0
+    assert float(normalized_entropy(torch.full((8,), 1 / 8))) == pytest.approx(1)
+    assert float(normalized_entropy(torch.tensor([1.0, 0.0]))) == 0
     assert not cluster_shares(pack_labels(torch.tensor([-1]), 4), 4).any()
