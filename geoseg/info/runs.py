@@ -12,7 +12,7 @@ from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, wrapped
 from geoseg.runs.folders import curves_of, is_scored
 from geoseg.runs.settings import RunSettings, stored_values
-from geoseg.runs.tiles.roles import read_adjoining, read_roles
+from geoseg.runs.tiles.run_roles import read_adjoining, read_roles
 
 
 def run_sheet(folder: Path) -> Sheet:

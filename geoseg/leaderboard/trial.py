@@ -31,7 +31,7 @@ from geoseg.runs.reporting.label_efficiency import SIZES, label_efficiency
 from geoseg.runs.reporting.survey import evenly, shown_part
 from geoseg.runs.resuming import read_run
 from geoseg.runs.settings import RunSettings
-from geoseg.runs.tiles.roles import split_of_run
+from geoseg.runs.tiles.run_roles import split_of_run
 from geoseg.runs.tiles.run_tiles import loader_of, patch_tiles, tiles_of
 from geoseg.scores.metrics import Metric, iou, mean_iou, to_json
 

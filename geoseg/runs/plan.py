@@ -51,7 +51,7 @@ def plan_run(
         split: The roles of its tiles.
         normalization: Of their values.
         facts: Facts of the roles for the card, from
-            :func:`geoseg.runs.tiles.roles.role_facts`.
+            :func:`geoseg.runs.tiles.run_roles.role_facts`.
 
     Raises:
         ParameterError: If the method, its parameters or its schedule do not fit the

@@ -27,7 +27,7 @@ from geoseg.model.file import Model, file_sha256, load_model, save_model
 from geoseg.runs.folders import is_refitted, write_json
 from geoseg.runs.plan import RunPlan, plan_run, train_plan
 from geoseg.runs.result import RunResult, timed
-from geoseg.runs.tiles.roles import ROLE_FACTS
+from geoseg.runs.tiles.run_roles import ROLE_FACTS
 from geoseg.runs.tiles.run_tiles import ids_by_role, normalization_of, training_tiles
 
 if TYPE_CHECKING:

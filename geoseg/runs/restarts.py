@@ -29,7 +29,7 @@ from geoseg.methods.presets import PRESETS
 from geoseg.model.file import Model
 from geoseg.runs.plan import RunPlan, plan_run, train_plan
 from geoseg.runs.settings import RunSettings
-from geoseg.runs.tiles.roles import ROLE_FACTS
+from geoseg.runs.tiles.run_roles import ROLE_FACTS
 from geoseg.scores.metrics import iou, mean_iou
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from geoseg.runs.settings import (
     settings_of,
     stored_values,
 )
-from geoseg.runs.tiles.roles import TileRole, read_adjoining, read_roles
+from geoseg.runs.tiles.run_roles import TileRole, read_adjoining, read_roles
 from geoseg.training.limits import Limits
 from geoseg.training.step_tables import read_step_table
 

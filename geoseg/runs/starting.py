@@ -174,7 +174,7 @@ def new_card(
         settings: Of the run.
         split: The roles of its tiles.
         normalization: Of their values.
-        facts: Facts of the roles, from :func:`geoseg.runs.tiles.roles.role_facts`.
+        facts: Facts of the roles, from :func:`geoseg.runs.tiles.run_roles.role_facts`.
     """
     from geoseg.geo.rasters import raster  # slow import, not needed to check settings
     from geoseg.geo.rasters.bands import band_scaling, check_scaling

@@ -57,7 +57,7 @@ from geoseg.runs.resuming import (
 )
 from geoseg.runs.settings import RunSettings
 from geoseg.runs.starting import initial_card, warn_of_seen
-from geoseg.runs.tiles.roles import (
+from geoseg.runs.tiles.run_roles import (
     role_facts,
     roles_of,
     split_of_run,

@@ -13,7 +13,7 @@ from geoseg.core.run_files import MODEL_NAME, SETTINGS_NAME
 from geoseg.model.card import load_card
 from geoseg.model.file import file_sha256
 from geoseg.runs import train as runs
-from geoseg.runs.tiles.roles import TileRole, read_roles, roles_of, split_of_run
+from geoseg.runs.tiles.run_roles import TileRole, read_roles, roles_of, split_of_run
 from geoseg.runs.tiles.run_tiles import split_of, tiles_of
 
 
