@@ -280,13 +280,13 @@ def test_help_imports_no_torch():
 
 
 def test_no_two_places_share_six_lines_of_statements():
-    """Statements as ``ast`` writes them: comments and imports do not count."""
+    """Statements as ``ast`` writes them: no comments, imports, signatures, decorators."""
     places: dict[tuple[str, ...], str] = {}
     for path in sources():
         for name, lines in _statements(tree_of(path)):
             for start in range(len(lines) - SHARED_LINES + 1):
                 six = tuple(lines[start : start + SHARED_LINES])
-                place = f"{path.relative_to(ROOT)}, {name}"
+                place = f"{path.relative_to(ROOT)}, {name}, line {start + 1}"
                 assert (
                     places.setdefault(six, place) == place
                 ), f"{place} and {places[six]} share: " + "\n".join(six)
@@ -300,5 +300,5 @@ def _statements(tree: ast.Module) -> Iterator[tuple[str, list[str]]]:
             docstring = ast.get_docstring(node) is not None
             body = [part for part in node.body[docstring:] if not isinstance(part, own)]
             lines = "\n".join(ast.unparse(part) for part in body).splitlines()
-            name = getattr(node, "name", "the module")
+            name = f"{getattr(node, 'name', 'the module')} of line {getattr(node, 'lineno', 1)}"
             yield name, [line.strip() for line in lines]
