@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +42,12 @@ settings.load_profile("geoseg")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DARK, BRIGHT = 0.1, 0.9
+
+
+def pytest_collection_modifyitems(items):
+    """Run files with slow tests first, so that no process ends long after the others."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def certain(*classes: int) -> Matching:
