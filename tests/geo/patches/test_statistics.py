@@ -190,5 +190,5 @@ def test_gaps_of_zeros_that_count_as_data_are_warned_of(
     tiles = [tile(write_tiff("a.tif", pixels))]
     fit_normalization(tiles, ("red", "green", "blue"), nodata=nodata)
     said = "training tiles: 25 % of the pixels are exactly 0 in all bands: if that is "
-    assert (said + "nodata, say so" in caplog.text) == warned
+    assert (said + "nodata, declare it" in caplog.text) == warned
     assert ("or give --nodata 0" in caplog.text) == warned
