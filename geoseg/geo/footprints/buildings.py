@@ -48,13 +48,11 @@ def join(buildings: Sequence[Buildings]) -> Buildings:
     )
 
 
-def _take(buildings: Buildings, i: int) -> Buildings:
-    """Return building ``i`` alone."""
-    one = slice(i, i + 1)
-    return Buildings(
-        buildings.first[one],
-        buildings.class_id[one],
-        buildings.score[one],
-        buildings.outline[one],
-        buildings.is_part[one],
-    )
+def one_by_one(buildings: Buildings) -> list[Buildings]:
+    """Return each building alone."""
+    first, class_id, score, outline, is_part = buildings
+    slices = [slice(i, i + 1) for i in range(len(outline))]
+    return [
+        Buildings(first[one], class_id[one], score[one], outline[one], is_part[one])
+        for one in slices
+    ]

@@ -121,9 +121,10 @@ class SeamMerger:
         first = self._objects.first[self._objects.given == 0]
         return float(first.min() // _ROW) if len(first) else np.inf
 
-    def is_open(self, number: int) -> bool:
-        """Tell whether a piece belongs to an object not returned yet."""
-        return number in self._open
+    @property
+    def open_pieces(self) -> frozenset[int]:
+        """Numbers of the pieces of objects not returned yet, if those around are listed."""
+        return self._open
 
     def feed(self, strip: ClassStrip) -> Complete:
         """Add the next strip; return the objects that it completed."""

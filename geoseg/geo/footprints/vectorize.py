@@ -15,7 +15,7 @@ import shapely
 from shapely import Polygon
 
 from geoseg.core.errors import ParameterError
-from geoseg.geo.footprints.buildings import Buildings, join, whole
+from geoseg.geo.footprints.buildings import Buildings, join, one_by_one, whole
 from geoseg.geo.footprints.complete_objects import Complete
 from geoseg.geo.footprints.objects import REACH, SeamMerger
 from geoseg.geo.footprints.orientation import main_axes
@@ -29,8 +29,6 @@ from geoseg.geo.footprints.splitting.touching import split_objects
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.ground import Ground
 from geoseg.geo.rasters.strips import ClassStrip
-
-_Outlines = npt.NDArray[np.object_]
 
 #: Objects farther apart (pixels) are never neighbours, whatever the tolerance.
 _MOST = 48
@@ -164,7 +162,7 @@ class _Finisher:
             reach=reach,
             with_runs=rules.split_touching,
         )
-        self._clearing = Clearing(self._merger.is_open)
+        self._clearing = Clearing()
 
     @property
     def open_top(self) -> float:
@@ -184,21 +182,25 @@ class _Finisher:
         objects = without_filled(objects, self._rules.min_hole)
         simple = simplify_objects(objects, *self._how)
         simple, objects = simple[objects.fresh], objects.some(objects.fresh)
-        if self._rules.regularize:
-            return self._cleared(objects, simple)
         first = np.stack((objects.row, objects.column), axis=1).astype(np.float64)
         buildings = whole(first, objects.class_id, objects.score, simple)
+        if self._rules.regularize:
+            return self._cleared(objects, buildings)
         return self._footprints(self._split(buildings, objects.runs))
 
     def _cleared(
-        self, objects: Complete, simple: _Outlines
+        self, objects: Complete, buildings: Buildings
     ) -> Iterator[tuple[float, float, int, Footprint]]:
         """Draw right angles, and keep those that overlap nothing around."""
+        parts = [
+            self._split(building, objects.runs[i : i + 1])
+            for i, building in enumerate(one_by_one(buildings))
+        ]
         for drawn, pieces, around in draw_objects(
-            objects, simple, self._split, self._how
+            objects, buildings.outline, parts, self._how
         ):
             self._clearing.add(drawn, pieces, around)
-        decided = list(self._clearing.decide())
+        decided = list(self._clearing.decide(self._merger.open_pieces))
         if decided:
             yield from self._footprints(join(decided))
 

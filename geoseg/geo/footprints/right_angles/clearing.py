@@ -6,7 +6,7 @@ so the result does not depend on their order. Buildings that share walls are kep
 rejected together.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -43,9 +43,8 @@ class _Waiting:
 class Clearing:
     """Choose each building's outline once all buildings around it are complete."""
 
-    def __init__(self, is_open: Callable[[int], bool]) -> None:
-        """Start empty; ``is_open`` tells whether a piece's object is incomplete."""
-        self._is_open = is_open
+    def __init__(self) -> None:
+        """Start empty."""
         self._waiting: dict[int, _Waiting] = {}  # by the number of any piece
 
     @property
@@ -60,16 +59,20 @@ class Clearing:
         for number in pieces:
             self._waiting[number] = waiting
 
-    def decide(self) -> Iterator[Buildings]:
-        """Yield the buildings whose surroundings are complete, with the chosen outlines."""
+    def decide(self, open_pieces: Set[int]) -> Iterator[Buildings]:
+        """Yield the buildings whose surroundings are complete, with the chosen outlines.
+
+        Args:
+            open_pieces: numbers of the pieces of incomplete objects.
+        """
         for waiting in {id(each): each for each in self._waiting.values()}.values():
-            if waiting.decided or any(map(self._is_open, waiting.around)):
+            if waiting.decided or not open_pieces.isdisjoint(waiting.around):
                 continue
             waiting.decided = True
             buildings, regular = waiting.drawn
             clear = self._clear(waiting)
             yield buildings._replace(outline=regular) if clear else buildings
-        self._forget()
+        self._forget(open_pieces)
 
     def _clear(self, waiting: _Waiting) -> bool:
         """Tell whether the regular outlines overlap nothing around."""
@@ -94,13 +97,13 @@ class Clearing:
             if number in self._waiting:
                 yield self._waiting[number]
 
-    def _forget(self) -> None:
+    def _forget(self, open_pieces: Set[int]) -> None:
         """Drop decided buildings that no undecided one has around it."""
         kept = {}
         for number, waiting in self._waiting.items():
             around = self._around(waiting)
             if not waiting.decided or not all(other.decided for other in around):
                 kept[number] = waiting
-            elif any(map(self._is_open, waiting.around)):
+            elif not open_pieces.isdisjoint(waiting.around):
                 kept[number] = waiting
         self._waiting = kept

@@ -1,14 +1,13 @@
 """Drawing of objects with right angles, alone or with those that share their walls."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
-from geoseg.geo.footprints.buildings import Buildings, _take, join, whole
+from geoseg.geo.footprints.buildings import Buildings, join
 from geoseg.geo.footprints.complete_objects import Complete
-from geoseg.geo.footprints.pixel_runs import ScoredRuns
 from geoseg.geo.footprints.right_angles.clearing import Drawn
 from geoseg.geo.footprints.right_angles.groups import draw_group
 from geoseg.geo.footprints.right_angles.shared_walls import share_walls
@@ -25,7 +24,7 @@ How = tuple[npt.NDArray[np.float64], float, Extent]
 def draw_objects(
     objects: Complete,
     simple: _Outlines,
-    split: Callable[[Buildings, list[ScoredRuns]], Buildings],
+    parts: Sequence[Buildings],
     how: How,
 ) -> Iterator[tuple[Drawn, set[int], set[int]]]:
     """Draw objects with right angles where the pixels support them.
@@ -33,14 +32,13 @@ def draw_objects(
     Args:
         objects: complete objects.
         simple: their simplified outlines.
-        split: splits an object where buildings touch.
+        parts: the buildings of each object: one, or several where it was split.
         how: as in :func:`geoseg.geo.footprints.right_angles.single.draw_regular`.
 
     Yields:
         Buildings drawn together, the numbers of their pieces, and of those around.
     """
     outlines = objects.outline
-    parts = [split(building, runs) for building, runs in _one_by_one(objects, simple)]
     groups = list(_groups(objects, simple))
     single = [len(group) == 1 and len(parts[group[0]].outline) == 1 for group in groups]
     alone = [
@@ -63,16 +61,6 @@ def draw_objects(
         pieces = set().union(*(objects.pieces[i] for i in group))
         around = set().union(*(objects.around[i] for i in group))
         yield Drawn(buildings, drawn), pieces, around - pieces
-
-
-def _one_by_one(
-    objects: Complete, simple: _Outlines
-) -> Iterator[tuple[Buildings, list[ScoredRuns]]]:
-    """Yield each object as one building, with its pixel runs if kept."""
-    first = np.stack((objects.row, objects.column), axis=1).astype(np.float64)
-    every = whole(first, objects.class_id, objects.score, simple)
-    for i in range(len(simple)):
-        yield _take(every, i), objects.runs[i : i + 1]
 
 
 def _groups(objects: Complete, simple: _Outlines) -> Iterator[_Index]:

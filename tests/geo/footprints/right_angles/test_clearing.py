@@ -24,11 +24,11 @@ def array(*polygons: Polygon) -> np.ndarray:
 def decide(
     left: Drawn, right: Drawn, *, right_first: bool = False
 ) -> dict[Polygon, Polygon]:
-    clearing = Clearing(lambda number: False)
+    clearing = Clearing()
     pair = [(left, {1}, {2}), (right, {2}, {1})]
     for arguments in reversed(pair) if right_first else pair:
         clearing.add(*arguments)
-    found = join(list(clearing.decide())).outline
+    found = join(list(clearing.decide(set()))).outline
     return dict(
         zip((LEFT, RIGHT), sorted(found, key=lambda it: it.bounds), strict=True)
     )
@@ -48,29 +48,30 @@ def test_outlines_that_only_touch_are_kept(right_first: bool) -> None:
 
 
 def test_nothing_is_decided_while_something_around_may_go_on() -> None:
-    open_pieces = {2}
-    clearing = Clearing(open_pieces.__contains__)
+    clearing = Clearing()
     clearing.add(drawn(LEFT, box(0, 0, 13, 10)), {1}, {2})
-    assert list(clearing.decide()) == [] and clearing.open_top == 0
-    open_pieces.clear()
+    assert list(clearing.decide({2})) == [] and clearing.open_top == 0
     clearing.add(drawn(RIGHT), {2}, {1})
-    assert join(list(clearing.decide())).outline.tolist() == [box(0, 0, 13, 10), RIGHT]
+    assert join(list(clearing.decide(set()))).outline.tolist() == [
+        box(0, 0, 13, 10),
+        RIGHT,
+    ]
     assert clearing.open_top == np.inf
-    assert list(clearing.decide()) == []
+    assert list(clearing.decide(set())) == []
 
 
 def test_what_was_too_small_is_in_nobody_s_way() -> None:
-    clearing = Clearing(lambda number: False)
+    clearing = Clearing()
     clearing.add(drawn(LEFT, box(0, 0, 13, 10)), {1}, {7})
-    (found,) = clearing.decide()
+    (found,) = clearing.decide(set())
     assert found.outline == [box(0, 0, 13, 10)]
 
 
 def test_buildings_that_are_drawn_together_give_way_together() -> None:
     second = box(0, 10, 10, 20)
     pair = join([drawn(LEFT).buildings, drawn(second).buildings])
-    clearing = Clearing(lambda number: False)
+    clearing = Clearing()
     clearing.add(Drawn(pair, array(box(0, 0, 13, 10), box(0, 10, 13, 20))), {1, 2}, {3})
     clearing.add(drawn(RIGHT, box(12, 0, 24, 10)), {3}, {1, 2})
-    found = join(list(clearing.decide())).outline.tolist()
+    found = join(list(clearing.decide(set()))).outline.tolist()
     assert found == [LEFT, second, RIGHT]
