@@ -83,6 +83,9 @@ class _Commands(click.Group):
             raise _OneLine(_text(error), getattr(error, "exit_code", 1)) from error
         except (KeyboardInterrupt, _Terminated) as stop:
             traceback.clear_frames(stop.__traceback__)
+            # CPython remembers a Ctrl-C that left a text in exec (as dataclasses use while
+            # they are made), and `python -m geoseg` would die of it; the next exec forgets it
+            exec("")
             number = getattr(stop, "number", signal.SIGINT)
             notes = ["stopped", *getattr(stop, "__notes__", ())]
             click.echo(one_line("; ".join(notes)), err=True)

@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -121,6 +123,23 @@ def test_a_stop_after_the_training_is_one_line_that_says_how_to_go_on(
     assert last == f"stopped; go on with: geoseg train --resume {run}"
     said = process.stderr_path.read_text()
     assert "Traceback" not in said and "SIGTERM" not in said
+
+
+#: Ctrl-C while a dataclass is made, which executes a text.
+STOPPED_IN_A_TEXT = """
+import click
+from geoseg.cli import main
+
+click.Group.invoke = lambda *_: exec("raise KeyboardInterrupt")
+main()
+"""
+
+
+def test_ctrl_c_while_a_text_is_executed_ends_with_130_too(tmp_path):
+    (tmp_path / "stopped.py").write_text(STOPPED_IN_A_TEXT)
+    words = [sys.executable, "-m", "stopped", "methods"]  # the entry of -m, as geoseg's
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
 @pytest.mark.slow
