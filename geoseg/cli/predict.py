@@ -187,7 +187,7 @@ def command(
     """Map the buildings of IMAGES.
 
     The result is one layer of building polygons with class, score (mean probability;
-    1 where a method such as k-means decides without any), area, perimeter and orientation.
+    null for a method without any, such as k-means), area, perimeter and orientation.
     When it is stopped, the same command goes on where it was.
     Images may be paths, folders of GeoTIFFs, s3://, https:// or /vsi… names. Everything
     that the training decided (bands, normalisation, nodata, clusters) is read from the
