@@ -92,7 +92,8 @@ def match(
     chosen = _settings(images, labels, aoi, settings)
     from geoseg.runs.matching import match_again
 
-    return match_again(_model(model), chosen)
+    opened, _ = _open(model)
+    return match_again(opened, chosen)
 
 
 def predict(
@@ -134,10 +135,13 @@ def predict(
     from geoseg.geo.maps.mapping import map_buildings
     from geoseg.geo.maps.options import MapOptions
     from geoseg.geo.tiles.layouts import images_in
+    from geoseg.model.file import file_sha256
 
     _check_names(options, MapOptions, "option")
     given = [images] if isinstance(images, str | os.PathLike) else images
-    matched = _model(model, head)
+    matched, file = _open(model)
+    if head is not None:
+        matched = matched.with_head(head)
     if device != "cpu":
         matched = matched.to(device)
     return map_buildings(
@@ -147,7 +151,9 @@ def predict(
         classes=None if classes is None else Path(classes),
         probability=None if probability is None else Path(probability),
         clusters=None if clusters is None else Path(clusters),
-        tags=RasterTags(matched.card.method, _sha256(model)),
+        tags=RasterTags(
+            matched.card.method, None if file is None else file_sha256(file)
+        ),
         options=MapOptions(**options),
     )
 
@@ -193,13 +199,13 @@ def evaluate(
     from geoseg.geo.evaluation.judged_maps import warn_of_other_model
     from geoseg.runs.scoring import score_map
 
-    file = None if model is None else _file(model)
+    opened, file = (None, None) if model is None else _open(model)
     if file is not None:
         warn_of_other_model(Path(prediction), file)
     return score_map(
         Path(prediction),
         chosen,
-        None if model is None else _model(model),
+        opened,
         None if output is None else Path(output),
         footprint_classes=footprint_classes,
         report=None if report is None else Path(report),
@@ -220,24 +226,36 @@ def open_model(path: Place | None = None, *, head: str | None = None) -> "Model"
         ModelFileError: If there is none, or it is damaged.
         ParameterError: If it has no such head.
     """
-    from geoseg.model.file import load_model
-    from geoseg.runs.folders import newest_model
-
-    model = load_model(newest_model(None if path is None else Path(path)))
+    model, _ = _open(path)
     return model if head is None else model.with_head(head)
 
 
 def footprints(
-    classes: Place, probability: Place | None = None, **options: Any
+    classes: Place,
+    probability: Place | None = None,
+    *,
+    class_names: Sequence[str] = ("background", "building"),
+    footprint_classes: Sequence[str] = (),
+    min_area_m2: float = 10.0,
+    min_hole_area_m2: float | None = None,
+    tolerance_m: float | None = None,
+    regularize: bool = False,
+    split_touching: bool = False,
 ) -> "geopandas.GeoDataFrame":
     """Read building footprints from a class raster, whoever made it.
 
     Args:
         classes: Raster of class ids: 0 background, 1 building, 255 no data.
         probability: Raster of the same grid in percent, for the scores.
-        options: ``class_names``, ``footprint_classes``, ``min_area_m2``,
-            ``min_hole_area_m2``, ``tolerance_m``, ``regularize``, ``split_touching``: see
-            :func:`geoseg.geo.maps.classified.footprint_frame`.
+        class_names: Names of the class ids, background first.
+        footprint_classes: Names of the classes that become footprints; none:
+            ``building`` if there is one, else all but the background.
+        min_area_m2: Smaller footprints are left out.
+        min_hole_area_m2: Smaller holes are filled; None for 10, or ``min_area_m2`` if
+            that is smaller.
+        tolerance_m: Largest deviation of simplified outlines; None for 0.75 pixels.
+        regularize: Draw right angles where the pixels support them.
+        split_touching: Cut buildings apart that touch.
 
     Returns:
         A row for each footprint, in the raster's CRS: ``id``, ``class``, ``score``,
@@ -249,8 +267,17 @@ def footprints(
     """
     from geoseg.geo.maps.classified import footprint_frame
 
-    other = None if probability is None else os.fspath(probability)
-    return footprint_frame(os.fspath(classes), other, **options)
+    return footprint_frame(
+        os.fspath(classes),
+        None if probability is None else os.fspath(probability),
+        class_names=class_names,
+        footprint_classes=footprint_classes,
+        min_area_m2=min_area_m2,
+        min_hole_area_m2=min_hole_area_m2,
+        tolerance_m=tolerance_m,
+        regularize=regularize,
+        split_touching=split_touching,
+    )
 
 
 def _settings(
@@ -278,25 +305,12 @@ def _check_names(given: dict[str, Any], kind: type, what: str) -> None:
             )
 
 
-def _model(given: "Model | Place | None", head: str | None = None) -> "Model":
-    """Return a model, read from its file unless it is one already."""
-    if given is None or isinstance(given, str | os.PathLike):
-        return open_model(given, head=head)
-    return given if head is None else given.with_head(head)
-
-
-def _file(given: "Model | Place | None") -> Path | None:
-    """Return the file of a model; None of one that is in memory alone."""
+def _open(given: "Model | Place | None") -> "tuple[Model, Path | None]":
+    """Return a model and its file; a model that is in memory has none."""
+    if given is not None and not isinstance(given, str | os.PathLike):
+        return given, None
+    from geoseg.model.file import load_model
     from geoseg.runs.folders import newest_model
 
-    if given is None or isinstance(given, str | os.PathLike):
-        return newest_model(None if given is None else Path(given))
-    return None
-
-
-def _sha256(given: "Model | Place | None") -> str | None:
-    """Return the SHA-256 of a model's file, if it has one."""
-    from geoseg.model.file import file_sha256
-
-    file = _file(given)
-    return None if file is None else file_sha256(file)
+    file = newest_model(None if given is None else Path(given))
+    return load_model(file), file

@@ -66,7 +66,7 @@ def footprints(
     *,
     class_names: tuple[str, ...],
     min_area_m2: float = 10.0,
-    min_hole_area_m2: float = 10.0,
+    min_hole_area_m2: float | None = None,
     tolerance_m: float | None = None,
     regularize: bool = False,
     split_touching: bool = False,
@@ -82,7 +82,8 @@ def footprints(
         class_names: names of the classes, background first.
         min_area_m2: smaller footprints are left out.
         min_hole_area_m2: smaller holes are filled; at most ``min_area_m2``, so that no
-            footprint can lie in a filled hole.
+            footprint can lie in a filled hole; by default 10, or ``min_area_m2`` if
+            that is smaller.
         tolerance_m: largest deviation of simplified outlines; by default 0.75 GSD. 0 keeps
             the outlines of the pixels.
         regularize: draw right angles where the pixels support them; see
@@ -99,6 +100,8 @@ def footprints(
         ParameterError: If an area or the tolerance is negative, or the minimum hole area
             exceeds the minimum area.
     """
+    if min_hole_area_m2 is None:
+        min_hole_area_m2 = min(10.0, min_area_m2)
     if min(min_area_m2, min_hole_area_m2, tolerance_m or 0) < 0:
         raise ParameterError("areas and tolerance of footprints must not be negative")
     if min_hole_area_m2 > min_area_m2:

@@ -1,6 +1,7 @@
 """Footprints of an existing class raster, whatever tool wrote it."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,15 +86,19 @@ def _class_strips(
             "and pixels, as geoseg predict writes both"
         )
     rows = max(1, _STRIP_PIXELS // grid.width)
-    with open_raster(grid.path) as dataset:
+    with ExitStack() as opened:
+        dataset = opened.enter_context(open_raster(grid.path))
+        scores = None
+        if probability is not None:
+            scores = opened.enter_context(open_raster(probability))
         for row in range(0, grid.height, rows):
             window = PixelWindow(row, 0, min(rows, grid.height - row), grid.width)
-            ids = _class_ids(dataset, window, class_count)
-            yield ClassStrip(row, ids, _scores(probability, window))
+            ids = _class_ids(dataset, grid.path, window, class_count)
+            yield ClassStrip(row, ids, _scores(scores, window))
 
 
 def _class_ids(
-    dataset: rasterio.DatasetReader, window: PixelWindow, class_count: int
+    dataset: rasterio.DatasetReader, path: str, window: PixelWindow, class_count: int
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Return the class ids of a window, IGNORE where there is no data."""
     values, valid = read_window(dataset, (1,), window)
@@ -101,18 +106,17 @@ def _class_ids(
     known = np.isin(ids, [*range(class_count), IGNORE])
     if not known.all():
         raise RasterError(
-            f"{dataset.name} holds {ids[~known][0]:g}, expected class ids from 0 to "
-            f"{class_count - 1}, and {IGNORE} where there is no data: name the classes"
+            f"{path} holds {ids[~known][0]:g}, expected class ids from 0 to "
+            f"{class_count - 1}, and {IGNORE} where there is no data: give class_names"
         )
     return np.asarray(ids, np.uint8)
 
 
 def _scores(
-    probability: str | Path | None, window: PixelWindow
+    dataset: rasterio.DatasetReader | None, window: PixelWindow
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return the probabilities of a window, in [0, 1]; zeros without a raster."""
-    if probability is None:
+    if dataset is None:
         return np.zeros((window.height, window.width), np.float32)
-    with open_raster(probability) as dataset:
-        values, valid = read_window(dataset, (1,), window)
+    values, valid = read_window(dataset, (1,), window)
     return np.asarray(np.where(valid, values[0], 0) / 100, np.float32)

@@ -77,14 +77,13 @@ def _map_image(
 ) -> Generator[Footprint]:
     """Yield the footprints of one image; write its rasters."""
     options = plan.options
-    hole = options.min_hole_area_m2
     with closing(job.predict(image, grid, place)) as strips:
         drawn = footprints(
             keep_classes(tally.strips(strips), tuple(plan.names)),
             grid,
             class_names=plan.model.card.class_names,
             min_area_m2=options.min_area_m2,
-            min_hole_area_m2=min(10.0, options.min_area_m2) if hole is None else hole,
+            min_hole_area_m2=options.min_hole_area_m2,
             tolerance_m=options.tolerance_m,
             regularize=options.regularize,
             split_touching=options.split_touching,
