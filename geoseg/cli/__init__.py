@@ -13,7 +13,7 @@ import click
 
 from geoseg import __version__
 from geoseg.core.errors import GeosegError, remedy
-from geoseg.core.words import PlainFormatter, did_you_mean, one_line
+from geoseg.core.words import PlainFormatter, no_such, one_line
 from geoseg.geo.rasters.open_images import each_opened_once
 
 #: Command → short help, in pipeline order; the module of the same name is imported
@@ -50,10 +50,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(
-                f"there is no command {args[0]!r}{did_you_mean(args[0], COMMANDS)}, "
-                f"expected one of {', '.join(COMMANDS)}"
-            )
+            ctx.fail(no_such("command", args[0], COMMANDS))
         return super().resolve_command(ctx, args)
 
     def format_commands(

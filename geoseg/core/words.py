@@ -78,6 +78,18 @@ def counted(number: int, noun: str) -> str:
 _ALIKE = 0.66
 
 
+def no_such(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the message for a name that is none of the known ones.
+
+    Example:
+        >>> no_such("method", "icc", ["iic", "mdc"])
+        "there is no method 'icc' (did you mean iic?), expected one of iic, mdc"
+    """
+    known = list(known)
+    hint = did_you_mean(name, known)
+    return f"there is no {kind} {name!r}{hint}, expected one of {', '.join(known)}"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean …?)"`` with the nearest known name, or ``""``.
 

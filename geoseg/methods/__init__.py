@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from geoseg.core.errors import ParameterError
-from geoseg.core.words import did_you_mean
+from geoseg.core.words import did_you_mean, no_such
 
 if TYPE_CHECKING:
     from geoseg.methods.bases.method import Method  # imports torch, so only for types
@@ -116,10 +116,7 @@ def method_entry(name: str) -> MethodEntry:
         ParameterError: If there is no such method.
     """
     if name not in METHODS:
-        raise ParameterError(
-            f"there is no method {name!r}{did_you_mean(name, METHODS)}, expected one "
-            f"of {', '.join(METHODS)}"
-        )
+        raise ParameterError(no_such("method", name, METHODS))
     return METHODS[name]
 
 

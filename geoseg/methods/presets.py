@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from geoseg.core.errors import ParameterError
-from geoseg.core.words import did_you_mean
+from geoseg.core.words import no_such
 from geoseg.methods import METHODS, TRUNK_PARAMETERS, Family, method_entry
 
 #: Settings of a run that say when training stops: any of them that is chosen stands in
@@ -101,10 +101,7 @@ def preset_of(name: str) -> Preset:
         ParameterError: If there is no such preset.
     """
     if name not in PRESETS:
-        raise ParameterError(
-            f"there is no preset {name!r}{did_you_mean(name, PRESETS)}, expected one "
-            f"of {', '.join(PRESETS)}"
-        )
+        raise ParameterError(no_such("preset", name, PRESETS))
     return PRESETS[name]
 
 

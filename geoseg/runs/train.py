@@ -147,8 +147,7 @@ def resume(
 ) -> RunResult:
     """Resume a run that was stopped or killed; leave a finished one unchanged.
 
-    With other limits a finished run continues too. Its result is the same as if it had
-    begun with these limits.
+    With other limits a finished run continues too, as if it had begun with them.
 
     Args:
         folder: Of the run.

@@ -54,9 +54,8 @@ def fit_on_devices(
 
     On CUDA each process has a GPU of its own; on the CPU, one thread. Gradients are
     averaged over the processes; a loss over the whole batch sums its statistics over
-    them itself. Ctrl-C and SIGTERM end all after the same step.
-
-    Scripts that call this need ``if __name__ == "__main__":``, because it spawns.
+    them itself. Ctrl-C and SIGTERM end all after the same step. Scripts that call this
+    need ``if __name__ == "__main__":``, because it spawns.
 
     Args:
         method: Trained in place.

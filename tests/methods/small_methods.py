@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from geoseg.core.patches import PatchBatch
+from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method
 from geoseg.methods.bases.method import Method, StepContext
 
@@ -58,6 +58,24 @@ def labelled_batches(
             mask,
             torch.arange(2) + 2 * number,
         )
+
+
+def unlabelled_batch(number: int = 0, n: int = 2, side: int = 32) -> PatchBatch:
+    """Return ``n`` patches of noise, whose first has no data in a corner."""
+    generator = torch.Generator().manual_seed(number)
+    valid = torch.ones((n, side, side), dtype=torch.bool)
+    valid[0, :4, :8] = False
+    return PatchBatch(
+        torch.rand((n, 3, side, side), generator=generator),
+        valid,
+        torch.full((n, side, side), IGNORE),
+        torch.arange(n) + n * number,
+    )
+
+
+def unlabelled_batches() -> Iterator[PatchBatch]:
+    """Yield three batches of patches without labels."""
+    return (unlabelled_batch(number) for number in range(3))
 
 
 class Batches:

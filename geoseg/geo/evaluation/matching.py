@@ -144,8 +144,7 @@ def match_model(
         options: Window, overlap and batch size of the predictor.
 
     Raises:
-        MatchingError: If the labels show fewer than two classes.
-        LabelError: If the tiles' labels have different classes.
+        MatchingError, LabelError: If the labels show one class, or differ in classes.
     """
     names = tiles[0].classes.names if tiles else model.card.class_names
     if any(tile.classes.names != names for tile in tiles):

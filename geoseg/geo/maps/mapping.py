@@ -30,16 +30,14 @@ def map_buildings(
 ) -> MapSummary:
     """Map the buildings of some images into one vector file.
 
-    A bar counts the rows on a terminal. What makes the map absurd is warned of. What is
-    predicted is kept beside the output until the map is complete: when a run is stopped
-    in whatever way, the same call goes on from there and gives the same map.
+    Predictions are kept beside the output until the map is complete: after a stop, the
+    same call goes on from there and gives the same map. An absurd map is warned of.
 
     Args:
         model: A matched model.
         images: Paths or URLs; all of one CRS, for a mosaic of one pixel grid.
         output: The footprints, in the format that its extension says.
-        classes: Class raster to write; a folder if there are several images and no
-            mosaic.
+        classes: Class raster to write; a folder for several images without a mosaic.
         probability: Probability raster, likewise.
         clusters: Cluster raster, likewise.
         tags: Provenance for rasters and footprints.
@@ -55,19 +53,17 @@ def map_buildings(
         RasterError: If an image cannot be read or has no CRS, the CRSs differ, or the
             images do not fit one mosaic.
         BandMismatchError: If an image lacks bands of the model.
-        ParameterError: If the model has no such footprint class, clusters are wanted as
-            a raster and there are more than 255, half precision of a CPU, or there is
-            no such cluster of workers.
+        ParameterError: If the model has no such footprint class, more than 255 clusters
+            for a raster, or the options need another device or cluster of workers.
         BlockError: If workers fail at a block again and again.
     """
     asked = RasterOutputs(classes, probability, clusters)
     plan = plan_map(model, images, output, asked, tags=tags, options=options)
     tallies = plan.tallies()
+    files = plan.files.all
     with (
-        all_or_none(plan.files.all, asked.paths),
-        journal(
-            output, plan.identity, plan.files.all, overwrite=options.overwrite
-        ) as parts,
+        all_or_none(files, asked.paths),
+        journal(output, plan.identity, files, overwrite=options.overwrite) as parts,
     ):
         if plan.mosaic is not None:
             plan.mosaic.write()

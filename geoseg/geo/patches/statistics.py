@@ -158,8 +158,7 @@ def band_statistics(
         tiles: The tiles.
         bands: Band names.
         nodata: The nodata rule.
-        low: Lower percentile, in percent.
-        high: Upper percentile, in percent.
+        low, high: Lower and upper percentile, in percent.
 
     Raises:
         DatasetError: If there is no tile or no valid pixel.

@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from small_methods import unlabelled_batch, unlabelled_batches
 
 from geoseg.core.errors import ParameterError, TrainingError
-from geoseg.core.patches import IGNORE, PatchBatch
 from geoseg.methods import build_method
 from geoseg.methods.bases.method import StepContext
 from geoseg.methods.clustering.pseudo_labels import unpack_labels
@@ -17,22 +17,6 @@ SIZES = {"mdc": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000}}
 CONTEXT = StepContext(epoch=0, step=0, seed=0)
 
 
-def batch(number: int = 0, n: int = 2, side: int = 32) -> PatchBatch:
-    generator = torch.Generator().manual_seed(number)
-    valid = torch.ones((n, side, side), dtype=torch.bool)
-    valid[0, :4, :8] = False
-    return PatchBatch(
-        torch.rand((n, 3, side, side), generator=generator),
-        valid,
-        torch.full((n, side, side), IGNORE),
-        torch.arange(n) + n * number,
-    )
-
-
-def batches():
-    return (batch(number) for number in range(3))
-
-
 def build(**parameters):
     small = {"width": 2, "clusters": 5, "pixels": 1000, "start_batches": 2}
     return build_method("mdc", 3, small | parameters)
@@ -42,9 +26,9 @@ def train(method, optimizers, epochs):
     """Train by plain loops, with the optimisers of each epoch."""
     for epoch in range(epochs):
         context = StepContext(epoch, 3 * epoch, 0)
-        method.begin_epoch(context, batches)
+        method.begin_epoch(context, unlabelled_batches)
         current = optimizers(epoch)
-        for patches in batches():
+        for patches in unlabelled_batches():
             for optimizer in current:
                 optimizer.zero_grad()
             method.training_step(patches, context).loss.backward()
@@ -54,22 +38,24 @@ def train(method, optimizers, epochs):
 
 def test_the_loss_is_the_cross_entropy_of_the_classifier_in_the_labelled_view():
     method = build()
-    method.begin_epoch(CONTEXT, batches)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
     method.eval()  # the same features at each call
     targets = method.targets["main"]
-    codes = method.codes(batch().index, CONTEXT)
+    codes = method.codes(unlabelled_batch().index, CONTEXT)
     lacking = torch.zeros((2, 8, 8), dtype=torch.bool)
     lacking[0, :1, :2] = True
     labels = unpack_labels(targets.labels[0])[:2]
     assert torch.equal(labels == -1, apply_symmetry(lacking, codes))
-    z = method.see(batch(), CONTEXT).features[0]
+    z = method.see(unlabelled_batch(), CONTEXT).features[0]
     # labels are the nearest centroids of the very features that the step sees
     nearest = torch.cdist(z.permute(0, 2, 3, 1), targets.centroids[0][None]).argmin(-1)
     assert torch.equal(nearest[labels >= 0], labels[labels >= 0])
     weight, bias = method.classifier.parameters()
     logits = torch.einsum("ndhw,kd->nkhw", z, weight[:, :, 0, 0]) + bias[:, None, None]
     expected = F.cross_entropy(logits, labels, ignore_index=-1)
-    torch.testing.assert_close(method.training_step(batch(), CONTEXT).loss, expected)
+    torch.testing.assert_close(
+        method.training_step(unlabelled_batch(), CONTEXT).loss, expected
+    )
 
 
 def test_the_classifier_starts_anew_with_every_epoch_and_by_seed_and_epoch_alone():
@@ -77,7 +63,7 @@ def test_the_classifier_starts_anew_with_every_epoch_and_by_seed_and_epoch_alone
     drawn = []
     for epoch in range(2):
         for method in (first, second):
-            method.begin_epoch(StepContext(epoch, 0, 7), batches)
+            method.begin_epoch(StepContext(epoch, 0, 7), unlabelled_batches)
             drawn.append(method.classifier.weight.detach().clone())
             assert not method.classifier.bias.any()
         torch.nn.init.ones_(second.classifier.bias)
@@ -120,12 +106,12 @@ def test_the_trunk_s_rate_falls_every_twenty_epochs_and_the_classifier_s_does_no
 
 def test_a_step_on_a_fixed_batch_lowers_its_loss():
     method = build(learning_rate=1e-3)
-    method.begin_epoch(CONTEXT, batches)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
     optimizer = method.configure_optimizer()
     losses = []
     for _ in range(4):
         optimizer.zero_grad()
-        loss = method.training_step(batch(), CONTEXT).loss
+        loss = method.training_step(unlabelled_batch(), CONTEXT).loss
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
@@ -134,17 +120,17 @@ def test_a_step_on_a_fixed_batch_lowers_its_loss():
 
 def test_the_state_of_an_epoch_makes_a_copy_go_on_in_the_same_way():
     first, second = build(balance="inverse"), build(balance="inverse")
-    first.begin_epoch(CONTEXT, batches)
+    first.begin_epoch(CONTEXT, unlabelled_batches)
     second.load_state_dict(first.state_dict())
     second.load_epoch_state(first.epoch_state())
-    outputs = [m.training_step(batch(1), CONTEXT) for m in (first, second)]
+    outputs = [m.training_step(unlabelled_batch(1), CONTEXT) for m in (first, second)]
     assert torch.equal(outputs[0].loss, outputs[1].loss)
     assert torch.equal(outputs[0].areas["main"], outputs[1].areas["main"])
 
 
 def test_a_step_before_the_first_epoch_is_refused():
     with pytest.raises(TrainingError, match="no epoch has begun"):
-        build().training_step(batch(), CONTEXT)
+        build().training_step(unlabelled_batch(), CONTEXT)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_methods import unlabelled_batch, unlabelled_batches
 
 from geoseg.core.errors import ParameterError, TrainingError
 from geoseg.core.patches import IGNORE, PatchBatch
@@ -14,22 +15,6 @@ from geoseg.methods.views.symmetries import apply_symmetry
 #: For ``small_methods``: parameters that train in a moment.
 SIZES = {"picie": {"trunk": "vgg", "width": 2, "clusters": 6, "pixels": 1000}}
 CONTEXT = StepContext(epoch=0, step=0, seed=0)
-
-
-def batch(number: int = 0, n: int = 2, side: int = 32) -> PatchBatch:
-    generator = torch.Generator().manual_seed(number)
-    valid = torch.ones((n, side, side), dtype=torch.bool)
-    valid[0, :4, :8] = False
-    return PatchBatch(
-        torch.rand((n, 3, side, side), generator=generator),
-        valid,
-        torch.full((n, side, side), IGNORE),
-        torch.arange(n) + n * number,
-    )
-
-
-def batches():
-    return (batch(number) for number in range(3))
 
 
 def build(**parameters):
@@ -47,11 +32,11 @@ class Pool(torch.nn.Module):
 def test_labels_turn_with_the_image():
     method = build(jitter=0.0)
     method.trunk = Pool()
-    method.begin_epoch(CONTEXT, batches)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
     first, second = method.targets["main"].labels
     # Without recolouring, and with a trunk that turns along, the views are one: their
     # features agree, and so do the labels but for the numbers of the clusters.
-    z1, z2 = method.see(batch(), CONTEXT).features
+    z1, z2 = method.see(unlabelled_batch(), CONTEXT).features
     torch.testing.assert_close(z1, z2)
     pairs = set(zip(first.flatten().tolist(), second.flatten().tolist(), strict=True))
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
@@ -95,11 +80,13 @@ def test_cropped_views_show_the_same_ground(symmetries):
 
 def test_a_crop_of_one_changes_no_bit():
     method = build(crop=1.0)
-    codes = method.codes(batch().index, CONTEXT)
+    codes = method.codes(unlabelled_batch().index, CONTEXT)
     method.eval()
-    seen = method.see(batch(), CONTEXT)
-    first, second = (method.recolored(batch(), CONTEXT, view) for view in (0, 1))
-    valid = batch().valid
+    seen = method.see(unlabelled_batch(), CONTEXT)
+    first, second = (
+        method.recolored(unlabelled_batch(), CONTEXT, view) for view in (0, 1)
+    )
+    valid = unlabelled_batch().valid
     expected = (
         method.features(apply_symmetry(first, codes), apply_symmetry(valid, codes)),
         apply_symmetry(method.features(second, valid), codes),
@@ -110,7 +97,7 @@ def test_a_crop_of_one_changes_no_bit():
 
 def test_cropped_pixels_without_data_have_no_label():
     method = build(crop=0.5, symmetries=False)
-    patches = batch()
+    patches = unlabelled_batch()
     patches.valid[0, :, :16] = False
     valid = method.see(patches, CONTEXT).valid
     assert valid[1].all()
@@ -121,8 +108,8 @@ def test_cropped_pixels_without_data_have_no_label():
 
 def test_a_cropped_training_step_is_finite():
     method = build(crop=0.5)
-    method.begin_epoch(CONTEXT, batches)
-    output = method.training_step(batch(), CONTEXT)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
+    output = method.training_step(unlabelled_batch(), CONTEXT)
     output.loss.backward()
     assert torch.isfinite(output.loss)
     grads = [p.grad for p in method.parameters() if p.grad is not None]
@@ -131,8 +118,8 @@ def test_a_cropped_training_step_is_finite():
 
 def test_pixels_without_data_have_no_label_wherever_they_are_turned():
     method = build()
-    method.begin_epoch(CONTEXT, batches)
-    codes = method.codes(batch().index, CONTEXT)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
+    codes = method.codes(unlabelled_batch().index, CONTEXT)
     lacking = torch.zeros((2, 8, 8), dtype=torch.bool)
     lacking[0, :1, :2] = True
     expected = apply_symmetry(lacking, codes)
@@ -142,10 +129,10 @@ def test_pixels_without_data_have_no_label_wherever_they_are_turned():
 
 def test_the_loss_is_the_mean_of_its_four_terms():
     method = build(jitter=0.2)
-    method.begin_epoch(CONTEXT, batches)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
     method.eval()  # the same features at each call
     labels, centroids, weights = method.targets["main"]
-    views = method.see(batch(), CONTEXT).features
+    views = method.see(unlabelled_batch(), CONTEXT).features
     terms = [
         prototype_cross_entropy(
             z, unpack_labels(labels[b][:2]), centroids[b], weights[b]
@@ -153,7 +140,7 @@ def test_the_loss_is_the_mean_of_its_four_terms():
         for z in views
         for b in (0, 1)
     ]
-    output = method.training_step(batch(), CONTEXT)
+    output = method.training_step(unlabelled_batch(), CONTEXT)
     torch.testing.assert_close(output.loss, torch.stack(terms).mean())
     torch.testing.assert_close(output.logs["within"], (terms[0] + terms[3]) / 2)
     torch.testing.assert_close(output.logs["cross"], (terms[1] + terms[2]) / 2)
@@ -161,34 +148,34 @@ def test_the_loss_is_the_mean_of_its_four_terms():
 
 def test_equal_views_and_centroids_make_within_and_cross_equal():
     method = build(jitter=0.0, symmetries=False)
-    method.begin_epoch(CONTEXT, batches)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
     method.eval()
-    logs = method.training_step(batch(), CONTEXT).logs
+    logs = method.training_step(unlabelled_batch(), CONTEXT).logs
     torch.testing.assert_close(logs["within"], logs["cross"])
 
 
 def test_labels_are_those_of_the_network_at_the_epoch_s_start():
     method = build()
-    method.begin_epoch(CONTEXT, batches)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
     before = [labels.clone() for labels in method.targets["main"].labels]
     optimizer = method.configure_optimizer()
-    for patches in batches():
+    for patches in unlabelled_batches():
         optimizer.zero_grad()
         method.training_step(patches, CONTEXT).loss.backward()
         optimizer.step()
     assert all(map(torch.equal, before, method.targets["main"].labels))
-    method.begin_epoch(StepContext(1, 3, 0), batches)
+    method.begin_epoch(StepContext(1, 3, 0), unlabelled_batches)
     assert not torch.equal(before[0], method.targets["main"].labels[0])
 
 
 def test_a_step_on_a_fixed_batch_lowers_its_loss():
     method = build(learning_rate=1e-3)
-    method.begin_epoch(CONTEXT, batches)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
     optimizer = method.configure_optimizer()
     losses = []
     for _ in range(4):
         optimizer.zero_grad()
-        loss = method.training_step(batch(), CONTEXT).loss
+        loss = method.training_step(unlabelled_batch(), CONTEXT).loss
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
@@ -202,32 +189,34 @@ def test_heads_weigh_by_the_logarithm_of_the_other():
     weights = method._head_weights()
     assert weights["main"] == pytest.approx(2 / 3)
     assert weights["over"] == pytest.approx(1 / 3)
-    method.begin_epoch(CONTEXT, batches)
-    output = method.training_step(batch(), CONTEXT)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
+    output = method.training_step(unlabelled_batch(), CONTEXT)
     assert list(output.areas) == ["main", "over"]
     assert float(output.areas["over"].sum()) == pytest.approx(1)
 
 
 def test_the_state_of_an_epoch_makes_a_copy_go_on_in_the_same_way():
     first, second = build(), build()
-    first.begin_epoch(CONTEXT, batches)
+    first.begin_epoch(CONTEXT, unlabelled_batches)
     second.load_state_dict(first.state_dict())
     second.load_epoch_state(first.epoch_state())
-    losses = [m.training_step(batch(1), CONTEXT).loss for m in (first, second)]
+    losses = [
+        m.training_step(unlabelled_batch(1), CONTEXT).loss for m in (first, second)
+    ]
     assert torch.equal(*losses)
 
 
 def test_the_model_s_state_does_not_grow_with_the_patches():
     method = build()
     before = method.state_dict().keys()
-    method.begin_epoch(CONTEXT, batches)
+    method.begin_epoch(CONTEXT, unlabelled_batches)
     assert method.state_dict().keys() == before
 
 
 def test_finish_clusters_the_images_as_they_are():
     method = build()
-    method.finish(batches)
-    image, valid = batch().image, batch().valid
+    method.finish(unlabelled_batches)
+    image, valid = unlabelled_batch().image, unlabelled_batch().valid
     with torch.no_grad():
         z = method.features(image, valid)
         found = method.predict(image, valid).argmax(dim=1)
@@ -242,7 +231,7 @@ def test_finish_clusters_the_images_as_they_are():
 
 def test_a_step_before_the_first_epoch_is_refused():
     with pytest.raises(TrainingError, match="no epoch has begun"):
-        build().training_step(batch(), CONTEXT)
+        build().training_step(unlabelled_batch(), CONTEXT)
 
 
 @pytest.mark.parametrize(
