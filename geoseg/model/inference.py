@@ -16,9 +16,10 @@ Predict = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 Precision = Literal["32-true", "bf16-mixed"]
 
-#: Images per pass through a network on a CPU. The features of more images do not fit
-#: into its caches: with eight, vgg takes 1.4 times as long per image.
-CPU_IMAGES = 2
+#: Images per pass through a network on a CPU. Some processors take other kernels for two
+#: images, so that the last bits would depend on the batch; and the features of more
+#: images do not fit into the caches: with eight, vgg takes 1.4 times as long per image.
+CPU_IMAGES = 1
 
 _SYMMETRIES = 8
 # Integer steps per unit of probability. The eight views are summed as integers: the sum
