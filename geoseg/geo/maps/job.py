@@ -1,11 +1,10 @@
 """Prediction of a map's images: kept in the journal, written as rasters."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from geoseg.core.progress import Advance
 from geoseg.geo.formats.class_rasters import RasterTags, class_raster
 from geoseg.geo.maps.files import RasterOutputs
 from geoseg.geo.maps.rasters import write_strips
@@ -21,10 +20,6 @@ from geoseg.geo.rasters.strips import ClassStrip, Strip, classify
 from geoseg.model.file import Model
 
 
-def _nothing(_: object = None, /) -> None:
-    pass
-
-
 @dataclass(frozen=True, kw_only=True)
 class MapJob:
     """Settings shared by all images of a map.
@@ -37,8 +32,6 @@ class MapJob:
         overlap: Smallest overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.
         overwrite: Replace existing rasters.
-        advance: Advances a progress bar by a number of rows.
-        ready: Waits for a block that other processes predict.
     """
 
     model: Model
@@ -48,8 +41,6 @@ class MapJob:
     overlap: int
     batch_size: int
     overwrite: bool
-    advance: Advance = _nothing
-    ready: Callable[[Block], None] = _nothing
 
     def blocks(self, image: int, grid: RasterDescription) -> list[Block]:
         """Return the blocks of an image, from top to bottom."""
@@ -61,13 +52,20 @@ class MapJob:
         )
 
     def predict(
-        self, image: int, grid: RasterDescription, place: RasterOutputs
+        self, blocks: Iterable[Block], grid: RasterDescription, place: RasterOutputs
     ) -> Generator[ClassStrip]:
-        """Predict an image, write its rasters, and yield its class strips."""
+        """Predict an image, write its rasters, and yield its class strips.
+
+        Args:
+            blocks: All blocks of the image, from top to bottom; those that workers
+                predict come when they are finished.
+            grid: The image.
+            place: Paths of its rasters.
+        """
         strips = (
-            self._strips(self.model, image, grid)
+            self._strips(self.model, blocks, grid)
             if place.clusters is None
-            else self._write_clusters(image, grid, place.clusters)
+            else self._write_clusters(blocks, grid, place.clusters)
         )
         with (
             closing(strips),
@@ -83,34 +81,46 @@ class MapJob:
                 )
             ) as class_strips,
         ):
-            for strip in class_strips:
-                yield strip
-                self.advance(len(strip.classes))
+            yield from class_strips
 
     def _strips(
-        self, model: ClassModel, image: int, grid: RasterDescription
+        self, model: ClassModel, blocks: Iterable[Block], grid: RasterDescription
     ) -> Generator[Strip]:
+        """Yield the blended probabilities of an image."""
         tiling = self._tiling(grid)
-
-        def predict(rows: range) -> Generator[WindowRow]:
-            return predict_rows(
-                model, grid.path, tiling, batch_size=self.batch_size, rows=rows
-            )
-
         shape = len(model.card.class_names), grid.height, grid.width
-        with closing(
-            self.parts.rows(blocks_of(image, tiling), predict, self.ready)
-        ) as rows:
+        with closing(self._rows(model, blocks, grid, tiling)) as rows:
             yield from stitch(rows, tiling, shape)
 
+    def _rows(
+        self,
+        model: ClassModel,
+        blocks: Iterable[Block],
+        grid: RasterDescription,
+        tiling: Tiling,
+    ) -> Generator[WindowRow]:
+        """Yield all rows of windows: those of finished blocks, and predicted ones."""
+        for stretch in self.parts.stretches(blocks):
+            if stretch.kept is not None:
+                yield from stretch.kept
+                continue
+            rows = predict_rows(
+                model,
+                grid.path,
+                tiling,
+                batch_size=self.batch_size,
+                rows=stretch.rows,
+            )
+            yield from self.parts.keeping(stretch.blocks, rows)
+
     def _write_clusters(
-        self, image: int, grid: RasterDescription, path: Path
+        self, blocks: Iterable[Block], grid: RasterDescription, path: Path
     ) -> Generator[Strip]:
         """Yield the class probabilities of an image, and write its cluster raster."""
         head = self.model.card.head
         view = ClassView([self.model], [head])
         with (
-            closing(self._strips(view, image, grid)) as strips,
+            closing(self._strips(view, blocks, grid)) as strips,
             class_raster(
                 path,
                 grid,

@@ -69,8 +69,8 @@ def map_buildings(
             plan.mosaic.write()
         # closed before the outputs go away: what it writes lies aside among them
         with (
-            at_work(plan, parts) as job,
-            closing(map_images(job, plan, tallies)) as footprints,
+            at_work(plan, parts) as work,
+            closing(map_images(work, plan, tallies)) as footprints,
         ):
             count = write_layer(plan, footprints)
         write_item(plan, count)

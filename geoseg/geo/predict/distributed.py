@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -138,7 +138,7 @@ def predicting(
     prediction: Prediction,
     model: Model,
     blocks: Mapping[Block, RasterDescription],
-) -> Iterator[Callable[[Block], None]]:
+) -> Iterator[Iterator[Block]]:
     """Submit all missing blocks to a cluster; a bar counts the finished ones.
 
     Args:
@@ -148,8 +148,8 @@ def predicting(
         blocks: blocks and their images, in the order in which they are needed.
 
     Yields:
-        A function that waits for a block. If the block has failed, it waits for all
-        others and raises BlockError.
+        The blocks in their order, each as soon as it is finished. If one has failed, the
+        iterator waits for all others and raises BlockError.
     """
     parts = prediction.parts
     save_model(parts.folder / _MODEL, model)
@@ -166,18 +166,24 @@ def predicting(
         futures = dict(zip(missing, submitted, strict=True))
         for future in submitted:
             future.add_done_callback(lambda _: advance())
+        try:
+            yield _finished(blocks, futures, parts)
+        finally:
+            client.cancel(submitted)
 
-        def wait(block: Block) -> None:
-            if block not in futures:
-                return
+
+def _finished(
+    blocks: Mapping[Block, RasterDescription],
+    futures: Mapping[Block, "Future[None]"],
+    parts: Journal,
+) -> Iterator[Block]:
+    """Yield the blocks in their order, and wait for those that workers compute."""
+    for block in blocks:
+        if block in futures:
             if futures[block].exception() is not None:
                 raise _failures(futures, blocks)
             _wait_for_file(parts, block)
-
-        try:
-            yield wait
-        finally:
-            client.cancel(submitted)
+        yield block
 
 
 def predict_block(

@@ -7,12 +7,13 @@ is complete, the folder is removed.
 
 import logging
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from geoseg.core.aside import own_folder
 from geoseg.core.errors import OutputError, OutputExistsError
@@ -39,8 +40,23 @@ _OURS = re.compile(
     rf"\d+-\d+\.block(\..*\.aside)?|(mosaic|network)(-\d+)?\.vrt(\.aside)?|{re.escape(MADE)}"
     rf"|model\.safetensors|\.(model\.safetensors|{re.escape(MANIFEST)})\..*\.aside"
 )
-#: Predicts rows of windows of an image.
-Predict = Callable[[range], Generator[WindowRow]]
+
+
+class Stretch(NamedTuple):
+    """Consecutive blocks of an image that are either finished or missing.
+
+    Attributes:
+        blocks: a finished block, or all missing blocks before the next finished one.
+        kept: rows of the finished block; None: the rows must be predicted.
+    """
+
+    blocks: Sequence[Block]
+    kept: Sequence[WindowRow] | None
+
+    @property
+    def rows(self) -> range:
+        """Return the rows of windows of the blocks."""
+        return range(self.blocks[0].rows.start, self.blocks[-1].rows.stop)
 
 
 @dataclass(frozen=True)
@@ -75,55 +91,46 @@ class Journal:
             return None
         return rows
 
-    def rows(
-        self,
-        blocks: Sequence[Block],
-        predict: Predict,
-        ready: Callable[[Block], None],
-    ) -> Generator[WindowRow]:
-        """Yield all rows of an image: read finished blocks, predict and write others.
+    def stretches(self, blocks: Iterable[Block]) -> Iterator[Stretch]:
+        """Tell finished blocks of an image from stretches of missing ones.
 
         Args:
-            blocks: blocks of the image, from top to bottom.
-            predict: predicts a range of consecutive missing rows.
-            ready: waits for a block that a worker may be computing.
+            blocks: blocks of the image, from top to bottom. A block may come late, when
+                a worker has finished it: none is asked for before it is needed.
         """
-        at = 0
-        while at < len(blocks):
-            ready(blocks[at])
-            if self.has(blocks[at]):
-                kept = self.read(blocks[at])
-                yield from kept or self._predict(blocks[at : at + 1], predict)
-                at += 1
+        for finished, group in groupby(blocks, self.has):
+            if not finished:
+                yield Stretch(list(group), None)
                 continue
-            missing = at
-            while missing < len(blocks) and not self.has(blocks[missing]):
-                missing += 1
-            yield from self._predict(blocks[at:missing], predict)
-            at = missing
+            for block in group:
+                yield Stretch([block], self.read(block))
 
-    def _predict(
-        self, blocks: Sequence[Block], predict: Predict
-    ) -> Iterator[WindowRow]:
-        """Predict and yield rows, and write their blocks in a thread."""
-        coming = predict(range(blocks[0].rows.start, blocks[-1].rows.stop))
+    def keeping(
+        self, blocks: Sequence[Block], rows: Generator[WindowRow]
+    ) -> Generator[WindowRow]:
+        """Yield predicted rows, and write their blocks in a thread.
+
+        Args:
+            blocks: consecutive blocks.
+            rows: all rows of the blocks, from top to bottom; closed at the end.
+        """
         pending: Future[None] | None = None
         with (
             ThreadPoolExecutor(1, thread_name_prefix="journal") as thread,
-            closing(coming),
+            closing(rows),
         ):
             for block in blocks:
-                rows: list[WindowRow] = []
-                for row in coming:
-                    rows.append(row)
-                    if len(rows) == len(block.rows):
+                complete: list[WindowRow] = []
+                for row in rows:
+                    complete.append(row)
+                    if len(complete) == len(block.rows):
                         break
                     yield row
                 if pending is not None:
                     # wait for the block before, which bounds memory and raises early
                     pending.result()
-                pending = thread.submit(self.write, block, rows)
-                yield rows[-1]
+                pending = thread.submit(self.write, block, complete)
+                yield complete[-1]
             if pending is not None:
                 pending.result()
 

@@ -14,7 +14,7 @@ from geoseg.geo.maps import job
 from geoseg.geo.maps.mapping import map_buildings
 from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict import journal as journals
-from geoseg.geo.predict.blocks import blocks_of, read_block, write_block
+from geoseg.geo.predict.blocks import Block, blocks_of, read_block, write_block
 from geoseg.geo.predict.identity import run_identity
 from geoseg.geo.predict.stitching import WindowRow, lay_windows
 from geoseg.geo.predict.unfinished import is_unfinished, parts_folder
@@ -137,6 +137,50 @@ def test_blocks_hold_every_row_of_windows_once(shape):
     for block, following in pairwise(blocks):
         assert len(block.rows) * len(tiling.columns) >= 6
         assert block.name < following.name
+
+
+def rows_of(blocks):
+    """Yield a small row of windows for each row of the blocks."""
+    for block in blocks:
+        for row in block.rows:
+            window = np.full((2, 4, 4), row, np.uint16)
+            yield WindowRow(row, np.ones((4, 4), bool), [0], [window])
+
+
+def test_a_journal_tells_kept_rows_from_missing_stretches(tmp_path):
+    journal = journals.Journal(tmp_path, "signature")
+    blocks = [
+        Block(0, number, range(2 * number, 2 * number + 2)) for number in range(6)
+    ]
+    for number in (1, 2, 5):
+        for _ in journal.keeping([blocks[number]], rows_of([blocks[number]])):
+            pass
+    (tmp_path / blocks[2].name).write_bytes(b"damaged")
+    stretches = list(journal.stretches(iter(blocks)))
+    assert [(stretch.rows, stretch.kept is None) for stretch in stretches] == [
+        (range(0, 2), True),
+        (range(2, 4), False),
+        (range(4, 6), True),
+        (range(6, 10), True),
+        (range(10, 12), False),
+    ]
+    assert [row.row for row in stretches[1].kept] == [2, 3]
+
+
+def test_a_finished_block_is_asked_for_when_it_is_needed(tmp_path):
+    journal = journals.Journal(tmp_path, "signature")
+    asked = []
+
+    def finished():
+        for number in range(3):
+            block = Block(0, number, range(number, number + 1))
+            journal.write(block, list(rows_of([block])))
+            asked.append(number)
+            yield block
+
+    for number, stretch in enumerate(journal.stretches(finished())):
+        assert asked == list(range(number + 1))
+        assert [row.row for row in stretch.kept] == [number]
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 7, 11])
