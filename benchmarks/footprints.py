@@ -136,7 +136,7 @@ def predicted_cases(tiles: list[Tile], run: Path) -> Iterator[Case]:
     model = load_model(newest_model(run))
     for tile in tiles:
         grid = describe(tile.image)
-        parts = [classify(strip) for strip in predict_strips(model, tile.image)]
+        parts = [classify(strip) for strip in predict_strips(model, grid)]
         classes = np.concatenate([part.classes for part in parts])
         score = np.concatenate([part.score for part in parts])
         truth = read_footprints(tile, grid, pixels=True)

@@ -175,7 +175,7 @@ def draw_maps(path: Path, model: Model, split: Split, test: NDArray[Any]) -> Non
     for tile in shown_tiles(split.test, test):
         grid = raster.describe(tile.image)
         part = shown_part(tile, grid).extent(grid)
-        strips = predict_strips(model, tile.image, region=part)
+        strips = predict_strips(model, grid, region=part)
         maps[tile.id] = np.concatenate([classify(strip).classes for strip in strips])
     with write_aside(path, verify=_readable, overwrite=True) as temporary:
         np.savez_compressed(temporary, **maps)

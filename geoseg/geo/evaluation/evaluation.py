@@ -166,7 +166,7 @@ def _evaluate(
     counted: list[list[TileCounts]] = [[] for _ in names]
     for place in track(places, f"scoring {names[0]}", len(tiles)):
         strips = predict_strips(
-            model, place.tile.image, region=place.extent, **(predictor or {})
+            model, place.grid, region=place.extent, **(predictor or {})
         )
         called = [
             [classify(part).classes for part in split(place.tile, strip)]

@@ -15,7 +15,8 @@ from geoseg.core.progress import bar
 from geoseg.geo.labels.labels import read_labels
 from geoseg.geo.predict.head_views import ClusterView, Onlooker
 from geoseg.geo.predict.predictor import predict_strips
-from geoseg.geo.rasters import raster
+from geoseg.geo.rasters.description import RasterDescription
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.file import Model
 from geoseg.model.matching import Matching, Objective, contingency_table, match_clusters
@@ -39,12 +40,13 @@ def cluster_map(model: Model, tile: Tile, head: str, **options: Any) -> Tensor:
     Returns:
         ``(H, W)`` long; ``-1`` where the image has no data.
     """
-    return cluster_maps(model, tile, (head,), **options)[head]
+    return cluster_maps(model, tile, describe(tile.image), (head,), **options)[head]
 
 
 def cluster_maps(
     model: Model,
     tile: Tile,
+    grid: RasterDescription,
     heads: Sequence[str],
     *,
     graded: str | None = None,
@@ -56,10 +58,9 @@ def cluster_maps(
     For the head ``graded``, which predicts two classes, it is the grade of every pixel
     (:func:`geoseg.model.thresholds.grade`).
     """
-    extent = tile.extent(raster.describe(tile.image))
     view = ClusterView(model, *heads)
     rows: dict[str, list[NDArray[np.int64]]] = {head: [] for head in heads}
-    for strip in predict_strips(view, tile.image, region=extent, **options):
+    for strip in predict_strips(view, grid, region=tile.extent(grid), **options):
         outputs = view.split(strip)
         if onlooker is not None:
             onlooker(tile, outputs)
@@ -102,11 +103,10 @@ def contingency_tables(
     """
     tables: dict[str, list[Tensor]] = {head: [] for head in heads}
     for tile in tiles:
-        classes = torch.from_numpy(
-            read_labels(tile, raster.describe(tile.image)).astype(np.int64)
-        )
+        grid = describe(tile.image)
+        classes = torch.from_numpy(read_labels(tile, grid).astype(np.int64))
         maps = cluster_maps(
-            model, tile, heads, graded=graded, onlooker=onlooker, **options
+            model, tile, grid, heads, graded=graded, onlooker=onlooker, **options
         )
         for head, clusters in maps.items():
             seen = clusters >= 0

@@ -73,7 +73,7 @@ class MapJob:
                 write_strips(
                     strips,
                     self.model.card,
-                    grid.path,
+                    grid,
                     classes=place.classes,
                     probability=place.probability,
                     overwrite=self.overwrite,
@@ -106,7 +106,7 @@ class MapJob:
                 continue
             rows = predict_rows(
                 model,
-                grid.path,
+                grid,
                 tiling,
                 batch_size=self.batch_size,
                 rows=stretch.rows,

@@ -11,8 +11,9 @@ from geoseg.geo.formats.class_rasters import (
 )
 from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.predict.window_batches import ClassModel, ModelCard
-from geoseg.geo.rasters import raster
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.legend import class_legend
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.rasters.strips import ClassStrip, Strip, classify
 
 
@@ -53,13 +54,14 @@ def predict_raster(
         OutputError: If an output cannot be written or does not verify.
         RasterError: As in :func:`predict_strips`.
     """
+    grid = describe(path)
     strips = predict_strips(
-        model, path, window=window, overlap=overlap, batch_size=batch_size
+        model, grid, window=window, overlap=overlap, batch_size=batch_size
     )
     yield from write_strips(
         strips,
         model.card,
-        path,
+        grid,
         classes=classes,
         probability=probability,
         overwrite=overwrite,
@@ -70,7 +72,7 @@ def predict_raster(
 def write_strips(
     strips: Iterator[Strip],
     card: ModelCard,
-    path: str,
+    grid: RasterDescription,
     *,
     classes: Path | None,
     probability: Path | None,
@@ -79,7 +81,7 @@ def write_strips(
 ) -> Generator[ClassStrip]:
     """Write rasters from strips and yield the class strips; see :func:`predict_raster`."""
     with _rasters(
-        card, path, classes, probability, tags=tags, overwrite=overwrite
+        card, grid, classes, probability, tags=tags, overwrite=overwrite
     ) as write:
         for strip in strips:
             class_strip = classify(strip)
@@ -90,7 +92,7 @@ def write_strips(
 @contextmanager
 def _rasters(
     card: ModelCard,
-    path: str,
+    grid: RasterDescription,
     classes: Path | None,
     probability: Path | None,
     *,
@@ -99,7 +101,6 @@ def _rasters(
 ) -> Iterator[Callable[[Strip, ClassStrip], None]]:
     """Open the requested rasters; yield a function that writes a strip to each."""
     names = card.class_names
-    grid = raster.describe(path)
     with ExitStack() as stack:
         write_classes = write_probability = None
         if classes is not None:

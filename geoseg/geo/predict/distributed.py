@@ -1,9 +1,9 @@
 """Prediction of blocks by the workers of a local or running Dask cluster.
 
-Only file names are sent: workers read the images and the model, and write blocks into
-the folder of the map's parts, which all workers must share. A block is written whole or
-not at all and does not depend on the worker. So a worker may die at any moment, and a
-block may be computed twice.
+Descriptions of images are sent, not pixels: workers read the images and the model, and
+write blocks into the folder of the map's parts, which all workers must share. A block is
+written whole or not at all and does not depend on the worker. So a worker may die at any
+moment, and a block may be computed twice.
 """
 
 import logging
@@ -77,9 +77,7 @@ class Prediction:
 class _Task:
     prediction: Prediction
     block: Block
-    path: str
-    height: int
-    width: int
+    grid: RasterDescription
 
 
 @contextmanager
@@ -157,8 +155,7 @@ def predicting(
     placed = replace(parts, folder=parts.folder.absolute())
     everywhere = replace(prediction, parts=placed)
     tasks = [
-        _Task(everywhere, block, _from_anywhere(grid.path), grid.height, grid.width)
-        for block, grid in ((block, blocks[block]) for block in missing)
+        _Task(everywhere, block, _from_anywhere(blocks[block])) for block in missing
     ]
     with bar("predicting", len(blocks), unit="block") as advance:
         advance(len(blocks) - len(missing))
@@ -187,15 +184,14 @@ def _finished(
 
 
 def predict_block(
-    prediction: Prediction, block: Block, path: str, shape: tuple[int, int]
+    prediction: Prediction, block: Block, grid: RasterDescription
 ) -> None:
     """Predict a block and write it, unless it exists.
 
     Args:
         prediction: settings of the map.
         block: block of an image.
-        path: path of the image.
-        shape: height and width of the image.
+        grid: the image.
 
     Raises:
         OutputError: If the folder of the blocks is absent or cannot be written.
@@ -213,10 +209,12 @@ def predict_block(
         return
     model = _load(parts.folder / _MODEL, prediction.model, prediction.device)
     model = model.with_inference(prediction.inference)
-    tiling = lay_windows(*shape, window=prediction.window, overlap=prediction.overlap)
+    tiling = lay_windows(
+        grid.height, grid.width, window=prediction.window, overlap=prediction.overlap
+    )
     rows = predict_rows(
         ClassView([model], [model.card.head]) if prediction.clusters else model,
-        path,
+        grid,
         tiling,
         batch_size=prediction.batch_size,
         rows=block.rows,
@@ -225,8 +223,7 @@ def predict_block(
 
 
 def _predict_block(task: _Task) -> None:
-    shape = task.height, task.width
-    predict_block(task.prediction, task.block, task.path, shape)
+    predict_block(task.prediction, task.block, task.grid)
 
 
 @lru_cache(maxsize=1)
@@ -245,9 +242,10 @@ def _load(path: Path, digest: str, device: str) -> Model:
     return model if device == "cpu" else model.to(device)
 
 
-def _from_anywhere(path: str) -> str:
-    """Return the absolute path of a local image, or the address of a remote one."""
-    return os.path.abspath(path) if os.path.exists(path) else path
+def _from_anywhere(grid: RasterDescription) -> RasterDescription:
+    """Return a description with the absolute path of a local image."""
+    path = grid.path
+    return replace(grid, path=os.path.abspath(path)) if os.path.exists(path) else grid
 
 
 def _wait_for_file(parts: Journal, block: Block) -> None:

@@ -22,9 +22,8 @@ from geoseg.geo.predict.window_batches import (
     WindowResult,
 )
 from geoseg.geo.predict.window_rows import RowValid, WindowImage, window_images
-from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.bands import band_numbers
-from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.strips import Strip
 
 T = TypeVar("T")
@@ -35,7 +34,7 @@ _AHEAD = 16
 
 def predict_strips(
     model: ClassModel,
-    path: str,
+    grid: RasterDescription,
     *,
     window: int = 256,
     overlap: int = 32,
@@ -56,7 +55,7 @@ def predict_strips(
 
     Args:
         model: the model; its card names the bands, the normalisation and nodata.
-        path: a raster of any size; if it is smaller than a window, its outermost pixels
+        grid: a raster of any size; if it is smaller than a window, its outermost pixels
             are repeated, with ``valid`` False.
         window: side of a window, pixels.
         overlap: least overlap of neighbouring windows, pixels.
@@ -71,17 +70,16 @@ def predict_strips(
         BandMismatchError: If it lacks bands of the model.
         ParameterError: If window, overlap or batch size is out of range.
     """
-    description = raster.describe(path)
-    region = region or PixelWindow(0, 0, description.height, description.width)
+    region = region or grid.window
     tiling = lay_windows(region.height, region.width, window=window, overlap=overlap)
-    rows = predict_rows(model, path, tiling, batch_size=batch_size, region=region)
+    rows = predict_rows(model, grid, tiling, batch_size=batch_size, region=region)
     shape = len(model.card.class_names), region.height, region.width
     return stitch(rows, tiling, shape)
 
 
 def predict_rows(
     model: ClassModel,
-    path: str,
+    grid: RasterDescription,
     tiling: Tiling,
     *,
     batch_size: int = 8,
@@ -92,7 +90,7 @@ def predict_rows(
 
     Args:
         model: as for :func:`predict_strips`.
-        path: the raster.
+        grid: the raster.
         tiling: windows of the region.
         batch_size: windows per call of the network.
         region: part of the raster that the tiling covers; by default all of it.
@@ -108,12 +106,11 @@ def predict_rows(
     """
     if batch_size < 1:
         raise ParameterError(f"batch size is {batch_size}, expected at least 1")
-    description = raster.describe(path)
     rows = rows or range(len(tiling.rows))
     images = window_images(
-        path,
-        band_numbers(description, model.card.normalization.bands),
-        region or PixelWindow(0, 0, description.height, description.width),
+        grid,
+        band_numbers(grid, model.card.normalization.bands),
+        region or grid.window,
         tiling,
         normalization=model.card.normalization,
         nodata=model.card.nodata,

@@ -11,7 +11,7 @@ from torch import Tensor
 from geoseg.core.normalization import Normalization
 from geoseg.geo.predict.stitching import Tiling
 from geoseg.geo.rasters import raster
-from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.sources.remote import remote_access
 
 #: Pixels of context around the windows. The receptive field of ``vgg`` reaches 19
@@ -63,7 +63,7 @@ class WindowImage(NamedTuple):
 
 
 def window_images(
-    path: str,
+    grid: RasterDescription,
     numbers: tuple[int, ...],
     region: PixelWindow,
     tiling: Tiling,
@@ -79,7 +79,7 @@ def window_images(
     reflecting, because a wall that the edge cuts continues straight.
 
     Args:
-        path: the raster.
+        grid: the raster.
         numbers: its bands, from 1.
         region: part of the raster that the tiling covers.
         tiling: the windows.
@@ -94,7 +94,7 @@ def window_images(
         RasterError: If the raster cannot be read.
     """
     wide = tiling.size + 2 * MARGIN
-    strips = _strips(path, numbers, region, tiling, nodata=nodata, rows=rows)
+    strips = _strips(grid.path, numbers, region, tiling, nodata=nodata, rows=rows)
     for row, strip in zip(rows, strips, strict=True):
         own = strip.valid[MARGIN:-MARGIN, MARGIN:-MARGIN]
         yield RowValid(row, own)

@@ -16,6 +16,7 @@ from geoseg.geo.predict.head_views import ClusterView, fold_strip
 from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.bands import band_numbers
+from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.file import Model
 from geoseg.report.figures import overlay_figure, panel_figure
@@ -53,22 +54,23 @@ def _panel_row(model: Model, tile: Tile) -> PanelRow:
         tile, model.card.nodata, bands=model.card.normalization.bands
     )
     own, names = model.card.class_names, tile.classes.names
+    grid = raster.describe(tile.image)
     heads = [
         PanelHead(f"{head} head", clusters, convert_ids(classes, own, names))
-        for head, (clusters, classes) in _maps(model, tile).items()
+        for head, (clusters, classes) in _maps(model, tile, grid).items()
     ]
-    grid = raster.describe(tile.image)
     truth = np.where(valid, read_labels(tile, grid), np.uint8(IGNORE))
     return PanelRow(tile.id, image, heads, truth, valid)
 
 
-def _maps(model: Model, tile: Tile) -> dict[str, tuple[Pixels, Pixels]]:
+def _maps(
+    model: Model, tile: Tile, grid: RasterDescription
+) -> dict[str, tuple[Pixels, Pixels]]:
     """Return the ``(H, W)`` cluster and class ids of every matched head."""
     heads = list(model.card.matchings)
     view = ClusterView(model, *heads)
-    extent = tile.extent(raster.describe(tile.image))
     strips: dict[str, list[tuple[Pixels, Pixels]]] = {head: [] for head in heads}
-    for strip in predict_strips(view, tile.image, region=extent):
+    for strip in predict_strips(view, grid, region=tile.extent(grid)):
         for head, part in view.split(strip).items():
             clusters = np.where(part.valid, part.probability.argmax(axis=0), -1)
             strips[head].append((clusters, fold_strip(model, head, part).classes))

@@ -76,8 +76,8 @@ def survey_tile(
         keep: Whether to return the maps of the shown part.
     """
     surveyor = Surveyor(model, [tile], keep=keep)
-    view, extent = ClusterView(model, *heads), tile.extent(raster.describe(tile.image))
-    for strip in predict_strips(view, tile.image, region=extent):
+    view, grid = ClusterView(model, *heads), raster.describe(tile.image)
+    for strip in predict_strips(view, grid, region=tile.extent(grid)):
         surveyor(tile, view.split(strip))
     return surveyor.surveys()[tile]
 

@@ -54,7 +54,9 @@ def test_clusters_come_of_the_pass_that_maps_and_change_no_byte_of_the_map(
     with class_raster(
         alone, describe(image), legend=legend, tags=RasterTags(), overwrite=False
     ) as write:
-        for strip in predict_strips(view, image, window=64, overlap=16, batch_size=2):
+        for strip in predict_strips(
+            view, describe(image), window=64, overlap=16, batch_size=2
+        ):
             write(classify(strip))
     assert clusters == alone.read_bytes()
     with rasterio.open(alone) as dataset:

@@ -19,13 +19,14 @@ from geoseg.core.errors import ParameterError
 from geoseg.geo.maps.mapping import map_buildings
 from geoseg.geo.maps.options import MapOptions
 from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.rasters.raster import describe
 from geoseg.model.inference import Inference
 
 OPTIONS = {"window": 64, "overlap": 16}
 
 
 def mapped(model, path, **more):
-    return whole(predict_strips(model, str(path), **OPTIONS, **more))
+    return whole(predict_strips(model, describe(path), **OPTIONS, **more))
 
 
 def test_a_mirrored_or_turned_raster_gives_the_mirrored_or_turned_map(
@@ -124,7 +125,7 @@ def test_blocks_that_a_sparse_file_leaves_out_are_not_computed(tmp_path: Path) -
         dataset.write(pixels, window=rasterio.windows.Window(128, 320, 64, 64))
     assert path.stat().st_size < 2 * pixels.nbytes
     model = PixelModel()
-    found = whole(predict_strips(model, str(path), window=64, overlap=0))
+    found = whole(predict_strips(model, describe(path), window=64, overlap=0))
     # All windows but one are empty; it goes in a batch of one shape.
     assert len(model.batches) == 1
     assert found.valid.sum() == 64 * 64

@@ -8,6 +8,7 @@ from geoseg.geo.evaluation.evaluation import evaluate_model, evaluate_models
 from geoseg.geo.evaluation.matching import contingency_tables, match_model
 from geoseg.geo.predict.head_views import ClassView, ClusterView
 from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.methods import build_method
 from geoseg.model.file import Model
@@ -40,7 +41,7 @@ def model(bright_model):
 
 
 def probability_of(model, tile):
-    strips = list(predict_strips(model, tile.image, **OPTIONS))
+    strips = list(predict_strips(model, describe(tile.image), **OPTIONS))
     return np.concatenate([strip.probability for strip in strips], axis=1)
 
 
@@ -58,7 +59,7 @@ def test_the_parts_of_a_strip_have_the_bits_of_each_model_alone(model, tiles):
     strict = {"main": one_to_one(matched.card.matchings["main"])}
     models = [matched, main, main.with_card(matchings=strict)]
     view = ClassView(models)
-    strips = list(predict_strips(view, tiles[1].image, **OPTIONS))
+    strips = list(predict_strips(view, describe(tiles[1].image), **OPTIONS))
     assert len(strips) > 1
     for number, own in enumerate(models):
         parts = [view.split(strip)[number].probability for strip in strips]

@@ -36,6 +36,7 @@ from geoseg.geo.predict.window_rows import MARGIN
 from geoseg.geo.predict.windows import blend_profile, window_starts
 from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.raster import describe
 from geoseg.geo.rasters.strips import Strip, classify
 
 
@@ -49,7 +50,9 @@ def test_stitching_a_pixelwise_model_changes_nothing(
     pixels = random_image(*shape)
     path = write_image(tmp_path / "image.tif", pixels)
     result = whole(
-        predict_strips(PixelModel(), path, window=64, overlap=16, batch_size=batch_size)
+        predict_strips(
+            PixelModel(), describe(path), window=64, overlap=16, batch_size=batch_size
+        )
     )
     expected = pixels[0].astype(np.float32) / 1000
     assert result.probability.shape == (2, *shape)
@@ -61,7 +64,9 @@ def test_stitching_a_pixelwise_model_changes_nothing(
 def test_blending_is_the_weighted_mean_of_all_windows(tmp_path: Path) -> None:
     shape, size = (100, 90), 32
     path = write_image(tmp_path / "image.tif", random_image(*shape))
-    result = whole(predict_strips(CornerModel(), path, window=size, overlap=12))
+    result = whole(
+        predict_strips(CornerModel(), describe(path), window=size, overlap=12)
+    )
     # The same by an explicit loop over windows and pixels' sums of weights.
     profile = blend_profile(size, 12).astype(float)
     weight = np.outer(profile, profile)
@@ -79,7 +84,7 @@ def test_blending_is_the_weighted_mean_of_all_windows(tmp_path: Path) -> None:
 def test_batches_have_one_shape(tmp_path: Path) -> None:
     path = write_image(tmp_path / "image.tif", random_image(250, 200))
     model = PixelModel()
-    list(predict_strips(model, path, window=64, overlap=16, batch_size=4))
+    list(predict_strips(model, describe(path), window=64, overlap=16, batch_size=4))
     # 5 rows of windows (0, 48, … 186) by 4 columns: of 20 windows 6 lie inside, so that
     # they fill 2 batches of 3; the 14 at the border are larger and take 4 batches of 4.
     side = 64 + 2 * MARGIN
@@ -95,12 +100,12 @@ def test_rows_of_windows_predicted_apart_are_the_same_bits(
     path = write_image(tmp_path / "image.tif", pixels)
     tiling = lay_windows(330, 200, window=64, overlap=24)
     count = len(tiling.rows)
-    whole_rows = list(predict_rows(NetModel(), path, tiling, batch_size=3))
+    whole_rows = list(predict_rows(NetModel(), describe(path), tiling, batch_size=3))
     apart = [
         row
         for start, stop in pairwise((0, *cuts, count))
         for row in predict_rows(
-            NetModel(), path, tiling, batch_size=3, rows=range(start, stop)
+            NetModel(), describe(path), tiling, batch_size=3, rows=range(start, stop)
         )
     ]
     assert [row.row for row in apart] == list(range(count))
@@ -118,7 +123,9 @@ def test_the_size_of_a_batch_does_not_change_a_bit(
     path = write_image(tmp_path / "image.tif", random_image(250, 200))
     one, other = (
         whole(
-            predict_strips(NetModel(), path, window=64, overlap=40, batch_size=size)
+            predict_strips(
+                NetModel(), describe(path), window=64, overlap=40, batch_size=size
+            )
         ).probability
         for size in (1, batch_size)
     )
@@ -130,7 +137,9 @@ def test_windows_without_data_are_not_computed(tmp_path: Path) -> None:
     pixels[:, 64:576] = 0
     path = write_image(tmp_path / "image.tif", pixels)
     model = PixelModel()
-    result = whole(predict_strips(model, path, window=64, overlap=0, batch_size=1))
+    result = whole(
+        predict_strips(model, describe(path), window=64, overlap=0, batch_size=1)
+    )
     assert len(model.batches) == 2 * 2
     assert not result.valid[64:576].any()
     assert not result.probability[:, 64:576].any()
@@ -140,7 +149,7 @@ def test_windows_without_data_are_not_computed(tmp_path: Path) -> None:
 def test_a_raster_without_any_data_is_all_nodata(tmp_path: Path) -> None:
     path = write_image(tmp_path / "image.tif", np.zeros((4, 100, 70), np.uint16))
     model = PixelModel()
-    result = whole(predict_strips(model, path, window=64, overlap=8))
+    result = whole(predict_strips(model, describe(path), window=64, overlap=8))
     assert model.batches == []
     assert (classify(result).classes == 255).all()
 
@@ -150,7 +159,9 @@ def test_strips_of_a_region_are_those_of_the_region_cut_out(tmp_path: Path) -> N
     path = write_image(tmp_path / "image.tif", pixels)
     region = PixelWindow(30, 20, 110, 90)
     result = whole(
-        predict_strips(PixelModel(), path, window=64, overlap=8, region=region)
+        predict_strips(
+            PixelModel(), describe(path), window=64, overlap=8, region=region
+        )
     )
     expected = pixels[0, 30:140, 20:110].astype(np.float32) / 1000
     np.testing.assert_allclose(result.probability[1], expected, atol=ROUNDED)
@@ -168,7 +179,7 @@ def test_every_row_is_read_once(
         return original(dataset, numbers, window, **options)
 
     monkeypatch.setattr(raster, "read_window", read)
-    list(predict_strips(PixelModel(), path, window=64, overlap=16))
+    list(predict_strips(PixelModel(), describe(path), window=64, overlap=16))
     assert rows == list(range(300))
 
 
@@ -185,7 +196,7 @@ def test_strips_come_before_the_raster_is_read_to_its_end(
 
     monkeypatch.setattr(raster, "read_window", read)
     for strip in predict_strips(
-        PixelModel(), path, window=64, overlap=16, batch_size=2
+        PixelModel(), describe(path), window=64, overlap=16, batch_size=2
     ):
         # Two windows in the batch, one row of windows summed, the rest read ahead.
         assert last[0] - strip.row <= (predictor._AHEAD + 4) * 64 < 2000
@@ -196,14 +207,14 @@ def test_a_truncated_file_is_an_error_in_one_line(tmp_path: Path) -> None:
     write_image(path, random_image(400, 300))
     path.write_bytes(path.read_bytes()[:300_000])
     with pytest.raises(RasterError) as caught:
-        list(predict_strips(PixelModel(), str(path), window=64, overlap=8))
+        list(predict_strips(PixelModel(), describe(path), window=64, overlap=8))
     assert "\n" not in str(caught.value)
 
 
 def test_missing_bands_are_named(tmp_path: Path) -> None:
     path = write_image(tmp_path / "image.tif", random_image(20, 20)[:3])
     with pytest.raises(BandMismatchError, match="nir"):
-        predict_strips(PixelModel(), path)
+        predict_strips(PixelModel(), describe(path))
 
 
 def test_an_overlap_as_large_as_the_window_is_refused() -> None:

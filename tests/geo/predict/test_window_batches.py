@@ -13,6 +13,7 @@ from geoseg.geo.predict.predictor import predict_rows, predict_strips
 from geoseg.geo.predict.stitching import WindowSums, in_steps, lay_windows
 from geoseg.geo.predict.window_batches import WindowBatches
 from geoseg.geo.predict.window_rows import MARGIN
+from geoseg.geo.rasters.raster import describe
 
 SIZE = 64
 
@@ -36,7 +37,11 @@ def test_a_network_gives_the_same_bits_whatever_the_batch(tmp_path: Path) -> Non
     path = write_image(tmp_path / "image.tif", pixels)
     alone, together = CountedModel(), CountedModel()
     one, other = (
-        whole(predict_strips(model, path, window=SIZE, overlap=16, batch_size=size))
+        whole(
+            predict_strips(
+                model, describe(path), window=SIZE, overlap=16, batch_size=size
+            )
+        )
         for model, size in ((alone, 1), (together, 8))
     )
     np.testing.assert_array_equal(one.probability, other.probability)
@@ -47,7 +52,7 @@ def test_a_network_gives_the_same_bits_whatever_the_batch(tmp_path: Path) -> Non
 def test_a_tile_of_nine_windows_takes_two_calls(tmp_path: Path) -> None:
     path = write_image(tmp_path / "image.tif", random_image(160, 160))
     model = PixelModel()
-    list(predict_strips(model, path, window=SIZE, overlap=16))
+    list(predict_strips(model, describe(path), window=SIZE, overlap=16))
     side = SIZE + 2 * MARGIN
     assert sorted(model.batches) == [(1, 4, SIZE, SIZE), (8, 4, side, side)]
 
@@ -88,7 +93,7 @@ def test_many_classes_make_windows_wait_less() -> None:
 def test_the_order_of_windows_changes_no_bit(tmp_path: Path) -> None:
     path = write_image(tmp_path / "image.tif", random_image(180, 200))
     tiling = lay_windows(180, 200, window=SIZE, overlap=50)
-    rows = list(predict_rows(PixelModel(), path, tiling))
+    rows = list(predict_rows(PixelModel(), describe(path), tiling))
     rng = np.random.default_rng(0)
     results = []
     for shuffled in (False, True):

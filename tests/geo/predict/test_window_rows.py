@@ -19,6 +19,7 @@ from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.predict.stitching import lay_windows
 from geoseg.geo.predict.window_rows import MARGIN
 from geoseg.geo.rasters.description import PixelWindow
+from geoseg.geo.rasters.raster import describe
 
 
 def test_a_roof_cut_by_the_border_reaches_it(tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_a_roof_cut_by_the_border_reaches_it(tmp_path: Path) -> None:
     pixels[0, :30, 20:50] = 900
     path = write_image(tmp_path / "image.tif", pixels)
     for window in (32, 64, 256):
-        strips = predict_strips(NetModel(), path, window=window, overlap=8)
+        strips = predict_strips(NetModel(), describe(path), window=window, overlap=8)
         building = whole(strips).probability[1]
         # The border changes nothing: the first row is like the tenth.
         np.testing.assert_allclose(
@@ -45,7 +46,9 @@ def test_a_region_sees_the_raster_s_pixels_around_it(tmp_path: Path) -> None:
     expected = model.class_probabilities(bands, every)[0, 1].numpy()
     region = PixelWindow(30, 20, 60, 50)
     for window in (40, 256):
-        strips = predict_strips(model, path, window=window, overlap=20, region=region)
+        strips = predict_strips(
+            model, describe(path), window=window, overlap=20, region=region
+        )
         found = whole(strips).probability[1]
         border = np.ones(found.shape, dtype=bool)
         border[4:-4, 4:-4] = False
@@ -58,7 +61,9 @@ def test_windows_inside_are_computed_without_a_margin(tmp_path: Path) -> None:
     pixels, size = random_image(300, 280), 64
     path = write_image(tmp_path / "image.tif", pixels)
     model = NetModel()
-    found = whole(predict_strips(model, path, window=size, overlap=16, batch_size=1))
+    found = whole(
+        predict_strips(model, describe(path), window=size, overlap=16, batch_size=1)
+    )
     tiling = lay_windows(300, 280, window=size, overlap=16)
     bands = torch.from_numpy(pixels.astype(np.float32) / 1000)
     every = torch.ones((1, size, size), dtype=torch.bool)
@@ -90,7 +95,7 @@ def test_beyond_the_raster_its_outermost_pixels_are_repeated_and_not_valid(
             seen.append((image[0, 0], valid[0]))
             return super().class_probabilities(image, valid)
 
-    list(predict_strips(Witness(), path, window=4, overlap=1))
+    list(predict_strips(Witness(), describe(path), window=4, overlap=1))
     ((image, valid),) = seen
     known = np.where(pixels[0] > 0, pixels[0] / 1000, 0.5)  # 0.5 fills in
     widths = ((MARGIN, MARGIN + 1), (MARGIN, MARGIN + 2))
