@@ -4,10 +4,10 @@ Each tile yields a confusion matrix of its labelled pixels and the counts of its
 :mod:`geoseg.scores.scores` computes scores from them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -84,19 +84,26 @@ def evaluate_model(
         ParameterError: If a footprint class is unknown.
         RasterError: If an image cannot be read.
     """
-    (scores,) = _evaluate(
-        model,
-        tiles,
+    sheet = _Sheet(
         [name],
-        lambda _, strip: [strip],
-        class_names=tuple(model.card.class_names),
-        match_tiles=match_tiles,
+        tuple(model.card.class_names),
+        tiles,
+        match_tiles,
         polygons=polygons,
         footprint_classes=footprint_classes,
         drawn=drawn,
-        predictor={"window": window, "overlap": overlap, "batch_size": batch_size},
     )
-    return scores
+    for place in sheet.places():
+        strips = predict_strips(
+            model,
+            place.grid,
+            region=place.extent,
+            window=window,
+            overlap=overlap,
+            batch_size=batch_size,
+        )
+        sheet.feed(place, ([strip] for strip in strips))
+    return sheet.data[0]
 
 
 def evaluate_models(
@@ -129,66 +136,85 @@ def evaluate_models(
     heads = () if onlooker is None else tuple(first.card.matchings)
     view = ClassView(list(models.values()), heads)
 
-    def split(tile: Tile, strip: Strip) -> Sequence[Strip]:
-        if onlooker is not None:
-            onlooker(tile, view.clusters(strip))
-        return view.split(strip)
-
-    return _evaluate(
-        view,
-        tiles,
+    sheet = _Sheet(
         list(models),
-        split,
-        class_names=first.card.class_names,
-        match_tiles=match_tiles,
+        first.card.class_names,
+        tiles,
+        match_tiles,
         polygons=polygons,
         drawn=drawn,
     )
+    for place in sheet.places():
+        sheet.feed(place, _predicted(view, place, onlooker))
+    return sheet.data
 
 
-def _evaluate(
-    model: ClassModel,
-    tiles: Sequence[Tile],
-    names: Sequence[str],
-    split: Callable[[Tile, Strip], Sequence[Strip]],
-    *,
-    class_names: tuple[str, ...],
-    match_tiles: Sequence[Tile],
-    polygons: bool,
-    footprint_classes: Sequence[str] = (),
-    drawn: bool = False,
-    predictor: Mapping[str, Any] | None = None,
-) -> list[Scores]:
-    """Return the scores of each of ``names``; ``split`` yields a strip for each."""
-    _check_apart(tiles, match_tiles)
-    targets = _targets(class_names, footprint_classes)
-    places = _labelled(tiles, class_names, targets if polygons or drawn else ())
-    counted: list[list[TileCounts]] = [[] for _ in names]
-    for place in track(places, f"scoring {names[0]}", len(tiles)):
-        strips = predict_strips(
-            model, place.grid, region=place.extent, **(predictor or {})
-        )
-        called = [
-            [classify(part).classes for part in split(place.tile, strip)]
-            for strip in strips
-        ]
-        for counts, parts in zip(counted, zip(*called, strict=True), strict=True):
+def _predicted(
+    view: ClassView, place: _Place, onlooker: Onlooker | None
+) -> Iterator[Sequence[Strip]]:
+    """Yield a strip for each model, from top to bottom; show an onlooker the clusters."""
+    for strip in predict_strips(view, place.grid, region=place.extent):
+        if onlooker is not None:
+            onlooker.feed(place.tile, view.clusters(strip))
+        yield view.split(strip)
+
+
+class _Sheet:
+    """Collects the counts of one or more maps, tile by tile.
+
+    Args:
+        names: Names of the maps in tables.
+        class_names: Classes of the maps and of the labels.
+        tiles: Labelled tiles; they and the others are as in :func:`evaluate_model`.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        class_names: tuple[str, ...],
+        tiles: Sequence[Tile],
+        match_tiles: Sequence[Tile],
+        *,
+        polygons: bool,
+        footprint_classes: Sequence[str] = (),
+        drawn: bool,
+    ) -> None:
+        _check_apart(tiles, match_tiles)
+        self._names, self._class_names, self._tiles = names, class_names, tiles
+        self._targets = _targets(class_names, footprint_classes)
+        self._with_footprints, self._drawn = polygons or drawn, drawn
+        self._counts: list[list[TileCounts]] = [[] for _ in names]
+
+    def places(self) -> Iterator[_Place]:
+        """Yield the tiles with their labels, and show how many are done."""
+        targets = self._targets if self._with_footprints else ()
+        places = _labelled(self._tiles, self._class_names, targets)
+        return track(places, f"scoring {self._names[0]}", len(self._tiles))
+
+    def feed(self, place: _Place, strips: Iterable[Sequence[Strip]]) -> None:
+        """Count the maps of a tile, from strips with a part for each map."""
+        rows = [[classify(part).classes for part in parts] for parts in strips]
+        for counts, parts in zip(self._counts, zip(*rows, strict=True), strict=True):
             predicted = np.concatenate(parts)
             known = np.where(predicted == IGNORE, np.uint8(IGNORE), place.reference)
             mapped = _mapped(place, predicted)
-            if drawn:
+            if self._drawn:
                 predicted = draw_classes(mapped, place.extent)
-            counts.append(_counts(place, predicted, known, targets[0], mapped))
-    return [
-        Scores(
-            name,
-            class_names,
-            tuple(counts),
-            target=targets[0],
-            sparse=_are_sparse(tiles),
-        )
-        for name, counts in zip(names, counted, strict=True)
-    ]
+            counts.append(_counts(place, predicted, known, self._targets[0], mapped))
+
+    @property
+    def data(self) -> list[Scores]:
+        """Scores of each map."""
+        return [
+            Scores(
+                name,
+                self._class_names,
+                tuple(counts),
+                target=self._targets[0],
+                sparse=any(tile.classes.sparse for tile in self._tiles),
+            )
+            for name, counts in zip(self._names, self._counts, strict=True)
+        ]
 
 
 def evaluate_output(
@@ -338,10 +364,6 @@ def _labelled(
         reference = read_labels(tile, grid)
         extent = tile.extent(grid)
         yield _Place(tile, grid, extent, reference, tuple(targets), footprints)
-
-
-def _are_sparse(tiles: Sequence[Tile]) -> bool:
-    return any(tile.classes.sparse for tile in tiles)
 
 
 def _mapped(place: _Place, predicted: Classes) -> Mapping[int, list[Polygon]]:

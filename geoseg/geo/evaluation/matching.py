@@ -1,7 +1,7 @@
 """Matching of a model's clusters to classes on labelled tiles."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geoseg.core.classes import BUILDING
 from geoseg.core.errors import LabelError
-from geoseg.core.progress import bar
+from geoseg.core.progress import track
 from geoseg.geo.labels.labels import read_labels
 from geoseg.geo.predict.head_views import ClusterView, Onlooker
 from geoseg.geo.predict.predictor import predict_strips
@@ -63,7 +63,7 @@ def cluster_maps(
     for strip in predict_strips(view, grid, region=tile.extent(grid), **options):
         outputs = view.split(strip)
         if onlooker is not None:
-            onlooker(tile, outputs)
+            onlooker.feed(tile, outputs)
         for head, part in outputs.items():
             if head == graded:
                 ids = grade(torch.from_numpy(part.probability[BUILDING])).numpy()
@@ -77,11 +77,10 @@ def cluster_maps(
 
 def contingency_tables(
     model: Model,
-    tiles: Sequence[Tile],
+    tiles: Iterable[Tile],
     heads: Sequence[str],
     *,
     graded: str | None = None,
-    on_tile: Callable[[], object] = lambda: None,
     onlooker: Onlooker | None = None,
     **options: Any,
 ) -> dict[str, Tensor]:
@@ -94,7 +93,6 @@ def contingency_tables(
         tiles: Labelled tiles.
         heads: Some of the method's heads; one pass counts for all.
         graded: The head whose grades are counted instead of its classes.
-        on_tile: Called after each tile.
         onlooker: Receives the outputs of the heads.
         options: Window, overlap and batch size of the predictor.
 
@@ -117,7 +115,6 @@ def contingency_tables(
                 num_classes=len(tile.classes.names),
             )
             tables[head].append(table)
-        on_tile()
     return {head: torch.stack(parts) for head, parts in tables.items()}
 
 
@@ -160,16 +157,14 @@ def match_model(
         matchings={}
     )  # an earlier threshold would shift the outputs
     doing = "checking" if model.learned_classes else "matching"
-    with bar(f"{doing} {model.card.method}", len(tiles)) as advance:
-        tables = contingency_tables(
-            plain,
-            tiles,
-            heads,
-            graded=graded,
-            on_tile=advance,
-            onlooker=onlooker,
-            **options,
-        )
+    tables = contingency_tables(
+        plain,
+        track(tiles, f"{doing} {model.card.method}", len(tiles)),
+        heads,
+        graded=graded,
+        onlooker=onlooker,
+        **options,
+    )
     match_learned = graded_matching if graded else class_matching
     matchings = {
         head: (

@@ -74,6 +74,6 @@ def map_buildings(
         ):
             count = write_layer(plan, footprints)
         write_item(plan, count)
-    summary = MapSummary(count, tuple(tally.summary() for tally in tallies))
+    summary = MapSummary(count, tuple(tally.data for tally in tallies))
     warn_of_doubts(summary, plan.model, output)
     return summary

@@ -1,6 +1,6 @@
 """Summary of a map's contents, with a check of its plausibility."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -175,7 +175,7 @@ def _percent(share: float) -> str:
 
 
 class Tally:
-    """Count pixels and footprints of one image while it is mapped."""
+    """Counts pixels and footprints of one image while it is mapped."""
 
     def __init__(
         self, grid: RasterDescription, classes: dict[int, str], name: str | None = None
@@ -194,24 +194,20 @@ class Tally:
         self._count = dict.fromkeys(classes, 0)
         self._largest_m2 = dict.fromkeys(classes, 0.0)
 
-    def strips(self, strips: Iterable[ClassStrip]) -> Iterator[ClassStrip]:
-        """Yield the strips and count the pixels of every class."""
-        for strip in strips:
-            self._pixels += byte_histogram(strip.classes)
-            yield strip
+    def feed_strip(self, strip: ClassStrip) -> None:
+        """Count the pixels of every class."""
+        self._pixels += byte_histogram(strip.classes)
 
-    def footprints(self, footprints: Iterable[Footprint]) -> Iterator[Footprint]:
-        """Yield the footprints; count them and record the largest area."""
-        for footprint in footprints:
-            class_id = footprint.class_id
-            self._count[class_id] += 1
-            self._largest_m2[class_id] = max(
-                self._largest_m2[class_id], footprint.area_m2
-            )
-            yield footprint
+    def feed_footprint(self, footprint: Footprint) -> None:
+        """Count a footprint, and record the largest area."""
+        class_id = footprint.class_id
+        self._count[class_id] += 1
+        largest = max(self._largest_m2[class_id], footprint.area_m2)
+        self._largest_m2[class_id] = largest
 
-    def summary(self) -> ImageSummary:
-        """Return the summary of all strips and footprints so far."""
+    @property
+    def data(self) -> ImageSummary:
+        """Summary of all strips and footprints so far."""
         pixel_m2 = (self._grid.gsd_m or 0.0) ** 2
         return ImageSummary(
             self._name,

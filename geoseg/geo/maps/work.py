@@ -84,15 +84,18 @@ def map_images(
     each = zip(work.blocks, plan.grids, plan.files.places, tallies, strict=True)
     for blocks, grid, place, tally in each:
         with closing(work.job.predict(blocks, grid, place)) as strips:
-            counted = tally.strips(_shown(strips, work.advance))
-            yield from tally.footprints(_drawn(counted, plan, grid))
+            counted = _counted(strips, tally, work.advance)
+            for footprint in _drawn(counted, plan, grid):
+                tally.feed_footprint(footprint)
+                yield footprint
 
 
-def _shown(
-    strips: Iterable[ClassStrip], advance: Advance | None
+def _counted(
+    strips: Iterable[ClassStrip], tally: Tally, advance: Advance | None
 ) -> Iterator[ClassStrip]:
-    """Yield the strips; the progress bar counts their rows when they are drawn."""
+    """Yield the strips; count their pixels, and show their rows when they are drawn."""
     for strip in strips:
+        tally.feed_strip(strip)
         yield strip
         if advance is not None:
             advance(len(strip.classes))

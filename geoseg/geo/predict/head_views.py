@@ -1,8 +1,9 @@
 """Prediction with several heads of a model, which share one run of the trunk."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,8 +14,12 @@ from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.card import ModelCard
 from geoseg.model.file import Model
 
-#: Gets the cluster probabilities by head of each strip of a tile.
-Onlooker = Callable[[Tile, Mapping[str, Strip]], object]
+
+class Onlooker(Protocol):
+    """Collects predictions that are made for another purpose."""
+
+    def feed(self, tile: Tile, parts: Mapping[str, Strip]) -> None:
+        """Take the cluster probabilities by head of the next strip of a tile."""
 
 
 class ClusterView:

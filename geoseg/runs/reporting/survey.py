@@ -78,8 +78,8 @@ def survey_tile(
     surveyor = Surveyor(model, [tile], keep=keep)
     view, grid = ClusterView(model, *heads), raster.describe(tile.image)
     for strip in predict_strips(view, grid, region=tile.extent(grid)):
-        surveyor(tile, view.split(strip))
-    return surveyor.surveys()[tile]
+        surveyor.feed(tile, view.split(strip))
+    return surveyor.data[tile]
 
 
 class Surveyor:
@@ -99,7 +99,7 @@ class Surveyor:
         self._labels: Any = None  # of the current tile
         self._notes: dict[Tile, dict[str, _Notes]] = {}
 
-    def __call__(self, tile: Tile, parts: Mapping[str, Strip]) -> None:
+    def feed(self, tile: Tile, parts: Mapping[str, Strip]) -> None:
         """Add the next strip of a tile; tiles must come one after another."""
         if tile not in self._chosen:
             return
@@ -110,12 +110,13 @@ class Surveyor:
                 head: _Notes(self._model, head, tile, grid) for head in parts
             }
         for head, part in parts.items():
-            self._notes[tile][head].take(part, self._labels, keep=self._keep)
+            self._notes[tile][head].feed(part, self._labels, keep=self._keep)
 
-    def surveys(self) -> dict[Tile, dict[str, Survey]]:
-        """Return the surveys of each tile by head."""
+    @property
+    def data(self) -> dict[Tile, dict[str, Survey]]:
+        """Surveys of each tile by head."""
         return {
-            tile: {head: note.survey() for head, note in notes.items()}
+            tile: {head: note.data for head, note in notes.items()}
             for tile, notes in self._notes.items()
         }
 
@@ -123,7 +124,7 @@ class Surveyor:
 def surveys_of(*surveyors: Surveyor | None) -> dict[Tile, dict[str, Survey]]:
     """Return the surveys of several surveyors, which have different tiles."""
     there = [surveyor for surveyor in surveyors if surveyor is not None]
-    return {tile: surveys for one in there for tile, surveys in one.surveys().items()}
+    return {tile: surveys for one in there for tile, surveys in one.data.items()}
 
 
 class _Notes:
@@ -145,7 +146,7 @@ class _Notes:
         self.clusters: list[NDArray[np.int32]] = []
         self.classes: list[ClassStrip] = []
 
-    def take(self, strip: Strip, labels: Any, *, keep: bool) -> None:
+    def feed(self, strip: Strip, labels: Any, *, keep: bool) -> None:
         """Count a strip, find places, and keep its part of the shown map."""
         ids = np.where(strip.valid, strip.probability.argmax(0), -1)
         if labels is not None:
@@ -165,8 +166,9 @@ class _Notes:
             self.clusters.append(ids[cut].astype(np.int32))
             self.classes.append(ClassStrip(0, folded.classes[cut], folded.score[cut]))
 
-    def survey(self) -> Survey:
-        """Return the survey of all strips."""
+    @property
+    def data(self) -> Survey:
+        """Survey of all strips."""
         best = [sorted(spots, key=_order)[:MOST_PLACES] for spots in self.places]
         if not self.classes:
             return Survey(self.table, best, None, None)

@@ -175,7 +175,7 @@ def test_what_matching_and_scoring_saw_gives_the_same_page_without_a_prediction(
         e.to_json(seed=0) for e in material.entries[:-1]
     ]
     monkeypatch.setattr(GATHERING, "survey_tile", None)
-    seen = {**matching.surveys(), **test.surveys()}
+    seen = {**matching.data, **test.data}
     found = gather(replace(material, surveys=seen))
     for name, value in vars(contents).items():
         if name not in ("entries", "maker"):
@@ -192,8 +192,8 @@ def test_a_run_does_not_predict_again_for_its_report(settings, tmp_path, monkeyp
 def test_tiles_that_nobody_kept_are_predicted_for_the_page(material, contents):
     seen = surveyor(material.model, material.test[:1], test=True)
     scoring.score_heads(material.model, material.test, (), onlooker=seen)
-    assert list(seen.surveys()) == [material.test[0]]
-    found = gather(replace(material, surveys=seen.surveys()))
+    assert list(seen.data) == [material.test[0]]
+    found = gather(replace(material, surveys=seen.data))
     assert repr(found.heads) == repr(contents.heads)
     assert repr(found.tiles) == repr(contents.tiles)
 
