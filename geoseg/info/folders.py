@@ -73,7 +73,7 @@ def folder_sheet(
     used = [grid for grid in grids if grid.path in seen] or grids
     if card is None:
         area = sum(grid.height * grid.width for grid in used)
-        say_training(sheet, used, settings, area)
+        say_training(sheet, used, area, bands=settings.bands, nodata=settings.nodata)
     else:
         say_fit(sheet, grids, card)
     return sheet

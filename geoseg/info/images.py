@@ -77,7 +77,8 @@ def image_sheet(
     if settings.labels is not None and not _say_labels(sheet, settings, nodata):
         return sheet
     if card is None:
-        say_training(sheet, [grid], settings, grid.height * grid.width)
+        area = grid.height * grid.width
+        say_training(sheet, [grid], area, bands=settings.bands, nodata=settings.nodata)
     else:
         say_fit(sheet, [grid], card)
     return sheet

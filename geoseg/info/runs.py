@@ -11,7 +11,7 @@ from geoseg.info.models import model_sheet
 from geoseg.info.run_state import RunState, run_state
 from geoseg.info.sheet import Sheet, wrapped
 from geoseg.runs.folders import curves_of, is_scored
-from geoseg.runs.settings import RunSettings, stored_values
+from geoseg.runs.settings import stored_values
 from geoseg.runs.tiles.run_roles import read_adjoining, read_roles
 
 
@@ -25,7 +25,9 @@ def run_sheet(folder: Path) -> Sheet:
     model, run = folder / MODEL_NAME, run_state(folder)
     sheet = Sheet(str(folder), "run")
     if run.settings is not None:
-        command = run.settings.command() + _output_option(folder, run.settings)
+        command = run.settings.command() + _output_option(
+            folder, run.settings.source, run.settings.method
+        )
         sheet.facts["command"] = command
         sheet.say("made by", *wrapped(command))
     sheet.facts |= {"state": run.name, "steps": run.steps, "planned_steps": run.planned}
@@ -86,9 +88,9 @@ def _steps(run: RunState) -> str:
     return f"{run.steps} of {counted(run.planned, 'step')}"
 
 
-def _output_option(folder: Path, settings: RunSettings) -> str:
+def _output_option(folder: Path, source: str, method: str) -> str:
     """Return ``-o FOLDER`` unless train would name the folder so by default."""
-    usual = f"{settings.source}-{settings.method}-"
+    usual = f"{source}-{method}-"
     if folder.name.removeprefix(usual).isdigit():
         return ""
     return f" -o {shlex.quote(str(folder))}"

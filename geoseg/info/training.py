@@ -19,12 +19,17 @@ LOOKED_AT = 8
 
 
 def say_training(
-    sheet: Sheet, grids: Sequence[RasterDescription], settings: RunSettings, area: int
+    sheet: Sheet,
+    grids: Sequence[RasterDescription],
+    area: int,
+    *,
+    bands: str | None,
+    nodata: str,
 ) -> None:
     """Add what a training with default settings would use of images."""
     try:
-        chosen = choose_bands(grids[0], settings.bands)
-        stretches = _stretches(grids, chosen, settings.nodata)
+        chosen = choose_bands(grids[0], bands)
+        stretches = _stretches(grids, chosen, nodata)
     except BandMismatchError as error:
         sheet.facts["training"] = {"problem": str(error)}
         sheet.say("training", f"refused: {error}")
@@ -36,7 +41,7 @@ def say_training(
         "patch_size": defaults.patch_size,
         "patches_per_epoch": patches,
     }
-    why = "as given" if settings.bands else _why(grids[0], chosen)
+    why = "as given" if bands else _why(grids[0], chosen)
     sheet.say("training", f"on {' '.join(chosen)}: {why}")
     rows = [(k, f"{number(a)} to {number(b)}") for k, (a, b) in stretches.items()]
     sheet.say("", *columns(rows))

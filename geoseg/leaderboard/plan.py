@@ -238,7 +238,8 @@ class BenchmarkPlan:
         for row in (*self.sources, *self.rows):
             settings = self.settings(Job(row, 0, 0), Path())
             free = replace(settings, init=None)
-            outline_method(free, 3, parameters_of(free, ("red",) * 3))
+            parameters = parameters_of(free, ("red",) * 3)
+            outline_method(free.method, 3, parameters, patch_size=free.patch_size)
 
 
 def _check_others(names: Sequence[str], methods: Collection[str]) -> None:

@@ -152,7 +152,7 @@ def _k_points(order: Order, model: Model, split: Split) -> list[dict[str, Any]]:
     if not order.clusters or not model.method.has_features:
         return []
     settings, normalization = order.settings, model.card.normalization
-    loader = loader_of(settings, patch_tiles(settings, split), normalization)
+    loader = loader_of(settings, patch_tiles(settings.method, split), normalization)
     features, *_ = k_curves(
         model,
         split.match,

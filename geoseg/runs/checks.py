@@ -52,7 +52,7 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
     if settings.init is not None:
         newest_model(Path(settings.init))
     check_device(settings.device, settings.devices)
-    _check_restarts(settings)
+    _check_restarts(settings.method, settings.restarts)
     _check_steps(settings)
     _check_method(settings)
 
@@ -76,12 +76,12 @@ def warn_of_unused(settings: RunSettings, *, profile: bool = False) -> None:
         )
 
 
-def _check_restarts(settings: RunSettings) -> None:
+def _check_restarts(method: str, restarts: int) -> None:
     """Raise if the matching tiles cannot choose among restarts of the method."""
-    if settings.restarts > 1 and method_class(settings.method).uses_labels:
+    if restarts > 1 and method_class(method).uses_labels:
         raise ParameterError(
-            f"--restarts {settings.restarts} keeps the training that matches the labelled "
-            f"tiles best, and {settings.method} learns from them: leave it out"
+            f"--restarts {restarts} keeps the training that matches the labelled "
+            f"tiles best, and {method} learns from them: leave it out"
         )
 
 
@@ -114,5 +114,5 @@ def _check_method(settings: RunSettings) -> None:
 
     check_start(settings)
     # the names of bands do not matter here
-    parameters = parameters_of(settings, ("red",) * 3, initial_card(settings))
-    outline_method(settings, 3, parameters)
+    parameters = parameters_of(settings, ("red",) * 3, initial_card(settings.init))
+    outline_method(settings.method, 3, parameters, patch_size=settings.patch_size)

@@ -50,9 +50,9 @@ def check_device(device: str, devices: int = 1) -> None:
 
 
 def outline_method(
-    settings: RunSettings, channels: int, parameters: Mapping[str, Any]
+    name: str, channels: int, parameters: Mapping[str, Any], *, patch_size: int
 ) -> "Method":
-    """Build the method without weights.
+    """Build a method without weights, for patches of a size.
 
     Raises:
         ParameterError: If a parameter is wrong, or the patches do not fit the network.
@@ -60,11 +60,11 @@ def outline_method(
     import torch
 
     with torch.device("meta"):
-        method = build_method(settings.method, channels, parameters)
-    if method.gradient and settings.patch_size % method.divisor:
+        method = build_method(name, channels, parameters)
+    if method.gradient and patch_size % method.divisor:
         raise ParameterError(
-            f"patches have {settings.patch_size} pixels a side, expected a multiple of "
-            f"{method.divisor} for {settings.method}: choose --patch-size accordingly"
+            f"patches have {patch_size} pixels a side, expected a multiple of "
+            f"{method.divisor} for {name}: choose --patch-size accordingly"
         )
     return method
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from geoseg.core.classes import LabelClasses
 from geoseg.core.errors import LabelError, MatchingError
 from geoseg.core.words import counted
 from geoseg.geo.evaluation.matching import ALL_ALIKE, largest_cluster, match_model
@@ -40,8 +41,9 @@ def match_again(model: Model, settings: RunSettings) -> Model:
         raise LabelError(
             f"no tile of {settings.source} has labels: name them with --labels"
         )
-    say_objective(settings)
-    tiles = _some_of(tiles, settings)
+    say_objective(settings.label_classes, settings.objective)
+    most = MATCH_TILES if settings.match_tiles is None else settings.match_tiles
+    tiles = _some_of(tiles, most, split_seed(settings))
     _warn_of_test(model.card, tiles)
     keys = {**model.card.provenance.get("tile_keys", {})}
     keys[MATCHED] = [key.to_json() for key in tile_keys(tiles)]
@@ -62,13 +64,12 @@ def match_again(model: Model, settings: RunSettings) -> Model:
     return matched.with_card(provenance=provenance, metrics={})
 
 
-def _some_of(tiles: list[Tile], settings: RunSettings) -> list[Tile]:
-    """Return as many tiles as the settings say, chosen in spatial blocks."""
-    most = MATCH_TILES if settings.match_tiles is None else settings.match_tiles
+def _some_of(tiles: list[Tile], most: int | str, seed: int) -> list[Tile]:
+    """Return at most a number or a share of the tiles, chosen in spatial blocks."""
     count = count_of(most, len(tiles))
     if count >= len(tiles):
         return tiles
-    split = split_tiles(tiles, match=count, seed=split_seed(settings))
+    split = split_tiles(tiles, match=count, seed=seed)
     log.info(
         "%s with labels: %d to name the clusters, %d left out (--match-tiles)",
         counted(len(tiles), "tile"),
@@ -105,14 +106,14 @@ def refuse_worse(model: Model) -> None:
         )
 
 
-def say_objective(settings: RunSettings) -> None:
+def say_objective(classes: LabelClasses, objective: str) -> None:
     """Log that only one objective applies with more than two classes."""
-    classes = settings.label_classes.names
-    if len(classes) > 2 and settings.objective != "accuracy":
+    names = classes.names
+    if len(names) > 2 and objective != "accuracy":
         log.info(
             "%d classes: every cluster takes the class of its largest share, as for "
             "--objective accuracy",
-            len(classes),
+            len(names),
         )
 
 

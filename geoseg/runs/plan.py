@@ -58,7 +58,7 @@ def plan_run(
             tiles.
     """
     card = new_card(settings, split, normalization, facts)
-    tiles = patch_tiles(settings, split)
+    tiles = patch_tiles(settings.method, split)
     loaders = partial(loader_of, settings, tiles, normalization)
     plan = RunPlan(settings, split, card, loaders(0, 1), loaders)
     check_schedule(settings, plan.steps_per_epoch)
@@ -89,7 +89,7 @@ def train_plan(
         card.parameters,
         seed=settings.seed,
     )
-    init = initial_model(settings)
+    init = initial_model(settings.init)
     if init is not None:
         method.start_from(init.method)
     method.whiten(card.normalization.whitening)

@@ -61,26 +61,26 @@ def check_start(settings: RunSettings) -> None:
             )
 
 
-def initial_path(settings: RunSettings) -> Path | None:
+def initial_path(init: str | None) -> Path | None:
     """Return the path of the model that a run starts from, or None.
 
     Raises:
         ModelFileError: If the file is absent.
     """
-    return None if settings.init is None else newest_model(Path(settings.init))
+    return None if init is None else newest_model(Path(init))
 
 
-def initial_card(settings: RunSettings) -> ModelCard | None:
+def initial_card(init: str | None) -> ModelCard | None:
     """Return the card of the model that a run starts from, or None.
 
     Raises:
         ModelFileError: If it cannot be read.
     """
-    path = initial_path(settings)
+    path = initial_path(init)
     return None if path is None else load_card(path)
 
 
-def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None:
+def warn_of_seen(source: str, init: ModelCard, split: "Split") -> None:
     """Warn in one line if the model to start from has seen test tiles.
 
     If it has seen their images, the scores are transductive; if it has seen their
@@ -90,7 +90,7 @@ def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None
     from geoseg.runs.tiles.seen import seen_tiles
 
     former = "tile_keys" not in init.provenance
-    if former and init.provenance.get("source") != settings.source:
+    if former and init.provenance.get("source") != source:
         return  # then equal ids may belong to different tiles
     seen = seen_tiles(init, split.test)
     learned = init.provenance.get("learns_from_labels", False)
@@ -106,19 +106,19 @@ def warn_of_seen(settings: RunSettings, init: ModelCard, split: "Split") -> None
         )
 
 
-def initial_model(settings: RunSettings) -> Model | None:
+def initial_model(init: str | None) -> Model | None:
     """Return the model that a run starts from, or None.
 
     Raises:
         ModelFileError: If it cannot be read.
     """
-    path = initial_path(settings)
+    path = initial_path(init)
     return None if path is None else load_model(path)
 
 
-def initial_provenance(settings: RunSettings) -> dict[str, Any]:
+def initial_provenance(init: str | None) -> dict[str, Any]:
     """Return the provenance of a model that started from another, for its card."""
-    path = initial_path(settings)
+    path = initial_path(init)
     if path is None:
         return {}
     card = load_card(path)
@@ -180,10 +180,15 @@ def new_card(
     from geoseg.geo.rasters.bands import band_scaling, check_scaling
 
     tiles = training_tiles(split)
-    parameters = parameters_of(settings, normalization.bands, initial_card(settings))
-    method = outline_method(settings, normalization.channels, parameters)
+    init = initial_card(settings.init)
+    parameters = parameters_of(settings, normalization.bands, init)
+    method = outline_method(
+        settings.method,
+        normalization.channels,
+        parameters,
+        patch_size=settings.patch_size,
+    )
     image = raster.describe(tiles[0].image)
-    init = initial_card(settings)
     if init is not None:
         check_scaling(image, normalization.bands, init.provenance.get("image_scaling"))
     return ModelCard(
@@ -205,7 +210,7 @@ def new_card(
             "learns_from_labels": method.uses_labels,
             "transductive": settings.transductive,
             **({} if settings.preset is None else {"preset": settings.preset}),
-            **initial_provenance(settings),
+            **initial_provenance(settings.init),
             "fingerprint": fingerprint(tiles),
             "versions": {"geoseg": geoseg.__version__, "torch": torch.__version__},
         },

@@ -97,15 +97,15 @@ def start(
     """
     began = time.monotonic()
     check_settings(settings, run)
-    init = initial_card(settings)
+    init = initial_card(settings.init)
     tiles = tiles_of(settings)
-    say_objective(settings)
+    say_objective(settings.label_classes, settings.objective)
     split = split_of(settings, tiles)
     check_two_classes(split.match)
-    check_labelled(settings, split)
+    check_labelled(settings.method, settings.source, split)
     settings = judged_restarts(settings, split)
     if init is not None:
-        warn_of_seen(settings, init, split)
+        warn_of_seen(settings.source, init, split)
     normalization = (
         normalization_of(settings, training_tiles(split))
         if init is None

@@ -140,7 +140,7 @@ def test_most_tiles_train_although_all_have_labels(district, run):
         **{"match": 50, "select": 0, "test": 100, "hidden": 250, "unlabelled": 0}
     }
     assert len(training_tiles(split)) == 300
-    trained = patch_tiles(settings, split)
+    trained = patch_tiles(settings.method, split)
     assert len(trained) == 300 and not any(tile.labels for tile in trained)
     assert len(list(windows(run, "hidden"))) == 370
 

@@ -46,10 +46,10 @@ def iic_run(town, tmp_path_factory):
 def test_only_methods_that_learn_from_labels_see_any_and_those_of_matching_alone(town):
     settings = settings_of(town)
     split = split_of(settings, tiles_of(settings))
-    unsupervised = patch_tiles(replace(settings, method="iic"), split)
+    unsupervised = patch_tiles("iic", split)
     assert not any(tile.labels for tile in unsupervised)
     assert {t.id for t in unsupervised} == {t.id for t in split.match}
-    supervised = patch_tiles(replace(settings, method="supervised"), split)
+    supervised = patch_tiles("supervised", split)
     assert supervised == split.match
     assert all(tile.labels for tile in supervised)
 
@@ -77,7 +77,7 @@ def test_supervised_learns_from_the_masks_and_iic_does_not_see_them(town):
     normalization = normalization_of(settings, split.match)
     for method, labelled in (("supervised", True), ("iic", False)):
         chosen = replace(settings, method=method)
-        loader = loader_of(chosen, patch_tiles(chosen, split), normalization)
+        loader = loader_of(chosen, patch_tiles(chosen.method, split), normalization)
         batch, *_ = loader.batches(0)
         assert bool((batch.mask < 2).any()) is labelled
 
@@ -155,28 +155,28 @@ def test_tiles_of_the_test_that_the_first_model_saw_are_said(
     )
     split = split_of(settings, tiles_of(settings))
     card = iic_run.model.card
-    warn_of_seen(settings, card, split)
+    warn_of_seen(settings.source, card, split)
     assert not caplog.messages
     swapped = replace(split, match=split.test, test=split.match)
-    warn_of_seen(settings, card, swapped)
+    warn_of_seen(settings.source, card, swapped)
     (message,) = caplog.messages
     count = len(split.match)
     assert f"trained on {count} of {count} test tile" in message
     assert "without their labels: the scores flatter" in message
     learned = replace(card, provenance={**card.provenance, "learns_from_labels": True})
-    warn_of_seen(settings, learned, swapped)
+    warn_of_seen(settings.source, learned, swapped)
     assert f"the labels of {count} of {count}" in caplog.messages[-1]
     caplog.clear()
     renamed = replace(card, provenance={**card.provenance, "source": "other"})
-    warn_of_seen(settings, renamed, swapped)
+    warn_of_seen(settings.source, renamed, swapped)
     assert len(caplog.messages) == 1  # the images are the same
     provenance = {k: v for k, v in card.provenance.items() if k != "tile_keys"}
     former = replace(card, provenance=provenance)
-    warn_of_seen(settings, former, swapped)
+    warn_of_seen(settings.source, former, swapped)
     assert "names its tiles only by id" in caplog.messages[1]
     assert "trained on 3 of 3 test tiles" in caplog.messages[2]
     elsewhere = replace(card, provenance={**provenance, "source": "other"})
-    warn_of_seen(settings, elsewhere, swapped)
+    warn_of_seen(settings.source, elsewhere, swapped)
     assert len(caplog.messages) == 3
 
 

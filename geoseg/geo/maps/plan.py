@@ -87,10 +87,14 @@ def plan_map(
     """
     check_format(output)
     model = model.with_inference(Inference(options.precision, options.symmetries))
-    names = _footprint_names(model, options)
+    names = _footprint_names(model, options.footprint_classes)
     _check_clusters(model, asked.clusters)
     described = describe_images(model, images)
-    mosaic = _lay_out(described, output, model, options)
+    mosaic = None
+    if options.mosaic:
+        mosaic = lay_out(described, parts_folder(output), nodata=model.card.nodata)
+    else:
+        require_one_crs(described)
     grids = described if mosaic is None else [mosaic.grid]
     legend = _footprint_legend(model, names) if options.style else None
     files = plan_files(
@@ -122,21 +126,11 @@ def plan_map(
     )
 
 
-def _lay_out(
-    images: Sequence[RasterDescription], output: Path, model: Model, options: MapOptions
-) -> Mosaic | None:
-    """Lay out the images as one, if they are to be; else check that they have one CRS."""
-    if not options.mosaic:
-        require_one_crs(images)
-        return None
-    return lay_out(images, parts_folder(output), nodata=model.card.nodata)
-
-
-def _footprint_names(model: Model, options: MapOptions) -> dict[int, str]:
+def _footprint_names(model: Model, chosen: Sequence[str]) -> dict[int, str]:
     """Return the classes that become footprints: names by id."""
     model.require_matching()
     names = model.card.class_names
-    wanted = footprint_ids(names, options.footprint_classes)
+    wanted = footprint_ids(names, chosen)
     return {class_id: names[class_id] for class_id in wanted}
 
 

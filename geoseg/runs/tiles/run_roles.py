@@ -189,7 +189,7 @@ def split_of_run(
         unlabelled=without_labels(dealt["unlabelled"]),
         transductive=settings.transductive,
     )
-    say_split(settings, split)
+    say_split(settings.method, split)
     return split
 
 
@@ -218,5 +218,5 @@ def _former(settings: RunSettings, tiles: Sequence[Tile]) -> Split:
     if settings.transductive:
         seen = split.unlabelled + without_labels(split.test)
         split = replace(split, unlabelled=seen)
-    say_split(settings, split)
+    say_split(settings.method, split)
     return split

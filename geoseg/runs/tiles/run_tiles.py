@@ -108,7 +108,7 @@ def split_of(settings: RunSettings, tiles: "Sequence[Tile]") -> "Split":
     if settings.label_tiles is not None:
         split = _fewer_labels(split, settings.label_tiles, settings.seed)
     split = replace(split, transductive=settings.transductive)
-    say_split(settings, split)
+    say_split(settings.method, split)
     return split
 
 
@@ -117,12 +117,12 @@ def split_seed(settings: RunSettings) -> int:
     return settings.seed if settings.split_seed is None else settings.split_seed
 
 
-def say_split(settings: RunSettings, split: "Split") -> None:
+def say_split(method: str, split: "Split") -> None:
     """Log in one line the numbers of labelled tiles by role and of training tiles."""
     labelled = (*split.match, *split.select, *split.test, *split.hidden)
     if not labelled:
         return
-    learns = method_class(settings.method).uses_labels
+    learns = method_class(method).uses_labels
     use = "learn the classes from" if learns else "name the clusters"
     words = {
         f"to {use}": split.match,
@@ -135,7 +135,7 @@ def say_split(settings: RunSettings, split: "Split") -> None:
         "%s with labels: %s (--match-tiles, --test-tiles); %d train",
         counted(len(labelled), "block" if cut else "tile"),
         ", ".join(f"{len(own)} {what}" for what, own in words.items() if own),
-        len(patch_tiles(settings, split)),
+        len(patch_tiles(method, split)),
     )
 
 
@@ -179,30 +179,30 @@ def ids_by_role(split: "Split") -> dict[str, list[str]]:
     return {role: own for role, own in ids.items() if own or role != "hidden"}
 
 
-def patch_tiles(settings: RunSettings, split: "Split") -> "tuple[Tile, ...]":
+def patch_tiles(method: str, split: "Split") -> "tuple[Tile, ...]":
     """Return the training tiles with the labels that the method may use.
 
     Only matching tiles keep their labels, and only if the method learns from labels.
     """
     from geoseg.geo.tiles.roles import without_labels
 
-    method = method_class(settings.method)
-    labelled = split.match if method.uses_labels else without_labels(split.match)
-    if method.labelled_share == 1:
+    rules = method_class(method)
+    labelled = split.match if rules.uses_labels else without_labels(split.match)
+    if rules.labelled_share == 1:
         return labelled
     return labelled + without_labels(training_tiles(split)[len(labelled) :])
 
 
-def check_labelled(settings: RunSettings, split: "Split") -> None:
+def check_labelled(method: str, source: str, split: "Split") -> None:
     """Raise if the method learns from labels and there are none.
 
     Raises:
         LabelError: If the method learns from labels and no tile has labels.
     """
-    if method_class(settings.method).uses_labels and not split.match:
+    if method_class(method).uses_labels and not split.match:
         raise LabelError(
-            f"{settings.method} learns from labelled tiles, and no tile of "
-            f"{settings.source} has labels: name them with --labels"
+            f"{method} learns from labelled tiles, and no tile of "
+            f"{source} has labels: name them with --labels"
         )
 
 
