@@ -38,7 +38,7 @@ from geoseg.methods import (
     method_defaults,
 )
 from geoseg.methods.bases.method import Method
-from geoseg.model.matching import Objective
+from geoseg.model.decisions import Objective
 from geoseg.runs.settings import RunSettings
 from geoseg.runs.starting import parameters_of
 

@@ -19,7 +19,8 @@ from geoseg.methods import build_method
 from geoseg.methods.bases.method import Method, StepContext
 from geoseg.methods.losses.information import mutual_information
 from geoseg.methods.networks.heads import softmax, upsample
-from geoseg.model.matching import Objective, contingency_table, match_clusters
+from geoseg.model.decisions import Objective
+from geoseg.model.matching import contingency_table, match_clusters
 from geoseg.model.thresholds import (
     GRADES,
     class_matching,

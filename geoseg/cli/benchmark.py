@@ -31,7 +31,7 @@ SECTIONS = {
         *("max_steps", "parameters", "patch_size", "batch_size", "whiten"),
         "transductive",
     ),
-    "Matching": ("match_tiles", "test_tiles", "objective"),
+    "Matching": ("match_tiles", "test_tiles", "objective", "naming"),
     "Machine": ("device", "precision", "threads", "loader_workers"),
 }
 
@@ -148,6 +148,7 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
 )
 @options.blocks_opt
 @options.objective_opt
+@options.naming_opt
 @options.threads_opt
 @options.device_opt
 @setting_opt(

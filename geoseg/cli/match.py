@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 )
 @options.blocks_opt
 @options.objective_opt
+@options.naming_opt
 @options.seed_opt
 @options.threads_opt
 @click.option(

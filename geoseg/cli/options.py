@@ -155,6 +155,12 @@ objective_opt = setting_opt(
     help="What the choice of building clusters, or the threshold of a method that "
     "learns from labels, maximises on the matching tiles.",
 )
+naming_opt = setting_opt(
+    "naming",
+    help="How labelled tiles name the clusters. share: each cluster has a share of every "
+    "class, which makes probabilities of pixels; vote: it has the class of most of its "
+    "pixels, as in published tables.",
+)
 model_opt = click.option(
     "--model",
     type=click.Path(path_type=Path),

@@ -113,6 +113,21 @@ def _refuse_quantize(
     "at necks at most half as wide as the narrower one of them over which it falls, or "
     "is the same everywhere; each part has a score and an area of its own.",
 )
+@click.option(
+    "--smooth/--no-smooth",
+    default=True,
+    show_default=True,
+    help="Smooth class probabilities along the edges of the image, if the clusters of "
+    "the model are named by share.",
+)
+@click.option(
+    "--threshold",
+    metavar="P",
+    type=options.FiniteRange(0, 1),
+    help="Map pixels whose probability of building is greater: a higher one misses more "
+    "buildings, a lower one draws more that are none; default: the one that was best on "
+    "the matching tiles.",
+)
 @options.footprint_class_opt
 @click.option(
     "--window", metavar="N", type=click.IntRange(32), default=256, show_default=True

@@ -51,7 +51,7 @@ SECTIONS = {
     ),
     "Matching and scores": (
         *("match_tiles", "test_tiles", "select_tiles", "label_tiles", "split_seed"),
-        *("transductive", "objective", "controls", "report", "refit"),
+        *("transductive", "objective", "naming", "controls", "report", "refit"),
     ),
 }
 
@@ -179,6 +179,7 @@ SECTIONS = {
 )
 @options.blocks_opt
 @options.objective_opt
+@options.naming_opt
 @options.seed_opt
 @setting_opt(
     "restarts",

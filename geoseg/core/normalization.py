@@ -95,6 +95,42 @@ class Normalization:
         Raises:
             ShapeError: If the shapes do not belong together.
         """
+        self._check_shapes(pixels, valid)
+        result = np.empty(pixels.shape, np.float32)
+        # Band by band and in place: strips of large images are hundreds of megabytes.
+        for number, (band, out) in enumerate(zip(pixels, result, strict=True)):
+            self._stretch(band, number, out)
+            out[~valid] = self.fill[number]
+        return torch.from_numpy(result)
+
+    def brightness(
+        self, pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]
+    ) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Return the mean normalised band of a window as bytes.
+
+        Args:
+            pixels: ``(B, H, W)``, as for a call.
+            valid: ``(H, W)`` bool.
+
+        Returns:
+            ``(H, W)``, 0 to 255; 0 where invalid.
+
+        Raises:
+            ShapeError: If the shapes do not belong together.
+        """
+        self._check_shapes(pixels, valid)
+        total = np.zeros(valid.shape, np.float32)
+        stretched = np.empty(valid.shape, np.float32)
+        for number, band in enumerate(pixels):
+            self._stretch(band, number, stretched)
+            total += stretched
+        total *= np.float32(255 / len(pixels))
+        total[~valid] = 0
+        return np.rint(total).astype(np.uint8)
+
+    def _check_shapes(
+        self, pixels: np.ndarray[Any, Any], valid: np.ndarray[Any, Any]
+    ) -> None:
         if pixels.ndim != 3 or pixels.shape[0] != len(self.bands):
             raise ShapeError(
                 f"pixels have shape {pixels.shape}, expected "
@@ -104,22 +140,24 @@ class Normalization:
             raise ShapeError(
                 f"valid has shape {valid.shape}, expected {pixels.shape[1:]}"
             )
+
+    def _stretch(
+        self,
+        band: np.ndarray[Any, Any],
+        number: int,
+        out: np.ndarray[Any, np.dtype[np.float32]],
+    ) -> None:
+        """Stretch the pixels of a band to [0, 1]; invalid ones may become NaN."""
         # float32 holds 16-bit integers exactly; wider values are subtracted in float64
-        narrow = pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32
+        narrow = band.dtype.itemsize <= 2 or band.dtype == np.float32
         kind = np.float32 if narrow else np.float64
-        result = np.empty(pixels.shape, np.float32)
-        # Band by band and in place: strips of large images are hundreds of megabytes.
-        for band, out, low, high, fill in zip(
-            pixels, result, self.low, self.high, self.fill, strict=True
-        ):
-            scaled = band.astype(kind)
-            # invalid pixels may hold NaN, inf or sentinels near the type's limits
-            with np.errstate(over="ignore", invalid="ignore"):
-                scaled -= kind(low)
-                scaled /= kind(high) - kind(low)
-            np.clip(scaled, 0, 1, out=out, casting="same_kind")
-            out[~valid] = fill
-        return torch.from_numpy(result)
+        scaled: Any = band.astype(kind)
+        low, high = self.low[number], self.high[number]
+        # invalid pixels may hold NaN, inf or sentinels near the type's limits
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled -= kind(low)
+            scaled /= kind(high) - kind(low)
+        np.clip(scaled, 0, 1, out=out, casting="same_kind")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; :meth:`from_json` is the exact inverse."""

@@ -122,7 +122,7 @@ def _expected(model: Model, pixels: NDArray[Any], valid: NDArray[np.bool_]) -> A
     image = model.card.normalization(pixels, valid)
     known = torch.from_numpy(valid)
     with torch.no_grad():
-        classes = model.class_probabilities(image[None], known[None])
+        classes = model.decided(model.class_probabilities(image[None], known[None]))
     return (classes * known).numpy()
 
 

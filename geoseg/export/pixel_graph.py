@@ -58,7 +58,8 @@ class PixelGraph(nn.Module):
         channels = torch.where(valid[:, None], stretched, fill)
         head = self._model.card.head
         clusters = self.method.predict_traced(channels, valid, head)
-        classes = self._model.fold(self._model.at_one_half(clusters, head), head)
+        scores = self._model.fold(self._model.at_one_half(clusters, head), head)
+        classes = self._model.decided(scores)
         return classes * valid[:, None].to(classes.dtype)
 
     def _valid(self, pixels: Tensor) -> Tensor:

@@ -92,6 +92,9 @@ def _say_matching(sheet: Sheet, card: ModelCard) -> None:
     sheet.say("classes", f"{', '.join(card.class_names)}; {how}")
     if _learns(card) and card.head == CLASS_HEAD:
         return
+    if matching.naming == "share":
+        _say_shares(sheet, matching)
+        return
     total = sum(map(sum, matching.counts)) or 1
     for class_id, name in enumerate(card.class_names[1:], start=1):
         chosen = [
@@ -108,6 +111,18 @@ def _say_matching(sheet: Sheet, card: ModelCard) -> None:
 
 def _learns(card: ModelCard) -> bool:
     return bool(card.provenance.get("learns_from_labels"))
+
+
+def _say_shares(sheet: Sheet, matching: Matching) -> None:
+    """Say how pixels get their class from the class shares of clusters."""
+    decision, _, smoothing = matching.rule()
+    words = "named by share"
+    if decision is not None and decision.threshold is not None:
+        words += f"; building above a probability of {decision.threshold:.2f}"
+    sheet.say("", words)
+    if smoothing is not None:
+        within = counted(smoothing.radius, "pixel")
+        sheet.say("", f"scores are smoothed along edges within {within}")
 
 
 def _cluster_words(

@@ -82,7 +82,8 @@ PRESETS: dict[str, Preset] = {
     "colors": Preset(
         "color_kmeans",
         "the best map if labels only name clusters",
-        "docs/results.md, Leaderboard",
+        "docs/results.md, Naming by share",
+        {"clusters": 192},
     ),
     "forest": Preset(
         "forest",

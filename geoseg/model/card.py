@@ -15,7 +15,9 @@ from geoseg.core.normalization import Normalization
 from geoseg.core.stored import Range, StoredError, parse_json, typed
 from geoseg.model.matching import Matching
 
-FORMAT_VERSION = 1
+#: Versions of model files that this geoseg reads. Cards of the second one may name
+#: clusters by share; a card that does not is written as one of the first.
+FORMAT_VERSIONS = (1, 2)
 #: The only metadata key: with several, equal models could have different bytes.
 CARD_KEY = "geoseg"
 
@@ -114,10 +116,15 @@ class ModelCard:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def names_by_share(self) -> bool:
+        """Whether a head's clusters are named by share."""
+        return any(m.naming == "share" for m in self.matchings.values())
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            "format_version": FORMAT_VERSION,
+            "format_version": FORMAT_VERSIONS[self.names_by_share],
             "geoseg_version": geoseg.__version__,
             "method": self.method,
             "parameters": dict(self.parameters),
@@ -185,7 +192,7 @@ def load_card(path: Path) -> ModelCard:
     try:
         values = parse_json(metadata[CARD_KEY])
         version = typed(values, Versioned).format_version
-        card = ModelCard.from_json(values) if version == FORMAT_VERSION else None
+        card = ModelCard.from_json(values) if version in FORMAT_VERSIONS else None
     except (StoredError, GeosegError) as error:
         raise ModelFileError(
             f"the card of {path} is malformed ({error}): expected a model written by "
@@ -194,7 +201,7 @@ def load_card(path: Path) -> ModelCard:
     if card is None:
         raise ModelFileError(
             f"{path} has format version {version}, this geoseg reads "
-            f"{FORMAT_VERSION}: train again or use the geoseg that wrote it"
+            f"{' and '.join(map(str, FORMAT_VERSIONS))}: train again or use the geoseg that wrote it"
         )
     return card
 

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from geoseg.core.classes import BUILDING
 from geoseg.core.words import counted
 from geoseg.model.file import Model
-from geoseg.model.matching import Matching, one_to_one
+from geoseg.model.matching import Matching
+from geoseg.model.one_to_one import one_to_one
 from geoseg.scores.documents import Cell, Column, Document, Row, Table
 
 #: Clusters with a smaller share of the pixels have no row in the table of a matching.
 SEEN = 0.0005
+#: Most rows of that table: the clusters with the most pixels.
+MOST_ROWS = 40
 
 
 def matching_document(model: Model) -> Document:
@@ -17,18 +20,25 @@ def matching_document(model: Model) -> Document:
     names = model.card.class_names
     parts: list[str | Table] = []
     for head, matching in model.card.matchings.items():
-        why = f"head {head}: {counted(matching.tiles, 'tile')}"
-        if len(names) > 2:
-            why += ", the class of the largest share"
-        else:
-            limit = "" if matching.threshold is None else f" > {matching.threshold:.3f}"
-            why += (
-                "; building where the building score (the share of a cluster's pixels "
-                f"that is, drawn to the mean) is{limit}"
-            )
+        why = f"head {head}: {counted(matching.tiles, 'tile')}, {_rule(matching)}"
         table = _table(names, matching)
         parts += [why, table, _left_out(matching, len(table.rows))]
     return Document(parts)
+
+
+def _rule(matching: Matching) -> str:
+    """Return how pixels get their class, in words."""
+    rule = matching.rule().decision
+    if matching.num_classes > 2:
+        return "the class of the largest share" + (" by pixel" if rule else "")
+    score = "the building score (the share of a cluster's pixels that is, drawn to the mean)"
+    if rule is None:
+        limit = "" if matching.threshold is None else f" > {matching.threshold:.3f}"
+        return f"building where {score} is{limit}"
+    return (
+        f"building where the probability is > {rule.threshold or 0.5:.3f}; it follows from "
+        f"{score}"
+    )
 
 
 def _table(names: Sequence[str], matching: Matching) -> Table:
@@ -57,10 +67,15 @@ def _seen(matching: Matching) -> list[tuple[int, float, Sequence[float]]]:
     total = max(sum(map(sum, matching.counts)), 1)
     shares = [sum(row) / total for row in matching.counts]
     known = enumerate(zip(shares, matching.scores, strict=True))
-    return [(k, share, scores) for k, (share, scores) in known if share >= SEEN]
+    rows = [(k, share, scores) for k, (share, scores) in known if share >= SEEN]
+    common = sorted(rows, key=lambda row: -row[1])[:MOST_ROWS]
+    return sorted(common)
 
 
 def _left_out(matching: Matching, rows: int) -> str:
     """Return a line with the number of clusters without a row, or ``""``."""
     rare = matching.num_clusters - rows
-    return f"\n(nearly) never seen: {counted(rare, 'cluster')}\n" if rare else ""
+    if not rare:
+        return ""
+    what = "rarer" if rows == MOST_ROWS else "(nearly) never seen"
+    return f"\n{what}: {counted(rare, 'cluster')}\n"

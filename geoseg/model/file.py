@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from geoseg.methods import build_method
 from geoseg.methods.bases.method import Method
 from geoseg.model.card import CARD_KEY, ModelCard, load_card
 from geoseg.model.inference import Inference, in_parts, joined
+from geoseg.model.matching import ClassRule
 from geoseg.model.thresholds import move_threshold
 
 #: Models with widths and numbers of clusters up to this are built directly.
@@ -145,22 +147,42 @@ class Model:
     def class_probabilities(
         self, image: Tensor, valid: Tensor, head: str | None = None
     ) -> Tensor:
-        """Return ``(N, C, H, W)`` class probabilities that sum to one over C.
+        """Return ``(N, C, H, W)`` class scores that sum to one over C.
 
-        The probabilities of all clusters of a class are summed: the matching's
-        threshold applies to clusters, not to pixels.
+        The probabilities of all clusters of a class are summed, or weighted with the
+        class shares. Their :meth:`rule` makes probabilities and classes of them.
 
         Raises:
             MatchingError: If the head has not been matched to classes.
         """
         name = head or self.card.head
+        both = image.to(self._device), valid.to(self._device)
         # part by part: joining classes takes less memory than joining clusters
-        parts = in_parts(image.to(self._device), valid.to(self._device))
-        clusters = (self.cluster_probabilities(*part, name) for part in parts)
-        return joined([self.fold(part, name) for part in clusters])
+        return joined([self._part_scores(*part, name) for part in in_parts(*both)])
+
+    def _part_scores(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return the class scores of a part of a batch."""
+        if not self.method.hard:
+            return self.fold(self.cluster_probabilities(image, valid, head), head)
+        self.require_matching(head)
+        folded = partial(self._fold_ids, head=head)
+        return self.inference(folded, image, valid)[head]
+
+    def _fold_ids(self, image: Tensor, valid: Tensor, head: str) -> dict[str, Tensor]:
+        """Return the class scores of the clusters of a hard method, by head."""
+        ids = self._predictor.cluster_ids(image, valid, head)  # (N, H, W)
+        scores = self.card.matchings[head].matrix.to(image)[ids]  # (N, H, W, C)
+        return {head: scores.permute(0, 3, 1, 2).contiguous()}
+
+    def cluster_ids(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return the ``(N, H, W)`` long cluster ids of a hard method."""
+        both = image.to(self._device), valid.to(self._device)
+        return joined(
+            [self._predictor.cluster_ids(*part, head) for part in in_parts(*both)]
+        )
 
     def fold(self, clusters: Tensor, head: str | None = None) -> Tensor:
-        """Sum ``(N, K, H, W)`` cluster to ``(N, C, H, W)`` class probabilities.
+        """Sum ``(N, K, H, W)`` cluster probabilities to ``(N, C, H, W)`` class scores.
 
         The output of a head that learned classes is returned unchanged.
 
@@ -174,6 +196,44 @@ class Model:
         fold = self.card.matchings[name].matrix.to(clusters)  # (K, C)
         folded = clusters.permute(0, 2, 3, 1) @ fold  # (N, H, W, C)
         return folded.permute(0, 3, 1, 2).contiguous()
+
+    def decided(self, scores: Tensor) -> Tensor:
+        """Return probabilities of ``(N, C, H, W)`` class scores, without smoothing.
+
+        The odds of two classes are moved so that the threshold is 1/2: the most probable
+        class is that of a map without smoothing.
+        """
+        decision, prior, _ = self.rule(smooth=False)
+        if decision is None:
+            return scores
+        if len(prior) > 2:
+            balanced = (
+                scores / scores.new_tensor(decision.divisors(prior))[:, None, None]
+            )
+            return balanced / balanced.sum(dim=1, keepdim=True)
+        factors = math.exp(-decision.offset / 2), math.exp(decision.offset / 2)
+        weighted = scores**decision.slope * scores.new_tensor(factors)[:, None, None]
+        probability = weighted / weighted.sum(dim=1, keepdim=True)
+        threshold = decision.threshold
+        return (
+            probability if threshold is None else move_threshold(probability, threshold)
+        )
+
+    def rule(self, *, smooth: bool = True) -> ClassRule:
+        """Return what prediction does with the class scores of the card's head.
+
+        Args:
+            smooth: Smooth them, if the head has been matched for that.
+        """
+        matching = self.card.matchings.get(self.card.head)
+        if matching is None or self.learned_classes:
+            return ClassRule(None, ())
+        return matching.rule(smooth=smooth)
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether the classes of pixels have graded probabilities."""
+        return self.method.has_probabilities or self.rule().decision is not None
 
 
 def save_model(path: Path, model: Model) -> None:

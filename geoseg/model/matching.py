@@ -1,13 +1,14 @@
 """Match clusters to classes by counts on labelled tiles.
 
-The clusters of an unsupervised method have no meaning. On labelled tiles each cluster
-gets the class of most of its pixels (many-to-one), unless it has too few labelled
-pixels to decide.
+The clusters of an unsupervised method have no meaning. Labelled tiles give each cluster
+a share of every class. By ``vote`` a cluster gets the class of most of its pixels
+(many-to-one), unless it has too few labelled pixels to decide. By ``share`` a pixel's
+class score is the mean share of its clusters, and a :class:`Decision` on pixels follows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -19,12 +20,12 @@ from geoseg.core.errors import MatchingError, ParameterError, ShapeError
 from geoseg.core.patches import IGNORE
 from geoseg.core.stored import StoredError, typed
 from geoseg.core.words import counted
+from geoseg.model.decisions import OBJECTIVES, Decision, Objective, Smoothing
+from geoseg.model.shares import pixels_of_trust, shrunken_shares
 
-Objective = Literal["accuracy", "f1"]
-OBJECTIVES: tuple[Objective, ...] = ("accuracy", "f1")
-#: Default shrinkage, as a share of a mean cluster's labelled pixels. A fixed number of
-#: pixels would outweigh whole clusters with many clusters or few small tiles.
-SHRINKAGE = 0.25
+#: How clusters get their meaning: each takes one class, or a share of every class.
+Naming = Literal["vote", "share"]
+NAMINGS: tuple[Naming, ...] = ("vote", "share")
 
 
 def contingency_table(
@@ -82,6 +83,21 @@ def _check_ids(ids: Tensor, count: int, what: str) -> None:
         )
 
 
+class ClassRule(NamedTuple):
+    """What prediction does with the class scores of pixels.
+
+    Attributes:
+        decision: Turns them into probabilities and classes; None: the scores are
+            probabilities, and the most probable class wins.
+        prior: ``C`` shares of the classes.
+        smoothing: Applied before; None for none.
+    """
+
+    decision: Decision | None
+    prior: tuple[float, ...]
+    smoothing: Smoothing | None = None
+
+
 @dataclass(frozen=True)
 class Matching:
     """The class of each cluster, with the counts that decided it.
@@ -98,6 +114,10 @@ class Matching:
         counts: ``(K, C)`` pixels on the matching tiles.
         tiles: Number of matching tiles that have labels.
         prior: ``C`` class shares over all labelled pixels.
+        naming: How clusters get their meaning.
+        smoothing: Of class scores in prediction; None for none.
+        smoothed: The decision on smoothed scores; None if there is no smoothing.
+        plain: The decision on scores that are not smoothed; None for a vote.
     """
 
     cluster_to_class: tuple[int, ...]
@@ -108,6 +128,10 @@ class Matching:
     counts: tuple[tuple[int, ...], ...]
     tiles: int
     prior: tuple[float, ...]
+    naming: Naming = "vote"
+    smoothing: Smoothing | None = None
+    smoothed: Decision | None = None
+    plain: Decision | None = None
 
     @property
     def num_clusters(self) -> int:
@@ -120,13 +144,28 @@ class Matching:
         return len(self.prior)
 
     @property
-    def matrix(self) -> Tensor:
-        """The one-hot class of each cluster, ``(K, C)`` float32.
-
-        ``einsum("nkhw,kc->nchw", …)`` folds cluster into class probabilities.
-        """
+    def votes(self) -> Tensor:
+        """The one-hot class of each cluster, ``(K, C)`` float32."""
         classes = torch.tensor(self.cluster_to_class)
         return torch.nn.functional.one_hot(classes, self.num_classes).float()
+
+    @property
+    def matrix(self) -> Tensor:
+        """The class scores of each cluster, ``(K, C)`` float32: its shares or its vote.
+
+        ``einsum("nkhw,kc->nchw", …)`` folds cluster probabilities into class scores.
+        """
+        return self.votes if self.naming == "vote" else torch.tensor(self.scores)
+
+    def rule(self, *, smooth: bool = True) -> "ClassRule":
+        """Return what prediction does with class scores.
+
+        Args:
+            smooth: Smooth them, if the matching has a decision for that.
+        """
+        if smooth and self.smoothing is not None and self.smoothed is not None:
+            return ClassRule(self.smoothed, self.prior, self.smoothing)
+        return ClassRule(self.plain, self.prior)
 
     def confusion(self, table: Tensor) -> NDArray[np.int64]:
         """Return ``(..., C, C)`` confusions of a ``(..., K, C)`` contingency table.
@@ -134,7 +173,7 @@ class Matching:
         Rows are reference classes, columns predicted ones, as in
         :mod:`geoseg.scores.metrics`.
         """
-        fold = self.matrix.to(dtype=torch.long, device="cpu").numpy()
+        fold = self.votes.to(dtype=torch.long, device="cpu").numpy()
         counts = table.detach().cpu().numpy().astype(np.int64)
         confusion: NDArray[np.int64] = np.swapaxes(counts, -1, -2) @ fold
         return confusion
@@ -150,7 +189,20 @@ class Matching:
             "counts": [list(row) for row in self.counts],
             "tiles": self.tiles,
             "prior": list(self.prior),
+            **self._of_shares(),
         }
+
+    def _of_shares(self) -> dict[str, Any]:
+        """Return the JSON values that only a naming by share has."""
+        if self.naming == "vote":
+            return {}
+        parts = {
+            "smoothing": self.smoothing,
+            "smoothed": self.smoothed,
+            "plain": self.plain,
+        }
+        values = {name: part and asdict(part) for name, part in parts.items()}
+        return {"naming": self.naming, **values}
 
     @classmethod
     def from_json(cls, values: Any) -> "Matching":
@@ -224,9 +276,9 @@ def match_clusters(
     tiles = int((per_tile > 0).sum())
     total = counts.sum(0)  # (K, C)
     _check_labels(total, tiles)
-    m = _pixels_of_trust(total, shrinkage)
+    m = pixels_of_trust(total, shrinkage)
     prior = total.sum(0) / total.sum()
-    scores = _shrunken_shares(total, prior, m)
+    scores = shrunken_shares(total, prior, m)
     classes, threshold = _decide(scores, total, objective)
     return Matching(
         cluster_to_class=tuple(classes.tolist()),
@@ -281,22 +333,6 @@ def _check_labels(total: NDArray[np.int64], tiles: int) -> None:
         )
 
 
-def _pixels_of_trust(total: NDArray[np.int64], shrinkage: float | None) -> float:
-    """Return the given shrinkage in pixels, or the default."""
-    mean_cluster = total.sum() / len(total)
-    m = float(SHRINKAGE * mean_cluster if shrinkage is None else shrinkage)
-    if not 0.0 <= m < np.inf:
-        raise ParameterError(f"shrinkage is {m}, expected pixels, zero or more")
-    return m
-
-
-def _shrunken_shares(total: NDArray[np.int64], prior: NDArray[Any], m: float) -> Any:
-    """Return ``(K, C)`` shares (n_kc + m·π_c) / (n_k + m); the prior where both are 0."""
-    weight = total.sum(1, keepdims=True) + m
-    shares = (total + m * prior) / np.where(weight > 0, weight, 1.0)
-    return np.where(weight > 0, shares, prior)
-
-
 def _decide(
     scores: NDArray[Any], total: NDArray[np.int64], objective: Objective
 ) -> tuple[NDArray[np.int64], float | None]:
@@ -326,53 +362,3 @@ def _f1_threshold(building: NDArray[Any], total: NDArray[np.int64]) -> float:
             below = candidates[number + 1 :]
             best, threshold = f1, float(below[0]) if len(below) else 0.0
     return threshold
-
-
-def one_to_one(matching: Matching) -> Matching:
-    """Return the one-to-one matching of the same counts by :func:`hungarian`.
-
-    Raises:
-        MatchingError: If there are fewer clusters than classes.
-    """
-    classes = hungarian(torch.tensor(matching.counts))
-    return replace(
-        matching, cluster_to_class=classes, threshold=None, objective="accuracy"
-    )
-
-
-def hungarian(table: Tensor) -> tuple[int, ...]:
-    """Match clusters to classes one-to-one, with the most pixels in agreement.
-
-    With more clusters than classes, each class takes one cluster so that the total is
-    best. Each remaining cluster takes the class of most of its pixels (ties and empty
-    clusters: the lower id), so that every pixel still counts.
-
-    Args:
-        table: ``(K, C)`` counts with ``K >= C``.
-
-    Returns:
-        ``K`` class ids.
-
-    Raises:
-        ShapeError: If the table is not ``(K, C)``.
-        MatchingError: If there are fewer clusters than classes.
-
-    References:
-        H. W. Kuhn, The Hungarian method for the assignment problem, Naval Research
-        Logistics 2, 1955, https://doi.org/10.1002/nav.3800020109
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    if table.ndim != 2:
-        raise ShapeError(f"table has shape {tuple(table.shape)}, expected (K, C)")
-    clusters, classes = table.shape
-    if clusters < classes:
-        raise MatchingError(
-            f"{clusters} clusters cannot take {classes} classes one-to-one: train with "
-            "as many clusters as classes at least"
-        )
-    counts = table.detach().cpu().numpy()
-    matched = counts.argmax(1)
-    rows, columns = linear_sum_assignment(counts, maximize=True)
-    matched[rows] = columns
-    return tuple(int(c) for c in matched)

@@ -58,7 +58,9 @@ def match_again(model: Model, settings: RunSettings) -> Model:
     for grid in grids:
         scaling = model.card.provenance.get("image_scaling")
         check_scaling(grid, model.card.normalization.bands, scaling)
-    matched = match_model(model, tiles, objective=settings.objective)
+    matched = match_model(
+        model, tiles, objective=settings.objective, naming=settings.naming
+    )
     warn_of_unlike(grids, model.card.normalization, nodata=model.card.nodata)
     # the scores on the card belong to the former matching
     return matched.with_card(provenance=provenance, metrics={})

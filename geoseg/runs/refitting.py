@@ -131,8 +131,13 @@ def _made_again(
         origin = {**card.provenance, "tiles": ids_by_role(split), **facts}
         model = scored.with_card(provenance=origin)
     try:
-        objective = plan.settings.objective
-        return match_model(model, split.match, objective=objective), result
+        matched = match_model(
+            model,
+            split.match,
+            objective=plan.settings.objective,
+            naming=plan.settings.naming,
+        )
+        return matched, result
     except MatchingError as error:
         return None, _keep_scored(result, str(error))
 

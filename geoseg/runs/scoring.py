@@ -24,7 +24,7 @@ from geoseg.geo.tiles.roles import without_labels
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.methods.bases.method import Batches
 from geoseg.model.file import Model
-from geoseg.model.matching import one_to_one
+from geoseg.model.one_to_one import one_to_one
 from geoseg.report.verdict import Maker, verdict
 from geoseg.runs.controls import score_controls
 from geoseg.runs.reporting.gather import write_report_page
@@ -251,6 +251,7 @@ def _judge_unseen(
             match,
             batches,
             objective=settings.objective,
+            naming=model.card.matchings[model.card.head].naming,
             drawn=drawn,
         )
     return Judged(

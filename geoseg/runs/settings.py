@@ -80,6 +80,8 @@ class RunSettings:
         transductive: Training sees the images of the test tiles too, without labels.
         blocks: Cut every image into so many blocks a side.
         objective: Of the matching.
+        naming: ``share``: a pixel's class follows from the class shares of its clusters;
+            ``vote``: every cluster is of one class.
         seed: Of weights, patches, views and, unless ``split_seed`` is given, the split.
         restarts: Trainings from as many seeds, this and those that follow; the one that
             the matching tiles match best is kept.
@@ -131,6 +133,7 @@ class RunSettings:
     transductive: bool = False
     blocks: Annotated[int, Range(1, 4096)] = 1
     objective: Literal["accuracy", "f1"] = "f1"
+    naming: Literal["share", "vote"] = "share"
     seed: Seed = 0
     restarts: Annotated[int, Range(1, 4096)] = 1
     device: str = "cpu"

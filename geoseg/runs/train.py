@@ -210,7 +210,7 @@ def _going_on(folder: Path) -> Iterator[None]:
 def _train_match_score(
     plan: RunPlan, folder: Path, *, resume: bool, profile: bool
 ) -> RunResult:
-    split, objective = plan.split, plan.settings.objective
+    split, settings = plan.split, plan.settings
     times = folder / TIMES_NAME
     if not (folder / ROLES_NAME).exists():
         write_roles(folder / ROLES_NAME, split, plan.settings.source)
@@ -226,7 +226,13 @@ def _train_match_score(
         say_stage(f"{doing} on {counted(len(split.match), 'tile')}")
         with timed(times, "matching"):
             seen = _surveyor(plan, model, test=False)
-            model = match_model(model, split.match, objective=objective, onlooker=seen)
+            model = match_model(
+                model,
+                split.match,
+                objective=settings.objective,
+                naming=settings.naming,
+                onlooker=seen,
+            )
     except MatchingError as error:
         log.warning("the clusters are not matched: %s", error)
         return result
@@ -237,7 +243,7 @@ def _train_match_score(
     if not split.test or result.interrupted:
         return result
     result = _score(plan, result, seen)
-    return refit(plan, result) if plan.settings.refit else result
+    return refit(plan, result) if settings.refit else result
 
 
 def _surveyor(plan: RunPlan, model: Model, *, test: bool) -> "Surveyor | None":
@@ -275,6 +281,7 @@ def _score(plan: RunPlan, result: RunResult, matched: "Surveyor | None") -> RunR
                 split.match,
                 batches,
                 objective=settings.objective,
+                naming=settings.naming,
                 seconds=limits_of(settings).seconds,
             )
     entries += constant_controls(entries[0])

@@ -117,6 +117,7 @@ def whole(strips: Iterator[Strip]) -> Strip:
         0,
         np.concatenate([part.probability for part in parts], axis=1),
         np.concatenate([part.valid for part in parts]),
+        np.concatenate([part.guide for part in parts]),
     )
 
 

@@ -210,8 +210,8 @@ def unknown_matched_head(card):
 
 BAD_CARDS = {
     "other version": (
-        change(format_version=2),
-        "has format version 2, this .* reads 1",
+        change(format_version=3),
+        "has format version 3, this .* reads 1 and 2",
     ),
     "no version": (drop("format_version"), "malformed"),
     "no method": (drop("method"), "malformed"),

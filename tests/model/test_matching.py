@@ -11,13 +11,8 @@ from hypothesis import strategies as st
 
 from geoseg.core.errors import MatchingError, ParameterError, ShapeError
 from geoseg.core.patches import IGNORE
-from geoseg.model.matching import (
-    Matching,
-    contingency_table,
-    hungarian,
-    match_clusters,
-    one_to_one,
-)
+from geoseg.model.matching import Matching, contingency_table, match_clusters
+from geoseg.model.one_to_one import hungarian, one_to_one
 
 
 def random_labelling(seed, shape=(3, 5, 7), clusters=4, classes=3):

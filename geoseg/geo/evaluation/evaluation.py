@@ -4,10 +4,9 @@ Each tile yields a confusion matrix of its labelled pixels and the counts of its
 :mod:`geoseg.scores.scores` computes scores from them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,35 +14,22 @@ import torch
 from shapely import Polygon
 
 from geoseg.core.classes import BACKGROUND, TWO_CLASSES, footprint_ids
-from geoseg.core.errors import DatasetError, LabelError, ParameterError
+from geoseg.core.errors import DatasetError, ParameterError
 from geoseg.core.patches import IGNORE
 from geoseg.core.progress import track
-from geoseg.core.words import counted
 from geoseg.geo.evaluation.footprint_counts import mostly_inside, polygon_counts
 from geoseg.geo.evaluation.judged_maps import Classes, JudgedMap, warn_of_unmapped
+from geoseg.geo.evaluation.places import Place, labelled_places
 from geoseg.geo.evaluation.tile_footprints import draw_classes, tile_footprints
-from geoseg.geo.labels.labels import read_footprints, read_labels
-from geoseg.geo.predict.head_views import ClassView, Onlooker
+from geoseg.geo.predict.head_views import ClassView, ClusterView, Onlooker
 from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.predict.regions import cropped, region_maps
 from geoseg.geo.predict.window_batches import ClassModel
-from geoseg.geo.rasters.description import PixelWindow, RasterDescription
-from geoseg.geo.rasters.raster import describe, open_raster, read_window
-from geoseg.geo.rasters.strips import Strip, classify
+from geoseg.geo.rasters.raster import open_raster, read_window
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.file import Model
 from geoseg.model.matching import contingency_table
 from geoseg.scores.scores import Scores, TileCounts
-
-
-class _Place(NamedTuple):
-    """A tile with its reference labels."""
-
-    tile: Tile
-    grid: RasterDescription
-    extent: PixelWindow
-    reference: Classes
-    drawn: tuple[int, ...]  # classes that become footprints
-    footprints: Mapping[int, list[Polygon]]  # of the labels; empty if not counted
 
 
 def evaluate_model(
@@ -94,15 +80,17 @@ def evaluate_model(
         drawn=drawn,
     )
     for place in sheet.places():
-        strips = predict_strips(
+        region, (mapped,) = region_maps([model], place.grid, place.extent)
+        for strip in predict_strips(
             model,
             place.grid,
-            region=place.extent,
+            region=region,
             window=window,
             overlap=overlap,
             batch_size=batch_size,
-        )
-        sheet.feed(place, ([strip] for strip in strips))
+        ):
+            mapped.feed(strip)
+        sheet.feed(place, [mapped.data.classes])
     return sheet.data[0]
 
 
@@ -133,9 +121,10 @@ def evaluate_models(
     if not models:
         return []
     first = next(iter(models.values()))
-    heads = () if onlooker is None else tuple(first.card.matchings)
+    # the ids of a hard method cannot be blended like its scores
+    apart = first.method.hard
+    heads = () if onlooker is None or apart else tuple(first.card.matchings)
     view = ClassView(list(models.values()), heads)
-
     sheet = _Sheet(
         list(models),
         first.card.class_names,
@@ -145,18 +134,26 @@ def evaluate_models(
         drawn=drawn,
     )
     for place in sheet.places():
-        sheet.feed(place, _predicted(view, place, onlooker))
+        sheet.feed(place, _maps(view, list(models.values()), place, onlooker))
+        if onlooker is not None and apart:
+            clusters = ClusterView(first, *first.card.matchings)
+            for parts in clusters.strips(place.grid, region=place.extent):
+                onlooker.feed(place.tile, parts)
     return sheet.data
 
 
-def _predicted(
-    view: ClassView, place: _Place, onlooker: Onlooker | None
-) -> Iterator[Sequence[Strip]]:
-    """Yield a strip for each model, from top to bottom; show an onlooker the clusters."""
-    for strip in predict_strips(view, place.grid, region=place.extent):
-        if onlooker is not None:
-            onlooker.feed(place.tile, view.clusters(strip))
-        yield view.split(strip)
+def _maps(
+    view: ClassView, models: Sequence[Model], place: Place, onlooker: Onlooker | None
+) -> list[Classes]:
+    """Return the map of a tile by each model; show an onlooker the clusters of a view."""
+    region, maps = region_maps(models, place.grid, place.extent)
+    for strip in predict_strips(view, place.grid, region=region):
+        inside = cropped(strip, place.extent, region)
+        if onlooker is not None and inside is not None and view.clusters(inside):
+            onlooker.feed(place.tile, view.clusters(inside))
+        for own, part in zip(maps, view.split(strip), strict=True):
+            own.feed(part)
+    return [own.data.classes for own in maps]
 
 
 class _Sheet:
@@ -185,17 +182,15 @@ class _Sheet:
         self._with_footprints, self._drawn = polygons or drawn, drawn
         self._counts: list[list[TileCounts]] = [[] for _ in names]
 
-    def places(self) -> Iterator[_Place]:
+    def places(self) -> Iterator[Place]:
         """Yield the tiles with their labels, and show how many are done."""
         targets = self._targets if self._with_footprints else ()
-        places = _labelled(self._tiles, self._class_names, targets)
+        places = labelled_places(self._tiles, self._class_names, targets)
         return track(places, f"scoring {self._names[0]}", len(self._tiles))
 
-    def feed(self, place: _Place, strips: Iterable[Sequence[Strip]]) -> None:
-        """Count the maps of a tile, from strips with a part for each map."""
-        rows = [[classify(part).classes for part in parts] for parts in strips]
-        for counts, parts in zip(self._counts, zip(*rows, strict=True), strict=True):
-            predicted = np.concatenate(parts)
+    def feed(self, place: Place, maps: Sequence[Classes]) -> None:
+        """Count the maps of a tile, in the order of their names."""
+        for counts, predicted in zip(self._counts, maps, strict=True):
             known = np.where(predicted == IGNORE, np.uint8(IGNORE), place.reference)
             mapped = _mapped(place, predicted)
             if self._drawn:
@@ -259,7 +254,7 @@ def evaluate_output(
         _check_one_class(prediction, classes.names)
     targets = _targets(classes.names, footprint_classes)
     counted = []
-    places = _labelled(tiles, classes.names, targets if polygons else ())
+    places = labelled_places(tiles, classes.names, targets if polygons else ())
     for place in track(places, "scoring", len(tiles)):
         counted.append(_count_output(judged, place, targets[0], nodata))
     scores = Scores(
@@ -277,7 +272,7 @@ def evaluate_output(
 
 
 def _count_output(
-    judged: JudgedMap, place: _Place, target: int, nodata: str
+    judged: JudgedMap, place: Place, target: int, nodata: str
 ) -> TileCounts:
     """Count pixels and footprints of a map on one tile, where its image has data."""
     with open_raster(place.tile.image) as image:
@@ -336,37 +331,7 @@ def _check_apart(tiles: Sequence[Tile], match_tiles: Sequence[Tile]) -> None:
         )
 
 
-def _labelled(
-    tiles: Sequence[Tile], class_names: tuple[str, ...], targets: Sequence[int]
-) -> Iterator[_Place]:
-    """Yield each tile with its labels, and the footprints of some classes."""
-    if not tiles:
-        raise DatasetError("there are no tiles to score, expected at least one")
-    without = [tile.id for tile in tiles if tile.labels is None]
-    if without:
-        raise LabelError(
-            f"{len(without)} of {counted(len(tiles), 'tile')} without labels (such as "
-            f"{without[0]}), expected labels for all scored tiles"
-        )
-    for tile in tiles:
-        if tile.classes.names != class_names:
-            raise LabelError(
-                f"the labels of tile {tile.id} have classes "
-                f"{', '.join(tile.classes.names)}, expected {', '.join(class_names)}: "
-                "give --classes"
-            )
-        grid = describe(tile.image)
-        # Sparse labels do not show where a building ends.
-        footprints = {
-            k: read_footprints(tile, grid, pixels=True, class_id=k)
-            for k in (() if tile.classes.sparse else targets)
-        }
-        reference = read_labels(tile, grid)
-        extent = tile.extent(grid)
-        yield _Place(tile, grid, extent, reference, tuple(targets), footprints)
-
-
-def _mapped(place: _Place, predicted: Classes) -> Mapping[int, list[Polygon]]:
+def _mapped(place: Place, predicted: Classes) -> Mapping[int, list[Polygon]]:
     """Return the footprints of predicted classes, IGNORE where there is no data."""
     if not place.drawn:
         return {}
@@ -374,7 +339,7 @@ def _mapped(place: _Place, predicted: Classes) -> Mapping[int, list[Polygon]]:
 
 
 def _counts(
-    place: _Place,
+    place: Place,
     predicted: Classes,
     known: Classes,
     target: int,

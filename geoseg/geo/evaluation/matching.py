@@ -12,14 +12,15 @@ from torch import Tensor
 from geoseg.core.classes import BUILDING
 from geoseg.core.errors import LabelError
 from geoseg.core.progress import track
+from geoseg.geo.evaluation.held_out import fold_tiles, with_decisions
 from geoseg.geo.labels.labels import read_labels
 from geoseg.geo.predict.head_views import ClusterView, Onlooker
-from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
+from geoseg.model.decisions import Objective
 from geoseg.model.file import Model
-from geoseg.model.matching import Matching, Objective, contingency_table, match_clusters
+from geoseg.model.matching import Matching, Naming, contingency_table, match_clusters
 from geoseg.model.thresholds import GRADES, class_matching, grade, graded_matching
 
 log = logging.getLogger(__name__)
@@ -60,16 +61,15 @@ def cluster_maps(
     """
     view = ClusterView(model, *heads)
     rows: dict[str, list[NDArray[np.int64]]] = {head: [] for head in heads}
-    for strip in predict_strips(view, grid, region=tile.extent(grid), **options):
-        outputs = view.split(strip)
+    for outputs in view.strips(grid, region=tile.extent(grid), **options):
         if onlooker is not None:
             onlooker.feed(tile, outputs)
         for head, part in outputs.items():
-            if head == graded:
-                ids = grade(torch.from_numpy(part.probability[BUILDING])).numpy()
-            else:
-                ids = part.probability.argmax(axis=0)
-            rows[head].append(np.where(part.valid, ids, -1))
+            ids = part.ids
+            if head == graded and part.probability is not None:
+                grades = grade(torch.from_numpy(part.probability[BUILDING])).numpy()
+                ids = np.where(part.valid, grades, -1)
+            rows[head].append(ids)
     return {
         head: torch.from_numpy(np.concatenate(parts)) for head, parts in rows.items()
     }
@@ -123,6 +123,7 @@ def match_model(
     tiles: Sequence[Tile],
     *,
     objective: Objective,
+    naming: Naming = "vote",
     onlooker: Onlooker | None = None,
     **options: Any,
 ) -> Model:
@@ -137,6 +138,7 @@ def match_model(
         model: Matched or not.
         tiles: Labelled tiles.
         objective: Of the matching.
+        naming: How clusters get their meaning.
         onlooker: Receives the outputs of the heads before any is matched.
         options: Window, overlap and batch size of the predictor.
 
@@ -151,22 +153,36 @@ def match_model(
         )
     if len(names) > 2:
         objective = "accuracy"
-    heads, learned = list(model.method.heads), model.method.class_head
+    folds = None
+    if naming == "share" and not model.learned_classes:
+        tiles, folds = fold_tiles(tiles)
+    learned = model.method.class_head
     graded = learned if objective == "f1" else None
-    plain = model.with_card(
-        matchings={}
-    )  # an earlier threshold would shift the outputs
+    plain = model.with_card(matchings={})  # a former threshold would shift the outputs
     doing = "checking" if model.learned_classes else "matching"
     tables = contingency_tables(
         plain,
         track(tiles, f"{doing} {model.card.method}", len(tiles)),
-        heads,
+        list(model.method.heads),
         graded=graded,
         onlooker=onlooker,
         **options,
     )
-    match_learned = graded_matching if graded else class_matching
-    matchings = {
+    matchings = _matchings(tables, objective, learned)
+    _warn_of_alike(model, matchings, names)
+    matched = model.with_card(matchings=matchings, class_names=names)
+    if folds is None:
+        return matched
+    tables.pop(learned or "", None)
+    return with_decisions(matched, tiles, folds, tables, objective=objective, **options)
+
+
+def _matchings(
+    tables: Mapping[str, Tensor], objective: Objective, learned: str | None
+) -> dict[str, Matching]:
+    """Return the matching of each head; the head ``learned`` keeps its classes."""
+    match_learned = graded_matching if objective == "f1" else class_matching
+    return {
         head: (
             match_learned(table)
             if head == learned
@@ -174,8 +190,6 @@ def match_model(
         )
         for head, table in tables.items()
     }
-    _warn_of_alike(model, matchings, names)
-    return model.with_card(matchings=matchings, class_names=names)
 
 
 def largest_cluster(matching: Matching) -> tuple[int, float]:

@@ -9,6 +9,7 @@ from geoseg.geo.formats.class_rasters import RasterTags, class_raster
 from geoseg.geo.maps.files import RasterOutputs
 from geoseg.geo.maps.rasters import write_strips
 from geoseg.geo.predict.blocks import Block, blocks_of
+from geoseg.geo.predict.deciding import decided, rule_for
 from geoseg.geo.predict.head_views import ClassView
 from geoseg.geo.predict.journal import Journal
 from geoseg.geo.predict.predictor import predict_rows
@@ -16,7 +17,7 @@ from geoseg.geo.predict.stitching import Tiling, WindowRow, lay_windows, stitch
 from geoseg.geo.predict.window_batches import ClassModel
 from geoseg.geo.rasters.description import RasterDescription
 from geoseg.geo.rasters.legend import cluster_legend
-from geoseg.geo.rasters.strips import ClassStrip, Strip, classify
+from geoseg.geo.rasters.strips import ClassStrip, Strip
 from geoseg.model.file import Model
 
 
@@ -32,6 +33,8 @@ class MapJob:
         overlap: Smallest overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.
         overwrite: Replace existing rasters.
+        smooth: Smooth class scores, if the model was matched for that.
+        threshold: Probability above which a pixel is building; None for the model's.
     """
 
     model: Model
@@ -41,6 +44,8 @@ class MapJob:
     overlap: int
     batch_size: int
     overwrite: bool
+    smooth: bool = True
+    threshold: float | None = None
 
     def blocks(self, image: int, grid: RasterDescription) -> list[Block]:
         """Return the blocks of an image, from top to bottom."""
@@ -62,13 +67,15 @@ class MapJob:
             grid: The image.
             place: Paths of its rasters.
         """
-        strips = (
+        scores = (
             self._strips(self.model, blocks, grid)
             if place.clusters is None
             else self._write_clusters(blocks, grid, place.clusters)
         )
+        rule = rule_for(self.model, grid, smooth=self.smooth, threshold=self.threshold)
         with (
-            closing(strips),
+            closing(scores),
+            closing(decided(scores, rule)) as strips,
             closing(
                 write_strips(
                     strips,
@@ -86,7 +93,7 @@ class MapJob:
     def _strips(
         self, model: ClassModel, blocks: Iterable[Block], grid: RasterDescription
     ) -> Generator[Strip]:
-        """Yield the blended probabilities of an image."""
+        """Yield the blended class scores of an image."""
         tiling = self._tiling(grid)
         shape = len(model.card.class_names), grid.height, grid.width
         with closing(self._rows(model, blocks, grid, tiling)) as rows:
@@ -116,7 +123,7 @@ class MapJob:
     def _write_clusters(
         self, blocks: Iterable[Block], grid: RasterDescription, path: Path
     ) -> Generator[Strip]:
-        """Yield the class probabilities of an image, and write its cluster raster."""
+        """Yield the class scores of an image, and write its cluster raster."""
         head = self.model.card.head
         view = ClassView([self.model], [head])
         with (
@@ -130,5 +137,5 @@ class MapJob:
             ) as write,
         ):
             for strip in strips:
-                write(classify(view.clusters(strip)[head]))
+                write(view.clusters(strip)[head].as_classes())
                 yield view.split(strip)[0]

@@ -16,6 +16,10 @@ class MapOptions:
         tolerance_m: Largest deviation of simplified outlines; None for 0.75 GSD.
         regularize: Draw right angles where the pixels support them.
         split_touching: Split touching buildings by probability and shape.
+        smooth: Smooth class scores along the edges of the image, if the clusters are named
+            by share.
+        threshold: A pixel is building if its probability is greater; None for the
+            threshold that was chosen on the matching tiles.
         window: Side of a window in pixels.
         overlap: Smallest overlap of neighbouring windows in pixels.
         batch_size: Windows per call of the network.
@@ -37,6 +41,8 @@ class MapOptions:
     tolerance_m: float | None = None
     regularize: bool = False
     split_touching: bool = False
+    smooth: bool = True
+    threshold: float | None = None
     window: int = 256
     overlap: int = 32
     batch_size: int = 8
@@ -54,6 +60,14 @@ class MapOptions:
 #: Options that do not change predictions, only what is made of them.
 AFTERWARDS = {
     *("min_area_m2", "min_hole_area_m2", "tolerance_m", "footprint_classes"),
-    *("regularize", "split_touching", "overwrite", "style", "stac"),
+    *(
+        "smooth",
+        "threshold",
+        "regularize",
+        "split_touching",
+        "overwrite",
+        "style",
+        "stac",
+    ),
     *("workers", "scheduler"),
 }

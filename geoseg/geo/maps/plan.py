@@ -88,6 +88,7 @@ def plan_map(
     check_format(output)
     model = model.with_inference(Inference(options.precision, options.symmetries))
     names = _footprint_names(model, options.footprint_classes)
+    _check_threshold(model, options.threshold)
     _check_clusters(model, asked.clusters)
     described = describe_images(model, images)
     mosaic = None
@@ -132,6 +133,20 @@ def _footprint_names(model: Model, chosen: Sequence[str]) -> dict[int, str]:
     names = model.card.class_names
     wanted = footprint_ids(names, chosen)
     return {class_id: names[class_id] for class_id in wanted}
+
+
+def _check_threshold(model: Model, threshold: float | None) -> None:
+    """Refuse a threshold where none decides."""
+    if threshold is None:
+        return
+    if not 0 <= threshold <= 1:
+        raise ParameterError(f"the threshold is {threshold}, expected 0 to 1")
+    decision = model.rule().decision
+    if decision is None or decision.threshold is None:
+        raise ParameterError(
+            "a threshold is for two classes and clusters named by share, which this "
+            "model has not: run geoseg match, or leave out --threshold"
+        )
 
 
 def _check_clusters(model: Model, clusters: Path | None) -> None:

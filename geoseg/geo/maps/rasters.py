@@ -9,6 +9,7 @@ from geoseg.geo.formats.class_rasters import (
     class_raster,
     probability_raster,
 )
+from geoseg.geo.predict.deciding import decided, rule_for
 from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.predict.window_batches import ClassModel, ModelCard
 from geoseg.geo.rasters.description import RasterDescription
@@ -59,7 +60,7 @@ def predict_raster(
         model, grid, window=window, overlap=overlap, batch_size=batch_size
     )
     yield from write_strips(
-        strips,
+        decided(strips, rule_for(model, grid)),
         model.card,
         grid,
         classes=classes,

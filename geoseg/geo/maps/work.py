@@ -46,6 +46,8 @@ def at_work(plan: MapPlan, parts: Journal) -> Iterator[Work]:
         tags=plan.tags,
         parts=parts,
         overwrite=options.overwrite,
+        smooth=options.smooth,
+        threshold=options.threshold,
         **how,
     )
     blocks = [job.blocks(image, grid) for image, grid in enumerate(grids)]
@@ -116,7 +118,7 @@ def _drawn(
         regularize=options.regularize,
         split_touching=options.split_touching,
     ):
-        if plan.model.method.has_probabilities:
+        if plan.model.has_scores:
             yield footprint
         else:
             yield replace(footprint, score=None)

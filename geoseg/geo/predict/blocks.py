@@ -1,6 +1,7 @@
 """Blocks of rows of windows, which are predicted together and stored in one file.
 
-A file holds the probabilities of the windows before blending. So blocks neither overlap
+A file holds the probabilities of the windows before blending, and the brightness of the
+image, along which they may be smoothed. So blocks neither overlap
 nor depend on one another, and reading a file returns the written rows bit for bit.
 """
 
@@ -89,6 +90,7 @@ def write_block(path: Path, rows: Sequence[WindowRow], signature: str) -> None:
             file.write(json.dumps(header).encode() + b"\n")
             for row in rows:
                 file.write(np.packbits(row.valid).tobytes())
+                file.write(row.guide.tobytes())
                 for probability in row.probability:
                     file.write(_pack(probability))
         os.replace(aside, path)
@@ -109,12 +111,7 @@ def read_block(path: Path, signature: str) -> list[WindowRow] | None:
             shape = header["size"], header["width"]
             planes = header["planes"]
             rows = [
-                WindowRow(
-                    number,
-                    _read_valid(file, shape),
-                    columns,
-                    [_read_window(file, planes, shape[0]) for _ in columns],
-                )
+                _read_row(file, shape, planes, number, columns)
                 for number, columns in header["rows"]
             ]
             # reading to the end compares the checksum
@@ -134,6 +131,19 @@ def _pack(probability: _Steps) -> bytes:
     planes = probability.copy()
     planes[0] = planes.sum(axis=0, dtype=np.uint16)
     return (planes >> 8).astype(np.uint8).tobytes() + planes.astype(np.uint8).tobytes()
+
+
+def _read_row(
+    file: BinaryIO,
+    shape: tuple[int, int],
+    planes: int,
+    number: int,
+    columns: list[int],
+) -> WindowRow:
+    valid = _read_valid(file, shape)
+    guide = _read(file, shape[0] * shape[1]).reshape(shape)
+    windows = [_read_window(file, planes, shape[0]) for _ in columns]
+    return WindowRow(number, valid, columns, windows, guide)
 
 
 def _read_window(file: BinaryIO, planes: int, size: int) -> _Steps:

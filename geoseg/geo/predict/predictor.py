@@ -21,7 +21,7 @@ from geoseg.geo.predict.window_batches import (
     WindowBatches,
     WindowResult,
 )
-from geoseg.geo.predict.window_rows import RowValid, WindowImage, window_images
+from geoseg.geo.predict.window_rows import RowPixels, WindowImage, window_images
 from geoseg.geo.rasters.bands import band_numbers
 from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.strips import Strip
@@ -40,8 +40,9 @@ def predict_strips(
     overlap: int = 32,
     batch_size: int = 8,
     region: PixelWindow | None = None,
+    blended: bool = True,
 ) -> Iterator[Strip]:
-    """Predict class probabilities of a raster, in strips from top to bottom.
+    """Predict class scores of a raster, in strips from top to bottom.
 
     The result does not depend on the order of windows: batches have one shape (the
     last is padded), and overlaps are summed in integers. While the network runs, a
@@ -61,6 +62,7 @@ def predict_strips(
         overlap: least overlap of neighbouring windows, pixels.
         batch_size: windows per call of the network.
         region: part of the raster to predict; by default all of it.
+        blended: Whether overlapping windows are blended, as for :func:`lay_windows`.
 
     Returns:
         Consecutive strips ``(C, h, W)`` that cover the region once.
@@ -71,7 +73,9 @@ def predict_strips(
         ParameterError: If window, overlap or batch size is out of range.
     """
     region = region or grid.window
-    tiling = lay_windows(region.height, region.width, window=window, overlap=overlap)
+    tiling = lay_windows(
+        region.height, region.width, window=window, overlap=overlap, blended=blended
+    )
     rows = predict_rows(model, grid, tiling, batch_size=batch_size, region=region)
     shape = len(model.card.class_names), region.height, region.width
     return stitch(rows, tiling, shape)
@@ -121,7 +125,7 @@ def predict_rows(
 
 
 def _run(
-    batches: WindowBatches, images: Iterator[RowValid | WindowImage], rows: range
+    batches: WindowBatches, images: Iterator[RowPixels | WindowImage], rows: range
 ) -> Generator[WindowRow]:
     """Predict the windows row by row, without those that have no valid pixel."""
     waiting: dict[int, _PartOfRow] = {}  # rows with windows that may be in a batch
@@ -141,21 +145,23 @@ def _run(
         if waiting:
             keep(batches.run_overdue(item.row - 1))
             yield from complete(batches.complete(item.row))
-        waiting[item.row] = _PartOfRow(item.valid, {})
+        waiting[item.row] = _PartOfRow(item, {})
     keep(batches.finish())
     yield from complete(rows.stop)
 
 
 class _PartOfRow(NamedTuple):
-    """An incomplete row of windows: its valid mask, and probabilities by column."""
+    """An incomplete row of windows: its pixels, and probabilities by column."""
 
-    valid: npt.NDArray[np.bool_]
+    pixels: RowPixels
     probabilities: dict[int, npt.NDArray[np.uint16]]
 
     def whole(self, row: int) -> WindowRow:
         columns = sorted(self.probabilities)
         probabilities = [self.probabilities[column] for column in columns]
-        return WindowRow(row, self.valid, columns, probabilities)
+        return WindowRow(
+            row, self.pixels.valid, columns, probabilities, self.pixels.guide
+        )
 
 
 def _prefetch(items: Iterator[T]) -> Iterator[T]:

@@ -1,6 +1,7 @@
 """Tiling of a region by windows, and blending of their probabilities."""
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,12 @@ class Tiling(NamedTuple):
 
 
 def lay_windows(
-    height: int, width: int, *, window: int = 256, overlap: int = 32
+    height: int,
+    width: int,
+    *,
+    window: int = 256,
+    overlap: int = 32,
+    blended: bool = True,
 ) -> Tiling:
     """Lay windows over a region.
 
@@ -43,6 +49,8 @@ def lay_windows(
         width: columns of the region.
         window: side of a window, pixels.
         overlap: least overlap of neighbouring windows, pixels; less than ``window``.
+        blended: Whether overlapping windows are blended; if not, a pixel has the values
+            of the one window that it is deepest in.
 
     Raises:
         ParameterError: If the overlap is negative or does not fit into the window.
@@ -54,14 +62,24 @@ def lay_windows(
         )
     rows = window_starts(height, window, overlap)
     columns = window_starts(width, window, overlap)
-    profile = blend_profile(window, overlap)
-    return Tiling(
-        window,
-        rows,
-        columns,
-        _partition_of_unity(rows, profile),
-        _partition_of_unity(columns, profile),
+    if blended:
+        profile = blend_profile(window, overlap)
+        weights = [_partition_of_unity(starts, profile) for starts in (rows, columns)]
+    else:
+        weights = [_one_window_each(starts, window) for starts in (rows, columns)]
+    return Tiling(window, rows, columns, *weights)
+
+
+def _one_window_each(starts: list[int], size: int) -> npt.NDArray[np.float32]:
+    """Return weights of 1 up to the middle of each overlap, and of 0 beyond it."""
+    middles = [(a + size + b) // 2 for a, b in pairwise(starts)]
+    weights = np.zeros((len(starts), size), np.float32)
+    bounds = zip(
+        starts, [starts[0], *middles], [*middles, starts[-1] + size], strict=True
     )
+    for weight, (start, first, end) in zip(weights, bounds, strict=True):
+        weight[first - start : end - start] = 1
+    return weights
 
 
 def _partition_of_unity(
@@ -84,12 +102,14 @@ class WindowRow(NamedTuple):
         valid: ``(size, W)`` bool; W is the region's width or, if larger, a window's.
         columns: columns of the windows with a valid pixel, from left to right.
         probability: ``(C, size, size)`` uint16 of each window, in :data:`STEPS`-ths.
+        guide: ``(size, W)`` uint8, the image's brightness.
     """
 
     row: int
     valid: npt.NDArray[np.bool_]
     columns: list[int]
     probability: list[npt.NDArray[np.uint16]]
+    guide: npt.NDArray[np.uint8]
 
 
 def in_steps(probability: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
@@ -143,22 +163,24 @@ class WindowSums:
         # more rows than in use, because allocating costs as much as adding
         self._sums = np.zeros((self._classes, 0, self._width), dtype=np.int32)
         self._valid = np.zeros((0, self._width), dtype=np.bool_)
+        self._guide = np.zeros((0, self._width), dtype=np.uint8)
 
     def add(self, windows: WindowRow) -> None:
         """Add the next row of windows, from left to right."""
-        self._learn(windows.row, windows.valid)
+        self._learn(windows)
         for column, probability in zip(
             windows.columns, windows.probability, strict=True
         ):
             self._add(windows.row, column, probability)
 
-    def _learn(self, row: int, valid: npt.NDArray[np.bool_]) -> None:
-        """Append the valid mask of a row of windows."""
+    def _learn(self, windows: WindowRow) -> None:
+        """Append the valid mask and the brightness of a row of windows."""
         known = self._done + len(self._valid)
-        start = self._tiling.rows[row]
+        start = self._tiling.rows[windows.row]
         end = min(start + self._tiling.size, self._height)
-        fresh = valid[known - start : end - start, : self._width]
-        self._valid = np.concatenate((self._valid, fresh))
+        fresh = np.s_[known - start : end - start, : self._width]
+        self._valid = np.concatenate((self._valid, windows.valid[fresh]))
+        self._guide = np.concatenate((self._guide, windows.guide[fresh]))
 
     def _add(self, row: int, column: int, probability: npt.NDArray[np.uint16]) -> None:
         tiling = self._tiling
@@ -199,7 +221,7 @@ class WindowSums:
         valid = self._valid[:height]
         probability = self._sums[:, :height].astype(np.float32)
         probability *= valid * np.float32(1 / _FIXED_POINT_ONE)
-        strip = Strip(self._done, probability, valid)
+        strip = Strip(self._done, probability, valid, self._guide[:height])
         rest = self._sums.shape[1] - height
         for sums in self._sums:
             # NumPy handles the overlap
@@ -207,5 +229,6 @@ class WindowSums:
             sums[rest:] = 0
         # copy, because a view would keep the taken rows in memory
         self._valid = self._valid[height:].copy()
+        self._guide = self._guide[height:].copy()
         self._done += height
         return strip

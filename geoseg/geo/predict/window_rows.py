@@ -35,16 +35,18 @@ class _Span(NamedTuple):
     after: int
 
 
-class RowValid(NamedTuple):
-    """Valid mask of a row of windows.
+class RowPixels(NamedTuple):
+    """Properties of the pixels of a row of windows.
 
     Attributes:
         row: row of the tiling.
         valid: ``(size, W)`` bool; W is the region's width or, if larger, a window's.
+        guide: ``(size, W)`` uint8, the image's brightness; 0 where invalid.
     """
 
     row: int
     valid: npt.NDArray[np.bool_]
+    guide: npt.NDArray[np.uint8]
 
 
 class WindowImage(NamedTuple):
@@ -71,7 +73,7 @@ def window_images(
     normalization: Normalization,
     nodata: str,
     rows: range,
-) -> Iterator[RowValid | WindowImage]:
+) -> Iterator[RowPixels | WindowImage]:
     """Read rows of windows and normalise the windows that have a valid pixel.
 
     The context around the region is the raster's own pixels and, beyond its edge, the
@@ -88,7 +90,7 @@ def window_images(
         rows: consecutive rows of windows, at least one.
 
     Yields:
-        The valid mask of every row, then its windows from left to right.
+        The valid mask and brightness of every row, then its windows from left to right.
 
     Raises:
         RasterError: If the raster cannot be read.
@@ -96,8 +98,9 @@ def window_images(
     wide = tiling.size + 2 * MARGIN
     strips = _strips(grid.path, numbers, region, tiling, nodata=nodata, rows=rows)
     for row, strip in zip(rows, strips, strict=True):
-        own = strip.valid[MARGIN:-MARGIN, MARGIN:-MARGIN]
-        yield RowValid(row, own)
+        inside = np.s_[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
+        own = strip.valid[inside]
+        yield RowPixels(row, own, normalization.brightness(strip.pixels[inside], own))
         any_valid: npt.NDArray[np.bool_] = np.any(own, axis=0)
         for column, left in enumerate(tiling.columns):
             if not any_valid[left : left + tiling.size].any():

@@ -14,17 +14,22 @@ _COUNTED = 2**20
 
 
 class Strip(NamedTuple):
-    """Class probabilities of some rows.
+    """Class scores or probabilities of some rows.
 
     Attributes:
         row: first row, counted from the top of the predicted region.
         probability: ``(C, h, W)`` float32; sums to one over C where valid, 0 elsewhere.
         valid: ``(h, W)`` bool, True where every band has data.
+        guide: ``(h, W)`` uint8, the image's brightness.
+        threshold: With two classes, a pixel is building if its probability is greater;
+            None: the most probable class.
     """
 
     row: int
     probability: npt.NDArray[np.float32]
     valid: npt.NDArray[np.bool_]
+    guide: npt.NDArray[np.uint8]
+    threshold: float | None = None
 
 
 class ClassStrip(NamedTuple):
@@ -42,7 +47,16 @@ class ClassStrip(NamedTuple):
 
 
 def classify(strip: Strip) -> ClassStrip:
-    """Return the most probable class of every pixel; ties go to the lower class id."""
+    """Return the class of every pixel, and its probability.
+
+    It is building above the strip's threshold or, without one, the most probable class;
+    ties go to the lower class id.
+    """
+    if strip.threshold is not None:
+        background, building = strip.probability
+        above = building > np.float32(strip.threshold)
+        classes = np.where(strip.valid, above, IGNORE).astype(np.uint8)
+        return ClassStrip(strip.row, classes, np.where(above, building, background))
     score = strip.probability[0].copy()
     classes = np.zeros(score.shape, dtype=np.uint8)
     for class_id, probability in enumerate(strip.probability[1:], start=1):

@@ -71,6 +71,8 @@ class Method(nn.Module):
         couples_batch: Whether its loss depends on the whole batch instead of being a mean
             over patches, so that parts of a batch do not add up to it.
         has_features: Whether a trunk computes features, see :meth:`features`.
+        hard: Whether each pixel belongs to one cluster, see :meth:`cluster_ids`; then a head may
+            have a thousand clusters.
         has_probabilities: Whether :meth:`predict` returns graded probabilities; if not,
             they are 0 or 1, and footprints have no score.
         labelled_share: Share of the patches that come from labelled tiles: 1 for training
@@ -96,6 +98,7 @@ class Method(nn.Module):
     gradient: ClassVar[bool] = True
     couples_batch: ClassVar[bool] = False
     has_features: ClassVar[bool] = False
+    hard: ClassVar[bool] = False
     has_probabilities: ClassVar[bool] = True
     labelled_share: ClassVar[float | None] = None
     labels_epochs: ClassVar[bool] = False
@@ -155,6 +158,14 @@ class Method(nn.Module):
     def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return ``(N, K, H, W)`` probabilities; H and W are multiples of divisor."""
         raise NotImplementedError(f"{type(self).__name__} does not predict")
+
+    def cluster_ids(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return the ``(N, H, W)`` long cluster ids of images of any size.
+
+        Only methods that are ``hard`` have it. A thousand planes of probabilities would
+        fill the memory.
+        """
+        raise NotImplementedError(f"{type(self).__name__} gives probabilities")
 
     def head_probabilities(
         self, image: Tensor, valid: Tensor, heads: Sequence[str]

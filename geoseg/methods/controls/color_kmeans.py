@@ -24,6 +24,7 @@ class ColorKMeans(Method):
     """
 
     gradient = False
+    hard = True
     has_probabilities = False
     jumps = True
 
@@ -52,11 +53,15 @@ class ColorKMeans(Method):
         result = kmeans(lambda: [sample], self.heads["main"], seed=self.seed)
         self.get_buffer("centroids").copy_(result.centroids)
 
-    def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
-        """Return ``(N, K, H, W)``: 1 for the nearest centroid, 0 for the others."""
+    def cluster_ids(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return the ``(N, H, W)`` ids of the nearest centroids."""
         n, c, h, w = image.shape
         pixels = self.whitened(image).permute(0, 2, 3, 1).reshape(-1, c)
-        ids = assign(pixels, self.get_buffer("centroids")).reshape(n, h, w)
+        return assign(pixels, self.get_buffer("centroids")).reshape(n, h, w)
+
+    def probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
+        """Return ``(N, K, H, W)``: 1 for the nearest centroid, 0 for the others."""
+        ids = self.cluster_ids(image, valid, head)
         return one_hot_planes(ids, self.heads[head], image.dtype)
 
     def traced_probabilities(self, image: Tensor, valid: Tensor, head: str) -> Tensor:

@@ -20,8 +20,9 @@ from geoseg.methods.bases.method import Batches
 from geoseg.methods.clustering.kmeans import kmeans
 from geoseg.methods.networks.heads import upsample
 from geoseg.methods.pixels import sample_pixels, shrink_valid
+from geoseg.model.decisions import Objective
 from geoseg.model.file import Model
-from geoseg.model.matching import Objective, contingency_table, match_clusters
+from geoseg.model.matching import contingency_table, match_clusters
 from geoseg.report.contents import Curve
 from geoseg.runs.reporting.survey import evenly
 from geoseg.scores.metrics import Metric, bootstrap_interval, iou

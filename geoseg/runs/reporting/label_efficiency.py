@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from geoseg.core.classes import BACKGROUND
 from geoseg.core.errors import MatchingError, ParameterError
-from geoseg.model.matching import Objective, match_clusters
+from geoseg.model.decisions import Objective
+from geoseg.model.matching import match_clusters
 from geoseg.scores.metrics import Metric, iou
 
 #: Numbers of labelled tiles that are common in the literature.

@@ -12,8 +12,9 @@ from geoseg.core.errors import ParameterError
 from geoseg.core.patches import IGNORE
 from geoseg.core.words import counted
 from geoseg.geo.labels.labels import read_footprints, read_labels
+from geoseg.geo.predict.deciding import rule_for
 from geoseg.geo.predict.head_views import ClusterView, fold_strip
-from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.predict.regions import RegionClasses
 from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.bands import band_numbers
 from geoseg.geo.rasters.description import RasterDescription
@@ -69,17 +70,19 @@ def _maps(
     """Return the ``(H, W)`` cluster and class ids of every matched head."""
     heads = list(model.card.matchings)
     view = ClusterView(model, *heads)
-    strips: dict[str, list[tuple[Pixels, Pixels]]] = {head: [] for head in heads}
-    for strip in predict_strips(view, grid, region=tile.extent(grid)):
-        for head, part in view.split(strip).items():
-            clusters = np.where(part.valid, part.probability.argmax(axis=0), -1)
-            strips[head].append((clusters, fold_strip(model, head, part).classes))
+    extent = tile.extent(grid)
+    ids: dict[str, list[Pixels]] = {head: [] for head in heads}
+    maps = {
+        head: RegionClasses(rule_for(model.with_head(head), grid), extent, extent)
+        for head in heads
+    }
+    for strips in view.strips(grid, region=extent):
+        for head, clusters in strips.items():
+            ids[head].append(clusters.ids)
+            maps[head].feed(fold_strip(model, head, clusters))
     return {
-        head: (
-            np.concatenate([clusters for clusters, _ in parts]),
-            np.concatenate([classes for _, classes in parts]),
-        )
-        for head, parts in strips.items()
+        head: (np.concatenate(parts), maps[head].data.classes)
+        for head, parts in ids.items()
     }
 
 

@@ -1,6 +1,6 @@
 """Collect everything that a report shows of a tile in one prediction pass."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 
 from geoseg.core.patches import IGNORE
 from geoseg.geo.labels.labels import read_labels
-from geoseg.geo.predict.head_views import ClusterView, fold_strip
-from geoseg.geo.predict.predictor import predict_strips
+from geoseg.geo.predict.deciding import NO_RULE, rule_for
+from geoseg.geo.predict.head_views import ClusterStrip, ClusterView, fold_strip
+from geoseg.geo.predict.regions import RegionClasses
 from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.description import PixelWindow, RasterDescription
-from geoseg.geo.rasters.strips import ClassStrip, Strip
+from geoseg.geo.rasters.strips import ClassStrip
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.model.file import Model
 from geoseg.model.matching import contingency_table
 
 #: Largest side of a shown tile in pixels; of larger tiles the middle is shown.
 SHOWN_SIDE = 1024
+#: Of a hard method, clusters with fewer pixels than this share of a place have none.
+FILLS = 0.25
 #: Side of a typical place in pixels, and most places per tile and cluster.
 PLACE, MOST_PLACES = 64, 6
 
@@ -77,8 +80,8 @@ def survey_tile(
     """
     surveyor = Surveyor(model, [tile], keep=keep)
     view, grid = ClusterView(model, *heads), raster.describe(tile.image)
-    for strip in predict_strips(view, grid, region=tile.extent(grid)):
-        surveyor.feed(tile, view.split(strip))
+    for strips in view.strips(grid, region=tile.extent(grid)):
+        surveyor.feed(tile, strips)
     return surveyor.data[tile]
 
 
@@ -99,7 +102,7 @@ class Surveyor:
         self._labels: Any = None  # of the current tile
         self._notes: dict[Tile, dict[str, _Notes]] = {}
 
-    def feed(self, tile: Tile, parts: Mapping[str, Strip]) -> None:
+    def feed(self, tile: Tile, parts: Mapping[str, ClusterStrip]) -> None:
         """Add the next strip of a tile; tiles must come one after another."""
         if tile not in self._chosen:
             return
@@ -144,16 +147,16 @@ class _Notes:
         self.table = np.zeros(shape, dtype=np.int64)
         self.places: list[list[Place]] = [[] for _ in range(clusters)]
         self.clusters: list[NDArray[np.int32]] = []
-        self.classes: list[ClassStrip] = []
+        rule = rule_for(model.with_head(head), grid) if known else NO_RULE
+        self.classes = RegionClasses(rule, self.part, self.extent)
 
-    def feed(self, strip: Strip, labels: Any, *, keep: bool) -> None:
+    def feed(self, strip: ClusterStrip, labels: Any, *, keep: bool) -> None:
         """Count a strip, find places, and keep its part of the shown map."""
-        ids = np.where(strip.valid, strip.probability.argmax(0), -1)
         if labels is not None:
             here = slice(strip.row, strip.row + len(strip.valid))
-            self.table += _count(ids, labels[here], self.table.shape)
+            self.table += _count(strip.ids, labels[here], self.table.shape)
         row, col, height, width = self.extent
-        typical = _typical(strip, min(height, width))
+        typical = _typical(strip, len(self.places), min(height, width))
         for spots, places in zip(typical, self.places, strict=True):
             places += [
                 Place(share, self.tile, PixelWindow(row + y, col + x, s, s))
@@ -162,22 +165,18 @@ class _Notes:
         if keep:
             rows = _rows(self.part, self.extent, strip.row)
             cut = rows, _columns(self.part, self.extent)
-            folded = fold_strip(self.model, self.head, strip)
-            self.clusters.append(ids[cut].astype(np.int32))
-            self.classes.append(ClassStrip(0, folded.classes[cut], folded.score[cut]))
+            self.clusters.append(strip.ids[cut].astype(np.int32))
+            self.classes.feed(fold_strip(self.model, self.head, strip))
 
     @property
     def data(self) -> Survey:
         """Survey of all strips."""
         best = [sorted(spots, key=_order)[:MOST_PLACES] for spots in self.places]
-        if not self.classes:
+        if not self.clusters:
             return Survey(self.table, best, None, None)
-        whole = ClassStrip(
-            0,
-            np.concatenate([strip.classes for strip in self.classes]),
-            np.concatenate([strip.score for strip in self.classes]),
+        return Survey(
+            self.table, best, np.concatenate(self.clusters), self.classes.data
         )
-        return Survey(self.table, best, np.concatenate(self.clusters), whole)
 
 
 def _order(place: Place) -> tuple[float, int, int]:
@@ -214,28 +213,39 @@ def _count(
     return counts.numpy()
 
 
-def _typical(strip: Strip, shortest: int) -> list[list[tuple[float, int, int, int]]]:
+def _typical(
+    strip: ClusterStrip, clusters: int, shortest: int
+) -> list[list[tuple[float, int, int, int]]]:
     """Return per cluster (share, row, column, side) of windows that do not overlap."""
     side = max(8, min(PLACE, shortest // 2))
-    clusters, height, width = strip.probability.shape
-    if min(height, width) < side:
-        return [[] for _ in range(clusters)]
+    typical: list[list[tuple[float, int, int, int]]] = [[] for _ in range(clusters)]
+    if min(strip.valid.shape) < side:
+        return typical
     step = side // 4
-    # invalid pixels have probability 0, so windows over them have lower shares
-    shares = F.avg_pool2d(torch.from_numpy(strip.probability)[None], side, step)[0]
-    typical = []
-    for plane in shares:  # (rows, columns) of windows
-        spots = []
+    for cluster, plane in _planes(strip, side):
+        # invalid pixels have probability 0, so windows over them have lower shares
+        shares = F.avg_pool2d(torch.from_numpy(plane)[None, None], side, step)[0, 0]
         for _ in range(MOST_PLACES):
-            share = float(plane.max())
+            share = float(shares.max())
             if share <= 0:
                 break
-            row, col = divmod(int(plane.argmax()), plane.shape[1])
-            spots.append((share, strip.row + row * step, col * step, side))
+            row, col = divmod(int(shares.argmax()), shares.shape[1])
+            typical[cluster].append((share, strip.row + row * step, col * step, side))
             near = slice(max(0, row - 3), row + 4), slice(max(0, col - 3), col + 4)
-            plane[near] = 0
-        typical.append(spots)
+            shares[near] = 0
     return typical
+
+
+def _planes(
+    strip: ClusterStrip, side: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield clusters with their planes; of a hard method, those that fill windows."""
+    if strip.probability is not None:
+        yield from enumerate(strip.probability)
+        return
+    ids, counts = np.unique(strip.ids[strip.valid], return_counts=True)
+    for cluster in ids[counts >= FILLS * side**2].tolist():
+        yield cluster, (strip.ids == cluster).astype(np.float32)
 
 
 def choose_places(places: Sequence[Place], count: int) -> list[Place]:

@@ -32,7 +32,7 @@ def probabilities() -> Strip:
     fine /= fine.sum(0)
     valid = np.ones((HEIGHT, WIDTH), dtype=bool)
     valid[:, :256] = False
-    return Strip(0, fine * valid, valid)
+    return Strip(0, fine * valid, valid, valid.astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ):
         for row in range(0, HEIGHT, 100):
             rows = np.s_[row : row + 100]
-            strip = Strip(row, whole.probability[:, rows], whole.valid[rows])
+            strip = Strip(
+                row, whole.probability[:, rows], whole.valid[rows], whole.guide[rows]
+            )
             first(classify(strip))
             second(strip)
     return classes, probability
@@ -102,7 +104,14 @@ def test_an_overview_of_probability_is_the_mean_of_what_has_data(
     with probability_raster(
         path, raster.describe(image), class_names=NAMES[:2]
     ) as write:
-        write(Strip(0, np.stack((1 - building, building)) * valid, valid))
+        write(
+            Strip(
+                0,
+                np.stack((1 - building, building)) * valid,
+                valid,
+                valid.astype(np.uint8),
+            )
+        )
     with rasterio.open(path, overview_level=0) as dataset:
         first = dataset.read(1)[0]
     # Columns 0 and 1 have no data; of 2 and 3 the second alone; then 10 and 30 %.
@@ -156,7 +165,8 @@ try:
     with probability_raster(
         Path(sys.argv[2]), describe(sys.argv[1]), class_names=("a", "b")
     ) as write:
-        write(Strip(0, both, np.ones((1200, 1400), dtype=bool)))
+        valid = np.ones((1200, 1400), dtype=bool)
+        write(Strip(0, both, valid, valid.astype(np.uint8)))
 except OutputError as error:
     print("refused", error)
 """

@@ -56,13 +56,13 @@ def test_a_network_is_asked_as_the_options_say(
     image = write_tiff("a.tif", np.full((3, 40, 40), 850, np.uint16))
     model = bright_model()
     views = []
-    predict_heads = model.method.predict_heads
+    cluster_ids = model.method.cluster_ids
 
-    def counted(image, valid, heads):
+    def counted(image, valid, head):
         views.append(image)
-        return predict_heads(image, valid, heads)
+        return cluster_ids(image, valid, head)
 
-    monkeypatch.setattr(model.method, "predict_heads", counted)
+    monkeypatch.setattr(model.method, "cluster_ids", counted)
     map_buildings(model, [image], tmp_path / "a.gpkg")
     assert len(views) == 1
     options = MapOptions(symmetries=True)

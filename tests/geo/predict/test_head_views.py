@@ -12,7 +12,7 @@ from geoseg.geo.rasters.raster import describe
 from geoseg.geo.tiles.tiles import Tile
 from geoseg.methods import build_method
 from geoseg.model.file import Model
-from geoseg.model.matching import one_to_one
+from geoseg.model.one_to_one import one_to_one
 
 OPTIONS = {"window": 32, "overlap": 8}
 PARAMETERS = {"width": 2, "main_clusters": 4, "over_clusters": 6}

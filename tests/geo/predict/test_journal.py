@@ -90,6 +90,7 @@ def rows():
             rng.random((40, 90)) > 0.5,
             list(columns),
             [rng.integers(0, 65535, (3, 40, 40), np.uint16) for _ in columns],
+            rng.integers(0, 256, (40, 90), np.uint8),
         )
         for number, columns in ((4, (0, 2)), (5, ()), (6, (1,)))
     ]
@@ -102,6 +103,7 @@ def test_a_block_comes_back_as_it_was(tmp_path, rows):
         assert (one.row, one.columns) == (other.row, other.columns)
         np.testing.assert_array_equal(one.valid, other.valid)
         np.testing.assert_array_equal(one.probability, other.probability)
+        np.testing.assert_array_equal(one.guide, other.guide)
     assert os.listdir(tmp_path) == ["a.block"]
 
 
@@ -144,7 +146,8 @@ def rows_of(blocks):
     for block in blocks:
         for row in block.rows:
             window = np.full((2, 4, 4), row, np.uint16)
-            yield WindowRow(row, np.ones((4, 4), bool), [0], [window])
+            valid = np.ones((4, 4), bool)
+            yield WindowRow(row, valid, [0], [window], valid.astype(np.uint8))
 
 
 def test_a_journal_tells_kept_rows_from_missing_stretches(tmp_path):

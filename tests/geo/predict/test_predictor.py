@@ -225,7 +225,8 @@ def test_an_overlap_as_large_as_the_window_is_refused() -> None:
 def test_ties_are_background() -> None:
     half = np.full((2, 1, 3), 0.5, dtype=np.float32)
     half[:, 0, 1] = (0.49, 0.51)
-    strip = Strip(0, half, np.array([[True, True, False]]))
+    valid = np.array([[True, True, False]])
+    strip = Strip(0, half, valid, valid.astype(np.uint8))
     assert classify(strip).classes.tolist() == [[0, 1, 255]]
 
 
@@ -348,7 +349,8 @@ try:
         for row in range(0, 1200, 100):
             building = rng.random((100, 700), dtype=np.float32)
             both = np.stack((1 - building, building))
-            write(Strip(row, both, np.ones((100, 700), dtype=bool)))
+            valid = np.ones((100, 700), dtype=bool)
+            write(Strip(row, both, valid, valid.astype(np.uint8)))
 except OutputError as error:
     print("refused", error)
 """

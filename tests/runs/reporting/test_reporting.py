@@ -12,6 +12,7 @@ import torch
 
 from geoseg.core.patches import Epoch
 from geoseg.geo.evaluation.matching import contingency_tables, match_model
+from geoseg.geo.maps.rasters import predict_raster
 from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.description import PixelWindow
 from geoseg.runs import scoring
@@ -303,10 +304,9 @@ def test_one_pass_counts_and_keeps_what_prediction_says(run, split):
     expected = contingency_tables(run.model, [tile], [head])[head][0]
     assert np.array_equal(survey.table, expected.numpy())
     assert survey.clusters.shape == survey.classes.classes.shape == (64, 64)
-    matching = run.model.card.matchings[head]
-    sure = survey.classes.score > 0.99  # there the hard cluster decides
-    folded = np.array(matching.cluster_to_class)[survey.clusters]
-    assert np.array_equal(survey.classes.classes[sure], folded[sure])
+    predicted = predict_raster(run.model.with_head(head), tile.image)
+    classes = np.concatenate([strip.classes for strip in predicted])
+    assert np.mean(survey.classes.classes != classes) < 0.01  # rounding alone
 
 
 def test_typical_places_lie_where_the_cluster_is(bright_model, town):
