@@ -161,6 +161,13 @@ naming_opt = setting_opt(
     "class, which makes probabilities of pixels; vote: it has the class of most of its "
     "pixels, as in published tables.",
 )
+codebooks_opt = setting_opt(
+    "codebooks",
+    metavar="NAMES",
+    help="Name the method's clusters together with simple clusterings, weighted as they "
+    "do best on the matching tiles: colors (192 colours), patches (192 textures), or both "
+    "with a comma; none; auto: colors for unsupervised methods named by share.",
+)
 model_opt = click.option(
     "--model",
     type=click.Path(path_type=Path),

@@ -51,7 +51,15 @@ SECTIONS = {
     ),
     "Matching and scores": (
         *("match_tiles", "test_tiles", "select_tiles", "label_tiles", "split_seed"),
-        *("transductive", "objective", "naming", "controls", "report", "refit"),
+        *(
+            "transductive",
+            "objective",
+            "naming",
+            "codebooks",
+            "controls",
+            "report",
+            "refit",
+        ),
     ),
 }
 
@@ -180,6 +188,7 @@ SECTIONS = {
 @options.blocks_opt
 @options.objective_opt
 @options.naming_opt
+@options.codebooks_opt
 @options.seed_opt
 @setting_opt(
     "restarts",

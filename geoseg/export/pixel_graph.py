@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.core.errors import ParameterError
+from geoseg.model.codebooks import combine
 from geoseg.model.file import Model
 
 #: Deepness divides the values of every image by this, for all data types.
@@ -34,6 +35,9 @@ class PixelGraph(nn.Module):
         super().__init__()
         model.require_matching()
         self.method = model.method  # so that eval() and the export reach it
+        self.books = torch.nn.ModuleList(
+            model.books[book.name] for book in model.card.codebooks
+        )
         self._model = model
         self._nodata = nodata
         stretch = model.card.normalization
@@ -59,8 +63,25 @@ class PixelGraph(nn.Module):
         head = self._model.card.head
         clusters = self.method.predict_traced(channels, valid, head)
         scores = self._model.fold(self._model.at_one_half(clusters, head), head)
-        classes = self._model.decided(scores)
+        classes = self._model.decided(self._combined(scores, channels, valid))
         return classes * valid[:, None].to(classes.dtype)
+
+    def _combined(self, scores: Tensor, channels: Tensor, valid: Tensor) -> Tensor:
+        """Return the class scores together with those of the codebooks."""
+        card = self._model.card
+        if card.combined is None or card.combined.head != card.head:
+            return scores
+        parts, weights = [scores], [card.combined.weight]
+        for book in card.codebooks:
+            if book.matching is None or not book.weight:
+                continue
+            clusters = self._model.books[book.name].predict_traced(
+                channels, valid, book.head
+            )
+            folded = clusters.permute(0, 2, 3, 1) @ book.matching.matrix
+            parts.append(folded.permute(0, 3, 1, 2))
+            weights.append(book.weight)
+        return combine(parts, weights, card.combined.prior)
 
     def _valid(self, pixels: Tensor) -> Tensor:
         """Return the ``(N, H, W)`` bool validity of pixels."""

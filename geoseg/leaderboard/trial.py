@@ -18,9 +18,7 @@ from geoseg.core.patches import Epoch
 from geoseg.core.progress import say_stage
 from geoseg.core.run_files import SCORES_NAME, SETTINGS_NAME
 from geoseg.geo.evaluation.matching import contingency_tables
-from geoseg.geo.predict.deciding import rule_for
-from geoseg.geo.predict.predictor import predict_strips
-from geoseg.geo.predict.regions import RegionClasses
+from geoseg.geo.predict.regions import class_strip
 from geoseg.geo.rasters import raster
 from geoseg.geo.tiles.roles import Split
 from geoseg.geo.tiles.tiles import Tile
@@ -176,10 +174,7 @@ def draw_maps(path: Path, model: Model, split: Split, test: NDArray[Any]) -> Non
     for tile in shown_tiles(split.test, test):
         grid = raster.describe(tile.image)
         part = shown_part(tile, grid).extent(grid)
-        shown = RegionClasses(rule_for(model, grid), part, part)
-        for strip in predict_strips(model, grid, region=part):
-            shown.feed(strip)
-        maps[tile.id] = shown.data.classes
+        maps[tile.id] = class_strip(model, grid, part).classes
     with write_aside(path, verify=_readable, overwrite=True) as temporary:
         np.savez_compressed(temporary, **maps)
 

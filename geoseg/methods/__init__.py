@@ -55,6 +55,11 @@ METHODS: dict[str, MethodEntry] = {
         "MDC",
         "modified DeepCluster, learns in one view (Cho et al. 2021)",
     ),
+    "patches": MethodEntry(
+        "unsupervised.patches",
+        "Patches",
+        "k-means of whitened patches (Coates et al. 2011)",
+    ),
     "supervised": MethodEntry(
         "references.supervised",
         "Supervised",

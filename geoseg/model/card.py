@@ -13,6 +13,7 @@ from geoseg.core.classes import check_printable
 from geoseg.core.errors import GeosegError, ModelFileError
 from geoseg.core.normalization import Normalization
 from geoseg.core.stored import Range, StoredError, parse_json, typed
+from geoseg.model.codebooks import CodebookCard, Combination
 from geoseg.model.matching import Matching
 
 #: Versions of model files that this geoseg reads. Cards of the second one may name
@@ -101,6 +102,8 @@ class ModelCard:
         seed: Of weights, patches and views.
         provenance: Steps, tiles of each role, data fingerprint, versions.
         metrics: Scores on the test tiles, if any.
+        codebooks: Further clusterings of the model file.
+        combined: How they and a head are named together; None: they are not.
     """
 
     method: str
@@ -115,11 +118,14 @@ class ModelCard:
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    codebooks: tuple[CodebookCard, ...] = ()
+    combined: Combination | None = None
 
     @property
     def names_by_share(self) -> bool:
-        """Whether a head's clusters are named by share."""
-        return any(m.naming == "share" for m in self.matchings.values())
+        """Whether a head's or a codebook's clusters are named by share."""
+        shared = any(m.naming == "share" for m in self.matchings.values())
+        return shared or bool(self.codebooks)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -138,7 +144,16 @@ class ModelCard:
             "seed": self.seed,
             "provenance": dict(self.provenance),
             "metrics": dict(self.metrics),
+            **self._of_codebooks(),
         }
+
+    def _of_codebooks(self) -> dict[str, Any]:
+        """Return the JSON values that only a model with codebooks has."""
+        if not self.codebooks:
+            return {}
+        combined = self.combined and self.combined.to_json()
+        books = [book.to_json() for book in self.codebooks]
+        return {"codebooks": books, "combined": combined}
 
     @classmethod
     def from_json(cls, values: Any) -> "ModelCard":
@@ -150,7 +165,7 @@ class ModelCard:
         """
         card = typed(values, cls)
         for name in (field.name for field in fields(cls)):
-            if name not in values:
+            if name not in values and name not in ("codebooks", "combined"):
                 raise StoredError(f"{name} is missing")
         check_printable(card.class_names)
         if len(set(card.class_names)) < max(2, len(card.class_names)):
@@ -167,6 +182,11 @@ class ModelCard:
             card,
             normalization=Normalization.from_json(values["normalization"]),
             matchings={head: Matching.from_json(stored) for head, stored in matchings},
+            codebooks=tuple(
+                CodebookCard.from_json(stored) for stored in values.get("codebooks", [])
+            ),
+            combined=values.get("combined")
+            and Combination.from_json(values["combined"]),
         )
 
 

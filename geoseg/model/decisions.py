@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.classes import BUILDING
+from geoseg.core.classes import BACKGROUND, BUILDING
 from geoseg.core.errors import ParameterError, ShapeError
 from geoseg.core.stored import Range
 
@@ -172,7 +172,7 @@ def fit_decision(counts: NDArray[np.int64], objective: Objective) -> Decision:
         raise ParameterError("the counts hold one class, expected pixels of both")
     centres = (np.arange(BINS) + 0.5) / BINS
     slope, offset = _sigmoid(np.log(centres / (1 - centres)), counts)
-    lowest = _best_bin(counts)
+    lowest = best_bin(counts, objective)
     if objective == "accuracy" or not counts[:lowest].any():
         return Decision(slope, offset, 0.5)
     # between two steps, so that all scores of the bin are above
@@ -180,14 +180,22 @@ def fit_decision(counts: NDArray[np.int64], objective: Objective) -> Decision:
     return Decision(slope, offset, float(calibrated(np.asarray(edge), slope, offset)))
 
 
-def _best_bin(counts: NDArray[np.int64]) -> int:
-    """Return the bin from which on "building" has the best F1.
+def best_bin(counts: NDArray[np.int64], objective: Objective) -> int:
+    """Return the bin from which on pixels are best called building.
 
     Of a gap without pixels it is the middle, among equals the highest.
+
+    Args:
+        counts: ``(BINS, 2)``.
+        objective: What is best.
     """
     above = counts[::-1].cumsum(axis=0)[::-1]
-    f1 = 2.0 * above[:, BUILDING] / (above.sum(axis=1) + above[0, BUILDING])
-    best = BINS - 1 - int(np.argmax(f1[::-1]))
+    if objective == "f1":
+        total = above.sum(axis=1) + above[0, BUILDING]
+        score = 2.0 * above[:, BUILDING] / np.maximum(total, 1)
+    else:
+        score = above[:, BUILDING] - above[:, BACKGROUND].astype(float)
+    best = BINS - 1 - int(np.argmax(score[::-1]))
     below = np.flatnonzero(counts[:best].sum(axis=1))
     return (best + int(below[-1]) + 2) // 2 if len(below) else best
 

@@ -3,15 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -22,15 +21,13 @@ from geoseg.core.errors import (
     OutputError,
     ParameterError,
 )
-from geoseg.methods import build_method
 from geoseg.methods.bases.method import Method
 from geoseg.model.card import CARD_KEY, ModelCard, load_card
+from geoseg.model.codebooks import CodebookCard, combine
 from geoseg.model.inference import Inference, in_parts, joined
 from geoseg.model.matching import ClassRule
 from geoseg.model.thresholds import move_threshold
-
-#: Models with widths and numbers of clusters up to this are built directly.
-MODEST_SIZE = 256
+from geoseg.model.weights import empty_method, load_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +40,7 @@ class Model:
     method: Method
     card: ModelCard
     inference: Inference = Inference()
+    books: Mapping[str, Method] = field(default_factory=dict)
 
     def to(self, device: str) -> "Model":
         """Return the model on a device; its inputs are moved there automatically.
@@ -51,7 +49,8 @@ class Model:
             ParameterError: If the device does not exist.
         """
         try:
-            return replace(self, method=self.method.to(device))
+            books = {name: book.to(device) for name, book in self.books.items()}
+            return replace(self, method=self.method.to(device), books=books)
         except (RuntimeError, AssertionError) as error:
             raise ParameterError(
                 f"there is no device {device!r} here ({error}): choose --device cpu"
@@ -158,27 +157,68 @@ class Model:
         name = head or self.card.head
         both = image.to(self._device), valid.to(self._device)
         # part by part: joining classes takes less memory than joining clusters
-        return joined([self._part_scores(*part, name) for part in in_parts(*both)])
+        return joined([self._part_scores(i, v, name) for i, v in in_parts(*both)])
 
     def _part_scores(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return the class scores of a part of a batch."""
         if not self.method.hard:
-            return self.fold(self.cluster_probabilities(image, valid, head), head)
+            own = self.fold(self.cluster_probabilities(image, valid, head), head)
+            return self.named_together(own, image, valid, head)
         self.require_matching(head)
-        folded = partial(self._fold_ids, head=head)
+        own = self._hard_scores(
+            self._predictor, self.card.matchings[head].matrix, head, image, valid
+        )
+        return self.named_together(own, image, valid, head)
+
+    def _hard_scores(
+        self, method: Method, shares: Tensor, head: str, image: Tensor, valid: Tensor
+    ) -> Tensor:
+        """Return the ``(N, C, H, W)`` class scores of a hard method's clusters."""
+        shares = shares.to(image)  # (K, C)
+
+        def folded(image: Tensor, valid: Tensor) -> dict[str, Tensor]:
+            ids = method.cluster_ids(image, valid, head)  # (N, H, W)
+            return {head: shares[ids].permute(0, 3, 1, 2).contiguous()}
+
         return self.inference(folded, image, valid)[head]
 
-    def _fold_ids(self, image: Tensor, valid: Tensor, head: str) -> dict[str, Tensor]:
-        """Return the class scores of the clusters of a hard method, by head."""
-        ids = self._predictor.cluster_ids(image, valid, head)  # (N, H, W)
-        scores = self.card.matchings[head].matrix.to(image)[ids]  # (N, H, W, C)
-        return {head: scores.permute(0, 3, 1, 2).contiguous()}
+    def named_together(
+        self, scores: Tensor, image: Tensor, valid: Tensor, head: str
+    ) -> Tensor:
+        """Return the class scores of a head together with those of the codebooks.
+
+        The scores themselves if the head is not named together with codebooks.
+        """
+        together = self.card.combined
+        if together is None or together.head != head:
+            return scores
+        books = [book for book in self.card.codebooks if book.weight]
+        weights = [together.weight, *(book.weight for book in books)]
+        batch = scores, image.to(self._device), valid.to(self._device)
+        return joined(
+            [
+                combine([own, *self._of_books(books, *part)], weights, together.prior)
+                for own, *part in in_parts(*batch)
+            ]
+        )
+
+    def _of_books(
+        self, books: Sequence[CodebookCard], image: Tensor, valid: Tensor
+    ) -> list[Tensor]:
+        """Return the class scores of codebooks."""
+        return [
+            self._hard_scores(
+                self.books[book.name], book.matching.matrix, book.head, image, valid
+            )
+            for book in books
+            if book.matching is not None
+        ]
 
     def cluster_ids(self, image: Tensor, valid: Tensor, head: str) -> Tensor:
         """Return the ``(N, H, W)`` long cluster ids of a hard method."""
         both = image.to(self._device), valid.to(self._device)
         return joined(
-            [self._predictor.cluster_ids(*part, head) for part in in_parts(*both)]
+            [self._predictor.cluster_ids(i, v, head) for i, v in in_parts(*both)]
         )
 
     def fold(self, clusters: Tensor, head: str | None = None) -> Tensor:
@@ -219,12 +259,45 @@ class Model:
             probability if threshold is None else move_threshold(probability, threshold)
         )
 
+    def with_codebooks(self, books: Mapping[str, "Model"]) -> "Model":
+        """Return the model with further clusterings, not named yet.
+
+        Args:
+            books: Models of hard methods on the same bands, by name.
+        """
+        cards = tuple(
+            CodebookCard(
+                name=name,
+                method=book.card.method,
+                parameters=book.card.parameters,
+                head=book.card.head,
+            )
+            for name, book in books.items()
+        )
+        methods = {name: book.method for name, book in books.items()}
+        return replace(self.with_card(codebooks=cards, combined=None), books=methods)
+
+    def codebook(self, card: CodebookCard) -> "Model":
+        """Return a codebook as a model of its own, named as its card says."""
+        matchings = {} if card.matching is None else {card.head: card.matching}
+        return replace(self, method=self.books[card.name], books={}).with_card(
+            method=card.method,
+            parameters=card.parameters,
+            head=card.head,
+            matchings=matchings,
+            codebooks=(),
+            combined=None,
+        )
+
     def rule(self, *, smooth: bool = True) -> ClassRule:
         """Return what prediction does with the class scores of the card's head.
 
         Args:
             smooth: Smooth them, if the head has been matched for that.
         """
+        together = self.card.combined
+        if together is not None and together.head == self.card.head:
+            return together.rule(smooth=smooth)
         matching = self.card.matchings.get(self.card.head)
         if matching is None or self.learned_classes:
             return ClassRule(None, ())
@@ -246,8 +319,9 @@ def save_model(path: Path, model: Model) -> None:
     """
     card = json.dumps(model.card.to_json(), sort_keys=True, allow_nan=False)
     weights = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in model.method.state_dict().items()
+        prefix + name: tensor.detach().cpu().contiguous()
+        for prefix, method in {"": model.method, **_prefixed(model.books)}.items()
+        for name, tensor in method.state_dict().items()
     }
     try:
         with replacing(path) as aside:
@@ -267,32 +341,27 @@ def load_model(path: Path) -> Model:
             weights do not fit the method that its card names.
     """
     card = load_card(path)
-    method = _empty_method(path, card)
-    expected = method.state_dict()
-    with safe_open(path, framework="pt") as file:
-        stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-        shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-        if stored != shapes:
-            names = sorted(set(stored.items()) ^ set(shapes.items()))
-            raise ModelFileError(
-                f"the weights of {path} do not fit its card, first at "
-                f"{names[0][0]!r}: the file is damaged or was edited"
-            )
-        weights = {name: file.get_tensor(name) for name in shapes}
-    for name, tensor in weights.items():
-        if tensor.dtype != expected[name].dtype:
-            raise ModelFileError(
-                f"{name!r} in {path} is {tensor.dtype}, expected "
-                f"{expected[name].dtype}: the file is damaged or was edited"
-            )
-        if not bool(tensor.isfinite().all()):
-            raise ModelFileError(
-                f"{name!r} in {path} is not finite, expected numbers: the file is "
-                "damaged or its training diverged; train again"
-            )
-    method.load_state_dict(weights, assign=True)
-    method.whiten(card.normalization.whitening)
-    method.requires_grad_(False)
+    channels = card.normalization.channels
+    method = empty_method(path, card.method, channels, card.parameters)
+    books = {
+        book.name: empty_method(path, book.method, channels, book.parameters)
+        for book in card.codebooks
+    }
+    load_weights(path, {"": method, **_prefixed(books)})
+    for each in (method, *books.values()):
+        each.whiten(card.normalization.whitening)
+        each.requires_grad_(False).eval()
+    _check_heads(path, card, method)
+    return Model(method, card, books=books)
+
+
+def _prefixed(books: Mapping[str, Method]) -> dict[str, Method]:
+    """Return the methods of codebooks by the prefix of their weights in a file."""
+    return {f"codebooks.{name}.": method for name, method in books.items()}
+
+
+def _check_heads(path: Path, card: ModelCard, method: Method) -> None:
+    """Raise if the card names heads or sizes that the method does not have."""
     if card.head not in method.heads:
         raise ModelFileError(
             f"the card of {path} names head {card.head!r}, the method has "
@@ -306,28 +375,6 @@ def load_model(path: Path) -> Model:
                 f"{head!r} to {matching.num_classes} classes, the model has "
                 f"{expected_size[0]} clusters and {expected_size[1]} classes"
             )
-    return Model(method.eval(), card)
-
-
-def _empty_method(path: Path, card: ModelCard) -> Method:
-    """Build the method that a card names; its weights are still to be loaded.
-
-    A card may name sizes that would fill the memory. So large sizes are built on the
-    meta device, without memory, until the file is known to hold tensors of these
-    shapes. The usual sizes are built directly: that device needs 2 s of imports.
-    """
-    channels = card.normalization.channels
-    sizes = [v for v in card.parameters.values() if isinstance(v, int)]
-    modest = max([channels, *sizes]) <= MODEST_SIZE
-    try:
-        with nullcontext() if modest else torch.device("meta"):
-            return build_method(card.method, channels, card.parameters)
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        # torch adds its C++ stack below the first line
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelFileError(
-            f"the card of {path} describes no known method: {reason}"
-        ) from error
 
 
 def file_sha256(path: Path) -> str:

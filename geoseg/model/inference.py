@@ -89,10 +89,11 @@ def _average(predict: Predict, image: Tensor, valid: Tensor) -> dict[str, Tensor
     return {head: total.float() / steps for head, total in sums.items()}
 
 
-def in_parts(image: Tensor, valid: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield a batch in parts of the size that is fastest on its device."""
-    size = CPU_IMAGES if image.device.type == "cpu" else max(len(image), 1)
-    return zip(torch.split(image, size), torch.split(valid, size), strict=True)
+def in_parts(*batch: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the tensors of a batch in parts of the size that is fastest on its device."""
+    first = batch[0]
+    size = CPU_IMAGES if first.device.type == "cpu" else max(len(first), 1)
+    return zip(*(torch.split(tensor, size) for tensor in batch), strict=True)
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:

@@ -33,20 +33,17 @@ class Maker(NamedTuple):
         method: Its name.
         learned: Whether it learned the classes from labels.
         steps: Whether it makes optimiser steps, of which there may be more.
-        clusters: Of the head that predicts.
     """
 
     method: str
     learned: bool = False
     steps: bool = True
-    clusters: int | None = None
 
     @classmethod
     def of(cls, model: Model) -> "Maker":
         """Return the maker of a model's maps."""
         method = model.method
-        clusters = method.heads[model.card.head]
-        return cls(model.card.method, model.learned_classes, method.gradient, clusters)
+        return cls(model.card.method, model.learned_classes, method.gradient)
 
 
 class Verdict(NamedTuple):
@@ -212,8 +209,7 @@ def _advice(maker: Maker) -> str:
     if maker.learned:
         ways = ["label more tiles (--match-tiles)"]
     elif maker.method != "color_kmeans":
-        option = f" -p clusters={maker.clusters}" if maker.clusters else ""
-        ways = [f"try --method color_kmeans{option}"]
+        ways = ["try --preset colors"]
     if ways and maker.steps:
         ways.append("train longer (--max-steps)")
     text = ", or ".join(ways)

@@ -10,6 +10,7 @@ from pathlib import Path
 from geoseg.core.errors import ParameterError
 from geoseg.geo.tiles.presence import need_tiles
 from geoseg.methods import check_parameters, method_class
+from geoseg.methods.codebooks import codebooks_of
 from geoseg.methods.presets import need_method
 from geoseg.runs.fitting import check_device, limits_of, outline_method, schedule_of
 from geoseg.runs.folders import newest_model, refuse_filled
@@ -46,6 +47,7 @@ def check_settings(settings: RunSettings, run: Path | None = None) -> None:
     """
     need_method(settings.method)
     check_parameters(settings.method, settings.parameters)
+    codebooks_of(settings.codebooks, method=settings.method, naming=settings.naming)
     if run is not None:
         refuse_filled(run)
     need_tiles(settings.images, settings.labels, settings.aoi, settings.labelled_area)

@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from geoseg.core.normalization import Normalization
+from geoseg.core.patches import Epoch
+from geoseg.core.progress import say_stage
 from geoseg.core.run_files import METRICS_NAME
 from geoseg.geo.tiles.roles import Split
-from geoseg.methods import build_method
+from geoseg.methods import build_method, method_defaults
+from geoseg.methods.codebooks import Codebook, codebooks_of
 from geoseg.model.card import ModelCard
 from geoseg.model.file import Model
-from geoseg.runs.fitting import check_schedule, train_method
+from geoseg.runs.fitting import check_schedule, limits_of, train_method
 from geoseg.runs.resuming import last_logs
 from geoseg.runs.settings import RunSettings
 from geoseg.runs.starting import initial_model, new_card
 from geoseg.runs.tiles.run_tiles import loader_of, patch_tiles
+from geoseg.training.passes import TimedPasses
 
 if TYPE_CHECKING:
     from geoseg.geo.patches.dataset import PatchLoader
@@ -106,3 +110,33 @@ def train_plan(
     provenance = {**card.provenance, **steps, "logs": last_logs(folder / METRICS_NAME)}
     model = Model(method.eval(), card).with_card(provenance=provenance)
     return model, result
+
+
+def fit_codebooks(plan: RunPlan, model: Model) -> Model:
+    """Return the model with the codebooks of a run's settings, fitted to its patches."""
+    settings = plan.settings
+    books = codebooks_of(
+        settings.codebooks, method=settings.method, naming=settings.naming
+    )
+    if not books:
+        return model
+    fitted = {name: _fitted(plan, model, name, book) for name, book in books.items()}
+    return model.with_codebooks(fitted)
+
+
+def _fitted(plan: RunPlan, model: Model, name: str, book: Codebook) -> Model:
+    """Return a codebook as a model of its own, not matched."""
+    say_stage(f"codebook: {name}")
+    stretch = model.card.normalization
+    method = build_method(
+        book.method, stretch.channels, book.parameters, seed=model.card.seed
+    )
+    method.whiten(stretch.whitening)
+    seconds = limits_of(plan.settings).seconds
+    method.finish(TimedPasses(Epoch(plan.loader.thinned()), f"fitting {name}", seconds))
+    card = model.with_card(
+        method=book.method,
+        parameters={**method_defaults(book.method), **book.parameters},
+        head=method.default_head,
+    ).card
+    return Model(method.eval(), card)

@@ -61,6 +61,10 @@ def score_heads(
         what = "learned from labels" if learned else f"{head}, K={clusters}"
         name = f"{model.card.method} ({what})"
         own = model.with_card(head=head)
+        if model.card.combined is not None and model.card.combined.head == head:
+            books = " + ".join(book.name for book in model.card.codebooks)
+            models[f"{name} + {books}"] = own
+            own = own.with_card(combined=None)
         models[f"{name}, many-to-one" if several else name] = own
         # a head that learned classes has no clusters to match one-to-one
         if several and not learned and clusters >= len(model.card.class_names):

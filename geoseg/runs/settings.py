@@ -82,6 +82,9 @@ class RunSettings:
         objective: Of the matching.
         naming: ``share``: a pixel's class follows from the class shares of its clusters;
             ``vote``: every cluster is of one class.
+        codebooks: Clusterings that are fitted and named together with the method's, such
+            as ``colors,patches``; ``none``; ``auto``: colours, for unsupervised methods
+            named by share.
         seed: Of weights, patches, views and, unless ``split_seed`` is given, the split.
         restarts: Trainings from as many seeds, this and those that follow; the one that
             the matching tiles match best is kept.
@@ -134,6 +137,7 @@ class RunSettings:
     blocks: Annotated[int, Range(1, 4096)] = 1
     objective: Literal["accuracy", "f1"] = "f1"
     naming: Literal["share", "vote"] = "share"
+    codebooks: str = "auto"
     seed: Seed = 0
     restarts: Annotated[int, Range(1, 4096)] = 1
     device: str = "cpu"
@@ -229,6 +233,8 @@ class RunSettings:
             StoredError: If a name is unknown, or a value is of another type.
         """
         settings = typed(values, cls, "settings")
+        if "naming" not in values:  # a run of before there was a choice
+            settings = replace(settings, naming="vote", codebooks="none")
         for name in values:
             if name not in (field_.name for field_ in fields(cls)):
                 raise StoredError(f"settings.{name} is unknown to this geoseg")

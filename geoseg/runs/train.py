@@ -45,7 +45,7 @@ from geoseg.runs.folders import (
     write_json,
 )
 from geoseg.runs.matching import say_objective, select_head
-from geoseg.runs.plan import RunPlan, plan_run
+from geoseg.runs.plan import RunPlan, fit_codebooks, plan_run
 from geoseg.runs.refitting import refit, set_refit
 from geoseg.runs.restarts import checkpoints, judged_restarts, train_best
 from geoseg.runs.result import RunResult, add_seconds, timed
@@ -217,6 +217,8 @@ def _train_match_score(
     with timed(times, "training"):
         model, trained = train_best(plan, folder, resume=resume, profile=profile)
     forget_scores(folder)
+    with timed(times, "codebooks"):
+        model = fit_codebooks(plan, model)
     save_model(folder / MODEL_NAME, model)
     result = RunResult(folder, model, trained.signal, trained.collapse)
     if not split.match:

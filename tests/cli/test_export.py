@@ -81,7 +81,7 @@ def test_the_script_of_the_docs_maps_a_tile(there, geoseg, tmp_path):
     assert ran.returncode == 0, ran.stderr
     done = geoseg(
         *("predict", image, "-o", tmp_path / "map.geojson", "--model", there.run),
-        *("--raster", tmp_path / "predicted.tif", "--window", 128),
+        *("--raster", tmp_path / "predicted.tif", "--window", 128, "--no-smooth"),
     )
     assert done.exit_code == 0, done.output
     with rasterio.open(tmp_path / "classes.tif") as file:

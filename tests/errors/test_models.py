@@ -121,7 +121,7 @@ CASES = {
         card(format_version=99),
         PREDICT,
         1,
-        "m has format version 99, this geoseg reads 1: train again or use the geoseg",
+        "m has format version 99, this geoseg reads 1 and 2: train again or use the geoseg",
     ),
     "unknown method": (
         card(method="magic"),

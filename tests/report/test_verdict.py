@@ -93,10 +93,10 @@ def test_open_and_worse_follow_the_paired_interval():
 
 def test_what_is_worse_than_its_control_is_advised_the_same_on_every_page():
     worse = [scores(BAD), control(GOOD)]
-    iic = Maker("iic", clusters=7)
+    iic = Maker("iic")
     said = str(verdict(worse, iic))
     assert "That is worse than" in said and "\n" not in said
-    advice = "Try --method color_kmeans -p clusters=7, or train longer (--max-steps)."
+    advice = "Try --preset colors, or train longer (--max-steps)."
     assert said.endswith(f" {advice}")
     page = report_text(Contents(title="t", subtitle="s", entries=worse, maker=iic))
     assert f"<p>{advice}</p>" in page
@@ -112,7 +112,7 @@ def test_what_is_worse_than_its_control_is_advised_the_same_on_every_page():
 
 
 def test_advice_on_a_model_knows_its_head(bright_model):
-    assert Maker.of(bright_model()) == Maker("color_kmeans", False, False, 2)
+    assert Maker.of(bright_model()) == Maker("color_kmeans", False, False)
 
 
 def test_the_verdict_calls_equal_what_is_equal():

@@ -21,4 +21,4 @@ def test_settings_of_steps_without_steps_are_warned_of_in_one_line(method, caplo
 def test_settings_of_steps_are_for_methods_that_make_some(caplog):
     for method in METHODS.keys() - set(STEPLESS):
         warn_of_unused(RunSettings(method=method, **CHOSEN), profile=True)
-    assert len(STEPLESS) == 6 and not caplog.messages
+    assert len(STEPLESS) == 7 and not caplog.messages

@@ -105,13 +105,15 @@ def with_decisions(
         for head in named
     }
     counts = {
-        head: (_Counts(own.prior), _Counts(own.prior)) for head, own in named.items()
+        head: (Counts(own.prior), Counts(own.prior)) for head, own in named.items()
     }
     each = zip(tiles, folds.tolist(), strict=True)
     doing = f"choosing thresholds of {model.card.method}"
     for tile, fold in track(each, doing, len(tiles)):
         held_out = [
-            _with_shares(model, head, own, shares[head][fold])
+            model.with_card(
+                head=head, matchings={head: with_shares(own, shares[head][fold])}
+            )
             for head, own in named.items()
         ]
         _count_tile(held_out, tile, list(counts.values()), options)
@@ -126,18 +128,38 @@ def with_decisions(
     return model.with_card(matchings={**model.card.matchings, **decided})
 
 
-def _with_shares(
-    model: Model, head: str, matching: Matching, shares: NDArray[np.float64]
-) -> Model:
-    """Return the model with other shares of a head's clusters."""
-    held_out = replace(matching, scores=tuple(map(tuple, shares.tolist())))
-    return model.with_card(head=head, matchings={head: held_out})
+def with_shares(matching: Matching, shares: NDArray[np.float64]) -> Matching:
+    """Return a matching with other ``(K, C)`` class shares of its clusters."""
+    return replace(matching, scores=tuple(map(tuple, shares.tolist())))
+
+
+def count_scores(
+    held_out: Sequence[Model],
+    tiles: Sequence[Tile],
+    folds: NDArray[np.int64],
+    prior: tuple[float, ...],
+    options: Mapping[str, Any],
+) -> tuple["Counts", "Counts"]:
+    """Count the plain and the smoothed scores of labelled pixels.
+
+    Args:
+        held_out: The model of each fold, without the labels of its tiles.
+        tiles: The matching tiles.
+        folds: ``(T,)`` fold of each tile.
+        prior: ``C`` shares of the classes.
+        options: Window, overlap and batch size of the predictor.
+    """
+    counts = Counts(prior), Counts(prior)
+    each = zip(tiles, folds.tolist(), strict=True)
+    for tile, fold in track(each, "choosing the threshold", len(tiles)):
+        _count_tile([held_out[fold]], tile, [counts], options)
+    return counts
 
 
 def _count_tile(
     models: Sequence[Model],
     tile: Tile,
-    counts: Sequence[tuple["_Counts", "_Counts"]],
+    counts: Sequence[tuple["Counts", "Counts"]],
     options: Mapping[str, Any],
 ) -> None:
     """Count the plain and the smoothed scores of models on a labelled tile."""
@@ -151,7 +173,7 @@ def _count_tile(
     view = ClassView(models)
     smoothers = [Smoother(smoothing) for smoothing in smoothings]
 
-    def count(strip: Strip, own: _Counts) -> None:
+    def count(strip: Strip, own: Counts) -> None:
         if inside := cropped(strip, part, region):
             own.feed(inside, labels[inside.row : inside.row + len(inside.valid)])
 
@@ -168,12 +190,14 @@ def _count_tile(
 
 def _undecided(model: Model) -> Model:
     """Return a model whose rule smooths, though nothing is decided yet."""
-    head = model.card.head
+    head, combined = model.card.head, model.card.combined
+    if combined is not None:
+        return model.with_card(combined=replace(combined, smoothed=Decision()))
     matching = replace(model.card.matchings[head], smoothed=Decision())
     return model.with_card(matchings={head: matching})
 
 
-class _Counts:
+class Counts:
     """Counts of labelled pixels by class score.
 
     Args:

@@ -13,6 +13,7 @@ from geoseg.core.classes import BUILDING
 from geoseg.core.errors import LabelError
 from geoseg.core.progress import track
 from geoseg.geo.evaluation.held_out import fold_tiles, with_decisions
+from geoseg.geo.evaluation.together import named_together
 from geoseg.geo.labels.labels import read_labels
 from geoseg.geo.predict.head_views import ClusterView, Onlooker
 from geoseg.geo.rasters.description import RasterDescription
@@ -170,11 +171,36 @@ def match_model(
     )
     matchings = _matchings(tables, objective, learned)
     _warn_of_alike(model, matchings, names)
-    matched = model.with_card(matchings=matchings, class_names=names)
+    matched = model.with_card(matchings=matchings, class_names=names, combined=None)
     if folds is None:
         return matched
     tables.pop(learned or "", None)
-    return with_decisions(matched, tiles, folds, tables, objective=objective, **options)
+    return _by_share(matched, tiles, folds, tables, objective, options)
+
+
+def _by_share(
+    model: Model,
+    tiles: Sequence[Tile],
+    folds: NDArray[np.int64],
+    tables: dict[str, Tensor],
+    objective: Objective,
+    options: Mapping[str, Any],
+) -> Model:
+    """Return a matched model named by share, together with its codebooks."""
+    named = with_decisions(
+        model,
+        tiles,
+        folds,
+        tables,
+        objective=objective,
+        **options,
+    )
+    if not model.books:
+        return named
+    for book in model.card.codebooks:
+        alone = contingency_tables(model.codebook(book), tiles, [book.head], **options)
+        tables[book.name] = alone[book.head]
+    return named_together(named, tiles, folds, tables, objective=objective, **options)
 
 
 def _matchings(

@@ -131,7 +131,12 @@ class ClassView:
                 [model.class_probabilities(image, valid) for model in self._models]
             )
         by_head = self._models[0].head_probabilities(image, valid, self._heads)
-        folded = [model.fold(by_head[model.card.head]) for model in self._models]
+        folded = [
+            model.named_together(
+                model.fold(by_head[model.card.head]), image, valid, model.card.head
+            )
+            for model in self._models
+        ]
         return _concatenate([*folded, *(by_head[head] for head in self._clusters)])
 
     def split(self, strip: Strip) -> list[Strip]:

@@ -68,7 +68,12 @@ def device_of(model: Model) -> str:
 def model_digest(model: Model) -> str:
     """Return the hash of a model's weights and card."""
     digest = hashlib.sha256(json.dumps(model.card.to_json(), sort_keys=True).encode())
-    for name, tensor in sorted(model.method.state_dict().items()):
+    weights = {
+        prefix + name: tensor
+        for prefix, method in {"": model.method, **model.books}.items()
+        for name, tensor in method.state_dict().items()
+    }
+    for name, tensor in sorted(weights.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).numpy().tobytes())
     return digest.hexdigest()

@@ -5,11 +5,28 @@ from collections.abc import Iterable
 import numpy as np
 
 from geoseg.geo.predict.deciding import Decider, rule_for
+from geoseg.geo.predict.predictor import predict_strips
 from geoseg.geo.predict.window_batches import ClassModel
 from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.strips import ClassStrip, Strip, classify
 from geoseg.model.decisions import Smoothing
 from geoseg.model.matching import ClassRule
+
+
+def class_strip(
+    model: ClassModel, grid: RasterDescription, part: PixelWindow
+) -> ClassStrip:
+    """Return the classes of a part of an image.
+
+    Args:
+        model: The model.
+        grid: Of the image.
+        part: The part, in pixels of the image.
+    """
+    region, (classes,) = region_maps([model], grid, part)
+    for strip in predict_strips(model, grid, region=region):
+        classes.feed(strip)
+    return classes.data
 
 
 def region_maps(

@@ -14,7 +14,7 @@ from geoseg.core.words import counted
 from geoseg.geo.labels.labels import read_footprints, read_labels
 from geoseg.geo.predict.deciding import rule_for
 from geoseg.geo.predict.head_views import ClusterView, fold_strip
-from geoseg.geo.predict.regions import RegionClasses
+from geoseg.geo.predict.regions import RegionClasses, class_strip
 from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.bands import band_numbers
 from geoseg.geo.rasters.description import RasterDescription
@@ -80,10 +80,12 @@ def _maps(
         for head, clusters in strips.items():
             ids[head].append(clusters.ids)
             maps[head].feed(fold_strip(model, head, clusters))
-    return {
-        head: (np.concatenate(parts), maps[head].data.classes)
-        for head, parts in ids.items()
-    }
+    classes = {head: maps[head].data.classes for head in heads}
+    combined = model.card.combined
+    if combined is not None:
+        own = model.with_head(combined.head)
+        classes[combined.head] = class_strip(own, grid, extent).classes
+    return {head: (np.concatenate(parts), classes[head]) for head, parts in ids.items()}
 
 
 def read_colours(

@@ -13,7 +13,7 @@ from geoseg.core.patches import IGNORE
 from geoseg.geo.labels.labels import read_labels
 from geoseg.geo.predict.deciding import NO_RULE, rule_for
 from geoseg.geo.predict.head_views import ClusterStrip, ClusterView, fold_strip
-from geoseg.geo.predict.regions import RegionClasses
+from geoseg.geo.predict.regions import RegionClasses, class_strip
 from geoseg.geo.rasters import raster
 from geoseg.geo.rasters.description import PixelWindow, RasterDescription
 from geoseg.geo.rasters.strips import ClassStrip
@@ -137,7 +137,7 @@ class _Notes:
         self, model: Model, head: str, tile: Tile, grid: RasterDescription
     ) -> None:
         self.model, self.head = model, head
-        self.tile, self.extent = tile, tile.extent(grid)
+        self.tile, self.grid, self.extent = tile, grid, tile.extent(grid)
         self.part = shown_part(tile, grid).extent(grid)
         clusters = model.method.heads[head]
         # an unmatched model does not know the classes of the labels
@@ -174,9 +174,11 @@ class _Notes:
         best = [sorted(spots, key=_order)[:MOST_PLACES] for spots in self.places]
         if not self.clusters:
             return Survey(self.table, best, None, None)
-        return Survey(
-            self.table, best, np.concatenate(self.clusters), self.classes.data
-        )
+        classes = self.classes.data
+        combined = self.model.card.combined
+        if combined is not None and combined.head == self.head:
+            classes = class_strip(self.model.with_head(self.head), self.grid, self.part)
+        return Survey(self.table, best, np.concatenate(self.clusters), classes)
 
 
 def _order(place: Place) -> tuple[float, int, int]:
