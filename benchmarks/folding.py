@@ -1,4 +1,4 @@
-"""How much does prediction gain by folded batch normalisation?
+"""Measure how much faster prediction is with folded batch normalisation.
 
     python benchmarks/folding.py --size 400 --turns 8
 
@@ -29,12 +29,12 @@ NETWORKS = (("vgg", 8), ("vgg", 16))
 
 
 def as_trained() -> AbstractContextManager[object]:
-    """Let models predict with the network as it was trained."""
+    """Make models predict with the network as it was trained."""
     return patch.object(Model, "_predictor", property(lambda model: model.method))
 
 
 def live(model: BrightModel) -> None:
-    """Give the normalisations statistics, as if the network had been trained."""
+    """Give the batch normalisations statistics like those of a trained network."""
     method = model.model.method.train()
     for _ in range(5):
         method.features(torch.rand(4, len(BANDS), 64, 64), torch.ones(4, 64, 64).bool())
@@ -42,7 +42,7 @@ def live(model: BrightModel) -> None:
 
 
 def seconds(options: argparse.Namespace, model: BrightModel, image: str) -> float:
-    """Time a map by the processor's clock."""
+    """Return the processor seconds of a map."""
     start = time.process_time()
     write_map(options, model, image)
     return time.process_time() - start
@@ -50,7 +50,7 @@ def seconds(options: argparse.Namespace, model: BrightModel, image: str) -> floa
 
 @torch.no_grad()
 def difference(model: BrightModel) -> float:
-    """Compare the class probabilities of noise."""
+    """Return the largest difference of class probabilities on random noise."""
     image, valid = torch.rand(2, len(BANDS), 256, 256), torch.ones(2, 256, 256).bool()
     found = model.model.class_probabilities(image, valid)
     with as_trained():

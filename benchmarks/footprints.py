@@ -1,4 +1,4 @@
-"""How good are footprints: outlines of pixels, simplified, regular, split?
+"""Compare footprints with the truth: pixel outlines, simplified, regularised, split.
 
     python benchmarks/footprints.py                               # the sample town
     python benchmarks/footprints.py --images DIR --labels FILE
@@ -73,7 +73,7 @@ class Case(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A found footprint beside the true one."""
+    """A predicted footprint with the true one that it matches."""
 
     iou: float
     vertices: float
@@ -82,7 +82,7 @@ class Pair(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one variant made of one case."""
+    """Footprints that one variant made of one case."""
 
     counts: PolygonCounts
     pairs: dict[int, Pair]  # by the number of the true footprint
@@ -95,7 +95,7 @@ class Found(NamedTuple):
 def degrade(
     truth: list[Polygon], shape: tuple[int, int], noise: str, seed: int
 ) -> npt.NDArray[np.uint8]:
-    """Draw polygons as a mask, and make it as imperfect as predictions are.
+    """Rasterise polygons, and add errors like those of predictions.
 
     Args:
         truth: In pixel coordinates.
@@ -132,7 +132,7 @@ def drawn_cases(tiles: list[Tile], noise: str) -> Iterator[Case]:
 
 
 def predicted_cases(tiles: list[Tile], run: Path) -> Iterator[Case]:
-    """Yield what a model makes of tiles."""
+    """Yield a model's predictions of tiles."""
     model = load_model(newest_model(run))
     for tile in tiles:
         grid = describe(tile.image)
@@ -144,14 +144,14 @@ def predicted_cases(tiles: list[Tile], run: Path) -> Iterator[Case]:
 
 
 def draw(case: Case, options: dict[str, Any]) -> list[Polygon]:
-    """Make footprints, in pixel coordinates."""
+    """Return footprints in pixel coordinates."""
     found = footprints([case.strip], case.grid, class_names=NAMES, **options)
     outlines = np.array([it.geometry for it in found], dtype=object)
     return list(through(outlines, ~case.grid.transform))
 
 
 def through(polygons: npt.NDArray[np.object_], affine: Affine) -> Any:
-    """Map polygons by an affine."""
+    """Transform polygons by an affine."""
     a, b, c, d, e, f = affine[:6]
 
     def move(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -162,7 +162,7 @@ def through(polygons: npt.NDArray[np.object_], affine: Affine) -> Any:
 
 
 def judge(case: Case, tool: Callable[[Case], list[Polygon]]) -> Found:
-    """Let a tool make polygons, in pixel coordinates; compare them with the truth."""
+    """Run a tool, and compare its polygons in pixel coordinates with the truth."""
     start = time.perf_counter()
     polygons = tool(case)
     seconds = time.perf_counter() - start
@@ -180,7 +180,7 @@ def judge(case: Case, tool: Callable[[Case], list[Polygon]]) -> Found:
 
 
 def whole(polygon: Polygon) -> Polygon:
-    """Return a polygon; of a broken one its largest valid part."""
+    """Return a polygon, or the largest valid part of an invalid one."""
     if polygon.is_valid and polygon.geom_type == "Polygon":
         return polygon
     parts = shapely.get_parts(shapely.make_valid(polygon))
@@ -188,7 +188,7 @@ def whole(polygon: Polygon) -> Polygon:
 
 
 def overlapping(polygons: list[Polygon]) -> int:
-    """Count the pairs of polygons that share ground."""
+    """Count the pairs of polygons that overlap."""
     array = np.array(polygons, dtype=object)
     first, second = shapely.STRtree(array).query(array, predicate="intersects")
     once = first < second
@@ -197,7 +197,7 @@ def overlapping(polygons: list[Polygon]) -> int:
 
 
 def vertex_count(polygon: Polygon) -> int:
-    """Corners of all rings of a polygon."""
+    """Return the number of vertices of all rings of a polygon."""
     rings = int(shapely.get_num_geometries(polygon)) + sum(
         int(shapely.get_num_interior_rings(part)) for part in shapely.get_parts(polygon)
     )
@@ -256,7 +256,7 @@ def ground(grid: RasterDescription) -> Any:
 
 
 def boundary_distance(first: Polygon, second: Polygon) -> float:
-    """Mean distance of two boundaries, both ways, metres."""
+    """Return the mean distance of two boundaries in both directions, metres."""
 
     def one_way(start: Polygon, goal: Polygon) -> float:
         line = shapely.segmentize(start.boundary, STEP_M)
@@ -283,7 +283,7 @@ def row(name: str, noise: str, found: list[Found]) -> str:
 
 
 def unseen(tiles: list[Tile], run: Path) -> list[Tile]:
-    """Return the tiles that a run has kept for the test."""
+    """Return the test tiles of a run."""
     kept = load_model(newest_model(run)).card.provenance["tiles"]["test"]
     return [tile for tile in tiles if tile.id in kept]
 

@@ -1,4 +1,4 @@
-"""Train the blog's network at full width on a GPU, in pieces, and report on it.
+"""Train the blog's network at full width on a GPU in several sittings, and report.
 
     python benchmarks/gpu.py pack -o tiles.npz --source vegas DIR --source zanzibar DIR
     python benchmarks/gpu.py train tiles.npz -o run --minutes 8     # as often as wanted
@@ -48,7 +48,7 @@ NOTED = 20.0
 
 
 class Piece:
-    """Notes how far a piece has come and how long it took, also if it is killed."""
+    """Records the progress and the time of a piece, also if it is killed."""
 
     def __init__(self, path: Path, done: list[dict[str, float]]) -> None:
         self.path = path
@@ -151,7 +151,7 @@ def read_json(path: Path, default: Any) -> Any:
 
 
 def report(options: argparse.Namespace) -> None:
-    """Measure and score a trained run, and write it down."""
+    """Measure and score a trained run, and write a report."""
     import gpu_report
 
     run: Path = options.run
@@ -176,7 +176,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def leaderboard(options: argparse.Namespace) -> None:
-    """Go on with a leaderboard until the piece's time is over."""
+    """Continue a leaderboard until the piece's time is over."""
     import gpu_leaderboard
 
     pack = read_pack(options.pack, options.device)
@@ -184,7 +184,7 @@ def leaderboard(options: argparse.Namespace) -> None:
 
 
 def pack(options: argparse.Namespace) -> None:
-    """Write the tiles of the sources into one file."""
+    """Write the tiles of all sources into one file."""
     sources: dict[str, tuple[str, str | None]] = {}
     for name, images, *labels in options.source:
         if len(labels) > 1:
@@ -259,7 +259,7 @@ def add_training(one: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; what the data says no to is one line."""
+    """Run a command; an error is printed in one line."""
     options = parser().parse_args(arguments)
     try:
         options.work(options)

@@ -83,7 +83,7 @@ class Board:
 
 
 def leaderboard(options: argparse.Namespace, pack: Pack) -> None:
-    """Train, match and score what is not yet, until the piece's time is over.
+    """Train, match and score the remaining runs until the piece's time is over.
 
     Raises:
         GeosegError: If rows or parameters say no, or the folder was begun otherwise.
@@ -141,7 +141,7 @@ def _board(options: argparse.Namespace, pack: Pack) -> Board:
 
 
 def _begin(board: Board) -> None:
-    """Note what all runs share; refuse a folder that was begun with something else."""
+    """Record what all runs share; refuse a folder that was begun with other settings."""
     board.folder.mkdir(parents=True, exist_ok=True)
     path = board.folder / "leaderboard.json"
     common = json.dumps(board.plan.common(), indent=1, sort_keys=True)
@@ -155,7 +155,7 @@ def _begin(board: Board) -> None:
 
 
 def _run(board: Board, source: str, job: Job, folder: Path) -> bool:
-    """Go on with a run; return whether it is trained and scored."""
+    """Continue a run; return whether it is trained and scored."""
     from geoseg.training.engine import fit
     from geoseg.training.limits import Limits
 
@@ -202,7 +202,7 @@ def _run(board: Board, source: str, job: Job, folder: Path) -> bool:
 
 
 def training_tiles(pack: Pack, source: str, row: Row) -> list[PackedTile]:
-    """Return what a row may see: no test tile, and labels only if it learns from them."""
+    """Return the tiles of a row: no test tile, and labels only if it learns from them."""
     match = pack.select("match", source=source)
     others = _blind(pack.select("select", "unlabelled", "hidden", source=source))
     method = method_class(row.method)

@@ -34,7 +34,7 @@ SHOWN = ("iou", "f1", "precision", "recall", "accuracy", "majority_accuracy")
 
 
 def seconds_of(work: Callable[[], object], device: str, repeats: int) -> float:
-    """Return the median time of some work, the device's queue included."""
+    """Return the median time of some work, until the device has finished it."""
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     found = []
     for _ in range(repeats + 2):  # two to warm up
@@ -247,7 +247,7 @@ def tile_tables(
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """Put a report into tables."""
+    """Return a report as tables."""
     pace, settings = found["speed"], found["settings"]
     step = pace["step_seconds"]
     parts = ("trunk", "loss", "loader")

@@ -1,4 +1,4 @@
-"""Kill ``geoseg predict`` at random moments; the map has to end in the same bytes.
+"""Kill ``geoseg predict`` at random moments; the map must have the same bytes.
 
     python benchmarks/kills.py tile.tif … --model RUN --kills 20
     python benchmarks/kills.py tile.tif … --model RUN --kills 20 -- --workers 2
@@ -42,7 +42,7 @@ def is_incomplete(folder: Path) -> bool:
 
 
 def survives(folder: Path, options: argparse.Namespace, after_s: float) -> str:
-    """Kill a run after some seconds, let another go on; say what was there between."""
+    """Kill a run after some seconds, continue it, and return what the folder held between."""
     words = command(folder, options)
     with subprocess.Popen(words) as process:
         try:

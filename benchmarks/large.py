@@ -1,4 +1,4 @@
-"""Does a raster of 40,000 × 40,000 pixels go through in 2 GiB of memory?
+"""Measure the memory of mapping a raster of 40,000 × 40,000 pixels; the goal is 2 GiB.
 
     python benchmarks/large.py --size 10000
     python benchmarks/large.py                # half an hour and more
@@ -38,7 +38,7 @@ def sample_tiles() -> list[Path]:
 
 
 def to_bytes(pixels: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """Squeeze ``(bands, H, W)`` into 1 to 255; 0 stands for no data."""
+    """Scale ``(bands, H, W)`` to 1 to 255; 0 is no data."""
     return np.clip(pixels / 8, 1, 255).astype(np.uint8)
 
 

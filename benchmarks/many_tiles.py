@@ -1,4 +1,4 @@
-"""Where does the time go with as many tiles as a city of SpaceNet has?
+"""Profile a training on as many tiles as a city of SpaceNet has.
 
     python benchmarks/many_tiles.py FOLDER --tiles 400
     python benchmarks/many_tiles.py FOLDER            # 3,850 tiles: about half an hour

@@ -67,7 +67,7 @@ class Pack:
 
     @property
     def training(self) -> list[PackedTile]:
-        """What unsupervised training sees: all but the test tiles."""
+        """Return the tiles of unsupervised training: all but the test tiles."""
         return self.select("match", "select", "unlabelled", "hidden")
 
 

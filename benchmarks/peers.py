@@ -1,4 +1,4 @@
-"""Footprints of geoseg and of others, from the same masks.
+"""Compare footprints of geoseg and of other tools, from the same masks.
 
     python benchmarks/peers.py --images DIR [--labels FILE] [--model RUN] [--tiles N]
 
@@ -187,7 +187,7 @@ def shared_ious(found: dict[str, list[Found]]) -> dict[str, npt.NDArray[np.float
 def paired_columns(
     ours: npt.NDArray[np.float64], theirs: npt.NDArray[np.float64]
 ) -> str:
-    """Return the columns that set a tool beside ours, footprint by footprint."""
+    """Return the columns that compare a tool with ours, footprint by footprint."""
     if not len(ours):
         return " 0 | – | – | – |"
     more = theirs - ours
@@ -201,7 +201,7 @@ def paired_columns(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table, and what is not installed."""
+    """Print the table, and the tools that are not installed."""
     parser = options_of(__doc__)
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""How much does predicting cost beyond the network itself, and how much memory?
+"""Measure the time and memory of prediction beside the bare network.
 
     python benchmarks/predict.py            # 10,000² and 10,000 × 20,000: about an hour
     python benchmarks/predict.py --size 4000 --width 16 --turns 3 --once

@@ -1,4 +1,4 @@
-"""How long do footprints take beside GDAL's polygonize, and how much memory?
+"""Compare the time and memory of footprints with GDAL's polygonize.
 
     python benchmarks/vectorize.py                # 10,000², 62,500 objects
     python benchmarks/vectorize.py --size 40000   # 1.6 gigapixels, a million: long
@@ -147,12 +147,12 @@ def polygonize(
 
 
 def count(items: Iterable[Footprint | tuple[dict[str, object], float]]) -> int:
-    """Take all items; return how many there were."""
+    """Return the number of items."""
     return sum(1 for _ in items)
 
 
 def measure(kind: str, path: Path, to: str) -> dict[str, float]:
-    """Do the work of a process of its own."""
+    """Measure in a process of its own."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         output = None if to == "none" else Path(folder) / f"objects.{to}"
         start, used = time.perf_counter(), time.process_time()

@@ -1,1 +1,1 @@
-"""What a run shows: figures as files, and one self-contained page."""
+"""Figures and the report page of a run."""

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: sharp at any size, and in the page's own colours.
+"""Charts as inline SVG, which scale without loss and use the page's colours.
 
 Colours are classes of the style sheet, so that a chart is right in light, in dark and
 on paper.
@@ -130,7 +130,7 @@ def _draw(
     kind: str = "chart",
     legend: Sequence[tuple[str, str]] = (),
 ) -> Markup:
-    """Write a drawing as SVG; without a title it is nothing to screen readers."""
+    """Write a drawing as SVG; screen readers skip it if it has no title."""
     width, height = size
     values = {"title": title, "kind": kind, "groups": groups, "legend": legend}
     return Markup(render("chart.svg.jinja", width=width, height=height, **values))
@@ -237,7 +237,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def short(value: float) -> str:
-    """Write a number as an axis shows it, with a proper minus.
+    """Write a number for an axis, with a typographic minus sign.
 
     Example:
         >>> short(0.25), short(1000.0), short(-2.0), short(1e-4)
@@ -274,7 +274,7 @@ def area_chart(areas: Areas, *, size: tuple[int, int] = (460, 220)) -> Markup:
 
 
 def interval_bar(value: float, low: float, high: float, role: str) -> Markup:
-    """Draw a score in [0, 1] with its interval, to stand in a table's row.
+    """Draw a score in [0, 1] with its interval, for a row of a table.
 
     Nothing is drawn of a score that is not defined.
     """
@@ -313,7 +313,7 @@ def from_zero(curves: Sequence[Curve]) -> tuple[float, float]:
 
 
 def training_charts(contents: Contents) -> list[tuple[str, Markup]]:
-    """Draw what was logged, and the cluster areas: names and small charts."""
+    """Return small charts of logged numbers and of cluster areas, with their names."""
     drawn = [
         (
             curve.name.replace("_", " "),

@@ -107,7 +107,7 @@ class HeadTable:
 
 @dataclass(frozen=True)
 class Curve:
-    """Values over a number, with what lies around them.
+    """Values over a number, with their intervals.
 
     Attributes:
         name: In the legend.

@@ -1,4 +1,4 @@
-"""The check of a page: it is whole, and loads nothing."""
+"""Check that a page is complete and loads nothing from outside."""
 
 from pathlib import Path
 

@@ -79,7 +79,7 @@ def stretch_image(
     high: float = 98.0,
     gamma: float = 0.9,
 ) -> NDArray[np.float32]:
-    """Stretch an image between two percentiles of its valid pixels, for the eye.
+    """Stretch an image between two percentiles of its valid pixels, for display.
 
     Args:
         image: ``(B, H, W)`` with one or three bands, any range.
@@ -115,7 +115,7 @@ def paint_clusters(clusters: Pixels) -> NDArray[np.float32]:
 def paint_buildings(
     background: Pixels, classes: Pixels, truth: Pixels | None = None
 ) -> NDArray[np.float32]:
-    """Lay buildings over a faded image, coloured by whether they are right.
+    """Draw buildings over a faded image, coloured by right, wrong and missed.
 
     Args:
         background: ``(H, W, 3)`` in [0, 1].
@@ -140,7 +140,7 @@ def paint_buildings(
 
 
 def paint_classes(background: Pixels, classes: Pixels) -> NDArray[np.float32]:
-    """Lay classes over a faded image, in the colours of the map's styles.
+    """Draw classes over a faded image, in the colours of the map's styles.
 
     Args:
         background: ``(H, W, 3)`` in [0, 1].
@@ -159,7 +159,7 @@ def paint_classes(background: Pixels, classes: Pixels) -> NDArray[np.float32]:
 def paint_map(
     background: Pixels, classes: Pixels, truth: Pixels | None = None, *, count: int = 2
 ) -> NDArray[np.float32]:
-    """Show a class map: two classes as :func:`paint_buildings`, more by their colours.
+    """Draw a class map: two classes by :func:`paint_buildings`, more in their colours.
 
     Args:
         background: ``(H, W, 3)`` in [0, 1].

@@ -109,7 +109,7 @@ def _beside(rivals: Sequence[Scores]) -> str:
 
 
 def _unknown(maker: Maker | None) -> str:
-    """Say what only a control could tell; of k-means of colours, it is the score itself."""
+    """Say that only a control could show the gain; colour k-means is itself a control."""
     if maker is not None and maker.method == "color_kmeans":
         return "."
     return ": what colour alone reaches on these tiles is not known."

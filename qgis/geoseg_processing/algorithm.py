@@ -1,4 +1,4 @@
-"""What all of geoseg's algorithms are."""
+"""Base class of geoseg's algorithms."""
 
 import os
 import shlex

@@ -19,7 +19,7 @@ from .inputs import (
 
 
 class Evaluate(GeosegAlgorithm):
-    """A map and labels become scores."""
+    """Scores a map against labels."""
 
     COMMAND = "evaluate"
     TITLE = "Score a map"

@@ -12,7 +12,7 @@ from .inputs import add_model, images_of
 
 
 class Info(GeosegAlgorithm):
-    """Images and a model become words."""
+    """Describes images and a model."""
 
     COMMAND = "info"
     TITLE = "What geoseg sees"

@@ -9,7 +9,7 @@ OBJECTIVES = ("f1", "accuracy")
 
 
 class Match(GeosegAlgorithm):
-    """A model and labels become a model that knows buildings."""
+    """Names the clusters of a model by labels."""
 
     COMMAND = "match"
     TITLE = "Match clusters with labels"

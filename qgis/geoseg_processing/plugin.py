@@ -1,4 +1,4 @@
-"""The plugin: a Processing provider that comes and goes with it."""
+"""The plugin, which adds a Processing provider and removes it."""
 
 from qgis.core import QgsApplication
 

@@ -38,7 +38,7 @@ NUMBERS = (
 
 
 class Predict(GeosegAlgorithm):
-    """Images and a model become footprints."""
+    """Maps images with a model into footprints."""
 
     COMMAND = "predict"
     TITLE = "Map buildings"

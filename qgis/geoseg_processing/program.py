@@ -1,4 +1,4 @@
-"""The program geoseg: where it is, and a run of it that QGIS can watch and stop."""
+"""Find the program geoseg and run it, with progress and Cancel in QGIS."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def _start(command):
 
 
 def _environment():
-    """Return QGIS's environment without what is for QGIS alone."""
+    """Return QGIS's environment without the variables that are for QGIS alone."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -189,7 +189,7 @@ class _Stop:
 
 
 class _Told:
-    """Passes on what the program says.
+    """Forwards the program's output to QGIS.
 
     Attributes:
         output: Lines of its standard output so far.

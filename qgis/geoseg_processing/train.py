@@ -29,7 +29,7 @@ DEFAULTS = "none: geoseg's own defaults"
 
 
 class Train(GeosegAlgorithm):
-    """Tiles, and labels of some, become a model."""
+    """Trains a model on tiles, and names its clusters if some have labels."""
 
     COMMAND = "train"
     TITLE = "Train a model"

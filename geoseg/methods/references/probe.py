@@ -25,7 +25,7 @@ _LEAST_SPREAD = 1e-6
 
 
 class Probe(ClassMethod):
-    """Classifies the frozen features of a trained model, to tell what they are worth.
+    """Classifies the frozen features of a trained model, to measure their quality.
 
     ``kind=linear`` is multinomial logistic regression with an L2 penalty; ``kind=knn``
     lets the nearest labelled pixels vote, by the cosine of their features. Both see
@@ -44,16 +44,16 @@ class Probe(ClassMethod):
     Args:
         in_channels: Channels of the image.
         kind: Logistic regression, or nearest neighbours.
-        trunk: Network that computes the features; that of the model.
-        width: Of the trunk; that of the model.
-        classes: C; by default as many as the labels have.
-        penalty: Of the squared weights of the regression, beside the mean loss.
-        neighbours: That vote for a pixel.
-        temperature: Of the votes: ``exp(cosine / temperature)``.
-        pixels: Labelled pixels that the regression sees, at most.
-        bank: Labelled pixels that can be neighbours, at most.
-        sobel: Gradient channels; those of the model.
-        seed: Of the choice of pixels.
+        trunk: Network that computes the features; it must be the model's.
+        width: Width of the trunk; it must be the model's.
+        classes: Number of classes C; by default that of the labels.
+        penalty: Factor of the squared weights of the regression, added to the mean loss.
+        neighbours: Number of nearest pixels that vote for a pixel.
+        temperature: Weight of a vote: ``exp(cosine / temperature)``.
+        pixels: Largest number of labelled pixels that the regression sees.
+        bank: Largest number of labelled pixels that can be neighbours.
+        sobel: Gradient channels; they must be the model's.
+        seed: Seed of the choice of pixels.
 
     References:
         Alain, Bengio. Understanding Intermediate Layers Using Linear Classifier Probes.

@@ -43,8 +43,8 @@ class SemiSupervised(ClassLearner):
 
     The loss is the cross-entropy of the labelled pixels plus α times IIC's, minus the
     information that the clusters of two views share, over all patches. Half of the
-    patches come from the labelled tiles. What predicts is not the network that learns
-    but the running mean of its weights over the steps, its teacher.
+    patches come from the labelled tiles. Not the network that learns predicts, but
+    its teacher: the running mean of its weights over the steps.
 
     Started from a run of ``iic`` with as many clusters, it goes on with the clusters of
     that run; else its over-clustering starts anew.
@@ -62,17 +62,19 @@ class SemiSupervised(ClassLearner):
     Args:
         in_channels: Channels of the image.
         trunk: Network that computes the features.
-        width: Of the trunk.
-        classes: C; by default as many as the labels have.
-        over_clusters: K of head ``over``, which the unsupervised loss trains.
-        alpha: Weight of the unsupervised loss; 0: labels alone.
-        decay: Of the running mean of the weights at each step; the mean is a plain one
-            until then.
-        half_width: T, largest displacement in pixels.
-        lam: λ of head ``over``; above 1 it presses for clusters of equal size.
-        learning_rate: Adam's.
-        balance: ``inverse``: all classes weigh alike in the loss, which finds more of
-            the rare ones and more that are none; ``none``: by their pixels.
+        width: Width of the trunk.
+        classes: Number of classes C; by default that of the labels.
+        over_clusters: Number of clusters K of head ``over``, which the unsupervised loss
+            trains.
+        alpha: Weight of the unsupervised loss; with 0 the network learns from labels
+            alone.
+        decay: Decay of the running mean of the weights at each step; the first steps
+            have a plain mean.
+        half_width: Largest displacement T between compared pixels.
+        lam: λ in the loss of head ``over``; above 1 it favours equal clusters.
+        learning_rate: Learning rate of Adam.
+        balance: ``inverse``: all classes have the same weight in the loss, which finds
+            more pixels of rare classes, right and wrong; ``none``: pixels have.
         jitter: Strength of the photometric changes of the second view, 0 to 1.
         symmetries: Turn and mirror the second view.
         sobel: Gradient channels: left out, after the bands, or in their place.

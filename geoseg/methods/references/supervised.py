@@ -24,9 +24,9 @@ from geoseg.methods.views.symmetries import apply_symmetry, draw_symmetries
 class Supervised(ClassLearner):
     """Learns the classes of labelled tiles by cross-entropy, from random weights.
 
-    What the labels of the matching tiles give when a network learns from them instead of
-    naming clusters by them: the bar that training without labels is held against. It
-    sees the labelled tiles alone, turned, mirrored and recoloured.
+    It shows what a network gains by learning from the labels of the matching tiles
+    instead of naming clusters by them. It sees the labelled tiles alone, turned,
+    mirrored and recoloured.
 
     Logs ``loss``, ``entropy`` (of the predicted areas, over ln C) and ``confidence``.
 
@@ -35,13 +35,13 @@ class Supervised(ClassLearner):
     Args:
         in_channels: Channels of the image.
         trunk: Network that computes the features.
-        width: Of the trunk.
-        classes: C; by default as many as the labels have.
-        learning_rate: Adam's.
-        balance: ``inverse``: all classes weigh alike in the loss, which finds more of
-            the rare ones and more that are none; ``none``: by their pixels.
+        width: Width of the trunk.
+        classes: Number of classes C; by default that of the labels.
+        learning_rate: Learning rate of Adam.
+        balance: ``inverse``: all classes have the same weight in the loss, which finds
+            more pixels of rare classes, right and wrong; ``none``: pixels have.
         jitter: Strength of the photometric changes, 0 to 1.
-        symmetries: Turn and mirror.
+        symmetries: Turn and mirror the patches.
         sobel: Gradient channels: left out, after the bands, or in their place.
     """
 
@@ -110,14 +110,14 @@ class FineTuned(Supervised):
 
     Args:
         in_channels: Channels of the image.
-        trunk: Network that computes the features; that of the model.
-        width: Of the trunk; that of the model.
-        classes: C; by default as many as the labels have.
-        learning_rate: Adam's.
-        balance: ``inverse``: all classes weigh alike in the loss, which finds more of
-            the rare ones and more that are none; ``none``: by their pixels.
+        trunk: Network that computes the features; it must be the model's.
+        width: Width of the trunk; it must be the model's.
+        classes: Number of classes C; by default that of the labels.
+        learning_rate: Learning rate of Adam.
+        balance: ``inverse``: all classes have the same weight in the loss, which finds
+            more pixels of rare classes, right and wrong; ``none``: pixels have.
         jitter: Strength of the photometric changes, 0 to 1.
-        symmetries: Turn and mirror.
+        symmetries: Turn and mirror the patches.
         sobel: Gradient channels; those of the model.
 
     References:

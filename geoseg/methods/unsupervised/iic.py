@@ -34,11 +34,11 @@ Schedule = Literal["alternate", "joint"]
 
 
 class IIC(Method):
-    """Clusters pixels so that two views, and neighbours, tell most about each other.
+    """Clusters pixels so that their clusters in two views share most information.
 
     The second view of a patch is warped (where asked for), turned or mirrored, and its
-    colours are changed. Its clusters, brought back, share as much information as they
-    can with those of the first view at the same pixel and up to ``half_width`` pixels
+    colours are changed. Its clusters, moved back, share as much information as possible
+    with those of the first view at the same pixel and up to ``half_width`` pixels
     away. A main head with few clusters and an over-clustering head with many share one
     trunk. Of several sub-heads each, all train, and the one with the lowest loss
     predicts.
@@ -59,29 +59,30 @@ class IIC(Method):
     Args:
         in_channels: Channels of the image.
         trunk: Network that computes the features.
-        width: Of the trunk; 64 is the blog's ``vgg``, 16 what a CPU can train.
-        main_clusters: K of head ``main``.
-        over_clusters: K of head ``over``.
-        half_width: T, largest displacement in pixels.
-        lam_main: λ of head ``main``; above 1 it presses for clusters of equal size.
-        lam_over: λ of head ``over``.
-        collapsed: Sum the joints of all displacements before taking the information.
+        width: Width of the trunk; the blog's ``vgg`` has 64, a CPU can train 16.
+        main_clusters: Number of clusters K of head ``main``.
+        over_clusters: Number of clusters K of head ``over``.
+        half_width: Largest displacement T between compared pixels.
+        lam_main: λ in the loss of head ``main``; above 1 it favours equal clusters.
+        lam_over: λ in the loss of head ``over``.
+        collapsed: Sum the joint distributions of all displacements before the
+            mutual information is computed.
         schedule: Whether the heads train in alternating epochs or in one pass.
-        learning_rate: Adam's, constant.
+        learning_rate: Learning rate of Adam.
         jitter: Strength of the photometric changes, 0 to 1.
         jitter_both: Change the colours of both views instead of the second alone.
-        gain: Strength of the change of each band by itself, where half of ``jitter`` is
-            not enough. This and the next three hide what colour alone would tell.
+        gain: Strength of the change of each band by itself, if half of ``jitter`` is
+            not enough. This and the next three hide colours from the network.
         drop: Probability of dropping a band.
-        blur: Largest standard deviation of a blur, in pixels.
+        blur: Largest standard deviation of a Gaussian blur, in pixels.
         noise: Largest standard deviation of noise, with bands in [0, 1].
         symmetries: Turn and mirror the second view.
         rotate: Largest angle of the second view's rotation, in degrees.
-        shear: Largest angle of its shear, in degrees.
-        scale: Largest factor of its scale, such as 1.2 for 1/1.2 to 1.2.
-        translate: Largest shift of it, in pixels.
-        sub_heads: Heads of each kind that train together.
-        softmax_first: Take the softmax before the upsampling.
+        shear: Largest angle of the second view's shear, in degrees.
+        scale: Largest factor of the second view's scale: 1.2 draws 1/1.2 to 1.2.
+        translate: Largest shift of the second view, in pixels.
+        sub_heads: Number of heads of each kind that train together.
+        softmax_first: Compute the softmax before the upsampling.
         sobel: Gradient channels: left out, after the bands, or in their place.
 
     References:

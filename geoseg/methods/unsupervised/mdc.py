@@ -59,15 +59,16 @@ class MDC(SelfLabelledMethod):
     Args:
         in_channels: Channels of the image.
         trunk: Network that computes the features; ``pyramid`` is the published one.
-        width: Of the trunk; 16 is the published ``pyramid``.
-        clusters: K.
-        learning_rate: Adam's; 1e-4 on COCO-Stuff, 1e-3 by default in the release.
-        balance: ``inverse``: every cluster pulls alike; ``none``; or ``as_released``,
-            by size.
-        final: Of features and the final centroids; ``dot`` as released.
+        width: Width of the trunk; the published ``pyramid`` has 16.
+        clusters: Number of clusters K.
+        learning_rate: Learning rate of Adam; 1e-4 on COCO-Stuff, by default 1e-3 in
+            the released code.
+        balance: Weight of a cluster in the loss: ``inverse`` of its size, ``none``, or
+            its size (``as_released``).
+        final: How prediction compares features with centroids; ``dot`` as released.
         jitter: Strength of the photometric changes, 0 to 1.
-        symmetries: Turn and mirror.
-        start_batches: Batches that k-means starts from.
+        symmetries: Turn and mirror the patches.
+        start_batches: Number of batches that k-means starts from.
         sobel: Gradient channels: left out, after the bands, or in their place.
         pixels: Number of features that the last clustering sees, at most.
         seed: Of k-means.

@@ -35,12 +35,13 @@ VIEWS = (0, 1)
 
 
 class PiCIE(SelfLabelledMethod):
-    """Clusters features, learns to tell the clusters apart in two views, and repeats.
+    """Clusters features, learns the clusters in two views, and repeats.
 
     Every epoch begins with k-means of the features of two views, each by itself, and
     gives every pixel a label in each view. The network then learns both views' labels
-    from both views' features, against the frozen centroids: to change colours must not
-    change labels (invariance), to turn an image must turn its labels (equivariance).
+    from both views' features, against the frozen centroids: a change of
+    colours must not change labels (invariance), and a turned image must have turned
+    labels (equivariance).
 
     The first view is cropped, turned, mirrored and recoloured, then encoded; the second
     recoloured, encoded, and its features then cropped and turned in the same way. Views
@@ -65,19 +66,20 @@ class PiCIE(SelfLabelledMethod):
     Args:
         in_channels: Channels of the image.
         trunk: Network that computes the features; ``pyramid`` is the published one.
-        width: Of the trunk; 16 is the published ``pyramid``.
-        clusters: K.
-        over_clusters: K of the second clustering; 0: none.
-        learning_rate: Adam's, constant; 1e-4 on COCO-Stuff, 1e-3 on Cityscapes.
-        balance: ``inverse``: every cluster pulls alike; ``none``; or ``as_released``,
-            by size.
-        similarity: Of features and centroids in the loss.
-        final: Of features and the final centroids; ``dot`` as released.
+        width: Width of the trunk; the published ``pyramid`` has 16.
+        clusters: Number of clusters K.
+        over_clusters: Number of clusters of the second clustering; 0 for none.
+        learning_rate: Learning rate of Adam; published: 1e-4 (COCO-Stuff), 1e-3
+            (Cityscapes).
+        balance: Weight of a cluster in the loss: ``inverse`` of its size, ``none``, or
+            its size (``as_released``).
+        similarity: How the loss compares features with centroids.
+        final: How prediction compares features with centroids; ``dot`` as released.
         jitter: Strength of the photometric changes, 0 to 1.
-        symmetries: Turn and mirror.
+        symmetries: Turn and mirror the views.
         crop: Least share of a side that a view shows, enlarged to the patch's size;
             drawn from there to 1. 1 is no crop; 0.5 as published.
-        start_batches: Batches that k-means starts from.
+        start_batches: Number of batches that k-means starts from.
         sobel: Gradient channels: left out, after the bands, or in their place.
         pixels: Number of features that the last clustering sees, at most.
         seed: Of k-means.

@@ -30,7 +30,7 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Affine:
-    """Random affine maps; without strengths, the identity.
+    """Random affine maps; the identity if all strengths are zero.
 
     Attributes:
         rotate: Largest angle in degrees, to either side.
@@ -100,7 +100,7 @@ def warp(
     *,
     outside: Literal["zeros", "reflection"] = "zeros",
 ) -> Tensor:
-    """Show each patch through its map, by bilinear interpolation.
+    """Warp each patch by its map, with bilinear interpolation.
 
     Args:
         x: ``(N, C, H, W)`` float.
@@ -152,7 +152,7 @@ def warp_valid(valid: Tensor, matrices: Tensor) -> Tensor:
 
 
 def invert_affine(matrices: Tensor) -> Tensor:
-    """Return the maps back, ``p = M⁻¹ q - M⁻¹ t``, of ``(N, 2, 3)`` maps."""
+    """Return the inverse maps, ``p = M⁻¹ q - M⁻¹ t``, of ``(N, 2, 3)`` maps."""
     a, b, c, d = matrices[:, :, :2].flatten(1).unbind(1)
     rows = [torch.stack([d, -b], 1), torch.stack([-c, a], 1)]
     inverse = torch.stack(rows, 1) / (a * d - b * c)[:, None, None]

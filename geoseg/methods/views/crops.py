@@ -72,7 +72,7 @@ class Crop:
         return cls(share, (draws[:, 1:] - 0.5) * (1 - share[:, None]))
 
     def apply(self, x: Tensor) -> Tensor:
-        """Show the boxes in the size of the patches, by bilinear interpolation.
+        """Enlarge the boxes to the size of the patches, with bilinear interpolation.
 
         Args:
             x: ``(N, C, H, W)`` float, images or feature maps.

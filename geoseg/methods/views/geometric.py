@@ -1,4 +1,4 @@
-"""A symmetry and an affine map as one view, and the way back."""
+"""A symmetry and an affine map as one view, and their inverse."""
 
 from dataclasses import dataclass
 
