@@ -80,7 +80,7 @@ def score_controls(
         way = control.naming or naming
         if (control.method, way) == (model.card.method, naming):
             continue
-        say_stage(f"control: {control.name}")
+        say_stage(f"control: {control.name}, by {way}")
         try:
             fitted = build_control(
                 model, control.method, batches, seconds, clusters=control.clusters

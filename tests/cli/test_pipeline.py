@@ -156,7 +156,10 @@ def test_evaluate_beside_the_controls(geoseg, there, tmp_path):
     lines = result.stderr.splitlines()
     assert lines[0] == "looking at the tiles of sample"
     assert "scoring 3 of 6 labelled tiles; left out are the 3" in lines[1]
-    stages = ["control: colour k-means", "control: untrained network", "panel.png"]
+    stages = [
+        *(f"control: colour k-means, by {way}" for way in ("vote", "share")),
+        *("control: untrained network, by share", "panel.png"),
+    ]
     assert lines[2:] == stages
     assert (tmp_path / "scores" / "panel.png").exists()
     assert geoseg(*words, "-o", tmp_path / "scores").exit_code == 2
