@@ -55,7 +55,7 @@ def check_graph(
                 f"the graph gives shape {exported.shape} at {height} × {width} pixels, "
                 f"expected {expected.shape}: leave out --any-size"
             )
-        largest = max(largest, _difference(exported, expected, model.method.jumps))
+        largest = max(largest, _difference(exported, expected, model.jumps))
     return largest
 
 

@@ -93,7 +93,7 @@ def _say_matching(sheet: Sheet, card: ModelCard) -> None:
     if _learns(card) and card.head == CLASS_HEAD:
         return
     if matching.naming == "share":
-        _say_shares(sheet, matching)
+        _say_shares(sheet, card, matching)
         return
     total = sum(map(sum, matching.counts)) or 1
     for class_id, name in enumerate(card.class_names[1:], start=1):
@@ -113,10 +113,15 @@ def _learns(card: ModelCard) -> bool:
     return bool(card.provenance.get("learns_from_labels"))
 
 
-def _say_shares(sheet: Sheet, matching: Matching) -> None:
+def _say_shares(sheet: Sheet, card: ModelCard, matching: Matching) -> None:
     """Say how pixels get their class from the class shares of clusters."""
     decision, _, smoothing = matching.rule()
     words = "named by share"
+    if card.combined is not None and card.combined.head == card.head:
+        decision, _, smoothing = card.combined.rule()
+        weights = {card.head: card.combined.weight}
+        weights |= {book.name: book.weight for book in card.codebooks}
+        words += ": " + ", ".join(f"{name} {w:g}" for name, w in weights.items())
     if decision is not None and decision.threshold is not None:
         words += f"; building above a probability of {decision.threshold:.2f}"
     sheet.say("", words)

@@ -304,6 +304,13 @@ class Model:
         return matching.rule(smooth=smooth)
 
     @property
+    def jumps(self) -> bool:
+        """Whether rounding may change the scores of single pixels much."""
+        books = self.card.codebooks if self.card.combined is not None else ()
+        used = [self.books[book.name].jumps for book in books if book.weight]
+        return self.method.jumps or any(used)
+
+    @property
     def has_scores(self) -> bool:
         """Whether the classes of pixels have graded probabilities."""
         return self.method.has_probabilities or self.rule().decision is not None

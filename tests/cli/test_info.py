@@ -139,6 +139,7 @@ def test_a_model_and_a_run(there, info):
     assert found["model"]["card"] == card
     text = info(there.run)
     assert "test tiles, 95 % interval" in text and "clusters, matched on" in text
+    assert re.search(r"named by share: over \S+, colors \S+; building above", text)
 
 
 def test_a_folder_of_runs_lists_them(there, tmp_path, info):

@@ -122,3 +122,12 @@ def test_weights_that_a_card_does_not_name_are_refused(together, tmp_path) -> No
     save_file(weights, path, metadata={CARD_KEY: json.dumps(card)})
     with pytest.raises(ModelFileError, match="do not fit its card"):
         load_model(path)
+
+
+def test_a_hard_codebook_makes_scores_jump(together) -> None:
+    head = together.card.combined.head
+    soft = replace(together, method=build_method("iic", 3, {"width": 2}))
+    assert soft.jumps
+    (book,) = together.card.codebooks
+    assert not soft.with_card(codebooks=(replace(book, weight=0.0),)).jumps
+    assert not soft.with_card(combined=None).jumps and head == "main"
